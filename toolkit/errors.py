@@ -1,0 +1,106 @@
+"""The one tree of errors. Each says what was wrong, what was expected, and where; the CLI prints it and exits.
+
+    ToolkitError                1  a fault of ours
+    |- InputError               2  bad input or usage
+    |  |- ManifestError            a manifest, by line
+    |  |- AudioError               one clip's audio; extraction records it and goes on
+    |  |- LabelError               label columns and targets
+    |  |- SplitError               folds that cannot be made, or that leak
+    |  `- PredictionsError         a predictions file, by line
+    `- MachineError             4  the machine said no
+       |- CheckpointError          a backbone that is missing, of an unknown family, or damaged
+       |- StoreError               a feature store that is missing, locked or damaged
+       `- DiskFullError            with the bytes that are free
+
+Exit code 3 is no error: the work is done, but some clips failed and are named.
+"""
+
+import errno
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+DONE, FAULT, BAD_INPUT, SOME_CLIPS_FAILED, MACHINE = 0, 1, 2, 3, 4
+
+
+class ToolkitError(Exception):
+    """The root; itself raised only for a fault of ours."""
+
+    exit_code = FAULT
+
+
+class InputError(ToolkitError):
+    """What the user gave cannot be used."""
+
+    exit_code = BAD_INPUT
+
+
+class ManifestError(InputError):
+    """A manifest with defects; `defects` lists every one, each with its line."""
+
+    def __init__(self, file: str, defects: Sequence[str]) -> None:
+        self.file, self.defects = file, tuple(defects)
+        rest = (
+            f" (and {len(defects) - 1} more: `toolkit manifest check` lists them)" if len(defects) > 1 else ""
+        )
+        super().__init__(f"{file}, {defects[0]}{rest}")
+
+
+class AudioError(InputError):
+    """One clip's audio cannot be decoded to what its header or its manifest line promises."""
+
+
+class LabelError(InputError):
+    """A target that the manifest's label columns cannot give."""
+
+
+class SplitError(InputError):
+    """Folds that cannot be made as asked, or that would leak."""
+
+
+class PredictionsError(InputError):
+    """A predictions file that cannot be read."""
+
+
+class MachineError(ToolkitError):
+    """Disk, memory, or a checkpoint that is not there."""
+
+    exit_code = MACHINE
+
+
+class CheckpointError(MachineError):
+    """A backbone that is missing, damaged or of no known family."""
+
+
+class StoreError(MachineError):
+    """A feature store, or a run's folder, that is missing, locked or damaged."""
+
+
+class DiskFullError(MachineError):
+    """No space left where something had to be written."""
+
+
+def one_of(what: str, value: object, expected: Sequence[object]) -> str:
+    """The sentence for a bad value: ``Bad dtype 'f8', expected one of ['auto', 'float32']``.
+
+    >>> one_of("dtype", "f8", ["auto", "float32"])
+    "Bad dtype 'f8', expected one of ['auto', 'float32']"
+    """
+    return f"Bad {what} {value!r}, expected one of {list(expected)!r}"
+
+
+@contextmanager
+def disk_full_is_named(folder: Path) -> Iterator[None]:
+    """Turn ENOSPC (and a quota's EDQUOT), which h5py hides in an OSError's text, into DiskFullError."""
+    try:
+        yield
+    except OSError as error:
+        codes = (errno.ENOSPC, errno.EDQUOT)
+        if error.errno in codes or any(f"errno = {code}" in str(error) for code in codes):
+            free = shutil.disk_usage(folder).free
+            raise DiskFullError(
+                f"No space left for {folder.name}/: {free:,} bytes are free there. What was committed stays; "
+                "free some space and start the same command again."
+            ) from error
+        raise

@@ -1,0 +1,1 @@
+"""Manifest and backbone in, feature store out."""

@@ -1,0 +1,1 @@
+"""The feature store: HDF5 shards, reader, verify, export."""

@@ -1,0 +1,212 @@
+"""The corpus: manifest.csv read, checked by line, and written."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolkit.errors import ManifestError
+from toolkit.runs import commit_text
+
+REQUIRED = ("id", "path")
+OPTIONAL = ("start", "end", "channel", "duration", "speaker", "split")
+RESERVED = REQUIRED + OPTIONAL
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row. start, end, duration: seconds; channel: counted from 0; line: in the CSV file, the header is line 1."""
+
+    id: str
+    path: str
+    line: int
+    start: float | None = None
+    end: float | None = None
+    channel: int | None = None
+    duration: float | None = None
+    speaker: str | None = None
+    split: str | None = None
+    cells: dict[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A corpus that was read without a defect. root: the folder that every clip's path starts from."""
+
+    name: str
+    root: Path
+    columns: tuple[str, ...]
+    clips: tuple[Clip, ...]
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """Every column that this module gives no meaning."""
+        return tuple(column for column in self.columns if column not in RESERVED)
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        return tuple(clip.line for clip in self.clips)
+
+    def cells(self, column: str) -> tuple[str, ...]:
+        """The text of one column, a cell per clip."""
+        return tuple(clip.cells[column] for clip in self.clips)
+
+    def audio_path(self, clip: Clip) -> Path:
+        return self.root / clip.path
+
+
+def read(file: Path, audio_root: Path | None = None) -> Manifest:
+    """Read and check a manifest. Raises ManifestError with every defect and its line."""
+    manifest, defects = inspect(file, audio_root)
+    if defects:
+        raise ManifestError(file.name, defects)
+    assert manifest is not None
+    return manifest
+
+
+def inspect(file: Path, audio_root: Path | None = None) -> tuple[Manifest | None, list[str]]:
+    """The manifest as far as it can be read, and its defects, each beginning with "line N: "."""
+    root = (audio_root or file.parent).resolve()
+    try:
+        raw = file.read_bytes()
+    except FileNotFoundError:
+        return None, [
+            f"line 1: there is no such file in {file.parent.resolve().name}/; see `toolkit manifest --help`"
+        ]
+    except OSError as error:
+        return None, [f"line 1: it cannot be read: {error.strerror}"]
+    text, defect = _decode(raw)
+    if defect:
+        return None, [defect]
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        columns = tuple(next(reader, ()))
+    except csv.Error as error:
+        return None, [f"line 1: it is not CSV: {error}"]
+    defects = _header_defects(columns)
+    if defects:
+        return None, defects
+    clips: list[Clip] = []
+    first_line: dict[str, int] = {}
+    line = reader.line_num + 1
+    try:
+        for row in reader:
+            if row:
+                if len(row) != len(columns):
+                    defects.append(f"line {line}: {len(row)} cells, expected {len(columns)} as in the header")
+                else:
+                    clip, found = _clip(dict(zip(columns, row)), line, root)
+                    if clip.id in first_line:
+                        found.append(
+                            f"line {line}: duplicate id {clip.id!r}, first used in line {first_line[clip.id]}"
+                        )
+                    first_line.setdefault(clip.id, line)
+                    defects += found
+                    clips.append(clip)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        defects.append(f"line {reader.line_num}: it is not CSV: {error}")
+    if not clips and not defects:
+        defects.append("line 2: no clips; expected one row per clip under the header")
+    return Manifest(file.name, root, columns, tuple(clips)), defects
+
+
+def _decode(raw: bytes) -> tuple[str, str]:
+    """Text and no defect, or no text and the defect."""
+    for mark, name in ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")):
+        if raw.startswith(mark):
+            return "", f"line 1: starts with a byte-order mark ({name}); save it as UTF-8 without BOM"
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        return "", f"line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save it as UTF-8"
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        return "", f"line {line}: a NUL character; expected plain text"
+    return text, ""
+
+
+def _header_defects(columns: Sequence[str]) -> list[str]:
+    if not columns:
+        return [f"line 1: the file is empty; expected a header with {', '.join(REQUIRED)}"]
+    defects = [
+        f"line 1: no column {name!r}; the header has {list(columns)}"
+        for name in REQUIRED
+        if name not in columns
+    ]
+    for name in sorted({name for name in columns if columns.count(name) > 1}):
+        defects.append(f"line 1: column {name!r} stands twice")
+    for name in columns:
+        if not name or name != name.strip():
+            defects.append(f"line 1: bad column name {name!r}; expected a name without spaces around it")
+        elif name.lower() in RESERVED and name not in RESERVED:
+            defects.append(f"line 1: column {name!r}; expected {name.lower()!r} in small letters")
+    return defects
+
+
+def _clip(cells: dict[str, str], line: int, root: Path) -> tuple[Clip, list[str]]:
+    defects: list[str] = []
+
+    def number(column: str) -> float | None:
+        text = cells.get(column, "").strip()
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not 0 <= value < float("inf"):
+            defects.append(f"line {line}: {column} {text!r}, expected seconds from 0")
+            return None
+        return value
+
+    identity, path = cells["id"], cells["path"]
+    if not identity or identity != identity.strip() or not identity.isprintable():
+        defects.append(f"line {line}: bad id {identity!r}; expected text without spaces around it")
+    defects += [f"line {line}: {defect}" for defect in _path_defects(path, root)]
+    start, end, duration = number("start"), number("end"), number("duration")
+    if end is not None and end <= (start or 0):
+        defects.append(f"line {line}: end {end:g} is not after start {start or 0:g} (seconds)")
+    channel_text = cells.get("channel", "").strip()
+    if channel_text and not (channel_text.isascii() and channel_text.isdigit()):
+        defects.append(f"line {line}: channel {channel_text!r}, expected 0, 1, ...")
+    channel = int(channel_text) if channel_text.isascii() and channel_text.isdigit() else None
+    for column in ("speaker", "split"):
+        if column in cells and not cells[column].strip():
+            defects.append(f"line {line}: {column} is empty; expected one in every row, or no such column")
+    speaker, split = cells.get("speaker"), cells.get("split")
+    return Clip(identity, path, line, start, end, channel, duration, speaker, split, cells), defects
+
+
+def _path_defects(path: str, root: Path) -> list[str]:
+    if not path.strip():
+        return ["path is empty"]
+    if Path(path).is_absolute() or "\\" in path or not path.isprintable():
+        return [
+            f"path {path!r}; expected one relative to the manifest's folder or --audio-root, with / between folders"
+        ]
+    target = root / path
+    try:
+        resolved = target.resolve()
+        if not resolved.is_relative_to(root):
+            return [f"path {path!r} leaves the audio root"]
+        if not resolved.exists():
+            return [f"no such file {path!r} under the audio root"]
+        if not resolved.is_file():
+            return [f"path {path!r} is not a regular file"]
+    except (OSError, RuntimeError):
+        return [f"path {path!r} cannot be followed"]
+    return []
+
+
+def write(
+    file: Path, columns: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]
+) -> None:
+    """Commit a manifest as UTF-8 CSV with \\n line ends."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    commit_text(file, text.getvalue())

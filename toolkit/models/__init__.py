@@ -1,0 +1,1 @@
+"""Which backbones exist, how one is loaded, hidden states out, pooling."""

@@ -1,0 +1,1 @@
+"""Feature store in, predictions out: cheap classifiers on every layer."""

@@ -1,0 +1,1 @@
+"""Predictions in; metrics, statistics, tables, figures and the report out."""

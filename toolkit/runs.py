@@ -1,0 +1,137 @@
+"""Signatures, folders and commits: what a run is called, what it was made with, and how a file becomes durable."""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from toolkit import __version__
+from toolkit.errors import StoreError, disk_full_is_named
+
+LOCK_WAIT_SECONDS = 2.0  # a dying process can hold a lock for a moment
+PROVENANCE_PACKAGES = (
+    "torch",
+    "transformers",
+    "h5py",
+    "numpy",
+    "scikit-learn",
+    "lightgbm",
+    "optuna",
+    "soxr",
+    "soundfile",
+)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, so that equal values have equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def signature(what_changes_the_numbers: Mapping[str, Any]) -> str:
+    """SHA-256 (64 hex digits) of everything that changes the numbers; leave out workers, device and paths.
+
+    >>> signature({"a": 1, "b": 2}) == signature({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(canonical_json(what_changes_the_numbers).encode()).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def commit_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Write `path` so that it is there whole or not at all.
+
+    `write` gets a temporary path in the same folder; then fsync, rename, fsync of the folder. A failed write leaves
+    nothing behind.
+
+    Raises DiskFullError when there is no space.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with disk_full_is_named(path.parent):
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.rename(path)
+            sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def commit_text(path: Path, text: str) -> None:
+    """`commit_file` for UTF-8 text, with the newlines it has."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(text.encode())
+
+    commit_file(path, write)
+
+
+def commit_json(path: Path, value: Any) -> None:
+    """`commit_file` for JSON a person may read; NaN is refused."""
+    commit_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def make_folder(folder: Path) -> Path:
+    """Create `folder` and its parents; a full disk is named."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    with disk_full_is_named(existing):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone; refused after `LOCK_WAIT_SECONDS` if another run holds it."""
+    with (folder / ".lock").open("w") as file:
+        deadline = time.monotonic() + LOCK_WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreError(
+                        f"Another run is writing {folder.parent.name}/{folder.name}; wait for it to end, then start again."
+                    ) from None
+                time.sleep(0.05)
+        yield
+
+
+def provenance(command: str) -> dict[str, Any]:
+    """What a figure's footnote needs: the command, versions and kind of machine; no path, host or user name."""
+    versions = {name: metadata.version(name) for name in PROVENANCE_PACKAGES}
+    return {
+        "command": command,
+        "toolkit": __version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "packages": versions,
+    }
+
+
+def command_line() -> str:
+    """The command as typed, with folders stripped from absolute paths, so that it can stand in a report."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return " ".join(["toolkit", *words])
