@@ -13,9 +13,7 @@ import soxr
 from toolkit.errors import AudioError
 
 SAMPLE_RATE = 16_000  # samples per second, of every backbone here
-RECEPTIVE_FIELD = (
-    400  # samples that one frame of wav2vec 2.0 and one window of Whisper's spectrogram span: 25 ms
-)
+RECEPTIVE_FIELD = 400  # samples that one frame of wav2vec 2.0 and one window of Whisper's spectrogram span: 25 ms
 MAX_SECONDS = 3_600  # of one clip; longer ones need `start` and `end`
 MAX_CHANNELS = 32
 MIN_RATE, MAX_RATE = 4_000, 384_000  # samples per second, of a file
@@ -92,9 +90,7 @@ def decode(
 
 def _flags(samples: Samples) -> tuple[str, ...]:
     short = ("short",) if len(samples) < RECEPTIVE_FIELD else ()
-    silent = (
-        ("near-silent",) if float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) < NEAR_SILENCE else ()
-    )
+    silent = ("near-silent",) if float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) < NEAR_SILENCE else ()
     return short + silent
 
 
@@ -105,9 +101,7 @@ def _check_header(rate: int, channels: int, frames: int, start: float | None, en
         raise AudioError(f"has {channels} channels, expected at most {MAX_CHANNELS}")
     seconds = (min(frames / rate, end) if end is not None else frames / rate) - (start or 0)
     if seconds > MAX_SECONDS:
-        raise AudioError(
-            f"claims {seconds:,.0f} s, expected at most {MAX_SECONDS} s a clip; use `start` and `end`"
-        )
+        raise AudioError(f"claims {seconds:,.0f} s, expected at most {MAX_SECONDS} s a clip; use `start` and `end`")
 
 
 def _check_container(path: Path) -> None:
@@ -130,9 +124,7 @@ def _check_container(path: Path) -> None:
                 if header[:4] == b"data":
                     missing = position + size - status.st_size
                     if size != STREAMED and missing > 0:
-                        raise AudioError(
-                            f"ends early: its header promises {missing:,} bytes more than the file holds"
-                        )
+                        raise AudioError(f"ends early: its header promises {missing:,} bytes more than the file holds")
                     return
                 position += size + size % 2
                 file.seek(position)

@@ -41,9 +41,7 @@ class ManifestError(InputError):
 
     def __init__(self, file: str, defects: Sequence[str]) -> None:
         self.file, self.defects = file, tuple(defects)
-        rest = (
-            f" (and {len(defects) - 1} more: `toolkit manifest check` lists them)" if len(defects) > 1 else ""
-        )
+        rest = f" (and {len(defects) - 1} more: `toolkit manifest check` lists them)" if len(defects) > 1 else ""
         super().__init__(f"{file}, {defects[0]}{rest}")
 
 

@@ -73,21 +73,15 @@ def task_of(target: str, columns: dict[str, Sequence[str]], lines: Sequence[int]
     if len(names) > 1:
         truth = np.stack([_zeros_and_ones(name, columns[name], lines) for name in names], axis=1)
         short = target if target in PRESETS else "+".join(names)
-        return Task(
-            short if len(short) <= 60 else f"{names[0]}+{len(names) - 1}", "multilabel", names, names
-        ), truth
+        return Task(short if len(short) <= 60 else f"{names[0]}+{len(names) - 1}", "multilabel", names, names), truth
     (name,) = names
     values = sorted(set(columns[name]))
     if len(values) < 2:
-        raise LabelError(
-            f"Column {name!r} holds the single value {values[0]!r}; two or more are needed to tell apart"
-        )
+        raise LabelError(f"Column {name!r} holds the single value {values[0]!r}; two or more are needed to tell apart")
     if set(values) == {"0", "1"}:
         return Task(name, "binary", (f"not {name}", name), names), _zeros_and_ones(name, columns[name], lines)
     if len(values) > max(50, len(lines) // 4):
-        raise LabelError(
-            f"Column {name!r} holds {len(values)} different values in {len(lines)} clips; is it a label?"
-        )
+        raise LabelError(f"Column {name!r} holds {len(values)} different values in {len(lines)} clips; is it a label?")
     index = {value: number for number, value in enumerate(values)}
     truth = np.array([index[cell] for cell in columns[name]], dtype=np.int64)
     return Task(name, "binary" if len(values) == 2 else "multiclass", tuple(values), names), truth

@@ -71,9 +71,7 @@ def inspect(file: Path, audio_root: Path | None = None) -> tuple[Manifest | None
     try:
         raw = file.read_bytes()
     except FileNotFoundError:
-        return None, [
-            f"line 1: there is no such file in {file.parent.resolve().name}/; see `toolkit manifest --help`"
-        ]
+        return None, [f"line 1: there is no such file in {file.parent.resolve().name}/; see `toolkit manifest --help`"]
     except OSError as error:
         return None, [f"line 1: it cannot be read: {error.strerror}"]
     text, defect = _decode(raw)
@@ -98,9 +96,7 @@ def inspect(file: Path, audio_root: Path | None = None) -> tuple[Manifest | None
                 else:
                     clip, found = _clip(dict(zip(columns, row)), line, root)
                     if clip.id in first_line:
-                        found.append(
-                            f"line {line}: duplicate id {clip.id!r}, first used in line {first_line[clip.id]}"
-                        )
+                        found.append(f"line {line}: duplicate id {clip.id!r}, first used in line {first_line[clip.id]}")
                     first_line.setdefault(clip.id, line)
                     defects += found
                     clips.append(clip)
@@ -132,9 +128,7 @@ def _header_defects(columns: Sequence[str]) -> list[str]:
     if not columns:
         return [f"line 1: the file is empty; expected a header with {', '.join(REQUIRED)}"]
     defects = [
-        f"line 1: no column {name!r}; the header has {list(columns)}"
-        for name in REQUIRED
-        if name not in columns
+        f"line 1: no column {name!r}; the header has {list(columns)}" for name in REQUIRED if name not in columns
     ]
     for name in sorted({name for name in columns if columns.count(name) > 1}):
         defects.append(f"line 1: column {name!r} stands twice")
@@ -201,9 +195,7 @@ def _path_defects(path: str, root: Path) -> list[str]:
     return []
 
 
-def write(
-    file: Path, columns: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]
-) -> None:
+def write(file: Path, columns: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> None:
     """Commit a manifest as UTF-8 CSV with \\n line ends."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

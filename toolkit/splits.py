@@ -157,9 +157,7 @@ def make(
     best, best_cost = np.zeros(len(names), dtype=np.int64), np.inf
     for restart in range(RESTARTS):
         noise = 0.1 * restart / RESTARTS  # the first order is exactly largest first
-        order = np.argsort(
-            -totals.max(axis=1) * (1 + noise * generator.standard_normal(len(names))), kind="stable"
-        )
+        order = np.argsort(-totals.max(axis=1) * (1 + noise * generator.standard_normal(len(names))), kind="stable")
         assigned, cost = _assign(totals[order], count)
         if cost < best_cost - 1e-12:
             best_cost = cost
@@ -205,12 +203,8 @@ def fixed(ids: Sequence[str], groups: Sequence[str], split: Sequence[str], group
     if "dev" not in parts:
         trained = sorted({group for group, part in zip(groups, parts) if part == "train"})
         if len(trained) < 2:
-            raise SplitError(
-                f"The train part has a single {group_by}; two are needed to set one aside for development"
-            )
-        chosen = seeds.generator(seed, "splits", "development").permutation(trained)[
-            : max(1, len(trained) // 5)
-        ]
+            raise SplitError(f"The train part has a single {group_by}; two are needed to set one aside for development")
+        chosen = seeds.generator(seed, "splits", "development").permutation(trained)[: max(1, len(trained) // 5)]
         parts[(parts == "train") & np.isin(np.array(groups, dtype=str), chosen.astype(str))] = "dev"
     code = {"test": FIXED_TEST, "dev": FIXED_DEVELOPMENT, "train": FIXED_TRAIN}
     fold = np.array([code[part] for part in parts], dtype=np.int64)
@@ -221,15 +215,12 @@ def _without_leaks(folds: Folds) -> Folds:
     leaks = audit(folds, {})
     if leaks:
         raise SplitError(
-            f"The split column leaks: {leaks[0]}"
-            + (f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else "")
+            f"The split column leaks: {leaks[0]}" + (f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else "")
         )
     return folds
 
 
-def audit(
-    folds: Folds, audio_sha256: Mapping[str, str], speakers: Mapping[str, str] | None = None
-) -> list[str]:
+def audit(folds: Folds, audio_sha256: Mapping[str, str], speakers: Mapping[str, str] | None = None) -> list[str]:
     """Every leak: a group, a speaker, or the same audio under two ids, on both sides of a split; a sentence each.
 
     audio_sha256: hash of the decoded audio by clip id; speakers: speaker by clip id, where that is not the group.
@@ -250,7 +241,5 @@ def audit(
             if first_fold != fold and value not in told:
                 told.add(value)
                 name = "the same audio" if what == "audio" else f"{what} {value!r}"
-                leaks.append(
-                    f"{name} is in fold {first_fold} (clip {first!r}) and in fold {int(fold)} (clip {clip!r})"
-                )
+                leaks.append(f"{name} is in fold {first_fold} (clip {first!r}) and in fold {int(fold)} (clip {clip!r})")
     return leaks

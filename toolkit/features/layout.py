@@ -1,0 +1,33 @@
+"""Names and shapes inside a feature store; the only place that knows them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FORMAT_VERSION = 1
+CLIPS_PER_SHARD = 256
+STATISTICS = ("mean", "std")  # datasets of a shard, each (layer, clip, dim), contiguous
+STORE_FILE = "store.json"
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LayerFeatures:
+    """One layer of one store.
+
+    layer: "encoder.0" (what enters the first layer), "encoder.1", ... or "decoder.0", ...
+    ids: n_clips; mean, std: (n_clips, width) float32, over the clip's own frames.
+    """
+
+    layer: str
+    ids: tuple[str, ...]
+    mean: FloatArray
+    std: FloatArray
+
+    def matrix(self, statistics: str) -> FloatArray:
+        """(n_clips, width) for "mean" or "std", (n_clips, 2 width) for "both"."""
+        if statistics == "both":
+            return np.concatenate([self.mean, self.std], axis=1)
+        return {"mean": self.mean, "std": self.std}[statistics]
