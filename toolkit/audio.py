@@ -2,6 +2,8 @@
 
 import hashlib
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +12,20 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from toolkit import containers
 from toolkit.errors import AudioError
 
 SAMPLE_RATE = 16_000  # samples per second, of every backbone here
 RECEPTIVE_FIELD = 400  # samples that one frame of wav2vec 2.0 and one window of Whisper's spectrogram span: 25 ms
 MAX_SECONDS = 3_600  # of one clip; longer ones need `start` and `end`
 MAX_CHANNELS = 32
-MIN_RATE, MAX_RATE = 4_000, 384_000  # samples per second, of a file
+MIN_RATE, MAX_RATE = 4_000, 192_000  # samples per second, of a file
+MAX_PEAK = 16.0  # full scale is 1, and lossy codecs overshoot a little; more is integers stored as floats
 NEAR_SILENCE = 1e-4  # root mean square; below it, input normalisation amplifies noise more than 10,000-fold
-DURATION_TOLERANCE = 0.1  # seconds between a manifest's `duration` and the audio
-STREAMED = 0xFFFF_FFFF  # a WAV data size that means "until the end"
+DURATION_TOLERANCE = 0.1  # seconds between what the manifest says (`end`, `duration`) and the audio
+FORMATS = ("WAV", "RF64", "AIFF", "FLAC", "OGG", "MP3")  # those whose truncation is seen, here or by libsndfile
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+BLOCK = 2**16  # samples per channel that are decoded at once
 
 Samples = npt.NDArray[np.float32]
 
@@ -41,6 +47,15 @@ class Audio:
         return len(self.samples) / SAMPLE_RATE
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a file's header says of one clip: the file's rate (samples per second) and channels, the clip's seconds."""
+
+    rate: int
+    channels: int
+    seconds: float
+
+
 def decode(
     path: Path,
     start: float | None = None,
@@ -50,42 +65,38 @@ def decode(
 ) -> Audio:
     """Decode a file, or its part from `start` to `end` (seconds), to mono at SAMPLE_RATE.
 
-    channel: 0, 1, ...; without it the channels are averaged. duration: what the manifest says, in seconds.
+    channel: 0, 1, ...; without it the channels are averaged. duration: what the manifest says, in seconds. An `end`
+    or a `duration` may be off by DURATION_TOLERANCE; the audio is what counts.
     Raises AudioError when the file is not a regular file, cannot be decoded, is shorter than its header or the
-    manifest says, is empty, holds NaN or infinite samples, or is beyond the limits above.
+    manifest says, is empty, holds NaN, infinite or absurdly large samples, or is beyond the limits above.
     """
-    _check_container(path)
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            rate, channels, frames = file.samplerate, file.channels, file.frames
-            _check_header(rate, channels, frames, start, end)
-            if channel is not None and not 0 <= channel < channels:
-                raise AudioError(f"channel {channel} asked for, the file has {channels} (counted from 0)")
-            first = round(start * rate) if start is not None else 0
-            last = round(end * rate) if end is not None else frames
-            if first >= frames or last > frames + rate * DURATION_TOLERANCE:
-                raise AudioError(
-                    f"the segment {start or 0:g} to {last / rate:g} s is beyond the end at {frames / rate:g} s"
-                )
-            expected = min(last, frames) - first
-            if first:
-                file.seek(first)
-            data = file.read(expected, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise AudioError(f"cannot be decoded: {str(error).replace(str(path), 'the file')}") from None
-    if len(data) < expected:
-        raise AudioError(f"ends early: {len(data)} of {expected} samples per channel could be decoded")
-    mono = data[:, channel] if channel is not None else data.mean(axis=1, dtype=np.float32)
+    with _opened(path) as (file, frames):
+        first, count = _part(file, frames, start, end, channel, duration)
+        mono = _read_mono(file, first, count, channel)
+        rate = file.samplerate
     if not np.isfinite(mono).all():
         raise AudioError("holds NaN or infinite samples")
+    peak = float(np.abs(mono).max())
+    if peak > MAX_PEAK:
+        raise AudioError(f"holds samples as large as {peak:,.0f}, expected -1 to 1: integers stored as floats?")
     samples = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if len(samples) == 0:
-        raise AudioError("is empty: it has no samples")
-    seconds = len(samples) / SAMPLE_RATE
-    if duration is not None and abs(seconds - duration) > DURATION_TOLERANCE:
-        raise AudioError(f"lasts {seconds:.2f} s, the manifest says {duration:.2f} s")
+        raise AudioError(f"is empty: {count} samples at {rate} per second are none at {SAMPLE_RATE}")
     return Audio(samples, hashlib.sha256(samples.tobytes()).hexdigest(), _flags(samples))
+
+
+def header(
+    path: Path,
+    start: float | None = None,
+    end: float | None = None,
+    channel: int | None = None,
+    duration: float | None = None,
+) -> Header:
+    """What `decode` would find, as far as it can be told without decoding. Raises AudioError as `decode` does."""
+    with _opened(path) as (file, frames):
+        _, count = _part(file, frames, start, end, channel, duration)
+        return Header(file.samplerate, file.channels, count / file.samplerate)
 
 
 def _flags(samples: Samples) -> tuple[str, ...]:
@@ -94,43 +105,81 @@ def _flags(samples: Samples) -> tuple[str, ...]:
     return short + silent
 
 
-def _check_header(rate: int, channels: int, frames: int, start: float | None, end: float | None) -> None:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
+    """The file, its container checked, and its samples per channel.
+
+    libsndfile gets a descriptor, not the name: it takes suffixes at their word, and tells paths in its messages.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise AudioError("is not a regular file")
+        with path.open("rb", buffering=0) as raw:
+            containers.check(raw, path.stat().st_size)
+            raw.seek(0)
+            with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+                if file.format not in (*FORMATS, "WAVEX"):
+                    raise AudioError(f"is of the format {file.format}, expected one of {list(FORMATS)}")
+                frames = file.frames
+                if file.format == "MP3":
+                    with path.open("rb") as again:
+                        frames = containers.mp3_samples(again, frames)
+                yield file, frames
+    except OSError as error:
+        raise AudioError(f"cannot be read: {error.strerror}") from None
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"cannot be decoded: {error.error_string}") from None
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise AudioError(f"cannot be decoded: {error}") from None
+
+
+def _part(
+    file: soundfile.SoundFile,
+    frames: int,
+    start: float | None,
+    end: float | None,
+    channel: int | None,
+    duration: float | None,
+) -> tuple[int, int]:
+    """The clip's first sample and its number of samples, per channel of the file. Nothing is allocated before this."""
+    rate, channels = file.samplerate, file.channels
     if not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(f"has {rate} samples per second, expected {MIN_RATE} to {MAX_RATE}")
     if channels > MAX_CHANNELS:
         raise AudioError(f"has {channels} channels, expected at most {MAX_CHANNELS}")
-    seconds = (min(frames / rate, end) if end is not None else frames / rate) - (start or 0)
+    if channel is not None and not 0 <= channel < channels:
+        raise AudioError(f"channel {channel} asked for, the file has {channels} (counted from 0)")
+    if frames == 0:
+        raise AudioError("is empty: it has no samples")
+    first = round(start * rate) if start is not None else 0
+    last = round(end * rate) if end is not None else frames
+    if first >= frames or last > frames + rate * DURATION_TOLERANCE:
+        raise AudioError(f"the segment {start or 0:g} to {last / rate:g} s is beyond the end at {frames / rate:g} s")
+    count = min(last, frames) - first
+    if count <= 0 or first < 0:
+        raise AudioError(f"the segment {start or 0:g} to {last / rate:g} s holds no sample")
+    seconds = count / rate
     if seconds > MAX_SECONDS:
         raise AudioError(f"claims {seconds:,.0f} s, expected at most {MAX_SECONDS} s a clip; use `start` and `end`")
+    if duration is not None and abs(seconds - duration) > DURATION_TOLERANCE:
+        raise AudioError(f"lasts {seconds:.2f} s, the manifest says {duration:.2f} s")
+    return first, count
 
 
-def _check_container(path: Path) -> None:
-    """What libsndfile passes over in silence: files that are none, cut WAV data chunks, Ogg streams without an end."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise AudioError(f"cannot be opened: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise AudioError("is not a regular file")
-    with path.open("rb") as file:
-        magic = file.read(12)
-        if not magic:
-            raise AudioError("is empty: it has no bytes")
-        if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
-            position = 12
-            while len(header := file.read(8)) == 8:
-                size = int.from_bytes(header[4:], "little")
-                position += 8
-                if header[:4] == b"data":
-                    missing = position + size - status.st_size
-                    if size != STREAMED and missing > 0:
-                        raise AudioError(f"ends early: its header promises {missing:,} bytes more than the file holds")
-                    return
-                position += size + size % 2
-                file.seek(position)
-        elif magic[:4] == b"OggS":
-            file.seek(max(0, status.st_size - 65_536 - 27 - 255))  # an Ogg page is never longer
-            tail = file.read()
-            page = tail.rfind(b"OggS")
-            if page < 0 or len(tail) < page + 6 or not tail[page + 5] & 4:
-                raise AudioError("ends early: its Ogg stream has no last page")
+def _read_mono(file: soundfile.SoundFile, first: int, count: int, channel: int | None) -> Samples:
+    """(count,) samples at the file's rate; in blocks, so that a header's false promise costs no memory."""
+    mono = np.empty(count, dtype=np.float32)
+    # MP3 is sought imprecisely, and what is decoded depends on the blocks asked for: the same ones from 0, always.
+    whole_blocks = file.format == "MP3"
+    position, last = (0 if whole_blocks else first), first + count
+    if position:
+        file.seek(position)
+    while position < last:
+        block = file.read(BLOCK if whole_blocks else min(BLOCK, last - position), dtype="float32", always_2d=True)
+        if not len(block):
+            raise AudioError(f"ends early: {max(0, position - first)} of {count} samples per channel could be decoded")
+        wanted = block[max(0, first - position) : last - position]
+        done = max(0, position - first)
+        mono[done : done + len(wanted)] = wanted[:, channel] if channel is not None else wanted.mean(axis=1)
+        position += len(block)
+    return mono

@@ -16,6 +16,7 @@ Exit code 3 is no error: the work is done, but some clips failed and are named.
 """
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -90,15 +91,23 @@ def one_of(what: str, value: object, expected: Sequence[object]) -> str:
 
 @contextmanager
 def disk_full_is_named(folder: Path) -> Iterator[None]:
-    """Turn ENOSPC (and a quota's EDQUOT), which h5py hides in an OSError's text, into DiskFullError."""
+    """Turn a full disk, or a full quota, while something is written into `folder` (which exists) into DiskFullError.
+
+    h5py, safetensors and SQLite hide it in the text of errors of their own, h5py even in a RuntimeError.
+    """
     try:
         yield
-    except OSError as error:
-        codes = (errno.ENOSPC, errno.EDQUOT)
-        if error.errno in codes or any(f"errno = {code}" in str(error) for code in codes):
-            free = shutil.disk_usage(folder).free
-            raise DiskFullError(
-                f"No space left for {folder.name}/: {free:,} bytes are free there. What was committed stays; "
-                "free some space and start the same command again."
-            ) from error
-        raise
+    except Exception as error:
+        if not _says_disk_full(error):
+            raise
+        free = shutil.disk_usage(folder).free
+        raise DiskFullError(
+            f"No space left for {folder.resolve().name}/: {free:,} bytes are free there. What was committed stays; "
+            "free some space and start the same command again."
+        ) from error
+
+
+def _says_disk_full(error: Exception) -> bool:
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    texts = ("database or disk is full", *map(os.strerror, codes))
+    return getattr(error, "errno", None) in codes or any(text in str(error) for text in texts)

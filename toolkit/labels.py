@@ -1,5 +1,6 @@
 """What is predicted: a Task, its label names and their order, and how manifest cells become numbers."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -68,23 +69,35 @@ def task_of(target: str, columns: dict[str, Sequence[str]], lines: Sequence[int]
                 raise LabelError(
                     f"Line {line}, column {name!r}: the label is empty; expected a value in every clip's row"
                 )
+            if cell != cell.strip():  # "sad" and "sad " would be two classes
+                raise LabelError(f"Line {line}, column {name!r}: {cell!r}, expected a label without spaces around it")
     if len(set(names)) < len(names):
         raise LabelError(f"A label column is named twice in --target {target}")
     if len(names) > 1:
         truth = np.stack([_zeros_and_ones(name, columns[name], lines) for name in names], axis=1)
-        short = target if target in PRESETS else "+".join(names)
-        return Task(short if len(short) <= 60 else f"{names[0]}+{len(names) - 1}", "multilabel", names, names), truth
+        return Task(target if target in PRESETS else _short_name(names), "multilabel", names, names), truth
     (name,) = names
+    short = _short_name(names)
     values = sorted(set(columns[name]))
     if len(values) < 2:
-        raise LabelError(f"Column {name!r} holds the single value {values[0]!r}; two or more are needed to tell apart")
+        raise LabelError(f"Column {name!r} holds the values {values}; two or more are needed to tell apart")
     if set(values) == {"0", "1"}:
-        return Task(name, "binary", (f"not {name}", name), names), _zeros_and_ones(name, columns[name], lines)
+        return Task(short, "binary", (f"not {name}", name), names), _zeros_and_ones(name, columns[name], lines)
     if len(values) > max(50, len(lines) // 4):
         raise LabelError(f"Column {name!r} holds {len(values)} different values in {len(lines)} clips; is it a label?")
     index = {value: number for number, value in enumerate(values)}
     truth = np.array([index[cell] for cell in columns[name]], dtype=np.int64)
-    return Task(name, "binary" if len(values) == 2 else "multiclass", tuple(values), names), truth
+    return Task(short, "binary" if len(values) == 2 else "multiclass", tuple(values), names), truth
+
+
+def _short_name(columns: Sequence[str]) -> str:
+    """The columns' names as a part of a folder's name: no separators, not hidden, at most 80 bytes in UTF-8."""
+    whole = "+".join(columns)
+    name = re.sub(r"[^\w+.-]", "_", whole).lstrip(".-")
+    if len(name.encode()) <= 80 and name:
+        return name
+    first = re.sub(r"[^\w.-]", "_", columns[0]).lstrip(".-").encode()[:60].decode(errors="ignore")
+    return f"{first or 'target'}+{len(columns) - 1}" if len(columns) > 1 else first or "target"
 
 
 def _zeros_and_ones(name: str, cells: Sequence[str], lines: Sequence[int]) -> IntArray:

@@ -2,6 +2,9 @@
 
 import csv
 import io
+import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +12,12 @@ from pathlib import Path
 from toolkit.errors import ManifestError
 from toolkit.runs import commit_text
 
+FILE_NAME = "manifest.csv"
 REQUIRED = ("id", "path")
 OPTIONAL = ("start", "end", "channel", "duration", "speaker", "split")
 RESERVED = REQUIRED + OPTIONAL
+NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?|\.[0-9]+")
+CHANNEL = re.compile(r"[0-9]{1,4}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ def read(file: Path, audio_root: Path | None = None) -> Manifest:
 def inspect(file: Path, audio_root: Path | None = None) -> tuple[Manifest | None, list[str]]:
     """The manifest as far as it can be read, and its defects, each beginning with "line N: "."""
     root = (audio_root or file.parent).resolve()
+    if audio_root and not root.is_dir():
+        return None, [f"line 1: the audio root {root.name}/ is not a folder"]
     try:
         raw = file.read_bytes()
     except FileNotFoundError:
@@ -147,14 +155,10 @@ def _clip(cells: dict[str, str], line: int, root: Path) -> tuple[Clip, list[str]
         text = cells.get(column, "").strip()
         if not text:
             return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not 0 <= value < float("inf"):
-            defects.append(f"line {line}: {column} {text!r}, expected seconds from 0")
-            return None
-        return value
+        if NUMBER.fullmatch(text) and (value := float(text)) < float("inf"):
+            return value
+        defects.append(f"line {line}: {column} {text!r}, expected seconds from 0")
+        return None
 
     identity, path = cells["id"], cells["path"]
     if not identity or identity != identity.strip() or not identity.isprintable():
@@ -164,12 +168,15 @@ def _clip(cells: dict[str, str], line: int, root: Path) -> tuple[Clip, list[str]
     if end is not None and end <= (start or 0):
         defects.append(f"line {line}: end {end:g} is not after start {start or 0:g} (seconds)")
     channel_text = cells.get("channel", "").strip()
-    if channel_text and not (channel_text.isascii() and channel_text.isdigit()):
+    channel = int(channel_text) if CHANNEL.fullmatch(channel_text) else None
+    if channel_text and channel is None:
         defects.append(f"line {line}: channel {channel_text!r}, expected 0, 1, ...")
-    channel = int(channel_text) if channel_text.isascii() and channel_text.isdigit() else None
     for column in ("speaker", "split"):
-        if column in cells and not cells[column].strip():
+        cell = cells.get(column, "filled")
+        if not cell.strip():
             defects.append(f"line {line}: {column} is empty; expected one in every row, or no such column")
+        elif cell != cell.strip() or not cell.isprintable():  # "s1" and "s1 " would be two speakers
+            defects.append(f"line {line}: bad {column} {cell!r}; expected text without spaces around it")
     speaker, split = cells.get("speaker"), cells.get("split")
     return Clip(identity, path, line, start, end, channel, duration, speaker, split, cells), defects
 
@@ -177,28 +184,41 @@ def _clip(cells: dict[str, str], line: int, root: Path) -> tuple[Clip, list[str]
 def _path_defects(path: str, root: Path) -> list[str]:
     if not path.strip():
         return ["path is empty"]
-    if Path(path).is_absolute() or "\\" in path or not path.isprintable():
+    if path.startswith("/") or "\\" in path or not path.isprintable():
         return [
             f"path {path!r}; expected one relative to the manifest's folder or --audio-root, with / between folders"
         ]
-    target = root / path
-    try:
-        resolved = target.resolve()
-        if not resolved.is_relative_to(root):
+    try:  # os.path, not pathlib: three times as fast, for the manifests of 50,000 clips
+        resolved = os.path.realpath(f"{root}/{path}", strict=True)
+        if os.path.commonpath((root, resolved)) != str(root):
             return [f"path {path!r} leaves the audio root"]
-        if not resolved.exists():
-            return [f"no such file {path!r} under the audio root"]
-        if not resolved.is_file():
+        if not stat.S_ISREG(os.stat(resolved).st_mode):  # noqa: PTH116
             return [f"path {path!r} is not a regular file"]
-    except (OSError, RuntimeError):
+    except FileNotFoundError:
+        return [f"no such file {path!r} under the audio root"]
+    except OSError:
         return [f"path {path!r} cannot be followed"]
     return []
 
 
 def write(file: Path, columns: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> None:
-    """Commit a manifest as UTF-8 CSV with \\n line ends."""
+    """Commit a manifest as UTF-8 CSV with \\n line ends. Raises ManifestError for a cell that CSV cannot bring back."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    for number, row in enumerate(rows, start=1):
+        for column, cell in zip(columns, row, strict=True):
+            if "\r" in cell or "\0" in cell or not _is_text(cell):
+                raise ManifestError(
+                    file.name, [f"row {number}: {column} {cell!r}; expected text without control characters"]
+                )
+        writer.writerow(row)
     commit_text(file, text.getvalue())
+
+
+def _is_text(cell: str) -> bool:
+    try:
+        cell.encode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8, as Python hands it on
+        return False
+    return True

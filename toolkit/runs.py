@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import __version__
-from toolkit.errors import StoreError, disk_full_is_named
+from toolkit.errors import MachineError, StoreError, disk_full_is_named
 
 LOCK_WAIT_SECONDS = 2.0  # a dying process can hold a lock for a moment
 PROVENANCE_PACKAGES = (
@@ -68,15 +69,15 @@ def commit_file(path: Path, write: Callable[[Path], None]) -> None:
     Raises DiskFullError when there is no space.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with disk_full_is_named(path.parent):
+    with disk_full_is_named(path.parent):
+        try:
             write(temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.rename(path)
             sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def commit_text(path: Path, text: str) -> None:
@@ -94,17 +95,30 @@ def commit_json(path: Path, value: Any) -> None:
 
 
 def make_folder(folder: Path) -> Path:
-    """Create `folder` and its parents; a full disk is named."""
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    with disk_full_is_named(existing):
-        folder.mkdir(parents=True, exist_ok=True)
+    """Create `folder` and its parents, durably: else a power cut could take a folder with all that it holds.
+
+    Raises DiskFullError, and MachineError where a folder may not be made or a file is in the way.
+    """
+    try:
+        missing = [parent for parent in (folder, *folder.parents) if not parent.is_dir()]
+        for new in reversed(missing):
+            with disk_full_is_named(new.parent):
+                new.mkdir(exist_ok=True)
+                sync_folder(new.parent)
+    except OSError as error:
+        raise MachineError(f"The folder {folder.name}/ cannot be made: {error.strerror}") from None
     return folder
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process alone; refused after `LOCK_WAIT_SECONDS` if another run holds it."""
-    with (folder / ".lock").open("w") as file:
+    """Hold the folder for this process alone.
+
+    Raises StoreError after `LOCK_WAIT_SECONDS` if another run holds it.
+    """
+    with disk_full_is_named(folder):
+        file = (folder / ".lock").open("w")
+    with file:
         deadline = time.monotonic() + LOCK_WAIT_SECONDS
         while True:
             try:
@@ -112,9 +126,8 @@ def locked(folder: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise StoreError(
-                        f"Another run is writing {folder.parent.name}/{folder.name}; wait for it to end, then start again."
-                    ) from None
+                    place = "/".join(folder.resolve().parts[-2:])
+                    raise StoreError(f"Another run is writing {place}; wait for it to end, then start again.") from None
                 time.sleep(0.05)
         yield
 
@@ -133,5 +146,10 @@ def provenance(command: str) -> dict[str, Any]:
 
 def command_line() -> str:
     """The command as typed, with folders stripped from absolute paths, so that it can stand in a report."""
-    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    return " ".join(["toolkit", *words])
+
+    def without_folders(text: str) -> str:
+        return Path(text).name if Path(text).is_absolute() else text
+
+    # `--option=/folder/file` is one word
+    words = ["=".join(map(without_folders, word.split("=", 1))) for word in sys.argv[1:]]
+    return shlex.join(["toolkit", *words])

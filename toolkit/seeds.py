@@ -6,15 +6,18 @@ import numpy as np
 
 
 def integer(seed: int, *names: object) -> int:
-    """A 32-bit seed for libraries that take an integer, e.g. ``integer(0, "probe", "encoder.3", fold)``.
+    """A seed of 31 bits (LightGBM takes no larger one), e.g. ``integer(0, "probe", "encoder.3", fold)``.
 
     >>> integer(0, "a") == integer(0, "a"), integer(0, "a") == integer(0, "b")
     (True, False)
     """
-    text = "\x1f".join([str(seed), *map(str, names)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+    return int.from_bytes(_digest(seed, names)[:4], "little") >> 1
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
     """An independent numpy generator for the purpose that `names` spell out."""
-    return np.random.default_rng(integer(seed, *names))
+    return np.random.default_rng(int.from_bytes(_digest(seed, names), "little"))
+
+
+def _digest(seed: int, names: tuple[object, ...]) -> bytes:
+    return hashlib.sha256("\x1f".join([str(seed), *map(str, names)]).encode()).digest()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from toolkit.labels import IntArray
 from toolkit.runs import commit_json, signature
 
 RESTARTS = 64
+MAX_ASSIGNMENTS = 50_000  # of groups to folds, in all restarts together: a second or so
 SPLIT_NAMES = {
     "train": "train",
     "dev": "dev",
@@ -23,7 +25,7 @@ SPLIT_NAMES = {
     "validation": "dev",
     "test": "test",
 }
-FIXED_TEST, FIXED_DEVELOPMENT, FIXED_TRAIN = 0, 1, 2
+FIXED_PARTS = ("test", "dev", "train")  # the folds 0, 1, 2 of a fixed split
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,11 @@ class Folds:
 
         Raises SplitError when a part is left empty.
         """
-        keep = np.array([clip not in left_out for clip in self.ids], dtype=bool)
-        ids = tuple(np.array(self.ids, dtype=object)[keep])
-        groups = tuple(np.array(self.groups, dtype=object)[keep])
-        folds = Folds(ids, groups, self.fold[keep], self.group_by, self.seed, self.scheme)
-        if len(set(folds.fold)) < self.count:
+        keep = [clip not in left_out for clip in self.ids]
+        fold = self.fold[np.array(keep, dtype=bool)]
+        ids, groups = tuple(compress(self.ids, keep)), tuple(compress(self.groups, keep))
+        folds = Folds(ids, groups, fold, self.group_by, self.seed, self.scheme)
+        if len(np.unique(fold)) < self.count:
             raise SplitError(
                 f"After {len(left_out)} clips were left out a fold is empty; {self.count} filled folds are needed"
             )
@@ -114,11 +116,14 @@ def read(path: Path) -> Folds:
             content["seed"],
             content["scheme"],
         )
+        unchanged = signature(content) == stated and folds.content == content
     except FileNotFoundError:
         raise SplitError(f"No folds file {path.name}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise SplitError(f"{path.name} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise SplitError(f"{path.name} is not a folds file, or is damaged: {error}") from None
-    if signature(content) != stated or folds.content != content:
+    if not unchanged:
         raise SplitError(f"{path.name} has been changed since it was written: its hash does not fit")
     return folds
 
@@ -135,15 +140,17 @@ def make(
 
     ids, groups: n_clips each; indicators: (n_clips, n_labels) of 0 and 1, one-hot or multilabel.
     Groups go one by one, largest first, to the fold where the squared deviation from an even share (of every label,
-    relative to its frequency, and of the clips) grows least; of RESTARTS random orders of equals the best is kept.
+    relative to its frequency, and of the clips) grows least; of up to RESTARTS slightly shuffled orders the best is
+    kept.
 
-    Raises SplitError for fewer than 3 folds, or fewer groups than folds.
+    Raises SplitError for fewer than 3 folds, fewer groups than folds, or a group without a proper name.
     """
     if count < 3:
         raise SplitError(
             f"{count} folds asked for; at least 3 are needed, to train, to choose (development) and to test"
         )
-    names, member = np.unique(np.array(groups, dtype=object).astype(str), return_inverse=True)
+    _check_names(ids, groups, group_by)
+    names, member = np.unique(np.array(groups, dtype=str), return_inverse=True)
     if len(names) < count:
         raise SplitError(
             f"{count} folds need at least {count} different values of {group_by!r}; the clips have {len(names)}. "
@@ -155,27 +162,36 @@ def make(
     totals /= np.maximum(weights.sum(axis=0), 1)
     generator = seeds.generator(seed, "splits", count, group_by)
     best, best_cost = np.zeros(len(names), dtype=np.int64), np.inf
-    for restart in range(RESTARTS):
+    for restart in range(max(1, min(RESTARTS, MAX_ASSIGNMENTS // len(names)))):
         noise = 0.1 * restart / RESTARTS  # the first order is exactly largest first
         order = np.argsort(-totals.max(axis=1) * (1 + noise * generator.standard_normal(len(names))), kind="stable")
         assigned, cost = _assign(totals[order], count)
         if cost < best_cost - 1e-12:
             best_cost = cost
             best[order] = assigned
-    return Folds(tuple(ids), tuple(map(str, groups)), best[member], group_by, seed)
+    return Folds(tuple(ids), tuple(groups), best[member], group_by, seed)
+
+
+def _check_names(ids: Sequence[str], groups: Sequence[str], group_by: str) -> None:
+    """Clips without a group would be one big group, and "a" and "a " two."""
+    for clip, group in zip(ids, groups, strict=True):
+        if not group or group != group.strip():
+            raise SplitError(f"Clip {clip!r}: {group_by} {group!r}, expected text without spaces around it")
 
 
 def _assign(totals: npt.NDArray[np.float64], count: int) -> tuple[IntArray, float]:
     """Greedy assignment of groups, in the order given, to folds. totals: (n_groups, 1 + n_labels), columns sum to 1."""
     share = np.zeros((count, totals.shape[1]))
     assigned = np.zeros(len(totals), dtype=np.int64)
+    empty = np.ones(count, dtype=bool)
     for number, group in enumerate(totals):
-        growth = ((share + group) ** 2 - share**2).sum(axis=1)
-        empty = ~np.isin(np.arange(count), assigned[:number])
+        # of (share + group)^2 - share^2, what depends on the fold; rounded, so that ties fall alike on every machine
+        growth = (share * group).sum(axis=1).round(12)
         if empty.sum() >= len(totals) - number:  # as many groups left as empty folds
             growth[~empty] = np.inf
         fold = int(np.argmin(growth))
         assigned[number] = fold
+        empty[fold] = False
         share[fold] += group
     return assigned, float(((share - 1 / count) ** 2).sum())
 
@@ -186,12 +202,13 @@ def fixed(ids: Sequence[str], groups: Sequence[str], split: Sequence[str], group
     Without a dev part, groups of the train part are set aside as one, a fifth of them drawn by the seed.
     Raises SplitError for other values, for missing parts, and for groups on both sides.
     """
+    _check_names(ids, groups, group_by)
     values = sorted(set(split))
-    if all(value.isdigit() for value in values):
-        renumbered = {value: number for number, value in enumerate(sorted(values, key=int))}
-        if len(values) < 3:
-            raise SplitError(f"The split column numbers {len(values)} folds; at least 3 are needed")
-        fold = np.array([renumbered[value] for value in split], dtype=np.int64)
+    if all(value.isascii() and value.isdigit() for value in values):
+        numbers = sorted({int(value) for value in values})
+        if len(numbers) < 3:
+            raise SplitError(f"The split column numbers {len(numbers)} folds; at least 3 are needed")
+        fold = np.searchsorted(numbers, [int(value) for value in split]).astype(np.int64)
         return _without_leaks(Folds(tuple(ids), tuple(groups), fold, group_by, seed))
     for value in values:
         if value.lower() not in SPLIT_NAMES:
@@ -205,9 +222,8 @@ def fixed(ids: Sequence[str], groups: Sequence[str], split: Sequence[str], group
         if len(trained) < 2:
             raise SplitError(f"The train part has a single {group_by}; two are needed to set one aside for development")
         chosen = seeds.generator(seed, "splits", "development").permutation(trained)[: max(1, len(trained) // 5)]
-        parts[(parts == "train") & np.isin(np.array(groups, dtype=str), chosen.astype(str))] = "dev"
-    code = {"test": FIXED_TEST, "dev": FIXED_DEVELOPMENT, "train": FIXED_TRAIN}
-    fold = np.array([code[part] for part in parts], dtype=np.int64)
+        parts[(parts == "train") & np.isin(np.array(groups, dtype=str), chosen)] = "dev"
+    fold = np.array([FIXED_PARTS.index(part) for part in parts], dtype=np.int64)
     return _without_leaks(Folds(tuple(ids), tuple(groups), fold, group_by, seed, "fixed"))
 
 
@@ -226,6 +242,7 @@ def audit(folds: Folds, audio_sha256: Mapping[str, str], speakers: Mapping[str, 
     audio_sha256: hash of the decoded audio by clip id; speakers: speaker by clip id, where that is not the group.
     """
     leaks = []
+    places = [f"fold {fold}" for fold in range(folds.count)] if folds.scheme == "kfold" else list(FIXED_PARTS)
     for what, value_of in (
         (folds.group_by, dict(zip(folds.ids, folds.groups))),
         ("audio", audio_sha256),
@@ -241,5 +258,7 @@ def audit(folds: Folds, audio_sha256: Mapping[str, str], speakers: Mapping[str, 
             if first_fold != fold and value not in told:
                 told.add(value)
                 name = "the same audio" if what == "audio" else f"{what} {value!r}"
-                leaks.append(f"{name} is in fold {first_fold} (clip {first!r}) and in fold {int(fold)} (clip {clip!r})")
+                leaks.append(
+                    f"{name} is in {places[first_fold]} (clip {first!r}) and in {places[int(fold)]} (clip {clip!r})"
+                )
     return leaks

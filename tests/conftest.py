@@ -1,0 +1,36 @@
+"""What every room's tests share: hypothesis without clock or disk, and small corpora of synthetic speech-like sound."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "toolkit",
+    deadline=None,  # two shared cores
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("toolkit")
+
+WriteSound = Callable[..., Path]
+
+
+@pytest.fixture
+def write_sound(tmp_path: Path) -> WriteSound:
+    """Write a voiced sound of gliding pitch under tmp_path, and return its path."""
+
+    def write(name: str, seconds: float = 0.5, rate: int = 16_000, channels: int = 1, pitch: float = 120.0) -> Path:
+        time = np.arange(round(seconds * rate)) / rate
+        phase = 2 * np.pi * pitch * (time + 0.2 * time**2)
+        voice = sum(np.sin(harmonic * phase) / harmonic for harmonic in range(1, 6)) * 0.1
+        sound = np.stack([voice * (1 - 0.3 * channel) for channel in range(channels)], axis=1)
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, sound.astype(np.float32), rate)
+        return path
+
+    return write

@@ -1,0 +1,264 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from toolkit.errors import DiskFullError, InputError, StoreError
+from toolkit.features import shard
+from toolkit.features.export import export
+from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
+from toolkit.features.store import Store, create, find
+
+LAYERS, WIDTH = ("encoder.0", "encoder.1", "encoder.2"), 5
+
+
+def content(first: int, count: int, failed: int = 0, scale: float = 1.0) -> ShardContent:
+    generator = np.random.default_rng(first)
+    clips = tuple(
+        ClipRecord(
+            f"clip{number}", (100, 5, None, None, None), f"{number:064x}", 16_000, ("short",) if number % 2 else ()
+        )
+        for number in range(first, first + count)
+    )
+    failures = tuple(FailedRecord(f"bad{first}-{number}", None, "is empty") for number in range(failed))
+    shape = (len(LAYERS), count, WIDTH)
+    statistics = {name: scale * generator.standard_normal(shape).astype(np.float32) for name in ("mean", "std")}
+    return ShardContent(clips, failures, statistics)
+
+
+def new_store(folder: Path, **settings: object) -> Store:
+    return create(folder, "tiny", LAYERS, WIDTH, {"dtype": "float32", **settings})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Three shards: 4 clips, 3 clips and a failure, a failure alone."""
+    made = new_store(tmp_path)
+    with made.writing() as writer:
+        for part in (content(0, 4), content(4, 3, failed=1), content(7, 0, failed=1)):
+            writer.commit(part)
+    made.refresh()
+    return made
+
+
+def test_a_layer_comes_back_in_the_order_it_was_committed(store: Store) -> None:
+    layer = store.layer("encoder.1")
+    expected = np.concatenate([content(first, count).statistics["mean"][1] for first, count in ((0, 4), (4, 3))])
+    assert layer.ids == tuple(f"clip{number}" for number in range(7))
+    assert layer.mean.dtype == np.float32
+    np.testing.assert_array_equal(layer.mean, expected.astype(np.float16).astype(np.float32))
+    assert layer.matrix("both").shape == (7, 2 * WIDTH)
+    assert store.failed == {"bad4-0": "is empty", "bad7-0": "is empty"}
+
+
+def test_datasets_are_contiguous_and_float16(store: Store) -> None:
+    with h5py.File(store.folder / "shard-00000.h5") as file:
+        assert {name: (file[name].dtype, file[name].chunks) for name in file} == {
+            "mean": (np.float16, None),
+            "std": (np.float16, None),
+        }
+
+
+def test_a_value_beyond_float16_makes_that_shard_float32(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    with store.writing() as writer:
+        writer.commit(content(0, 2))
+        writer.commit(content(2, 2, scale=1e6))
+    store.refresh()
+    dtypes = [h5py.File(store.folder / f"shard-0000{number}.h5")["mean"].dtype for number in (0, 1)]
+    assert dtypes == [np.float16, np.float32]
+    assert np.isfinite(store.layer("encoder.0").mean).all()
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    folders = [new_store(tmp_path / name) for name in "ab"]
+    for store in folders:
+        with store.writing() as writer:
+            writer.commit(content(0, 4, failed=1))
+    files = [sorted((path.name, path.read_bytes()) for path in store.folder.glob("s*")) for store in folders]
+    assert files[0] == files[1]
+
+
+def test_other_settings_make_another_store(tmp_path: Path) -> None:
+    assert new_store(tmp_path).folder != new_store(tmp_path, context="clip").folder
+    assert new_store(tmp_path).folder == new_store(tmp_path).folder
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".json"])
+def test_every_flipped_bit_and_every_truncation_is_found(store: Store, suffix: str) -> None:
+    path = store.folder / f"shard-00001{suffix}"
+    whole = path.read_bytes()
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        position, bit = int(generator.integers(len(whole))), int(generator.integers(8))
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << bit
+        for data in (bytes(damaged), whole[:position]):
+            path.write_bytes(data)
+            with pytest.raises(StoreError, match="shard-00001"):
+                Store(store.folder).layer("encoder.0")
+    path.write_bytes(whole)
+    assert len(Store(store.folder).layer("encoder.0").ids) == 7
+
+
+def test_a_missing_shard_is_named_not_read_as_zeros(store: Store) -> None:
+    (store.folder / "shard-00001.h5").unlink()
+    with pytest.raises(StoreError, match=r"shard-00001\.h5 is missing"):
+        Store(store.folder).layer("encoder.0")
+    assert [bool(defect) for _, defect in store.verify()] == [False, True, False]
+
+
+def test_a_store_json_that_was_changed_is_refused(store: Store) -> None:
+    path = store.folder / "store.json"
+    path.write_text(path.read_text().replace("float32", "bfloat16"))
+    with pytest.raises(StoreError, match="hash does not fit"):
+        Store(store.folder)
+
+
+def test_a_clip_stored_twice_is_refused(store: Store) -> None:
+    with store.writing() as writer:
+        writer.commit(content(0, 1))
+    with pytest.raises(StoreError, match="'clip0' stands in two shards"):
+        _ = Store(store.folder).ids
+
+
+def test_a_later_success_makes_up_for_a_failure(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    failure = ShardContent((), (FailedRecord("clip0", None, "is empty"),), content(0, 0).statistics)
+    with store.writing() as writer:
+        writer.commit(failure)
+        writer.commit(content(0, 1))
+    store.refresh()
+    assert (store.ids, store.failed) == (("clip0",), {})
+
+
+def test_a_deleted_damaged_shard_is_filled_again_in_its_place(store: Store) -> None:
+    for suffix in (".h5", ".json"):
+        (store.folder / f"shard-00000{suffix}").unlink()
+    store.refresh()
+    assert store.ids == ("clip4", "clip5", "clip6")
+    with store.writing() as writer:
+        writer.commit(content(0, 4))
+    assert Store(store.folder).ids == tuple(f"clip{number}" for number in range(7))
+
+
+def test_leftovers_of_a_killed_run_are_cleared_by_the_next_writer(store: Store) -> None:
+    (store.folder / "shard-00009.h5").write_bytes(b"never committed")
+    (store.folder / ".shard-00009.h5.1.tmp").write_bytes(b"half")
+    with store.writing():
+        pass
+    assert not list(store.folder.glob("*00009*")) and not list(store.folder.glob(".shard*"))
+
+
+def test_a_second_writer_is_refused(store: Store) -> None:
+    with store.writing(), pytest.raises(StoreError, match="Another run"), Store(store.folder).writing():
+        pass
+
+
+def test_no_space_is_named_and_leaves_nothing_half(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = sorted(store.folder.iterdir())
+    with store.writing() as writer:
+        monkeypatch.setattr(Path, "write_bytes", refuse)
+        with pytest.raises(DiskFullError, match="bytes are free"):
+            writer.commit(content(10, 2))
+    assert sorted(path for path in store.folder.iterdir() if path.name != ".lock") == [
+        path for path in before if path.name != ".lock"
+    ]
+
+
+def test_a_write_that_does_not_read_back_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = np.array_equal
+    monkeypatch.setattr(np, "array_equal", lambda *arrays: False)
+    with store.writing() as writer, pytest.raises(StoreError, match="did not read back"):
+        writer.commit(content(10, 2))
+    monkeypatch.setattr(np, "array_equal", honest)
+    assert len(Store(store.folder).ids) == 7
+
+
+def test_export_holds_everything_once(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "all.h5"
+    assert export(store, out) == out.stat().st_size
+    with h5py.File(out) as file:
+        assert [name.decode() for name in file["id"][...]] == list(store.ids)
+        assert list(file.attrs["layers"]) == list(LAYERS)
+        np.testing.assert_array_equal(file["std"][2], store.layer("encoder.2").std)
+    with pytest.raises(InputError, match="is there already"):
+        export(store, out)
+
+
+def test_find_names_what_there_is(store: Store) -> None:
+    features = store.folder.parent
+    assert find(features, "tiny").folder == store.folder
+    assert find(features, store.folder.name).folder == store.folder
+    with pytest.raises(StoreError, match=r"No features of 'other'.*there: tiny.*toolkit extract --model other"):
+        find(features, "other")
+    new_store(features, context="clip")
+    with pytest.raises(StoreError, match="Several stores"):
+        find(features, "tiny")
+
+
+def test_frames_come_back_per_clip(tmp_path: Path) -> None:
+    store = new_store(tmp_path, frames=["encoder.2"])
+    counts = np.array([3, 1, 4])
+    values = np.arange(8 * WIDTH, dtype=np.float32).reshape(8, WIDTH)
+    base = content(0, 3)
+    with store.writing() as writer:
+        writer.commit(ShardContent(base.clips, (), base.statistics, {"encoder.2": values}, counts))
+    store.refresh()
+    frames = dict(store.frames("encoder.2"))
+    assert [len(array) for array in frames.values()] == [3, 1, 4]
+    np.testing.assert_array_equal(np.concatenate(list(frames.values())), values)
+    with pytest.raises(StoreError, match="keeps no frames"):
+        next(store.frames("encoder.1"))
+
+
+def test_kill_9_while_committing_loses_no_committed_clip(tmp_path: Path) -> None:
+    """A child commits shards without end and reports each; killed at odd moments, all it reported must be there."""
+    script = textwrap.dedent(f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        from pathlib import Path
+        from tests.features.test_store import content, new_store
+        store = new_store(Path({str(tmp_path)!r}))
+        with store.writing() as writer:
+            first = len(store.ids)
+            for number in range(first, first + 1000, 2):
+                writer.commit(content(number, 2))
+                print(number + 2, flush=True)
+    """)
+    reported = 0
+    for attempt in range(4):
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        for _ in range(3 + 2 * attempt):
+            reported = int(child.stdout.readline())
+        os.kill(child.pid, signal.SIGKILL)
+        rest, _ = child.communicate()
+        reported = max([reported, *map(int, rest.split())])
+        store = new_store(tmp_path)
+        assert len(store.ids) >= reported
+        assert not [defect for _, defect in store.verify() if defect]
+        assert len(store.layer("encoder.0").mean) == len(store.ids)
+
+
+def test_the_sidecar_is_written_after_its_data_is_durable(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    rename, fsync = Path.rename, os.fsync
+    monkeypatch.setattr(
+        Path, "rename", lambda self, to: (events.append(f"rename {Path(to).suffix}"), rename(self, to))[1]
+    )
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (events.append("fsync"), fsync(descriptor))[1])
+    shard.write(store.folder, 7, content(20, 1))
+    assert events == ["fsync", "rename .h5", "fsync", "fsync", "rename .json", "fsync"]
+    assert json.loads((store.folder / "shard-00007.json").read_text())["file"] == "shard-00007.h5"

@@ -1,0 +1,99 @@
+"""The command `toolkit`: thin Typer commands; every heavy import sits inside its command."""
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from toolkit import __version__
+from toolkit.cli import features, manifest, models, study
+from toolkit.errors import FAULT, ToolkitError
+
+EXIT_CODES = """
+Exit codes: 0 done; 1 a fault of ours; 2 bad input or usage; 3 done, but some clips failed (they are named);
+4 the machine said no (disk, memory, missing checkpoint); 130 and 143 interrupted, start again to go on.
+"""
+
+app = typer.Typer(
+    name="toolkit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.add_typer(manifest.app, name="manifest")
+app.add_typer(models.app, name="models")
+app.add_typer(features.app, name="features")
+study.add_to(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"toolkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def toolkit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and leave.")
+    ] = (False),
+) -> None:
+    """Which layer of which pretrained speech model carries the emotion, and is fine-tuning worth its price?
+
+    A study: manifest -> models -> extract -> probe -> report. Everything lies in one workspace: the current folder,
+    or --workspace, or TOOLKIT_WORKSPACE.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with a documented code."""
+    os.umask(0o077)  # embeddings and predictions are personal data
+    signal.signal(signal.SIGTERM, _terminated)
+    if sys.argv[1:3] != ["models", "fetch"]:  # the only command that may open a socket
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        code = app(standalone_mode=False)
+    except ToolkitError as error:
+        code = _refuse(str(error), error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = _refuse("interrupted; what was committed stays, start the same command again to go on", 130)
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        if os.environ.get("TOOLKIT_DEBUG"):
+            raise
+        code = _refuse(f"a fault of ours, please report it: {_where(error)} (TOOLKIT_DEBUG=1 shows all of it)", FAULT)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(sentence: str, code: int) -> int:
+    print(f"toolkit: {sentence}", file=sys.stderr)
+    return code
+
+
+def _where(error: Exception) -> str:
+    """Type, message and place, without a folder of this machine in it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((frame for frame in reversed(frames) if f"{os.sep}toolkit{os.sep}" in frame.filename), frames[-1])
+    text = str(error).replace(str(Path.home()), "~").replace(str(Path.cwd()), ".")
+    file = Path(place.filename)
+    return f"{type(error).__name__} at {file.parent.name}/{file.name}:{place.lineno}: {text}"
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    print("toolkit: terminated; what was committed stays, start the same command again to go on", file=sys.stderr)
+    sys.exit(143)

@@ -1,0 +1,70 @@
+"""`toolkit manifest`: make one from a known layout, and check it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Workspace, manifest_file, show
+from toolkit.errors import BAD_INPUT
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The corpus: import known layouts, check what is there.\n\n"
+    "manifest.csv is UTF-8 CSV, one row a clip: id (unique), path (from the manifest's folder), optional start and end "
+    "(seconds), channel (from 0), duration (seconds), speaker, split (train, dev, test, or a fold's number), and any "
+    "label columns.",
+)
+
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The manifest to write.", show_default="manifest.csv in that folder")
+]
+
+
+@app.command()
+def folder(
+    root: Annotated[Path, typer.Argument(help="Folder with one folder per label: ROOT/LABEL/**/FILE.")],
+    out: Out = None,
+    label_column: Annotated[str, typer.Option(help="Name of the label column.")] = "label",
+    speaker_regex: Annotated[
+        str | None, typer.Option(help="Searched in each path; its first group is the speaker.")
+    ] = None,
+) -> None:
+    """Make a manifest of one folder per label.
+
+    Example: toolkit manifest folder corpus --label-column emotion --speaker-regex '/([0-9]+)_'
+    """
+    from toolkit.importers import folder as run
+
+    show(str(run(root, out, label_column=label_column, speaker_regex=speaker_regex)))
+
+
+@app.command()
+def hotline(
+    root: Annotated[Path, typer.Argument(help="Folder with CALL.csv and CALL/INDEX.wav for every call.")],
+    out: Out = None,
+) -> None:
+    """Make a manifest of the hotline's layout: one CSV per call with index, role and the 11 labels (0 or 1).
+
+    Role 1 is the caller, the call is the speaker, and `negative` is 1 where any label is.
+
+    Example: toolkit manifest hotline calls
+    """
+    from toolkit.importers import hotline as run
+
+    show(str(run(root, out)))
+
+
+@app.command()
+def check(workspace: Workspace = HERE, manifest: ManifestFile = None, audio_root: AudioRoot = None) -> None:
+    """Counts per label and speaker, durations (seconds), sample rates, and every defect by line; exits with 2 if there
+    is one.
+
+    Example: toolkit manifest check --manifest study/manifest.csv
+    """
+    from toolkit.summary import render, summarise
+
+    summary = summarise(manifest_file(workspace, manifest), audio_root)
+    show(render(summary))
+    if summary.defects:
+        raise typer.Exit(BAD_INPUT)

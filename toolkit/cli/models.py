@@ -1,0 +1,128 @@
+"""`toolkit models`: which backbones exist, and how a checkpoint gets into models/."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.common import HERE, Workspace, relative, remark, show, workspace_folder
+from toolkit.errors import FAULT
+
+app = typer.Typer(no_args_is_help=True, help="Backbones: list, show, fetch, convert, check.")
+
+Name = Annotated[str, typer.Argument(help="A name of `toolkit models list`, or a checkpoint folder.")]
+
+
+@app.command("list")
+def list_models(workspace: Workspace = HERE) -> None:
+    """One line per backbone: encoder layers, width of a hidden state, parameters in millions, licence, and whether it
+    lies in models/.
+
+    Example: toolkit models list
+    """
+    from rich.table import Table
+
+    from toolkit.models.checkpoint import installed
+    from toolkit.models.table import BACKBONES
+
+    here = installed(workspace / "models")
+    table = Table("name", "family", "layers", "width", "parameters (M)", "licence", "in models/", box=None)
+    for backbone in BACKBONES.values():
+        table.add_row(
+            backbone.name,
+            backbone.family,
+            f"{backbone.layers}+{backbone.decoder_layers}" if backbone.decoder_layers else str(backbone.layers),
+            str(backbone.width),
+            f"{backbone.parameters / 1e6:,.0f}",
+            backbone.licence,
+            "yes" if backbone.name in here else "",
+        )
+    for name in sorted(set(here) - set(BACKBONES)):
+        table.add_row(name, "a folder of your own: `toolkit models show` reads it", "", "", "", "", "yes")
+    show(table)
+
+
+@app.command("show")
+def show_model(name: Name, workspace: Workspace = HERE) -> None:
+    """Everything known of one backbone, and the SHA-256 of its weights if it lies in models/.
+
+    Example: toolkit models show whisper-medium
+    """
+    from dataclasses import asdict
+
+    from toolkit.models.checkpoint import installed, locate
+    from toolkit.models.table import BACKBONES
+
+    if name in BACKBONES and name not in installed(workspace / "models"):
+        backbone, weights = BACKBONES[name], f"not in models/; `toolkit models fetch {name}` gets it"
+    else:
+        checkpoint = locate(name, workspace / "models")
+        backbone, weights = checkpoint.backbone, checkpoint.weights_sha256
+    for field, value in {**asdict(backbone), "weights": weights}.items():
+        print(
+            f"{field.replace('_', ' '):<18} {value:,}"
+            if isinstance(value, int)
+            else f"{field.replace('_', ' '):<18} {value}"
+        )
+
+
+@app.command()
+def fetch(name: Name, workspace: Workspace = HERE) -> None:
+    """Download a checkpoint from the Hugging Face hub into models/. The only command that opens a socket.
+
+    Example: toolkit models fetch hubert-base-ls960
+    """
+    from toolkit.models.fetch import fetch as run
+
+    folder = run(name, workspace_folder(workspace) / "models", remark)
+    print(f"{name} lies in {relative(folder, workspace)}")
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        list[Path],
+        typer.Argument(help="A CTranslate2 (faster-whisper) folder, its model.bin, or model.bin's parts in order."),
+    ],
+    out: Annotated[Path, typer.Argument(help="The checkpoint folder to make, e.g. models/whisper-tiny.en.")],
+) -> None:
+    """Turn a CTranslate2 Whisper into a checkpoint folder with preprocessor and tokenizer.
+
+    Example: toolkit models convert faster-whisper-small models/whisper-small
+    """
+    from toolkit.models.convert import convert as run
+
+    run(source, out)
+    print(f"{out.name} has weights, preprocessor and tokenizer; `toolkit extract --model {out.name}` uses it")
+
+
+@app.command()
+def check(
+    name: Name,
+    workspace: Workspace = HERE,
+    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    context: Annotated[str, typer.Option(help="full or clip.")] = "full",
+    decoder: Annotated[bool, typer.Option("--decoder", help="Whisper's decoder too.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Self-test on this checkpoint and device: is a clip's every layer the same alone and among others?
+
+    Relative error below 1e-5 in float32 (1e-2 in bfloat16) passes. The result is written into the store that
+    `toolkit extract` with the same options fills. A failure exits with 1.
+
+    Example: toolkit models check hubert-base-ls960
+    """
+    from toolkit.extract.check import check_checkpoint
+    from toolkit.extract.session import Options
+    from toolkit.models.checkpoint import locate
+
+    checkpoint = locate(name, workspace_folder(workspace) / "models")
+    options = Options(dtype=dtype, context=context, decoder=decoder, device=device)
+    result = check_checkpoint(checkpoint, workspace / "features", options, remark)
+    verdict = "passed" if result.passed else "FAILED"
+    print(
+        f"{verdict}: {checkpoint.name} on {result.device} in {result.dtype}, {result.clips} clips of mixed lengths: "
+        f"largest relative error {result.worst:.1e} (layer {result.layer}), bound {result.bound:g}"
+    )
+    if not result.passed:
+        raise typer.Exit(FAULT)

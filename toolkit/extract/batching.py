@@ -1,0 +1,75 @@
+"""Which clips run together: alike in length, under a budget in seconds of audio that is found by measuring."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from toolkit.audio import SAMPLE_RATE
+
+CALIBRATION_SECONDS = 6.0  # of time, about, that may go into finding the budget
+WORTH_GROWING = 1.05  # a doubled batch must be this many times faster per second of audio
+
+
+def batches(costs: Sequence[int], budget_seconds: float) -> Iterator[list[int]]:
+    """Positions of clips, shortest first, in batches whose longest cost times their number stays within the budget.
+
+    costs: (n_clips,) samples that are computed for each clip. A clip beyond the budget runs alone.
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(costs)), key=lambda position: (costs[position], position)):
+        if batch and costs[position] * (len(batch) + 1) > budget_seconds * SAMPLE_RATE:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
+def find_budget(run: Callable[[int], None], cost: int) -> float:
+    """The batch size, in seconds of audio, beyond which this device grows no faster.
+
+    run: computes a batch of that many clips, each of `cost` samples, and waits for the device. Starts with one clip
+    and doubles while the time per clip falls by WORTH_GROWING, memory allows and CALIBRATION_SECONDS are not used up.
+    """
+    began = time.monotonic()
+    run(1)  # the first call pays for kernels, primitives and page faults
+    count, best = 1, _seconds(run, 1)
+    while time.monotonic() - began < CALIBRATION_SECONDS:
+        try:
+            per_clip = _seconds(run, 2 * count) / (2 * count)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            break
+        if per_clip * WORTH_GROWING > best:
+            break
+        count, best = 2 * count, per_clip
+    return count * cost / SAMPLE_RATE
+
+
+def _seconds(run: Callable[[int], None], count: int) -> float:
+    began = time.monotonic()
+    run(count)
+    return time.monotonic() - began
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is the device's or the host's refusal of memory."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def run_halving(run: Callable[[list[int]], None], batch: list[int]) -> list[int]:
+    """Run a batch; when memory runs out, run its halves, down to single clips. Returns the clips that do not fit."""
+    try:
+        run(batch)
+        return []
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(batch) == 1:
+        return batch
+    middle = len(batch) // 2
+    return run_halving(run, batch[:middle]) + run_halving(run, batch[middle:])

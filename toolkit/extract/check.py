@@ -1,0 +1,87 @@
+"""`toolkit models check`: does a clip's number depend on what it was batched with, on this checkpoint and device?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from toolkit import seeds
+from toolkit.audio import SAMPLE_RATE, Samples
+from toolkit.extract.pipeline import name_of
+from toolkit.extract.session import Options, Session
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.states import Encoder
+from toolkit.runs import commit_json
+
+CHECK_FILE = "check.json"
+BOUNDS = {"float32": 1e-5, "bfloat16": 1e-2}  # relative error per layer and clip
+SECONDS = (0.02, 0.31, 1.0, 1.7, 3.01, 5.5)
+
+
+@dataclass(frozen=True)
+class BatchCheck:
+    """The self-test's outcome. worst: the largest relative error, over `layer` and clips, of batched against alone."""
+
+    device: str
+    dtype: str
+    clips: int
+    worst: float
+    layer: str
+    bound: float
+
+    @property
+    def passed(self) -> bool:
+        return self.worst <= self.bound
+
+    def as_json(self) -> dict[str, object]:
+        return {**asdict(self), "passed": self.passed}
+
+
+def check_batching(encoder: Encoder, clips: Sequence[Samples]) -> BatchCheck:
+    """Run clips of mixed lengths alone and together, and compare every layer over each clip's own frames.
+
+    The relative error is the norm of the difference over the norm of the clip run alone, in float32.
+    """
+    alone = [_states(encoder, [clip])[0] for clip in clips]
+    together = _states(encoder, clips)
+    worst, worst_layer = 0.0, encoder.layer_names[0]
+    for one, batched in zip(alone, together):
+        for name, states in one.items():
+            error = float(np.linalg.norm(batched[name] - states) / max(float(np.linalg.norm(states)), 1e-30))
+            if not error <= worst:  # also true of NaN
+                worst, worst_layer = (error if np.isfinite(error) else float("inf")), name
+    dtype = name_of(encoder.dtype)
+    return BatchCheck(str(encoder.device), dtype, len(clips), worst, worst_layer, BOUNDS[dtype])
+
+
+def check_checkpoint(
+    checkpoint: Checkpoint, features: Path, options: Options, say: Callable[[str], None]
+) -> BatchCheck:
+    """Load a checkpoint as `extract` with these options would, check it, and commit the result into its store."""
+    voices = [_voice(seconds) for seconds in SECONDS]
+    session = Session(checkpoint, features, options, voices, say)
+    store = session.store()
+    result = check_batching(session.encoder(), voices)
+    commit_json(store.folder / CHECK_FILE, result.as_json())
+    return result
+
+
+def _states(encoder: Encoder, clips: Sequence[Samples]) -> list[dict[str, npt.NDArray[np.float32]]]:
+    """Per clip, its own frames (n_frames, width) of every layer."""
+    result: list[dict[str, npt.NDArray[np.float32]]] = [{} for _ in clips]
+    for layer in encoder.states(clips):
+        for clip, values, length in zip(result, layer.values.to("cpu", torch.float32), layer.lengths.tolist()):
+            clip[layer.name] = values[: int(length)].numpy()
+    return result
+
+
+def _voice(seconds: float) -> Samples:
+    """A gliding harmonic tone with breath: speech enough to exercise every layer."""
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * 3 * time)) / SAMPLE_RATE
+    tone = sum(np.sin(harmonic * phase) / harmonic for harmonic in range(1, 12))
+    noise = seeds.generator(0, "voice", seconds).standard_normal(len(time))
+    return np.asarray(0.1 * tone * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time)) + 0.01 * noise, dtype=np.float32)

@@ -1,0 +1,117 @@
+"""`toolkit extract`: one backbone over one manifest, into its feature store."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from toolkit.audio import Samples
+from toolkit.errors import DiskFullError
+from toolkit.extract.decoding import decode_all
+from toolkit.extract.pipeline import Pipeline, measure_budget
+from toolkit.extract.plan import plan
+from toolkit.extract.session import Options, Session
+from toolkit.features.store import Store
+from toolkit.manifest import Clip, Manifest
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.states import Encoder
+from toolkit.progress import Advance, bar
+from toolkit.runs import commit_json
+
+CALIBRATION_CLIPS = 32  # to find the batch size by
+BUDGETS_FILE = "batches.json"
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What a run did: clips stored by it, clips that were there before, and the store's failures by id."""
+
+    store: Store
+    new: int
+    before: int
+    failed: dict[str, str]
+    seconds: float
+
+
+def extract(
+    manifest: Manifest,
+    checkpoint: Checkpoint,
+    features: Path,
+    options: Options,
+    say: Callable[[str], None] = lambda sentence: None,
+    show: Callable[[str, int, str], AbstractContextManager[Advance]] = bar,
+) -> Extraction:
+    """Compute what is missing of every clip's layers and commit it to the store that the options name.
+
+    features: the workspace's folder of stores. say: gets the sentences a user should read, e.g. which dtype and why.
+    Raises InputError, CheckpointError, StoreError, DiskFullError. Clips that fail do not raise: they are recorded.
+    """
+    began = time.monotonic()
+    workers = options.workers or os.cpu_count() or 1
+    session = Session(checkpoint, features, options, _samples(manifest, manifest.clips, workers), say)
+    store = session.store()
+    with store.writing() as writer:
+        todo = plan(manifest, store, options.retry_failed)
+        already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"
+        if todo.done:
+            say(f"{already}; {todo.missing:,} are missing" if todo.missing else already)
+        if todo.missing:
+            if options.frames:
+                say(_frames_price(manifest, todo.shards, store))
+            encoder = session.encoder()
+            budget = _budget(store, encoder, _samples(manifest, todo.shards[0], workers))
+            with show(f"extract {store.backbone}", todo.missing, "clips") as advance:
+                Pipeline(manifest, encoder, writer, workers, store.layers, options.frames).run(todo, budget, advance)
+    store.refresh()
+    ids = {clip.id for clip in manifest.clips}
+    failed = {clip: reason for clip, reason in store.failed.items() if clip in ids}
+    stored = sum(clip in ids for clip in store.ids)
+    new = stored + len(failed) - todo.done
+    return Extraction(store, new, todo.done, failed, time.monotonic() - began)
+
+
+def _samples(manifest: Manifest, clips: Iterable[Clip], workers: int) -> Iterator[Samples]:
+    """The audio of those clips that have some."""
+    return (item.audio.samples for item in decode_all(manifest, clips, workers) if item.audio is not None)
+
+
+def _budget(store: Store, encoder: Encoder, samples: Iterable[Samples]) -> float:
+    """The batch size in seconds of audio, kept with the store, so that a run that goes on batches as it began."""
+    path = store.folder / BUDGETS_FILE
+    device = torch.cuda.get_device_name(encoder.device) if encoder.device.type == "cuda" else str(encoder.device)
+    try:
+        budgets = {str(key): float(value) for key, value in json.loads(path.read_text()).items()}
+    except (FileNotFoundError, ValueError, AttributeError):
+        budgets = {}
+    if device not in budgets:
+        budgets[device] = measure_budget(encoder, list(islice(samples, CALIBRATION_CLIPS)))
+        commit_json(path, budgets)
+    return budgets[device]
+
+
+def _frames_price(manifest: Manifest, shards: Sequence[Sequence[Clip]], store: Store) -> str:
+    """A sentence with the bytes that frame-level states will take. Raises DiskFullError when they will not fit."""
+    seconds = 0.0
+    for clip in (clip for clips in shards for clip in clips):
+        try:
+            whole = soundfile.info(str(manifest.audio_path(clip))).duration
+        except (soundfile.SoundFileError, RuntimeError, OSError):
+            continue  # it will be named when it is decoded
+        seconds += min(clip.end or whole, whole) - (clip.start or 0)
+    layers = store.settings["frames"]
+    price = round(seconds * 50) * store.width * len(layers) * np.dtype(np.float16).itemsize
+    free = shutil.disk_usage(store.folder).free
+    if price > free:
+        raise DiskFullError(
+            f"Frames of {len(layers)} layers of {seconds:,.0f} s of audio need {price:,} bytes; {free:,} are free"
+        )
+    return f"Frames of {len(layers)} layers of {seconds:,.0f} s of audio will take {price:,} bytes ({free:,} are free)"

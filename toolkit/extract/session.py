@@ -1,0 +1,172 @@
+"""One backbone on one device: what the options mean for it, which dtype, which store; loaded as late as possible."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from toolkit.audio import SAMPLE_RATE, Samples
+from toolkit.errors import InputError, one_of
+from toolkit.extract.pipeline import name_of
+from toolkit.features.store import Store, create, folder_of
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.load import choose_device, choose_dtype, load
+from toolkit.models.pooling import mean_and_std
+from toolkit.models.states import Encoder
+from toolkit.models.whisper import Context
+from toolkit.runs import commit_json
+
+DTYPES = ("auto", "float32", "bfloat16")
+CONTEXTS = ("full", "clip")
+PRECISION_CLIPS = 4  # compared in bfloat16 and float32
+PRECISION_BOUND = 1e-2  # relative error of a pooled vector above which `auto` falls back to float32
+PRECISION_FILE = "precision.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may choose; the first five change the numbers.
+
+    dtype: one of DTYPES. context: one of CONTEXTS; "clip" gives Whisper the clip alone instead of 30 s.
+    decoder: also Whisper's decoder, fed its start token alone. layers: (first, last) encoder layers, None for all.
+    frames: layers whose frame-level states are kept as well. workers: threads that decode; None for one per core.
+    """
+
+    dtype: str = "auto"
+    context: str = "full"
+    decoder: bool = False
+    layers: tuple[int, int] | None = None
+    frames: tuple[str, ...] = ()
+    device: str = "auto"
+    workers: int | None = None
+    retry_failed: bool = False
+
+
+class Session:
+    """A checkpoint with the options of a run; a finished store needs no model, so none is loaded before it is needed.
+
+    precision_clips: samples at 16 kHz to measure bfloat16 by, taken only if `--dtype auto` has to.
+    say: gets the sentences that a user should read.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        features: Path,
+        options: Options,
+        precision_clips: Iterable[Samples],
+        say: Callable[[str], None],
+    ) -> None:
+        for name, value, expected in (("dtype", options.dtype, DTYPES), ("context", options.context, CONTEXTS)):
+            if value not in expected:
+                raise InputError(one_of(name, value, expected))
+        self.checkpoint, self.features, self.options, self.say = checkpoint, features, options, say
+        self.names = layer_names(checkpoint, options)
+        encoder_names = [name for name in self.names if name.startswith("encoder.")]
+        for name in options.frames:
+            if name not in encoder_names:
+                raise InputError(one_of("layer for --frames", name, encoder_names))
+        self._precision_clips = precision_clips
+        self.device = choose_device(options.device)
+        self.dtype, self.reason = choose_dtype(options.dtype, self.device)
+        self._encoder: Encoder | None = None
+
+    def encoder(self) -> Encoder:
+        """The loaded backbone, in the dtype that stands in the end."""
+        if self._encoder is None or self._encoder.dtype != self.dtype:
+            self._encoder = self._load(self.dtype)
+        self.say(f"{self.checkpoint.name} on {self.device}, {self.reason}")
+        return self._encoder
+
+    def _load(self, dtype: torch.dtype) -> Encoder:
+        options = self.options
+        last = options.layers[1] if options.layers else None
+        context: Context = "clip" if options.context == "clip" and self._whisper else "full"
+        return load(self.checkpoint, self.device, dtype, context=context, decoder=options.decoder, last_layer=last)
+
+    @property
+    def _whisper(self) -> bool:
+        return self.checkpoint.backbone.family == "whisper"
+
+    def store(self) -> Store:
+        """The store to fill, made if it is not there."""
+        if self.options.dtype == "auto" and self.dtype == torch.bfloat16:
+            self._keep_or_fall_back()
+        backbone = self.checkpoint.backbone
+        return create(self.features, self.checkpoint.name, self.names, backbone.width, self._settings(self.dtype))
+
+    def _settings(self, dtype: torch.dtype) -> dict[str, Any]:
+        """Everything that changes the numbers, and nothing else."""
+        return {
+            "weights_sha256": self.checkpoint.weights_sha256,
+            "family": self.checkpoint.backbone.family,
+            "layers": list(self.names),
+            "dtype": name_of(dtype),
+            "context": self.options.context if self._whisper else "clip",
+            "preprocessing": f"mono, {SAMPLE_RATE} Hz by soxr HQ, the checkpoint's own preprocessor for each clip",
+            "pooling": "mean and population std over the clip's own frames, float32",
+            "frames": list(self.options.frames),
+        }
+
+    def _keep_or_fall_back(self) -> None:
+        """bfloat16 stands if it is close to float32 on the first clips; measured once, then remembered by the store."""
+        for dtype in (torch.bfloat16, torch.float32):
+            folder = folder_of(self.features, self.checkpoint.name, self._settings(dtype))
+            if (folder / PRECISION_FILE).exists():
+                self.dtype, self.reason = dtype, f"{name_of(dtype)}: as measured when {folder.name} was begun."
+                return
+        error = self._deviation()
+        measured = f"it differs from float32 by {error:.1e} on {PRECISION_CLIPS} clips (bound {PRECISION_BOUND:g})"
+        if error > PRECISION_BOUND:
+            self.dtype, self._encoder = torch.float32, None
+            self.reason = f"float32, not bfloat16: {measured}."
+        else:
+            self.reason = f"{self.reason.removesuffix('.')}; {measured}."
+        store = create(
+            self.features,
+            self.checkpoint.name,
+            self.names,
+            self.checkpoint.backbone.width,
+            self._settings(self.dtype),
+        )
+        result = {"deviation": error, "bound": PRECISION_BOUND, "device": str(self.device)}
+        commit_json(store.folder / PRECISION_FILE, result)
+
+    def _deviation(self) -> float:
+        """The largest relative error of a mean-pooled layer in bfloat16 against float32; infinite if not finite."""
+        clips = list(islice(self._precision_clips, PRECISION_CLIPS))
+        exact = _pooled(self._load(torch.float32), clips)
+        self._encoder = self._load(torch.bfloat16)
+        error = np.linalg.norm(_pooled(self._encoder, clips) - exact, axis=-1)
+        relative = error / np.maximum(np.linalg.norm(exact, axis=-1), np.finfo(np.float32).tiny)
+        return min(float(np.nan_to_num(relative, nan=np.inf).max(initial=0.0)), 1e30)  # JSON has no infinity
+
+
+def _pooled(encoder: Encoder, clips: list[Samples]) -> npt.NDArray[np.float32]:
+    """Mean-pooled layers, each clip run alone: (n_clips, n_layers, width)."""
+    rows = [
+        torch.stack([mean_and_std(layer.values, layer.lengths)[0][0] for layer in encoder.states([clip])])
+        for clip in clips
+    ]
+    return np.stack([row.cpu().numpy() for row in rows]) if rows else np.zeros((0, 0, 1), np.float32)
+
+
+def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
+    """The layers that will be stored. Raises InputError for layers or a decoder that the backbone does not have."""
+    backbone = checkpoint.backbone
+    first, last = options.layers or (0, backbone.layers)
+    if not 0 <= first <= last <= backbone.layers:
+        raise InputError(f"Bad layers {first}-{last}, expected a range within 0-{backbone.layers} of {checkpoint.name}")
+    if options.decoder and not backbone.decoder_layers:
+        raise InputError(f"--decoder: {checkpoint.name} has no decoder; Whisper has")
+    if options.decoder and last < backbone.layers:
+        raise InputError("--decoder listens to all encoder layers; leave --layers out, or end them with the last")
+    names = [f"encoder.{layer}" for layer in range(first, last + 1)]
+    if options.decoder:
+        names += [f"decoder.{layer}" for layer in range(backbone.decoder_layers + 1)]
+    return tuple(names)

@@ -1,0 +1,43 @@
+"""A whole store as one plain .h5 file, for sharing and for other languages."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from toolkit.errors import InputError
+from toolkit.features import shard
+from toolkit.features.layout import STATISTICS
+from toolkit.features.store import Store
+from toolkit.runs import canonical_json, commit_file
+
+
+def export(store: Store, out: Path) -> int:
+    """Write `mean` and `std` (layer, clip, width) float32, `id`, `audio_sha256`; returns the size in bytes.
+
+    Read and written shard by shard, so memory does not grow with the store. Raises InputError if `out` exists.
+    """
+    if out.exists():
+        raise InputError(f"{out.name} is there already; expected a new file's name")
+    shape = (len(store.layers), len(store.ids), store.width)
+
+    def write(temporary: Path) -> None:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["backbone"] = store.backbone
+            file.attrs["layers"] = list(store.layers)
+            file.attrs["settings"] = canonical_json(store.settings)
+            file.attrs["signature"] = store.signature
+            file.create_dataset("id", data=list(store.ids), dtype=h5py.string_dtype())
+            file.create_dataset("audio_sha256", data=list(store.audio_sha256.values()), dtype=h5py.string_dtype())
+            datasets = {name: file.create_dataset(name, shape, np.float32) for name in STATISTICS}
+            first = 0
+            for sidecar in store.sidecars:
+                shard.verify(store.folder, sidecar)
+                last = first + len(sidecar.clips)
+                with h5py.File(store.folder / sidecar.file, "r") as source:
+                    for name, dataset in datasets.items():
+                        dataset[:, first:last] = source[name][...]
+                first = last
+
+    commit_file(out, write)
+    return out.stat().st_size

@@ -1,0 +1,169 @@
+"""One shard: an HDF5 file of up to CLIPS_PER_SHARD clips, and the sidecar JSON whose presence is the commit."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.errors import StoreError
+from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray
+from toolkit.runs import commit_file, commit_json, sha256_of_file, signature
+
+# Where a clip's audio came from, as cheap evidence that it is unchanged: file size in bytes, mtime in ns, start and
+# end in seconds, channel.
+Source = tuple[int, int, float | None, float | None, int | None]
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """What a sidecar says of one clip. audio_sha256 and samples are of the decoded audio at 16 kHz."""
+
+    id: str
+    source: Source
+    audio_sha256: str
+    samples: int
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FailedRecord:
+    """A clip that could not be extracted, and why."""
+
+    id: str
+    source: Source | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShardContent:
+    """What one shard holds before it is written.
+
+    clips: n. statistics: "mean" and "std", (n_layers, n, width) float32, finite.
+    frames: by layer name, the (n_frames_total, width) states of all clips end to end; frame_counts: (n,).
+    """
+
+    clips: tuple[ClipRecord, ...]
+    failed: tuple[FailedRecord, ...]
+    statistics: Mapping[str, FloatArray]
+    frames: Mapping[str, FloatArray] = field(default_factory=dict)
+    frame_counts: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The committed description of a shard."""
+
+    file: str
+    bytes: int
+    sha256: str
+    clips: tuple[ClipRecord, ...]
+    failed: tuple[FailedRecord, ...]
+
+
+def stored_dtype(values: Mapping[str, FloatArray]) -> npt.DTypeLike:
+    """float16, or float32 when any value would not be finite in float16 (beyond 65,504)."""
+    with np.errstate(over="ignore"):
+        fits = all(np.isfinite(array.astype(np.float16)).all() for array in values.values())
+    return np.float16 if fits else np.float32
+
+
+def write(folder: Path, number: int, content: ShardContent) -> Sidecar:
+    """Commit shard `number`: the data file first, then the sidecar, each whole or not at all.
+
+    Raises DiskFullError; StoreError if the file does not read back as it was written.
+    """
+    path = folder / f"shard-{number:05d}.h5"
+    datasets = _datasets(content)
+    # built in memory and written in one go: HDF5 itself can crash the process when the disk is full
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        for name, array in datasets.items():
+            file.create_dataset(name, data=array)
+    digest = hashlib.sha256(image.getbuffer()).hexdigest()
+
+    def write_data(temporary: Path) -> None:
+        temporary.write_bytes(image.getbuffer())
+        if sha256_of_file(temporary) != digest:
+            raise StoreError(f"{path.name} did not read back as it was written; check the disk")
+        with h5py.File(temporary, "r") as file:
+            for name, array in datasets.items():
+                if not np.array_equal(file[name][...], array):
+                    raise StoreError(f"{path.name}: {name} did not read back as it was written; check the disk")
+
+    commit_file(path, write_data)
+    sidecar = Sidecar(path.name, len(image.getbuffer()), digest, content.clips, content.failed)
+    commit_json(path.with_suffix(".json"), _to_json(sidecar))
+    return sidecar
+
+
+def _datasets(content: ShardContent) -> dict[str, npt.NDArray[Any]]:
+    dtype = stored_dtype(content.statistics)
+    datasets: dict[str, npt.NDArray[Any]] = {name: content.statistics[name].astype(dtype) for name in STATISTICS}
+    if content.frame_counts is not None:
+        frame_dtype = stored_dtype(content.frames)
+        datasets["frame_counts"] = content.frame_counts
+        datasets |= {f"frames/{layer}": values.astype(frame_dtype) for layer, values in content.frames.items()}
+    return datasets
+
+
+def _to_json(sidecar: Sidecar) -> dict[str, Any]:
+    content = {
+        "format": FORMAT_VERSION,
+        "file": sidecar.file,
+        "bytes": sidecar.bytes,
+        "sha256": sidecar.sha256,
+        "clips": [
+            [clip.id, list(clip.source), clip.audio_sha256, clip.samples, list(clip.flags)] for clip in sidecar.clips
+        ],
+        "failed": [[clip.id, clip.source and list(clip.source), clip.reason] for clip in sidecar.failed],
+    }
+    return {**content, "sidecar_sha256": signature(content)}
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """Read a sidecar and verify it against its own hash. Raises StoreError by the file's name."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stated = content.pop("sidecar_sha256")
+        if signature(content) != stated:
+            raise ValueError("its hash does not fit")
+        if content["format"] != FORMAT_VERSION:
+            raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
+        return Sidecar(
+            content["file"],
+            content["bytes"],
+            content["sha256"],
+            tuple(ClipRecord(i, tuple(source), sha, n, tuple(flags)) for i, source, sha, n, flags in content["clips"]),
+            tuple(FailedRecord(i, source and tuple(source), reason) for i, source, reason in content["failed"]),
+        )
+    except OSError as error:
+        raise StoreError(f"{_named(path)} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{_named(path)} is damaged: {error}. {REDO}") from None
+
+
+REDO = "Delete that shard's two files and run `toolkit extract` again: it redoes these clips only"
+
+
+def _named(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def verify(folder: Path, sidecar: Sidecar) -> None:
+    """Compare a data file with its sidecar, by size and SHA-256, before HDF5 sees a byte of it. Raises StoreError."""
+    path = folder / sidecar.file
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise StoreError(f"{_named(path)} is missing. {REDO}") from None
+    if size != sidecar.bytes:
+        raise StoreError(f"{_named(path)} has {size:,} bytes, its sidecar says {sidecar.bytes:,}. {REDO}")
+    if sha256_of_file(path) != sidecar.sha256:
+        raise StoreError(f"{_named(path)} is damaged: its SHA-256 is not the sidecar's. {REDO}")

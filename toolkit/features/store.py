@@ -1,0 +1,244 @@
+"""A feature store: a folder of committed shards for one backbone and one way of computing."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.errors import StoreError
+from toolkit.features import shard
+from toolkit.features.layout import FORMAT_VERSION, STATISTICS, STORE_FILE, LayerFeatures
+from toolkit.runs import commit_json, locked, make_folder, signature
+
+
+class Store:
+    """Read access to a store, verified as it is read; `writing()` gives the one writer its turn.
+
+    Nothing is cached across `refresh()`; a store on disk only ever gains shards.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.description = _read_description(folder)
+        self._verified: set[str] = set()
+
+    # what store.json says
+
+    @property
+    def backbone(self) -> str:
+        """The backbone's name, e.g. "whisper-medium"."""
+        return str(self.description["backbone"])
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layer names in order, "encoder.0" first."""
+        return tuple(self.description["layers"])
+
+    @property
+    def width(self) -> int:
+        return int(self.description["width"])
+
+    @property
+    def signature(self) -> str:
+        """SHA-256 of everything that changes the numbers."""
+        return str(self.description["signature"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the signature is made of: weights, dtype, context, ..."""
+        return dict(self.description["settings"])
+
+    # what the sidecars say
+
+    @cached_property
+    def sidecars(self) -> tuple[shard.Sidecar, ...]:
+        """The committed shards, in order. Raises StoreError for a damaged sidecar, or a clip that is stored twice."""
+        found = tuple(shard.read_sidecar(path) for path in sorted(self.folder.glob("shard-*.json")))
+        seen: set[str] = set()
+        for sidecar in found:
+            for clip in sidecar.clips:
+                if clip.id in seen:
+                    raise StoreError(f"{self.folder.name}/{sidecar.file}: clip {clip.id!r} stands in two shards")
+                seen.add(clip.id)
+        return found
+
+    @cached_property
+    def clips(self) -> dict[str, shard.ClipRecord]:
+        """Every stored clip by id, in the order of the rows of `layer`."""
+        return {clip.id: clip for sidecar in self.sidecars for clip in sidecar.clips}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self.clips)
+
+    @cached_property
+    def failed(self) -> dict[str, str]:
+        """Reason by id, of the clips that could not be extracted; a later success makes up for a failure."""
+        failures = (clip for sidecar in self.sidecars for clip in sidecar.failed)
+        return {clip.id: clip.reason for clip in failures if clip.id not in self.clips}
+
+    @cached_property
+    def failed_sources(self) -> dict[str, shard.Source | None]:
+        """Where the audio of each failed clip came from when it was last tried."""
+        return {clip.id: clip.source for sidecar in self.sidecars for clip in sidecar.failed if clip.id in self.failed}
+
+    @property
+    def audio_sha256(self) -> dict[str, str]:
+        """Hash of the decoded audio by clip id."""
+        return {clip.id: clip.audio_sha256 for clip in self.clips.values()}
+
+    @property
+    def bytes(self) -> int:
+        """Size of the data files."""
+        return sum(sidecar.bytes for sidecar in self.sidecars)
+
+    # the numbers
+
+    def layer(self, name: str) -> LayerFeatures:
+        """One layer of every stored clip, verified against the sidecars' hashes on first touch.
+
+        Raises StoreError for a layer that is not there, a missing or a damaged shard.
+        """
+        if name not in self.layers:
+            raise StoreError(f"{self.folder.name} has no layer {name!r}; it has {self.layers[0]} to {self.layers[-1]}")
+        row = self.layers.index(name)
+        values = {statistic: np.empty((len(self.ids), self.width), np.float32) for statistic in STATISTICS}
+        for first, last, file in self._files():
+            for statistic in STATISTICS:
+                values[statistic][first:last] = file[statistic][row]
+        return LayerFeatures(name, self.ids, values["mean"], values["std"])
+
+    def frames(self, name: str) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+        """Clip id and its (n_frames, width) states, for a store made with --frames. Raises StoreError."""
+        if name not in (self.settings.get("frames") or ()):
+            raise StoreError(f"{self.folder.name} keeps no frames of {name!r}; extract with --frames {name}")
+        for first, last, file in self._files():
+            ends = np.cumsum(file["frame_counts"][...])
+            data = file[f"frames/{name}"]
+            for clip, start, end in zip(self.ids[first:last], (0, *ends), ends):
+                yield clip, data[start:end].astype(np.float32)
+
+    def _files(self) -> Iterator[tuple[int, int, h5py.File]]:
+        first = 0
+        for sidecar in self.sidecars:
+            if sidecar.file not in self._verified:
+                shard.verify(self.folder, sidecar)
+                self._verified.add(sidecar.file)
+            with h5py.File(self.folder / sidecar.file, "r") as file:
+                yield first, first + len(sidecar.clips), file
+            first += len(sidecar.clips)
+
+    def verify(self) -> Iterator[tuple[str, str]]:
+        """File name and defect ("" for none), shard by shard; damage is reported, not raised."""
+        for path in sorted(self.folder.glob("shard-*.json")):
+            defect = ""
+            try:
+                shard.verify(self.folder, shard.read_sidecar(path))
+            except StoreError as error:
+                defect = str(error)
+            yield path.with_suffix(".h5").name, defect
+
+    # the one writer
+
+    @contextmanager
+    def writing(self) -> Iterator["Writer"]:
+        """Hold the store for this process. Raises StoreError if another run writes to it."""
+        with locked(self.folder):
+            self.refresh()
+            yield Writer(self)
+
+    def refresh(self) -> None:
+        """Forget what was read, so that shards committed since are seen."""
+        for name in ("sidecars", "clips", "failed", "failed_sources"):
+            self.__dict__.pop(name, None)
+
+
+class Writer:
+    """Commits shards to a store it holds; shards are numbered on from the last one."""
+
+    def __init__(self, store: Store) -> None:
+        self._folder = store.folder
+        for leftover in (*store.folder.glob(".shard-*.tmp"), *_uncommitted(store.folder)):
+            leftover.unlink()  # of a run that was cut off
+        numbers = [int(path.stem.removeprefix("shard-")) for path in store.folder.glob("shard-*.json")]
+        taken = set(numbers)
+        # a shard that was deleted because it was damaged leaves a gap, which its redone clips fill again
+        self._free = iter(number for number in range(10**5) if number not in taken)
+
+    def commit(self, content: shard.ShardContent) -> shard.Sidecar:
+        """Make a shard durable. Raises DiskFullError, StoreError."""
+        return shard.write(self._folder, next(self._free), content)
+
+
+def _uncommitted(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.glob("shard-*.h5") if not path.with_suffix(".json").exists())
+
+
+def folder_of(features: Path, backbone: str, settings: dict[str, Any]) -> Path:
+    """Where the store for `settings` lies: BACKBONE-SIG12 in the workspace's folder of stores."""
+    return features / f"{backbone}-{_signature(settings)[:12]}"
+
+
+def _signature(settings: dict[str, Any]) -> str:
+    return signature({**settings, "format": FORMAT_VERSION})
+
+
+def create(features: Path, backbone: str, layers: tuple[str, ...], width: int, settings: dict[str, Any]) -> Store:
+    """The store for `settings` (everything that changes the numbers), made if it is not there."""
+    folder = make_folder(folder_of(features, backbone, settings))
+    if not (folder / STORE_FILE).exists():
+        description = {
+            "format": FORMAT_VERSION,
+            "backbone": backbone,
+            "layers": list(layers),
+            "width": width,
+            "settings": settings,
+            "signature": _signature(settings),
+        }
+        commit_json(folder / STORE_FILE, description)
+    return Store(folder)
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    try:
+        description = json.loads((folder / STORE_FILE).read_text(encoding="utf-8"))
+        if description["format"] != FORMAT_VERSION:
+            raise ValueError(f"format {description['format']}, expected {FORMAT_VERSION}")
+        if _signature(description["settings"]) != description["signature"]:
+            raise ValueError("its hash does not fit")
+        return dict(description)
+    except FileNotFoundError:
+        raise StoreError(f"No feature store in {folder.name}/: it has no {STORE_FILE}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{folder.name}/{STORE_FILE} is damaged: {error}") from None
+
+
+def stores(features: Path) -> list[Store]:
+    """Every store of a workspace, by folder name."""
+    return [Store(path.parent) for path in sorted(features.glob(f"*/{STORE_FILE}"))]
+
+
+def find(features: Path, name: str) -> Store:
+    """The store of a backbone's name or of a folder's name (or its beginning, if that names one only).
+
+    Raises StoreError when there is none, or when several fit, naming them.
+    """
+    every = stores(features)
+    fitting = [store for store in every if store.backbone == name] or [
+        store for store in every if store.folder.name.startswith(name)
+    ]
+    if not fitting:
+        known = ", ".join(sorted({store.backbone for store in every})) or "none"
+        raise StoreError(
+            f"No features of {name!r} in {features.name}/ (there: {known}); `toolkit extract --model {name}` makes them"
+        )
+    if len(fitting) > 1:
+        names = ", ".join(store.folder.name for store in fitting)
+        raise StoreError(f"Several stores of {name!r} in {features.name}/: {names}; name the one that is meant")
+    return fitting[0]

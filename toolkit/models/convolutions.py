@@ -1,0 +1,126 @@
+"""The convolutions in front of wav2vec 2.0, HuBERT, WavLM and data2vec, as matrix products, exact for any batch.
+
+States are kept as (batch, frames, channels). A convolution of stride s then reads rows of s frames, and each block of s
+taps is one product with those rows: no copy, no change of layout, and no kernel that is compiled anew for each length.
+All clips of a batch lie behind one another in one matrix; the last rows of a clip read into the next one, but they
+are never its own frames, because these convolutions have no padding.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from toolkit.models.states import own_frames
+
+
+def output_frames(n_samples: int, kernels: Sequence[int], strides: Sequence[int]) -> int:
+    """Frames that unpadded convolutions give: floor((n - kernel) / stride) + 1, one after the other; 0 if too short."""
+    for kernel, stride in zip(kernels, strides):
+        n_samples = (n_samples - kernel) // stride + 1
+    return max(0, n_samples)
+
+
+def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
+    """Samples that one frame spans: the shortest input that gives a frame. 400 in every model of this kin."""
+    samples = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides)):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+@dataclass(frozen=True)
+class StridedConvolution:
+    """One convolution without padding.
+
+    taps: (kernel * in, out), tap by tap; blocks: the same in parts of `stride` taps, for rows of `stride` frames.
+    bias: (out,) or None. norm, activation: what follows.
+    """
+
+    taps: Tensor
+    blocks: tuple[Tensor, ...]
+    bias: Tensor | None
+    stride: int
+    kernel: int
+    norm: nn.LayerNorm | None
+    activation: Any
+
+    @classmethod
+    def of(cls, layer: Any, dtype: torch.dtype) -> "StridedConvolution":
+        """Takes over a Hugging Face convolution layer."""
+        convolution, norm = layer.conv, getattr(layer, "layer_norm", None)
+        channels, (stride,), (kernel,) = convolution.in_channels, convolution.stride, convolution.kernel_size
+        taps = convolution.weight.to(dtype).permute(2, 1, 0).flatten(0, 1).contiguous()
+        bias = None if convolution.bias is None else convolution.bias.to(dtype)
+        norm = norm.to(dtype) if isinstance(norm, nn.LayerNorm) else None
+        return cls(taps, taps.split(stride * channels), bias, stride, kernel, norm, layer.activation)
+
+
+class Convolutions:
+    """The stack of convolutions; the first one in float32 whatever the compute dtype, because it reads the waveform."""
+
+    def __init__(self, feature_extractor: Any, dtype: torch.dtype) -> None:
+        first, *rest = feature_extractor.conv_layers
+        norm = getattr(first, "layer_norm", None)
+        self.group_norm: nn.GroupNorm | None = norm.float() if isinstance(norm, nn.GroupNorm) else None
+        self.first = StridedConvolution.of(first, torch.float32)
+        self.rest = [StridedConvolution.of(layer, dtype) for layer in rest]
+        self.dtype = dtype
+        self.total_stride = math.prod([self.first.stride, *(convolution.stride for convolution in self.rest)])
+
+    def __call__(self, waveforms: Tensor, n_samples: Tensor) -> Tensor:
+        """waveforms: (batch, padded) float32, padded to a multiple of `total_stride`; n_samples: (batch,) own samples.
+
+        Returns (batch, padded / total_stride, channels) in the compute dtype, right in each clip's own frames.
+        """
+        batch = len(waveforms)
+        padded = F.pad(waveforms, (0, max(0, self.first.kernel - self.first.stride)))
+        windows = padded.unfold(1, self.first.kernel, self.first.stride)
+        windows = windows[:, : waveforms.shape[1] // self.first.stride]
+        if self.group_norm is not None:
+            states = self._first_with_group_norm(windows, n_samples, self.group_norm)
+        else:
+            states = windows @ self.first.taps
+            states = states if self.first.bias is None else states + self.first.bias
+            if self.first.norm is not None:
+                states = self.first.norm(states)
+        rows: Tensor = self.first.activation(states).to(self.dtype).flatten(0, 1)
+        for convolution in self.rest:
+            rows = _convolve(rows, convolution)
+        return rows.view(batch, -1, rows.shape[-1])
+
+    def _first_with_group_norm(self, windows: Tensor, n_samples: Tensor, norm: nn.GroupNorm) -> Tensor:
+        """The first convolution and its norm over time, each clip by its own frames, as one product.
+
+        A channel's output is y = w . x + b for the windows x, so its mean over the clip's frames is w . mean(x) + b
+        and its variance is w' covariance(x) w: both come from the windows, before a single output is there. In
+        float64, because a filter may cancel almost all of the signal's energy.
+        """
+        frames = (n_samples - self.first.kernel) // self.first.stride + 1
+        own = own_frames(frames, windows.shape[1])[..., None]
+        exact = torch.where(own, windows, 0.0).double()
+        count = frames.double()[:, None, None]
+        centred = torch.where(own, exact - exact.sum(dim=1, keepdim=True) / count, 0.0)
+        covariance = centred.transpose(1, 2) @ centred / count
+        taps = self.first.taps.double()
+        variance = (taps * (covariance @ taps)).sum(dim=1)
+        scale = norm.weight.double() * torch.rsqrt(variance + norm.eps)
+        weight = (taps * scale[:, None]).float()
+        return torch.baddbmm(norm.bias, centred.float(), weight)
+
+
+def _convolve(rows: Tensor, convolution: StridedConvolution) -> Tensor:
+    """rows: (batch * frames, in), frames a multiple of the stride. Returns (batch * frames / stride, out)."""
+    stacked = rows.view(rows.shape[0] // convolution.stride, -1)
+    blocks = convolution.blocks
+    result = stacked @ blocks[0] if convolution.bias is None else torch.addmm(convolution.bias, stacked, blocks[0])
+    for offset, block in enumerate(blocks[1:], start=1):
+        result[:-offset].addmm_(stacked[offset:, : len(block)], block)
+    if convolution.norm is not None:
+        result = convolution.norm(result)
+    activated: Tensor = convolution.activation(result)
+    return activated

@@ -1,0 +1,165 @@
+"""From a checkpoint's folder to an Encoder on a device, in a dtype; and the one place that decides about both."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.nn.utils import parametrize
+
+from toolkit.audio import SAMPLE_RATE
+from toolkit.errors import CheckpointError, InputError, MachineError, one_of
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.states import Encoder
+from toolkit.models.wav2vec2 import Wav2Vec2Encoder
+from toolkit.models.whisper import Context, WhisperEncoder
+
+MODELS = {
+    "wav2vec2": transformers.Wav2Vec2Model,
+    "hubert": transformers.HubertModel,
+    "wavlm": transformers.WavLMModel,
+    "data2vec-audio": transformers.Data2VecAudioModel,
+    "whisper": transformers.WhisperModel,
+}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+TENSOR_CORES_FOR_BFLOAT16 = 8  # CUDA compute capability from which tensor cores multiply bfloat16: Ampere
+WEIGHT_NORM_NAMES = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+NEVER_USED = ("masked_spec_embed", "adapter.")  # for training, or behind the last hidden state
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """ "auto" (a CUDA device if there is one), "cpu", "cuda" or "cuda:1". Raises InputError, MachineError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(one_of("device", name, ["auto", "cpu", "cuda", "cuda:1"]))
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise MachineError(f"No device {name} here: {count} CUDA devices can be used; `--device cpu` works everywhere")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """The compute dtype for "auto", "float32" or "bfloat16", and the reason as a sentence. Raises InputError.
+
+    "auto": bfloat16 where the hardware multiplies it natively, float32 elsewhere.
+    """
+    if name != "auto":
+        if name not in DTYPES:
+            raise InputError(one_of("dtype", name, ["auto", *DTYPES]))
+        return DTYPES[name], f"{name} as asked for."
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        if major >= TENSOR_CORES_FOR_BFLOAT16:
+            return torch.bfloat16, f"bfloat16: the device (compute capability {major}.{minor}) multiplies it natively."
+        return torch.float32, f"float32: the device (compute capability {major}.{minor}) does not multiply bfloat16."
+    if torch.cpu._is_amx_tile_supported():
+        return torch.bfloat16, "bfloat16: this CPU multiplies it natively (AMX)."
+    return torch.float32, "float32: this CPU has no matrix unit for bfloat16 (AMX)."
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    context: Context = "full",
+    decoder: bool = False,
+    last_layer: int | None = None,
+) -> Encoder:
+    """Load a checkpoint's weights (safetensors only, nothing from a network, no code from the folder).
+
+    context, decoder: for Whisper, see `whisper.WhisperEncoder`. last_layer: the encoder's last layer that is
+    computed; all by default. Raises InputError for options that the family does not have, CheckpointError for a folder
+    that lacks weights or holds damaged ones, by name.
+    """
+    family = checkpoint.backbone.family
+    if family not in MODELS:
+        raise CheckpointError(f"{checkpoint.name}: {one_of('family', family, list(MODELS))}")
+    if family != "whisper" and (decoder or context != "full"):
+        raise InputError(f"{checkpoint.name} is no Whisper: it has no decoder and no other context than the clip")
+    if context not in ("full", "clip"):
+        raise InputError(one_of("context", context, ["full", "clip"]))
+    config = MODELS[family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    layers = int(config.num_hidden_layers)
+    last = layers if last_layer is None else last_layer
+    if not 0 <= last <= layers:
+        raise InputError(f"Bad last layer {last_layer}, expected 0 to {layers} for {checkpoint.name}")
+    if decoder and last < layers:
+        raise InputError(f"The decoder listens to the encoder's last layer, {layers}; it cannot stop at {last}")
+    if device.type == "cuda" and dtype == torch.float32:
+        torch.backends.cudnn.allow_tf32 = False  # convolutions would keep 10 bits of 23
+        torch.backends.cuda.matmul.allow_tf32 = False
+    feature_extractor = _feature_extractor(checkpoint)
+    model = _model(checkpoint, config, decoder=decoder, last_layer=last)
+    if family == "whisper":
+        return WhisperEncoder(model, feature_extractor, device, dtype, last, context, decoder)
+    return Wav2Vec2Encoder(model, bool(feature_extractor.do_normalize), device, dtype, last)
+
+
+def _feature_extractor(checkpoint: Checkpoint) -> Any:
+    whisper = checkpoint.backbone.family == "whisper"
+    kind = transformers.WhisperFeatureExtractor if whisper else transformers.Wav2Vec2FeatureExtractor
+    extractor = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    if extractor.sampling_rate != SAMPLE_RATE:
+        raise CheckpointError(
+            f"{checkpoint.name}: preprocessor_config.json says {extractor.sampling_rate} samples per second, "
+            f"expected {SAMPLE_RATE}"
+        )
+    return extractor
+
+
+def _model(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: int) -> Any:
+    """The Hugging Face base model with its weights in float32, less the parts that are not asked for.
+
+    transformers only warns of missing weights and goes on with random ones; here they are refused.
+    """
+    with torch.device("meta"):
+        model: Any = MODELS[checkpoint.backbone.family](config)
+    model.encoder.layers = model.encoder.layers[:last_layer]
+    if checkpoint.backbone.family == "whisper" and not decoder:
+        model.decoder = None
+    expected = set(model.state_dict())
+    try:
+        found = dict(_weights(checkpoint.folder, model.base_model_prefix + ".", expected))
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).replace(str(checkpoint.folder), "the folder")
+        raise CheckpointError(f"{checkpoint.name}: its safetensors cannot be read: {reason}") from None
+    missing = sorted(name for name in expected - set(found) if not name.startswith(NEVER_USED))
+    if missing:
+        raise CheckpointError(
+            f"{checkpoint.name}: {len(missing)} of {len(expected)} weights are missing, the first is {missing[0]!r}"
+        )
+    try:
+        model.load_state_dict(found, strict=False, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint.name}: its weights do not fit config.json: {error}") from None
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight")
+    return model.requires_grad_(False).eval()
+
+
+def _weights(folder: Path, prefix: str, expected: set[str]) -> Iterator[tuple[str, Tensor]]:
+    """The expected tensors in float32, whether saved from the base model, under a head, or with the old weight norm."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        files = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    else:
+        files = ["model.safetensors"]
+    for file in files:
+        with safe_open(str(folder / file), framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - it is no mapping
+                own = name.removeprefix(prefix)
+                stem, _, last = own.rpartition(".")
+                own = f"{stem}.{WEIGHT_NORM_NAMES[last]}" if last in WEIGHT_NORM_NAMES else own
+                if own in expected:
+                    yield own, weights.get_tensor(name).float()

@@ -1,0 +1,77 @@
+"""What a loaded backbone is to the rest of the toolkit: one clip or many in, one layer's states after the other out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from toolkit.audio import Samples
+from toolkit.errors import AudioError
+
+
+@dataclass(frozen=True)
+class LayerStates:
+    """The states of one layer for a batch of clips.
+
+    name: "encoder.0", ..., "decoder.0", ... values: (batch, frames, width) in the compute dtype, on the device; finite
+    but without meaning behind a clip's own frames. lengths: (batch,) int64 on the device, own frames of each clip,
+    at least 1.
+    """
+
+    name: str
+    values: Tensor
+    lengths: Tensor
+
+
+class Encoder(Protocol):
+    """A loaded backbone.
+
+    layer_names: in the order in which `states` yields them. width: values per frame. device and dtype: of the
+    computation. A clip's states do not depend on the other clips of its batch.
+    """
+
+    layer_names: tuple[str, ...]
+    width: int
+    device: torch.device
+    dtype: torch.dtype
+
+    def frames(self, n_samples: int) -> int:
+        """Own frames of a clip of `n_samples` at 16 kHz."""
+        ...
+
+    def padded_samples(self, n_samples: int) -> int:
+        """Samples that are computed for a clip of `n_samples`; a batch costs its largest times its size."""
+        ...
+
+    def states(self, clips: Sequence[Samples]) -> Iterator[LayerStates]:
+        """Yield each layer of `layer_names` for clips of (n_samples,) float32 at 16 kHz, of any mix of lengths.
+
+        Only one layer is alive at a time; keep what you need of it, and do not change it in place.
+        Raises AudioError for an empty clip.
+        """
+        ...
+
+
+def refuse_empty(clips: Sequence[Samples]) -> None:
+    """Raises AudioError for a clip without samples: it has no frames."""
+    for number, clip in enumerate(clips):
+        if clip.ndim != 1 or len(clip) == 0:
+            raise AudioError(f"clip {number} of the batch has shape {clip.shape}, expected (n_samples,) with samples")
+
+
+def own_frames(lengths: Tensor, frames: int) -> Tensor:
+    """True in each clip's own frames. lengths: (batch,); the result is (batch, frames) bool."""
+    return torch.arange(frames, device=lengths.device) < lengths[:, None]
+
+
+def attention_mask(lengths: Sequence[int], frames: int, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+    """0 for a clip's own frames and -inf behind them, to be added to the attention's scores.
+
+    The result is (batch, 1, 1, frames), or None when every clip fills all frames (the kernels are faster without).
+    """
+    if min(lengths) == frames:
+        return None
+    own = own_frames(torch.tensor(lengths, device=device), frames)
+    return torch.zeros(own.shape, device=device, dtype=dtype).masked_fill_(~own, float("-inf"))[:, None, None]

@@ -1,0 +1,136 @@
+"""wav2vec 2.0, HuBERT, WavLM and data2vec-audio: one clip or many, the same numbers."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from toolkit.audio import Samples
+from toolkit.models.attention import SelfAttention
+from toolkit.models.convolutions import Convolutions, output_frames, receptive_field
+from toolkit.models.normalisation import normalise
+from toolkit.models.positions import PositionalConvolutions
+from toolkit.models.states import LayerStates, attention_mask, own_frames, refuse_empty
+
+
+class Wav2Vec2Encoder:
+    """A loaded backbone of this kin; see `states.Encoder`.
+
+    Clips shorter than the receptive field (400 samples) are padded with zeros to it, after their normalisation.
+    """
+
+    def __init__(
+        self, model: Any, normalises_input: bool, device: torch.device, dtype: torch.dtype, last_layer: int
+    ) -> None:
+        """model: the Hugging Face base model in float32; it is taken apart."""
+        config = model.config
+        self.device, self.dtype, self.width = device, dtype, int(config.hidden_size)
+        self.layer_names = tuple(f"encoder.{number}" for number in range(last_layer + 1))
+        self._normalises_input = normalises_input
+        self._kernels, self._strides = tuple(config.conv_kernel), tuple(config.conv_stride)
+        self._shortest = receptive_field(self._kernels, self._strides)
+        model.feature_extractor.to(device)
+        self._convolutions = Convolutions(model.feature_extractor, dtype)
+        model.feature_projection.to(device, dtype)
+        model.encoder.to(device, dtype)
+        self._projection = model.feature_projection
+        self._positions = PositionalConvolutions(model.encoder.pos_conv_embed)
+        self._stable = bool(getattr(config, "do_stable_layer_norm", False)) and config.model_type != "data2vec-audio"
+        self._norm: nn.LayerNorm = model.encoder.layer_norm
+        self._bias = None
+        if config.model_type == "wavlm" and last_layer:
+            self._bias = GatedPositionBias(model.encoder.layers[0].attention)
+        self._layers = [TransformerLayer(layer, self._stable) for layer in model.encoder.layers[:last_layer]]
+
+    def frames(self, n_samples: int) -> int:
+        return output_frames(max(n_samples, self._shortest), self._kernels, self._strides)
+
+    def padded_samples(self, n_samples: int) -> int:
+        stride = self._convolutions.total_stride
+        return math.ceil(max(n_samples, self._shortest) / stride) * stride
+
+    def states(self, clips: Sequence[Samples]) -> Iterator[LayerStates]:
+        refuse_empty(clips)
+        lengths = [self.frames(len(clip)) for clip in clips]
+        frames = max(lengths)
+        own_lengths = torch.tensor(lengths, device=self.device)
+        mask = attention_mask(lengths, frames, self.device, self.dtype)
+        own = None if mask is None else own_frames(own_lengths, frames)[..., None]
+        with torch.inference_mode():
+            values = self._first_states(clips, frames, own)
+            bias = self._bias(frames) if self._bias is not None else None
+        yield LayerStates(self.layer_names[0], values, own_lengths)
+        for name, layer in zip(self.layer_names[1:], self._layers):
+            with torch.inference_mode():
+                values = layer(values, mask, bias)
+            yield LayerStates(name, values, own_lengths)
+
+    def _first_states(self, clips: Sequence[Samples], frames: int, own: Tensor | None) -> Tensor:
+        """What enters the first layer: (batch, frames, width)."""
+        samples = [max(len(clip), self._shortest) for clip in clips]
+        waveforms = np.zeros((len(clips), self.padded_samples(max(samples))), dtype=np.float32)
+        for row, clip in zip(waveforms, clips):
+            row[: len(clip)] = normalise(clip) if self._normalises_input else clip
+        features = self._convolutions(
+            torch.from_numpy(waveforms).to(self.device), torch.tensor(samples, device=self.device)
+        )[:, :frames]
+        projected = self._projection(features)
+        values: Tensor = projected[0] if isinstance(projected, tuple) else projected
+        if own is not None:
+            values = torch.where(own, values, 0.0)
+        values = values + self._positions(values, own)
+        return values if self._stable else self._norm(values)
+
+
+class GatedPositionBias:
+    """WavLM's relative position bias: one table in the first layer, gated in each layer by its own input."""
+
+    def __init__(self, first_attention: Any) -> None:
+        self._attention = first_attention
+
+    def __call__(self, frames: int) -> Tensor:
+        """(heads, frames, frames), by the distance from query to key."""
+        bias: Tensor = self._attention.compute_bias(frames, frames)
+        return bias
+
+
+class TransformerLayer:
+    """One layer; norms before its halves ("stable") or behind them."""
+
+    def __init__(self, layer: Any, stable: bool) -> None:
+        self._stable = stable
+        self._layer = layer
+        self._attention = SelfAttention(layer.attention)
+        self._gate = _gate_of(layer.attention) if hasattr(layer.attention, "gru_rel_pos_linear") else None
+        self._adapter = getattr(layer, "adapter_layer", None)
+
+    def __call__(self, values: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+        """values: (batch, frames, width); mask as `attention_mask` gives it; bias: (heads, frames, frames) or None."""
+        layer = self._layer
+        attended = layer.layer_norm(values) if self._stable else values
+        if bias is not None and self._gate is not None:
+            gated = self._gate(attended) * bias
+            mask = gated if mask is None else gated + mask
+        values = values + self._attention(attended, mask)
+        if not self._stable:
+            values = layer.layer_norm(values)
+            normed: Tensor = layer.final_layer_norm(values + layer.feed_forward(values))
+            return normed
+        values = values + layer.feed_forward(layer.final_layer_norm(values))
+        return values if self._adapter is None else values + self._adapter(values)
+
+
+def _gate_of(attention: Any) -> Callable[[Tensor], Tensor]:
+    """WavLM's gate: (batch, frames, width) -> (batch, heads, frames, 1). Source: WavLM, equations 5 and 6."""
+
+    def gate(values: Tensor) -> Tensor:
+        per_head = values.view(*values.shape[:2], attention.num_heads, -1).transpose(1, 2)
+        sums = attention.gru_rel_pos_linear(per_head).view(*per_head.shape[:3], 2, 4).sum(dim=-1)
+        update, reset = torch.sigmoid(sums).chunk(2, dim=-1)
+        gated: Tensor = update * (reset * attention.gru_rel_pos_const - 1.0) + 2.0
+        return gated
+
+    return gate

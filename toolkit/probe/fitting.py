@@ -1,0 +1,42 @@
+"""What every probe gives back, and what the run asks of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.labels import IntArray
+from toolkit.probe.search import Setting
+from toolkit.probe.targets import FloatArray
+
+Model = Mapping[str, npt.NDArray[np.generic] | str]  # arrays by name, and LightGBM's text
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fitted probe, applied to clips it was not fitted on.
+
+    probability: (n_held_out, n_labels). steps: the epochs or trees that early stopping settled on, 0 where there is
+    none. model: what it takes to predict again; empty for the trials of a search.
+    """
+
+    probability: FloatArray
+    steps: int = 0
+    model: Model = field(default_factory=dict)
+
+
+class Fitter(Protocol):
+    """A probe on the features of one layer (or, for a mix, of all). Clips are positions in those features."""
+
+    def search(self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str) -> list[Fit]:
+        """Fit every setting on `train` and apply it to `development`, which early stopping may look at.
+
+        name: of the round; whatever is random is drawn from it and the seed.
+        """
+        ...
+
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: int, name: str) -> Fit:
+        """Fit one setting on `train` (development included), for the `steps` the search found; apply it to `test`."""
+        ...

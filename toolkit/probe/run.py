@@ -1,0 +1,319 @@
+"""The protocol: each round searches, chooses its layer and refits without having seen its own test clips."""
+
+import contextlib
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from toolkit.errors import InputError, SplitError, one_of
+from toolkit.features.layout import LayerFeatures
+from toolkit.labels import IntArray, Task
+from toolkit.probe.decide import decide, thresholds_of
+from toolkit.probe.fitting import Fit, Fitter
+from toolkit.probe.search import BATCH, SPACES, Setting
+from toolkit.probe.study import StudyFile, best, search
+from toolkit.probe.table import PROBES
+from toolkit.probe.targets import FloatArray, unlearnable
+from toolkit.result.metrics import headline, headline_score
+from toolkit.result.predictions import Predictions
+from toolkit.result.run import Choice, Run
+from toolkit.runs import signature
+from toolkit.splits import Folds, Round
+
+PROTOCOL = 1  # part of every study's signature: raise it when the same setting would get another score
+
+Progress = Callable[[str, int, int], None]  # the layer just finished, layers done, layers in all
+
+
+class Layers(Protocol):
+    """What a probe needs of a feature store."""
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+    @property
+    def layers(self) -> Sequence[str]: ...
+    @property
+    def failed(self) -> Mapping[str, str]: ...
+    def layer(self, name: str) -> LayerFeatures: ...
+
+
+@dataclass(frozen=True)
+class Data:
+    """One task on the clips that both the folds and the store have. truth, speakers, rows: aligned with folds.ids.
+
+    rows: (n_clips,) where each clip stands in the store.
+    """
+
+    task: Task
+    truth: IntArray
+    speakers: tuple[str, ...]
+    folds: Folds
+    rows: IntArray
+    left_out: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One layer in one round. development: the winner's score; probability, prediction: of the round's test clips."""
+
+    round: Round
+    setting: Setting
+    development: float
+    thresholds: FloatArray
+    prediction: IntArray
+    fit: Fit
+
+
+def probe(
+    features: Layers,
+    task: Task,
+    truth: IntArray,
+    folds: Folds,
+    speakers: Sequence[str],
+    *,
+    study: Path,
+    probe: str = "linear",
+    trials: int = 30,
+    seed: int = 0,
+    backbone: str = "",
+    notes: Sequence[str] = (),
+    provenance: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    progress: Progress = lambda layer, done, total: None,
+) -> Run:
+    """Probe every layer of a feature store by the toolkit's protocol.
+
+    truth: (n_clips,) label indices or (n_clips, n_labels) 0 and 1, and speakers, both in the order of folds.ids.
+    study: the SQLite file of the search; a run that was stopped goes on there and ends in the same bytes.
+    workers: rounds fitted at a time, the processor's cores unless told; it does not change a figure.
+
+    In each round a search of its own per layer maximises the headline metric on the development fold; the layer with
+    the best development score is chosen; the winner is refitted on training and development clips and predicts the
+    test fold. Scaler, class weights and thresholds come from those clips alone.
+
+    Raises InputError for an unknown probe, SplitError for folds that leave nothing to learn or to choose by,
+    StoreError for a study made with other data.
+    """
+    if probe not in PROBES:
+        raise InputError(one_of("probe", probe, list(PROBES)))
+    if trials < 1:
+        raise InputError(f"{trials} trials asked for; at least 1 is needed")
+    data = _matched(features, task, truth, folds, speakers)
+    rounds = list(data.folds.rounds())
+    notes = [*notes, *_check(data, rounds)]
+    file = StudyFile(study)
+    try:
+        tested = _all_layers(
+            features, data, rounds, probe, trials, seed, file, workers or os.cpu_count() or 1, progress
+        )
+    finally:
+        file.close()
+    return _run(data, probe, tested, backbone, notes, provenance or {})
+
+
+def _matched(features: Layers, task: Task, truth: IntArray, folds: Folds, speakers: Sequence[str]) -> Data:
+    """Clips matched by id; those that the store does not have are left out of every fold, with their reason."""
+    position = {clip: row for row, clip in enumerate(features.ids)}
+    left_out = {
+        clip: features.failed.get(clip, "not in the feature store") for clip in folds.ids if clip not in position
+    }
+    keep = np.array([clip in position for clip in folds.ids], dtype=bool)
+    if not keep.any():
+        raise InputError("The feature store has none of the manifest's clips; expected the store of this manifest")
+    kept = folds.without(set(left_out)) if left_out else folds
+    rows = np.array([position[clip] for clip in kept.ids], dtype=np.int64)
+    kept_speakers = tuple(speaker for speaker, kept_one in zip(speakers, keep, strict=True) if kept_one)
+    return Data(task, truth[keep], kept_speakers, kept, rows, left_out)
+
+
+def _check(data: Data, rounds: Sequence[Round]) -> list[str]:
+    """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by."""
+    task, notes = data.task, []
+    for round_ in rounds:
+        where = f"the round that tests fold {round_.fold}"
+        unseen = unlearnable(task, data.truth[round_.train])
+        unseen_to_the_end = unlearnable(task, data.truth[np.union1d(round_.train, round_.development)])
+        if len(unseen) == len(task.labels):
+            raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
+        if task.multilabel and not data.truth[round_.development].any():
+            raise SplitError(f"In {where} no development clip has any label; there is nothing to choose by")
+        for label in unseen:
+            refitted = (
+                "" if label in unseen_to_the_end else " in the search; the refit on training and development learns it"
+            )
+            notes.append(
+                f"In {where}, {label!r} does not vary in the training clips and is predicted at its prevalence{refitted}."
+            )
+    return notes
+
+
+def _all_layers(
+    features: Layers,
+    data: Data,
+    rounds: Sequence[Round],
+    probe: str,
+    trials: int,
+    seed: int,
+    file: StudyFile,
+    workers: int,
+    progress: Progress,
+) -> dict[str, list[Tested]]:
+    """Every layer's rounds, `workers` at a time on one thread each, so that no figure depends on their number."""
+    units = [[name] for name in features.layers]
+    if PROBES[probe].all_layers:
+        units = [list(features.layers)]
+    tested: dict[str, list[Tested]] = {}
+    pending: deque[tuple[str, list[Future[Tested]]]] = deque()
+    with _one_thread(), _pool(workers) as pool:
+        for number, names in enumerate(units):
+            title = probe if PROBES[probe].all_layers else names[0]
+            layers = [_rows_of(features.layer(name), data.rows) for name in names]
+            fitter = PROBES[probe].build(layers, data.task, data.truth, seed)
+            mark = _signature(layers, data, probe, seed)
+            test = partial(_test, fitter, data, file, f"{probe} {title}", mark, probe, trials, seed)
+            pending.append((title, [pool.submit(test, round_) for round_ in rounds]))
+            while len(pending) > 1 or (pending and number == len(units) - 1):  # one layer ahead keeps workers busy
+                name, futures = pending.popleft()
+                tested[name] = [future.result() for future in futures]
+                progress(name, len(tested), len(units))
+    return tested
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose waiting work is dropped as soon as anything fails or is interrupted."""
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _rows_of(layer: LayerFeatures, rows: IntArray) -> LayerFeatures:
+    if np.array_equal(rows, np.arange(len(layer.ids))):
+        return layer
+    ids = tuple(layer.ids[row] for row in rows)
+    return replace(layer, ids=ids, mean=layer.mean[rows], std=layer.std[rows])
+
+
+def _signature(layers: Sequence[LayerFeatures], data: Data, probe: str, seed: int) -> str:
+    """Of everything that changes a score: features, truth, folds, space, seed, protocol."""
+    return signature(
+        {
+            "protocol": PROTOCOL,
+            "probe": probe,
+            "space": {name: str(parameter) for name, parameter in SPACES[probe].items()},
+            "batch": BATCH,
+            "seed": seed,
+            "task": [data.task.kind, list(data.task.labels)],
+            "truth": _digest(data.truth),
+            "folds": data.folds.sha256,
+            "layers": [[layer.layer, _digest(layer.mean), _digest(layer.std)] for layer in layers],
+        }
+    )
+
+
+def _digest(array: np.ndarray[Any, Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _test(
+    fitter: Fitter,
+    data: Data,
+    file: StudyFile,
+    title: str,
+    mark: str,
+    probe: str,
+    trials: int,
+    seed: int,
+    round_: Round,
+) -> Tested:
+    """One layer in one round: search, thresholds from development, refit, predict the test fold."""
+    task, name = data.task, f"{title} round {round_.fold}"
+    truth = data.truth[round_.development]
+
+    def scores(settings: Sequence[Setting]) -> list[float]:
+        return [
+            _score(task, truth, fit.probability)
+            for fit in fitter.search(round_.train, round_.development, settings, name)
+        ]
+
+    winner = best(search(file, name, mark, SPACES[probe], trials, seed, scores))
+    (alone,) = fitter.search(round_.train, round_.development, [winner.setting], name)
+    thresholds = thresholds_of(task, truth, alone.probability)
+    refitted_on = np.union1d(round_.train, round_.development)
+    fit = fitter.refit(refitted_on, round_.test, winner.setting, alone.steps, name)
+    return Tested(round_, winner.setting, winner.score, thresholds, decide(task, fit.probability, thresholds), fit)
+
+
+def _score(task: Task, truth: IntArray, probability: FloatArray) -> float:
+    """The headline metric on development, with the thresholds that development would choose."""
+    prediction = decide(task, probability, thresholds_of(task, truth, probability))
+    score = headline_score(task, truth, prediction)
+    assert score is not None  # `_check` has seen to it that the development set has labels
+    return score
+
+
+def _run(
+    data: Data,
+    probe: str,
+    tested: Mapping[str, Sequence[Tested]],
+    backbone: str,
+    notes: Sequence[str],
+    provenance: Mapping[str, Any],
+) -> Run:
+    """The Run, with the layer of each round chosen by its development score; of equals the first."""
+    rounds = len(next(iter(tested.values())))
+    chosen = [max(tested, key=lambda layer: tested[layer][number].development) for number in range(rounds)]
+    return Run(
+        title=f"{data.task.name} from {backbone}" if backbone else data.task.name,
+        backbone=backbone,
+        probe=probe,
+        task=data.task,
+        metric=headline(data.task),
+        folds=data.folds,
+        predictions=_predictions(data, [tested[layer][number] for number, layer in enumerate(chosen)]),
+        layers={layer: _predictions(data, own) for layer, own in tested.items()},
+        development={layer: tuple(one.development for one in own) for layer, own in tested.items()},
+        choices=tuple(
+            Choice(one.round.fold, layer, dict(one.setting), one.development)
+            for layer, one in ((layer, tested[layer][number]) for number, layer in enumerate(chosen))
+        ),
+        left_out=data.left_out,
+        notes=tuple(notes),
+        provenance=provenance,
+    )
+
+
+def _predictions(data: Data, rounds: Sequence[Tested]) -> Predictions:
+    """The tested clips of all rounds, in the order of the folds."""
+    clips = np.concatenate([one.round.test for one in rounds])
+    order = np.argsort(clips)
+    return Predictions(
+        data.task,
+        tuple(data.folds.ids[clip] for clip in clips[order]),
+        tuple(data.speakers[clip] for clip in clips[order]),
+        np.concatenate([np.full(len(one.round.test), one.round.fold) for one in rounds])[order],
+        data.truth[clips[order]],
+        np.concatenate([one.prediction for one in rounds])[order],
+        np.concatenate([one.fit.probability for one in rounds])[order],
+    )

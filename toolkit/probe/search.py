@@ -1,0 +1,72 @@
+"""The search space of every probe; the only place that knows them. `toolkit probe --explain` prints them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Value = str | float | int
+Setting = Mapping[str, Value]  # one value per parameter, e.g. {"C": 0.1, "statistics": "mean", ...}
+
+BATCH = 10  # trials that Optuna proposes together; part of the protocol: the proposals depend on it
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """A positive number, uniform in its logarithm between `low` and `high`."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}, log-uniform"
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A number, uniform between `low` and `high`."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}, uniform"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few values."""
+
+    values: tuple[Value, ...]
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(str(value) for value in self.values)
+
+
+Parameter = LogUniform | Uniform | OneOf
+Space = Mapping[str, Parameter]
+
+STATISTICS = OneOf(("mean", "std", "both"))
+CLASS_WEIGHTS = OneOf(("none", "balanced"))
+
+SPACES: dict[str, Space] = {
+    "linear": {
+        "C": LogUniform(1e-5, 1e3),
+        "statistics": STATISTICS,
+        "class_weights": CLASS_WEIGHTS,
+    },
+}
+
+MEANINGS = {
+    "C": "inverse strength of the L2 penalty",
+    "statistics": "what stands for a clip: the mean over its frames, their standard deviation, or both",
+    "class_weights": "balanced: every class weighs the same in the loss, however rare",
+}
+
+
+def explain(probe: str | None = None) -> str:
+    """The search space of one probe, or of all, as text for a terminal."""
+    lines = []
+    for name in SPACES if probe is None else [probe]:
+        lines.append(name)
+        lines += [f"  {parameter:<16} {space!s:<32} {MEANINGS[parameter]}" for parameter, space in SPACES[name].items()]
+    lines.append(f"Optuna's TPE proposes {BATCH} settings at a time; the first {BATCH} are random.")
+    return "\n".join(lines)

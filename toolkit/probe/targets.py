@@ -1,0 +1,90 @@
+"""What a fit is asked to learn: the training truth as columns, class weights, and the labels it cannot learn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.labels import IntArray, Task, one_hot
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The truth of one training part.
+
+    softmax: one distribution over the fitted labels (multiclass) instead of one sigmoid per fitted label.
+    fitted: (n_fitted,) the labels that have both positives and negatives in training. A binary task has one column,
+        its positive label. Every other label is predicted at its training prevalence, which is then 0 or 1.
+    columns: (n_clips, n_fitted) 0 and 1. prevalence: (n_labels,).
+    """
+
+    softmax: bool
+    fitted: IntArray
+    columns: IntArray
+    prevalence: FloatArray
+
+    @property
+    def n_problems(self) -> int:
+        """Independent fits: 1 for a softmax, one per fitted label otherwise."""
+        return 1 if self.softmax else len(self.fitted)
+
+    def weights(self, class_weights: str) -> FloatArray:
+        """(n_clips, n_problems), each column adding up to n_clips.
+
+        "balanced" gives a clip n_clips / (n_classes * clips of its class), as scikit-learn does.
+        """
+        n_clips = len(self.columns)
+        if class_weights == "none":
+            return np.ones((n_clips, self.n_problems))
+        positives = self.columns.sum(axis=0)
+        if self.softmax:
+            per_class = n_clips / (len(self.fitted) * positives)
+            return np.asarray(per_class[self.columns.argmax(axis=1)])[:, None]
+        return np.where(self.columns == 1, n_clips / (2 * positives), n_clips / (2 * (n_clips - positives)))
+
+    def probability(self, fitted: FloatArray, task: Task) -> FloatArray:
+        """(n, n_labels) from the (n, n_fitted) probabilities of the fitted labels."""
+        probability = np.tile(self.prevalence, (len(fitted), 1))
+        probability[:, self.fitted] = fitted
+        if task.kind == "binary" and len(self.fitted):
+            probability[:, 0] = 1 - probability[:, 1]
+        return probability
+
+
+def targets_of(task: Task, truth: IntArray) -> Targets:
+    """The Targets of a training part. truth: (n_clips,) label indices or (n_clips, n_labels) 0 and 1."""
+    columns = one_hot(task, truth)
+    prevalence = columns.mean(axis=0)
+    learnable = (prevalence > 0) & (prevalence < 1)
+    if task.kind == "binary":
+        learnable[0] = False
+    fitted = np.flatnonzero(learnable)
+    return Targets(task.kind == "multiclass", fitted, columns[:, fitted], prevalence)
+
+
+def unlearnable(task: Task, truth: IntArray) -> list[str]:
+    """The labels that a training part has no positive for, or nothing else than positives."""
+    share = one_hot(task, truth).mean(axis=0)
+    return [label for label, positive in zip(task.labels, share) if positive in (0.0, 1.0)]
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Standardisation by the statistics of a training part, per feature, in float64. mean, scale: (width,)."""
+
+    mean: FloatArray
+    scale: FloatArray
+
+    def __call__(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(n, width) float32 -> (n, width) float32, centred and scaled."""
+        return ((features - self.mean) / self.scale).astype(np.float32)
+
+
+def scaler_of(features: npt.NDArray[np.float32]) -> Scaler:
+    """The Scaler of a training part (n, width). A feature that does not vary is centred, not scaled."""
+    mean = features.mean(axis=0, dtype=np.float64)
+    variance = np.square(features - mean).mean(axis=0)
+    constant = variance <= (np.abs(mean) * np.finfo(np.float32).eps) ** 2
+    return Scaler(mean, np.where(constant, 1.0, np.sqrt(variance)))

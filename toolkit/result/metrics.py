@@ -1,0 +1,310 @@
+"""What the figures mean. Every metric has one definition, here; what is undefined is missing, never 0.
+
+Definitions agree with scikit-learn's, with every label passed and `zero_division=nan`: a label whose value is undefined
+is left out of an average over labels. The functions work on `Counts` of any leading shape, so that ten thousand
+resamples cost one call; they return NaN where undefined, which `measure` and the files turn into "missing".
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.labels import IntArray, Kind, Task, one_hot
+from toolkit.result.predictions import Predictions
+
+FloatArray = npt.NDArray[np.float64]
+Average = Literal["label", "macro", "weighted", "micro"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each label was hit, missed and wrongly given.
+
+    true_positive, false_positive, false_negative: (..., n_labels) float64.
+    correct, clips: (...,) float64, the clips predicted exactly right (every label of them), and all clips.
+    """
+
+    true_positive: FloatArray
+    false_positive: FloatArray
+    false_negative: FloatArray
+    correct: FloatArray
+    clips: FloatArray
+
+    @staticmethod
+    def of(columns: FloatArray) -> "Counts":
+        """From sums of `clip_counts` rows: (..., 3 n_labels + 2)."""
+        labels = (columns.shape[-1] - 2) // 3
+        parts = [columns[..., part * labels : (part + 1) * labels] for part in range(3)]
+        return Counts(parts[0], parts[1], parts[2], columns[..., -2], columns[..., -1])
+
+
+def clip_counts(truth: IntArray, prediction: IntArray, labels: int) -> FloatArray:
+    """One row per clip, (n_clips, 3 labels + 2), to be summed over clips, speakers or resamples.
+
+    truth, prediction: (n_clips,) label indices, or (n_clips, labels) of 0 and 1.
+    """
+    if truth.ndim == 1:
+        identity = np.eye(labels, dtype=np.int64)
+        truth, prediction = identity[truth], identity[prediction]
+    correct = (truth == prediction).all(axis=1, keepdims=True)
+    parts = [truth & prediction, (1 - truth) & prediction, truth & (1 - prediction), correct, np.ones_like(correct)]
+    return np.concatenate(parts, axis=1).astype(np.float64)
+
+
+def count(truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: int) -> Counts:
+    """Counts over all clips. truth, prediction: as in `Predictions`; labels: how many there are, seen or not.
+
+    >>> count([0, 0, 1], [0, 1, 1], labels=2).true_positive
+    array([1., 1.])
+    """
+    rows = clip_counts(np.asarray(truth, dtype=np.int64), np.asarray(prediction, dtype=np.int64), labels)
+    return Counts.of(rows.sum(axis=0))
+
+
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """NaN for 0 / 0, without a warning."""
+    undefined = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), np.nan)
+    np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
+    return undefined
+
+
+def _averaged(counts: Counts, average: Average, top: FloatArray, bottom: FloatArray) -> FloatArray:
+    if average == "micro":
+        return _ratio(top.sum(axis=-1), bottom.sum(axis=-1))
+    values = _ratio(top, bottom)
+    if average == "label":
+        return values
+    support = counts.true_positive + counts.false_negative
+    weights = np.where(np.isnan(values), 0.0, support if average == "weighted" else 1.0)
+    return _ratio((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1))
+
+
+def precision(counts: Counts, average: Average = "label") -> FloatArray:
+    """TP / (TP + FP), 0 .. 1; undefined for a label that is never predicted.
+
+    average: "label" one value per label; "macro" their mean; "weighted" by how often each occurs; "micro" from summed
+    counts.
+    Source: scikit-learn, precision_score(labels=all, zero_division=nan).
+
+    >>> precision(count([0, 0, 1], [0, 1, 1], labels=2))
+    array([1. , 0.5])
+    """
+    return _averaged(counts, average, counts.true_positive, counts.true_positive + counts.false_positive)
+
+
+def recall(counts: Counts, average: Average = "label") -> FloatArray:
+    """TP / (TP + FN), 0 .. 1; undefined for a label that never occurs. `average` as in `precision`.
+
+    Source: scikit-learn, recall_score(labels=all, zero_division=nan).
+
+    >>> recall(count([0, 0, 1], [0, 1, 1], labels=2))
+    array([0.5, 1. ])
+    """
+    return _averaged(counts, average, counts.true_positive, counts.true_positive + counts.false_negative)
+
+
+def f1(counts: Counts, average: Average = "label") -> FloatArray:
+    """2 TP / (2 TP + FP + FN), 0 .. 1; undefined for a label that neither occurs nor is predicted.
+
+    average: as in `precision`; the macro F1 is the mean of the labels' F1, over the labels that have one.
+    Source: scikit-learn, f1_score(labels=all, zero_division=nan).
+
+    >>> f1(count([0, 0, 1, 1], [0, 1, 1, 1], labels=2)).round(3)
+    array([0.667, 0.8  ])
+    """
+    top = 2 * counts.true_positive
+    return _averaged(counts, average, top, top + counts.false_positive + counts.false_negative)
+
+
+def unweighted_average_recall(counts: Counts) -> FloatArray:
+    """UAR: the mean recall over the labels that occur in the truth, 0 .. 1; chance is 1 / their number.
+
+    Every label counts the same however rare; a label that never occurs has no recall and does not count, though it may
+    be predicted. Source: Schuller et al., INTERSPEECH 2009 Emotion Challenge; scikit-learn's balanced_accuracy_score.
+
+    >>> unweighted_average_recall(count([0, 0, 1], [0, 1, 1], labels=3))
+    array(0.75)
+    """
+    return recall(counts, "macro")
+
+
+def accuracy(counts: Counts) -> FloatArray:
+    """Clips predicted right / all clips, 0 .. 1. For multilabel every label must be right: the exact match.
+
+    >>> accuracy(count([0, 0, 1, 1], [0, 1, 1, 1], labels=2))
+    array(0.75)
+    """
+    return _ratio(counts.correct, counts.clips)
+
+
+def hamming_loss(counts: Counts) -> FloatArray:
+    """Wrong 0s and 1s / all of them (multilabel), 0 .. 1, lower is better. Source: scikit-learn, hamming_loss.
+
+    >>> hamming_loss(count([[0, 1], [1, 1]], [[0, 1], [1, 0]], labels=2))
+    array(0.25)
+    """
+    wrong = (counts.false_positive + counts.false_negative).sum(axis=-1)
+    return _ratio(wrong, counts.clips * counts.true_positive.shape[-1])
+
+
+def ranked(
+    truth: npt.ArrayLike, score: npt.ArrayLike, weights: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """ROC-AUC and average precision from one walk through the clips, from the highest score down.
+
+    truth: (n_clips,) of 0 and 1; score: (n_clips,); weights: (..., n_clips), how often each clip was drawn; once
+    each when left out.
+    Both are sums over the positive clips alone, so nothing else is gathered. Returns two arrays of shape (...,).
+    """
+    descending = -np.asarray(score, dtype=np.float64)
+    order = np.argsort(descending, kind="stable")
+    positive = np.asarray(truth, dtype=np.int64)[order] == 1
+    level, positive_level = descending[order], descending[order][positive]
+    drawn = np.ones(len(order)) if weights is None else weights[..., order]
+    hit = drawn[..., positive]
+    clips, hits = _running_sum(drawn), _running_sum(hit)
+    # Up to and with each positive clip's threshold, and up to the one before: equal scores share a threshold.
+    clips_with, hits_with = (
+        sums[..., np.searchsorted(levels, positive_level, "right")]
+        for sums, levels in ((clips, level), (hits, positive_level))
+    )
+    clips_before, hits_before = (
+        sums[..., np.searchsorted(levels, positive_level, "left")]
+        for sums, levels in ((clips, level), (hits, positive_level))
+    )
+    positives, negatives = hits[..., -1], clips[..., -1] - hits[..., -1]
+    below = negatives[..., None] - (clips_with - hits_with + clips_before - hits_before) / 2
+    auc = _ratio((hit * below).sum(axis=-1), positives * negatives)
+    reached = np.nan_to_num(_ratio(hits_with, clips_with))  # 0 / 0 only where the clip was not drawn
+    return auc, _ratio((hit * reached).sum(axis=-1), positives)
+
+
+def _running_sum(values: FloatArray) -> FloatArray:
+    """(..., n) -> (..., n + 1), from 0."""
+    return np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
+
+
+def roc_auc(truth: npt.ArrayLike, score: npt.ArrayLike) -> FloatArray:
+    """The probability that a positive clip has a higher score than a negative one (ties count half), 0 .. 1.
+
+    truth: (n_clips,) of 0 and 1; score: (n_clips,). Chance is 0.5. Undefined without a positive or without a negative.
+    Source: scikit-learn, roc_auc_score.
+
+    >>> roc_auc([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
+    array(0.875)
+    """
+    return ranked(truth, score)[0]
+
+
+def average_precision(truth: npt.ArrayLike, score: npt.ArrayLike) -> FloatArray:
+    """The sum over thresholds of precision times the gain in recall, 0 .. 1; chance is the label's prevalence.
+
+    Arguments as in `roc_auc`. Undefined without a positive. Source: scikit-learn, average_precision_score.
+
+    >>> average_precision([0, 1, 0, 1], [0.1, 0.4, 0.3, 0.8])
+    array(1.)
+    """
+    return ranked(truth, score)[1]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of METRICS. title: as a reader sees it; kinds: the tasks it is reported for; higher_is_better."""
+
+    title: str
+    kinds: tuple[Kind, ...]
+    function: Callable[[Counts], FloatArray]
+    higher_is_better: bool = True
+
+
+SINGLE: tuple[Kind, ...] = ("binary", "multiclass")
+MULTI: tuple[Kind, ...] = ("multilabel",)
+METRICS: dict[str, Metric] = {
+    "unweighted_average_recall": Metric("UAR", SINGLE, unweighted_average_recall),
+    "accuracy": Metric("Accuracy", SINGLE, accuracy),
+    "f1_macro": Metric("F1, macro", SINGLE + MULTI, lambda counts: f1(counts, "macro")),
+    "f1_weighted": Metric("F1, weighted", SINGLE + MULTI, lambda counts: f1(counts, "weighted")),
+    "f1_micro": Metric("F1, micro", SINGLE + MULTI, lambda counts: f1(counts, "micro")),
+    "precision_macro": Metric("Precision, macro", SINGLE + MULTI, lambda counts: precision(counts, "macro")),
+    "precision_weighted": Metric("Precision, weighted", SINGLE + MULTI, lambda counts: precision(counts, "weighted")),
+    "precision_micro": Metric("Precision, micro", SINGLE + MULTI, lambda counts: precision(counts, "micro")),
+    "recall_macro": Metric("Recall, macro", SINGLE + MULTI, lambda counts: recall(counts, "macro")),
+    "recall_weighted": Metric("Recall, weighted", SINGLE + MULTI, lambda counts: recall(counts, "weighted")),
+    "recall_micro": Metric("Recall, micro", SINGLE + MULTI, lambda counts: recall(counts, "micro")),
+    "exact_match": Metric("Exact match", MULTI, accuracy),
+    "hamming_loss": Metric("Hamming loss", MULTI, hamming_loss, higher_is_better=False),
+}
+PER_LABEL: dict[str, Callable[[Counts], FloatArray]] = {"precision": precision, "recall": recall, "f1": f1}
+# These need the clips' order by probability, not counts alone; in the order that `ranked` returns them.
+RANKED = {"roc_auc": "ROC-AUC", "average_precision": "Average precision"}
+
+
+def title(metric: str) -> str:
+    """The metric's name for readers: "UAR", "F1, macro", ..."""
+    return RANKED.get(metric) or METRICS[metric].title
+
+
+def headline(task: Task) -> str:
+    """The metric that a layer is chosen by: UAR, or the macro F1 for multilabel."""
+    return "f1_macro" if task.multilabel else "unweighted_average_recall"
+
+
+def headline_score(task: Task, truth: IntArray, prediction: IntArray) -> float | None:
+    """The headline metric of arrays as in `Predictions`, e.g. of a development set; None when undefined."""
+    return missing(METRICS[headline(task)].function(count(truth, prediction, len(task.labels))))
+
+
+def measure(predictions: Predictions) -> dict[str, float | None]:
+    """Every metric of the task's kind by name, over all clips, without intervals; None when undefined.
+
+    ROC-AUC and average precision are means over the labels that have them, one label against the rest; for a binary
+    task they are the positive label's.
+    """
+    task = predictions.task
+    counts = count(predictions.truth, predictions.prediction, len(task.labels))
+    values = {name: missing(row.function(counts)) for name, row in METRICS.items() if task.kind in row.kinds}
+    for name, per_label in zip(RANKED, ranked_per_label(predictions)):
+        values[name] = missing(over_labels(task, per_label))
+    return values
+
+
+def ranked_per_label(predictions: Predictions, weights: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+    """ROC-AUC and average precision of every label, (..., n_labels) each; NaN where there are no probabilities."""
+    labels = len(predictions.task.labels)
+    if not predictions.has_probability:
+        nothing = np.full((labels,) if weights is None else (*weights.shape[:-1], labels), np.nan)
+        return nothing, nothing
+    indicators = one_hot(predictions.task, predictions.truth)
+    pairs = [ranked(indicators[:, k], predictions.probability[:, k], weights) for k in range(labels)]
+    return np.stack([pair[0] for pair in pairs], axis=-1), np.stack([pair[1] for pair in pairs], axis=-1)
+
+
+def over_labels(task: Task, values: FloatArray) -> FloatArray:
+    """The one value of a ranked metric from those of each label, (..., n_labels): see `measure`."""
+    if task.kind == "binary":
+        return values[..., -1]
+    defined = ~np.isnan(values)
+    return _ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
+
+
+def missing(value: FloatArray | float) -> float | None:
+    """A plain float, or None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def chance(predictions: Predictions) -> tuple[float, str]:
+    """What knowing nothing scores in the headline metric, and how to say so.
+
+    UAR: 1 / the labels that occur, whatever is guessed. Macro F1: every label given to every clip, 2 p / (1 + p) for
+    a label of prevalence p, the best that guessing reaches on many clips.
+    """
+    counts = count(predictions.truth, predictions.prediction, len(predictions.task.labels))
+    support = counts.true_positive + counts.false_negative
+    if predictions.task.multilabel:
+        prevalence = support / counts.clips
+        return float(np.mean(2 * prevalence / (1 + prevalence))), "chance: every label given to every clip"
+    occurring = int((support > 0).sum())
+    return 1 / occurring, f"chance: 1 / {occurring} labels"

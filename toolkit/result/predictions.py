@@ -1,0 +1,283 @@
+"""Predictions and the CSV files that hold them: our own form, and the paper's two columns."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.errors import PredictionsError, ToolkitError
+from toolkit.labels import IntArray, Task
+from toolkit.result import paper
+from toolkit.runs import commit_text
+
+FloatArray = npt.NDArray[np.float64]
+Row = tuple[int, list[str]]  # line in the file, cells
+
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what a spreadsheet would run, or what `_inert` made of it
+NUMBER = re.compile(r"[0-9.eE+-]+")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One prediction for each clip, from a model that never heard the clip's group.
+
+    ids, speakers: n_clips each; without known speakers every clip is its own, `speakers == ids`.
+    fold: (n_clips,) int64, the fold in which the clip was tested.
+    truth, prediction: (n_clips,) int64 indices into `task.labels`; for multilabel (n_clips, n_labels) of 0 and 1.
+    probability: (n_clips, n_labels) float64 in 0 .. 1, rounded to float32 so that every file holds it exactly;
+    all NaN where the source had none. Binary: two columns, the positive label last.
+
+    Raises ToolkitError when the shapes or values do not fit each other.
+    """
+
+    task: Task
+    ids: tuple[str, ...]
+    speakers: tuple[str, ...]
+    fold: IntArray
+    truth: IntArray
+    prediction: IntArray
+    probability: FloatArray
+
+    def __post_init__(self) -> None:
+        n, labels = len(self.ids), len(self.task.labels)
+        shape = (n, labels) if self.task.multilabel else (n,)
+        for name, expected in (("fold", (n,)), ("truth", shape), ("prediction", shape), ("probability", (n, labels))):
+            if getattr(self, name).shape != expected:
+                raise ToolkitError(f"Predictions: {name} has shape {getattr(self, name).shape}, expected {expected}")
+        if len(self.speakers) != n or len(set(self.ids)) != n or n == 0:
+            raise ToolkitError(
+                f"Predictions: {n} ids, {len(set(self.ids))} different, and {len(self.speakers)} speakers"
+            )
+        highest = 1 if self.task.multilabel else labels - 1
+        for name in ("truth", "prediction"):
+            values = getattr(self, name)
+            if values.min() < 0 or values.max() > highest:
+                raise ToolkitError(
+                    f"Predictions: {name} from {values.min()} to {values.max()}, expected 0 to {highest}"
+                )
+        rounded = self.probability.astype(np.float32).astype(np.float64)
+        if not (((rounded >= 0) & (rounded <= 1)).all() or np.isnan(rounded).all()):
+            raise ToolkitError("Predictions: a probability is NaN or outside 0 .. 1")
+        object.__setattr__(self, "probability", rounded)
+
+    @property
+    def has_probability(self) -> bool:
+        return not bool(np.isnan(self.probability[0, 0]))
+
+    @property
+    def unit(self) -> str:
+        """What an interval resamples: "speakers", or "clips" where no speaker is known."""
+        return "clips" if self.speakers == self.ids else "speakers"
+
+
+def write_csv(path: Path, predictions: Predictions) -> None:
+    """Commit our own form; the same predictions give the same bytes.
+
+    Columns id, speaker, fold, truth, prediction and `probability:LABEL`; for multilabel `truth:LABEL` and
+    `prediction:LABEL`. Cells that a spreadsheet would run as a formula get a leading apostrophe, which `read_csv`
+    takes off.
+    """
+    task = predictions.task
+    columns = ["id", "speaker", "fold", *_value_columns(task, "truth"), *_value_columns(task, "prediction")]
+    columns += [f"probability:{label}" for label in task.labels]
+    known = predictions.has_probability
+    rows = [
+        [
+            clip,
+            speaker,
+            str(fold),
+            *_value_cells(task, truth),
+            *_value_cells(task, prediction),
+            *(str(value) if known else "" for value in probability),
+        ]
+        for clip, speaker, fold, truth, prediction, probability in zip(
+            predictions.ids,
+            predictions.speakers,
+            predictions.fold.tolist(),
+            predictions.truth.tolist(),
+            predictions.prediction.tolist(),
+            predictions.probability.astype(np.float32),  # str of a float32 is its shortest exact form
+        )
+    ]
+    _commit(path, columns, rows)
+
+
+def write_paper_csv(path: Path, predictions: Predictions) -> None:
+    """Commit the paper's form: columns `Predictions` and `Actual Labels`, a list of 0 and 1 or a label in each cell."""
+    task = predictions.task
+    pairs = zip(predictions.prediction.tolist(), predictions.truth.tolist())
+    _commit(path, list(paper.COLUMNS), [[paper.cell(task, value) for value in pair] for pair in pairs])
+
+
+def read_csv(path: Path, task: Task | None = None) -> Predictions:
+    """Read either form; the header tells which.
+
+    task: gives the labels, their order and the task's name; without it they come from the file. Columns id, speaker,
+    fold and the probabilities may be missing: ids are then row numbers from 1, every clip is its own speaker,
+    the fold is 0. Raises PredictionsError with line and column.
+    """
+    columns, rows = _table(path)
+    try:
+        if set(paper.COLUMNS) <= set(columns):
+            return _from_paper(path, columns, rows, task)
+        return _from_own(path, columns, rows, task)
+    except paper.CellError as error:
+        raise PredictionsError(f"{path.name}, {error}") from None
+
+
+def _from_paper(path: Path, columns: list[str], rows: list[Row], task: Task | None) -> Predictions:
+    unknown = [column for column in columns if column not in (*paper.COLUMNS, "")]  # pandas' index has no name
+    if unknown:
+        raise PredictionsError(f"{path.name}, line 1: column {unknown[0]!r} beside {list(paper.COLUMNS)}")
+    prediction_column, truth_column = (columns.index(name) for name in paper.COLUMNS)
+    cells = [(line, (row[prediction_column], row[truth_column])) for line, row in rows]
+    found, prediction, truth = paper.parse(path.stem, cells, task)
+    ids = tuple(str(number + 1) for number in range(len(rows)))
+    probability = np.full((len(rows), len(found.labels)), np.nan)
+    return Predictions(found, ids, ids, np.zeros(len(rows), dtype=np.int64), truth, prediction, probability)
+
+
+def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None) -> Predictions:
+    found = _task_of(path, columns, rows, task)
+    cells = {name: [row[number] for _, row in rows] for number, name in enumerate(columns)}
+    lines = [line for line, _ in rows]
+
+    def bad(number: int, column: str, message: str) -> PredictionsError:
+        return PredictionsError(f"{path.name}, line {lines[number]}, column {column!r}: {message}")
+
+    ids = cells.get("id", [str(number + 1) for number in range(len(rows))])
+    first_line: dict[str, int] = {}
+    for number, clip in enumerate(ids):
+        if clip in first_line:
+            raise bad(number, "id", f"duplicate id {clip!r}, first used in line {first_line[clip]}")
+        first_line[clip] = lines[number]
+    speakers = tuple(cells.get("speaker", ids))
+    for number, speaker in enumerate(speakers):
+        if not speaker:
+            raise bad(number, "speaker", "it is empty; expected one in every row, or no such column")
+    folds = cells.get("fold", ["0"] * len(rows))
+    for number, fold in enumerate(folds):
+        if not (fold.isascii() and fold.isdigit() and len(fold) < 10):
+            raise bad(number, "fold", f"{fold!r}, expected 0, 1, ...")
+
+    def values(what: str) -> IntArray:
+        names = _value_columns(found, what)
+        allowed = ("0", "1") if found.multilabel else found.labels
+        index = {cell: value for value, cell in enumerate(allowed)}
+        result = np.empty((len(rows), len(names)), dtype=np.int64)
+        for position, name in enumerate(names):
+            for number, cell in enumerate(cells[name]):
+                if cell not in index:
+                    raise bad(number, name, f"unknown label {cell!r}, expected one of {list(allowed)}")
+                result[number, position] = index[cell]
+        return result if found.multilabel else result[:, 0]
+
+    probability = np.full((len(rows), len(found.labels)), np.nan)
+    given = [f"probability:{label}" for label in found.labels if f"probability:{label}" in cells]
+    if any(cell for name in given for cell in cells[name]):
+        for position, name in enumerate(given):
+            for number, cell in enumerate(cells[name]):
+                probability[number, position] = _probability(cell)
+                if np.isnan(probability[number, position]):
+                    raise bad(number, name, f"{cell!r}, expected a probability from 0 to 1")
+    fold_numbers = np.array([int(fold) for fold in folds], dtype=np.int64)
+    return Predictions(found, tuple(ids), speakers, fold_numbers, values("truth"), values("prediction"), probability)
+
+
+def _probability(cell: str) -> float:
+    """The number, or NaN for anything that is none from 0 to 1."""
+    try:
+        value = float(cell) if NUMBER.fullmatch(cell) else np.nan
+    except ValueError:
+        return np.nan
+    return value if 0 <= value <= 1 else np.nan
+
+
+def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None) -> Task:
+    """The task that the header spells; every column is accounted for, so that a misspelt one is not lost."""
+    multilabel = any(column.startswith("truth:") for column in columns)
+    scored = [column.removeprefix("probability:") for column in columns if column.startswith("probability:")]
+    if task is not None:
+        found = task
+    elif multilabel:
+        labels = tuple(column.removeprefix("truth:") for column in columns if column.startswith("truth:"))
+        found = Task(path.stem, "multilabel", labels, labels)
+    else:
+        if "truth" not in columns or "prediction" not in columns:
+            raise PredictionsError(
+                f"{path.name}, line 1: columns {columns}, expected truth and prediction, or truth:LABEL and "
+                f"prediction:LABEL, or {' and '.join(paper.COLUMNS)}"
+            )
+        positions = columns.index("truth"), columns.index("prediction")
+        labels = tuple(scored) or paper.labels_of([(line, row[p]) for line, row in rows for p in positions])
+        if len(labels) < 2:
+            raise PredictionsError(f"{path.name}: the single label {labels[0]!r}; two or more are needed to tell apart")
+        found = Task(path.stem, "binary" if len(labels) == 2 else "multiclass", labels, (path.stem,))
+    required = [*_value_columns(found, "truth"), *_value_columns(found, "prediction")]
+    required += [f"probability:{label}" for label in found.labels] if scored else []
+    for column in required:
+        if column not in columns:
+            raise PredictionsError(f"{path.name}, line 1: no column {column!r}; the header has {columns}")
+    for column in columns:
+        if column not in ("id", "speaker", "fold", *required):
+            raise PredictionsError(f"{path.name}, line 1: unknown column {column!r}, expected {required}")
+    return found
+
+
+def _value_columns(task: Task, what: str) -> list[str]:
+    return [f"{what}:{label}" for label in task.labels] if task.multilabel else [what]
+
+
+def _value_cells(task: Task, value: Any) -> list[str]:
+    return [str(cell) for cell in value] if task.multilabel else [task.labels[value]]
+
+
+def _inert(cell: str) -> str:
+    """The cell as it stands in the file; apostrophes before a formula's first sign are counted up, so none is lost."""
+    cell = "'" + cell if FORMULA.match(cell) else cell
+    return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in ',"\r\n') else cell
+
+
+def _commit(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    commit_text(path, "".join(",".join(map(_inert, row)) + "\n" for row in (columns, *rows)))
+
+
+def _table(path: Path) -> tuple[list[str], list[Row]]:
+    """Header and rows, every row as wide as the header."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PredictionsError(f"{path.name} cannot be read: {error.strerror}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise PredictionsError(f"{path.name}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[Row] = []
+    line = 1
+    try:
+        for row in reader:
+            if row:
+                rows.append((line, [cell[1:] if cell[0:1] == "'" and FORMULA.match(cell) else cell for cell in row]))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise PredictionsError(f"{path.name}, line {reader.line_num}: it is not CSV: {error}") from None
+    if len(rows) < 2:
+        raise PredictionsError(f"{path.name} is empty; expected a header and one row per clip")
+    columns = rows[0][1]
+    for column in columns:
+        if columns.count(column) > 1:
+            raise PredictionsError(f"{path.name}, line 1: column {column!r} stands twice")
+    for line, row in rows[1:]:
+        if len(row) != len(columns):
+            raise PredictionsError(
+                f"{path.name}, line {line}: {len(row)} cells, expected {len(columns)} as in the header"
+            )
+    return columns, rows[1:]

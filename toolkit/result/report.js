@@ -1,0 +1,40 @@
+const specifications = JSON.parse(document.getElementById("specifications").textContent);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+document.documentElement.classList.add("scripted");
+
+function draw() {
+  const theme = dark.matches ? "dark" : "light";
+  for (const [name, specification] of Object.entries(specifications[theme])) {
+    vegaEmbed("#chart-" + name, specification, {
+      mode: "vega-lite",
+      renderer: "svg",
+      logLevel: vega.Error,
+      tooltip: { theme },
+      actions: { export: true, source: false, compiled: false, editor: false },
+    }).catch((error) => {
+      // The still picture is as good as any message.
+      document.documentElement.classList.remove("scripted");
+      console.error(error);
+    });
+  }
+}
+draw();
+dark.addEventListener("change", draw);
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    head.querySelector("button").addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") === "descending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const value = (row) => row.cells[column].dataset.order ?? row.cells[column].textContent;
+      const rows = [...table.tBodies[0].rows].sort((a, b) => {
+        const [first, second] = [value(a), value(b)];
+        const numeric = head.classList.contains("number");
+        return numeric ? Number(first) - Number(second) : first.localeCompare(second);
+      });
+      table.tBodies[0].append(...(up ? rows : rows.reverse()));
+    });
+  });
+}

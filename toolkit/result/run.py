@@ -1,0 +1,227 @@
+"""One probe of one backbone for one task: all that a reader of its figures needs, and the folder that holds it."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from toolkit import splits
+from toolkit.errors import InputError, StoreError, ToolkitError
+from toolkit.labels import Task
+from toolkit.result import predictions as predictions_file
+from toolkit.result import stats
+from toolkit.result.predictions import Predictions
+from toolkit.result.stats import Evaluation, Score
+from toolkit.runs import commit_file, commit_json, commit_text, make_folder, sha256_of_file
+
+FORMAT_VERSION = 1
+RUN, FOLDS, PREDICTIONS, LAYERS = "run.json", "folds.json", "predictions.csv", "layers.safetensors"
+CURVE, METRICS = "layers.csv", "metrics.json"
+VERIFIED = (FOLDS, PREDICTIONS, LAYERS, CURVE, METRICS)  # figures and the report are drawn from these, for people
+FIGURES, REPORT = "figures", "report.html"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one round settled on, from its training and development clips alone.
+
+    fold: the test fold. setting: the winner's hyper-parameters. development: its headline metric there, None when
+    undefined.
+    """
+
+    fold: int
+    layer: str
+    setting: Mapping[str, Any]
+    development: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished probe run.
+
+    title: what is shown, e.g. "emotion from whisper-tiny.en". backbone, probe: their names. metric: the headline's.
+    folds: less the clips that were left out. predictions: of the layer chosen in each round, every tested clip once.
+    layers: every layer's own predictions, same clips in the same order, in the order of depth.
+    development: by layer, the headline metric on each round's development set, None when undefined.
+    choices: one per round. left_out: reason by clip id. notes: sentences that the reader must see.
+    provenance: command, versions, hashes, seed.
+    """
+
+    title: str
+    backbone: str
+    probe: str
+    task: Task
+    metric: str
+    folds: splits.Folds
+    predictions: Predictions
+    layers: Mapping[str, Predictions]
+    development: Mapping[str, tuple[float | None, ...]]
+    choices: tuple[Choice, ...]
+    left_out: Mapping[str, str]
+    notes: tuple[str, ...]
+    provenance: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.layers.keys() != self.development.keys():
+            raise ToolkitError(f"Run: layers {list(self.layers)}, development of {list(self.development)}")
+        same = ("task", "ids", "speakers")
+        for layer, own in self.layers.items():
+            if any(getattr(own, name) != getattr(self.predictions, name) for name in same):
+                raise ToolkitError(f"Run: {layer} predicts another task or other clips than the chosen layers")
+            if not (
+                np.array_equal(own.truth, self.predictions.truth) and np.array_equal(own.fold, self.predictions.fold)
+            ):
+                raise ToolkitError(f"Run: {layer} has another truth or fold than the chosen layers")
+        for choice in self.choices:
+            if choice.layer not in self.layers:
+                raise ToolkitError(
+                    f"Run: fold {choice.fold} chose {choice.layer!r}, which is none of {list(self.layers)}"
+                )
+
+
+@dataclass(frozen=True)
+class Point:
+    """One layer of the curve. development: mean over the rounds, None when undefined. test: over all tested clips."""
+
+    layer: str
+    development: float | None
+    test: Score
+    chosen: int  # in how many rounds
+
+
+def curve(run: Run) -> list[Point]:
+    """Every layer's development and test score in the headline metric, in the order of depth."""
+    points = []
+    tested = stats.headline_scores(list(run.layers.values()))
+    for layer, score in zip(run.layers, tested):
+        defined = [value for value in run.development[layer] if value is not None]
+        mean = float(np.mean(defined)) if defined else None
+        chosen = sum(choice.layer == layer for choice in run.choices)
+        points.append(Point(layer, mean, score, chosen))
+    return points
+
+
+def write(folder: Path, run: Run) -> None:
+    """Commit a run to its folder, run.json last; the same run gives the same bytes.
+
+    Raises DiskFullError.
+    """
+    from toolkit.result import figures, report  # Altair takes a second to import, and reading a run needs none of it
+
+    make_folder(folder / FIGURES)
+    (folder / RUN).unlink(missing_ok=True)  # until it is back, the folder is no finished run
+    points, evaluation = curve(run), stats.evaluate(run.predictions)
+    run.folds.write(folder / FOLDS)
+    predictions_file.write_csv(folder / PREDICTIONS, run.predictions)
+    commit_file(folder / LAYERS, lambda temporary: _write_bytes(temporary, save(_tensors(run))))
+    commit_text(folder / CURVE, _curve_csv(points))
+    commit_json(folder / METRICS, evaluation.to_json())
+    figures.write(folder / FIGURES, run, points, evaluation)
+    commit_text(folder / REPORT, report.page(run, points, evaluation))
+    commit_json(folder / RUN, {**_content(run), "sha256": {name: sha256_of_file(folder / name) for name in VERIFIED}})
+
+
+def read(folder: Path) -> Run:
+    """Read a run back and verify it. Raises StoreError for a run that is missing, unfinished or damaged."""
+    where = f"{folder.parent.name}/{folder.name}"
+    try:
+        content = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"No finished run in {where}: there is no {RUN}; start its command again") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{where}/{RUN} is damaged: {error}") from None
+    try:
+        if content["format"] != FORMAT_VERSION:
+            raise StoreError(f"{where}/{RUN} has format {content['format']}, expected {FORMAT_VERSION}")
+        for name in VERIFIED:
+            if sha256_of_file(folder / name) != content["sha256"][name]:
+                raise StoreError(f"{where}/{name} has been changed since it was written: its hash does not fit")
+        return _rebuilt(folder, content)
+    except FileNotFoundError as error:
+        raise StoreError(f"{where}/{Path(error.filename).name} is missing") from None
+    except (KeyError, TypeError, AttributeError, ValueError, InputError) as error:
+        raise StoreError(f"{where} is damaged: {error!r}") from None
+
+
+def evaluation_of(folder: Path) -> Evaluation:
+    """All metrics of a run's chosen predictions, computed anew from its verified files."""
+    return stats.evaluate(read(folder).predictions)
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _tensors(run: Run) -> dict[str, Any]:
+    tensors: dict[str, Any] = {}
+    for layer, own in run.layers.items():
+        tensors[f"probability/{layer}"] = own.probability.astype(np.float32)
+        tensors[f"prediction/{layer}"] = own.prediction.astype(np.int32)
+    return tensors
+
+
+def _content(run: Run) -> dict[str, Any]:
+    return {
+        "format": FORMAT_VERSION,
+        "title": run.title,
+        "backbone": run.backbone,
+        "probe": run.probe,
+        "task": asdict(run.task),
+        "metric": run.metric,
+        "layers": list(run.layers),
+        "development": {layer: list(values) for layer, values in run.development.items()},
+        "choices": [{**vars(choice), "setting": dict(choice.setting)} for choice in run.choices],
+        "left_out": dict(run.left_out),
+        "notes": list(run.notes),
+        "provenance": dict(run.provenance),
+    }
+
+
+def _rebuilt(folder: Path, content: dict[str, Any]) -> Run:
+    row = content["task"]
+    task = Task(row["name"], row["kind"], tuple(row["labels"]), tuple(row["columns"]))
+    chosen = predictions_file.read_csv(folder / PREDICTIONS, task)
+    tensors = load((folder / LAYERS).read_bytes())
+    layers = {
+        layer: Predictions(
+            task,
+            chosen.ids,
+            chosen.speakers,
+            chosen.fold,
+            chosen.truth,
+            tensors[f"prediction/{layer}"].astype(np.int64),
+            tensors[f"probability/{layer}"].astype(np.float64),
+        )
+        for layer in content["layers"]
+    }
+    return Run(
+        content["title"],
+        content["backbone"],
+        content["probe"],
+        task,
+        content["metric"],
+        splits.read(folder / FOLDS),
+        chosen,
+        layers,
+        {layer: tuple(content["development"][layer]) for layer in content["layers"]},
+        tuple(Choice(**choice) for choice in content["choices"]),
+        content["left_out"],
+        tuple(content["notes"]),
+        content["provenance"],
+    )
+
+
+def _curve_csv(points: list[Point]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["layer", "development", "test", "lower", "upper", "chosen_in_rounds"])
+    for point in points:
+        values = (point.development, point.test.estimate, point.test.lower, point.test.upper)
+        writer.writerow([point.layer, *("" if value is None else f"{value:.6f}" for value in values), point.chosen])
+    return text.getvalue()

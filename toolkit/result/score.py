@@ -1,0 +1,43 @@
+"""`toolkit score FILE.csv`: every metric of any predictions file, ours or the paper's two-column form."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from toolkit.labels import Task
+from toolkit.result import stats, tables, words
+from toolkit.result.predictions import Predictions, read_csv
+from toolkit.result.stats import Evaluation
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A predictions file and every metric of it."""
+
+    predictions: Predictions
+    evaluation: Evaluation
+
+    def to_json(self) -> dict[str, Any]:
+        task = self.predictions.task
+        return {"task": {"kind": task.kind, "labels": list(task.labels)}, **self.evaluation.to_json()}
+
+    def renderable(self) -> RenderableType:
+        """For the terminal: what was read, the metrics, the labels, and what to mind."""
+        task, evaluation = self.predictions.task, self.evaluation
+        who = words.counted(evaluation.clips, "clip")
+        who += "" if evaluation.unit == "clips" else f" of {words.counted(evaluation.units, 'speaker')}"
+        read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals from resampling {evaluation.unit}")
+        notes = [Text(f"note: {evaluation.caution}", style="yellow")] if evaluation.caution else []
+        if not self.predictions.has_probability:
+            notes.append(Text("note: no probabilities, so ROC-AUC and average precision are missing", style="yellow"))
+        blank = Text("")
+        return Group(read, blank, tables.every_metric(evaluation), blank, tables.per_label(evaluation), *notes)
+
+
+def score_file(path: Path, task: Task | None = None, seed: int = 0) -> Scored:
+    """Read and score a file. task: gives the labels; without it they come from the file. Raises PredictionsError."""
+    predictions = read_csv(path, task)
+    return Scored(predictions, stats.evaluate(predictions, seed))
