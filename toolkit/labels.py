@@ -1,7 +1,7 @@
 """What is predicted: a Task, its label names and their order, and how manifest cells become numbers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,7 +50,7 @@ class Task:
         return self.kind == "multilabel"
 
 
-def task_of(target: str, columns: dict[str, Sequence[str]], lines: Sequence[int]) -> tuple[Task, IntArray]:
+def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[int]) -> tuple[Task, IntArray]:
     """The Task that `--target` names, and the truth of every clip.
 
     target: one column, several with commas between them, or a preset ("hotline").

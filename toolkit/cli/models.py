@@ -72,10 +72,14 @@ def fetch(name: Name, workspace: Workspace = HERE) -> None:
 
     Example: toolkit models fetch hubert-base-ls960
     """
+    from toolkit.errors import InputError, one_of
     from toolkit.models.fetch import fetch as run
+    from toolkit.models.table import BACKBONES
 
-    folder = run(name, workspace_folder(workspace) / "models", remark)
-    print(f"{name} lies in {relative(folder, workspace)}")
+    if name not in BACKBONES:
+        raise InputError(one_of("model", name, list(BACKBONES)))
+    checkpoint = run(BACKBONES[name], workspace_folder(workspace) / "models", remark)
+    print(f"{name} lies in {relative(checkpoint.folder, workspace)}")
 
 
 @app.command()
@@ -92,7 +96,7 @@ def convert(
     """
     from toolkit.models.convert import convert as run
 
-    run(source, out)
+    run(source[0] if len(source) == 1 else source, out)
     print(f"{out.name} has weights, preprocessor and tokenizer; `toolkit extract --model {out.name}` uses it")
 
 

@@ -25,9 +25,13 @@ class SelfAttention:
         module.q_proj = module.k_proj = module.v_proj = None
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:
-        """values: (batch, frames, width). mask: added to the scores, broadcasts to (batch, heads, frames, frames)."""
+        """values: (batch, frames, width) float32; so is what is returned, whatever the products are computed in.
+
+        mask: added to the scores in the products' dtype, broadcasts to (batch, heads, frames, frames).
+        """
         batch, frames, width = values.shape
+        values = values.to(self.weight.dtype)
         projected = F.linear(values, self.weight, self.bias).view(batch, frames, 3, self.heads, width // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return F.linear(mixed.transpose(1, 2).reshape(batch, frames, width), self.out.weight, self.out.bias)
+        return F.linear(mixed.transpose(1, 2).reshape(batch, frames, width), self.out.weight, self.out.bias).float()

@@ -56,7 +56,7 @@ class StridedConvolution:
         channels, (stride,), (kernel,) = convolution.in_channels, convolution.stride, convolution.kernel_size
         taps = convolution.weight.to(dtype).permute(2, 1, 0).flatten(0, 1).contiguous()
         bias = None if convolution.bias is None else convolution.bias.to(dtype)
-        norm = norm.to(dtype) if isinstance(norm, nn.LayerNorm) else None
+        norm = norm if isinstance(norm, nn.LayerNorm) else None
         return cls(taps, taps.split(stride * channels), bias, stride, kernel, norm, layer.activation)
 
 
@@ -66,7 +66,7 @@ class Convolutions:
     def __init__(self, feature_extractor: Any, dtype: torch.dtype) -> None:
         first, *rest = feature_extractor.conv_layers
         norm = getattr(first, "layer_norm", None)
-        self.group_norm: nn.GroupNorm | None = norm.float() if isinstance(norm, nn.GroupNorm) else None
+        self.group_norm: nn.GroupNorm | None = norm if isinstance(norm, nn.GroupNorm) else None
         self.first = StridedConvolution.of(first, torch.float32)
         self.rest = [StridedConvolution.of(layer, dtype) for layer in rest]
         self.dtype = dtype
@@ -121,6 +121,6 @@ def _convolve(rows: Tensor, convolution: StridedConvolution) -> Tensor:
     for offset, block in enumerate(blocks[1:], start=1):
         result[:-offset].addmm_(stacked[offset:, : len(block)], block)
     if convolution.norm is not None:
-        result = convolution.norm(result)
+        result = convolution.norm(result.float())
     activated: Tensor = convolution.activation(result)
-    return activated
+    return activated.to(rows.dtype)

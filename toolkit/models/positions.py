@@ -22,20 +22,24 @@ class PositionalConvolutions:
         self.batch_norm: nn.BatchNorm1d | None = getattr(embedding, "batch_norm", None)
 
     def __call__(self, states: Tensor, own: Tensor | None) -> Tensor:
-        """states: (batch, frames, width), zero in the padding. own: (batch, frames, 1) bool, None without padding."""
+        """states: (batch, frames, width) float32, zero in the padding. own: (batch, frames, 1) bool, or None."""
         frames = states.shape[1]
         if self.batch_norm is not None:
             states = _zero_padding(self.batch_norm(states.transpose(1, 2)).transpose(1, 2), own)
         for number, (convolution, activation, norm) in enumerate(self.stages):
             if number:
                 states = _zero_padding(states, own)
-            states = F.conv1d(
-                states.transpose(1, 2),
-                convolution.weight,
-                convolution.bias,
-                padding=convolution.padding[0],
-                groups=convolution.groups,
-            ).transpose(1, 2)[:, :frames]
+            states = (
+                F.conv1d(
+                    states.transpose(1, 2).to(convolution.weight.dtype),
+                    convolution.weight,
+                    convolution.bias,
+                    padding=convolution.padding[0],
+                    groups=convolution.groups,
+                )
+                .transpose(1, 2)[:, :frames]
+                .float()
+            )
             states = activation(states if norm is None else norm(states))
         return states
 

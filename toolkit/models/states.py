@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from toolkit.audio import Samples
 from toolkit.errors import AudioError
@@ -15,9 +15,9 @@ from toolkit.errors import AudioError
 class LayerStates:
     """The states of one layer for a batch of clips.
 
-    name: "encoder.0", ..., "decoder.0", ... values: (batch, frames, width) in the compute dtype, on the device; finite
-    but without meaning behind a clip's own frames. lengths: (batch,) int64 on the device, own frames of each clip,
-    at least 1.
+    name: "encoder.0", ..., "decoder.0", ... values: (batch, frames, width) float32 on the device, whatever the products
+    were computed in; without meaning behind a clip's own frames. lengths: (batch,) int64 on the device, own frames of
+    each clip, at least 1.
     """
 
     name: str
@@ -28,8 +28,9 @@ class LayerStates:
 class Encoder(Protocol):
     """A loaded backbone.
 
-    layer_names: in the order in which `states` yields them. width: values per frame. device and dtype: of the
-    computation. A clip's states do not depend on the other clips of its batch.
+    layer_names: in the order in which `states` yields them. width: values per frame. device: of the computation.
+    dtype: of its matrix products; what is summed along the layers (the residual stream) and the norms are float32,
+    which takes a third off bfloat16's error in the last layers. A clip's states do not depend on the other clips of its batch.
     """
 
     layer_names: tuple[str, ...]
@@ -59,6 +60,14 @@ def refuse_empty(clips: Sequence[Samples]) -> None:
     for number, clip in enumerate(clips):
         if clip.ndim != 1 or len(clip) == 0:
             raise AudioError(f"clip {number} of the batch has shape {clip.shape}, expected (n_samples,) with samples")
+
+
+def cast_products(module: nn.Module, dtype: torch.dtype) -> None:
+    """Bring a module's weights to the compute dtype, in place, all but those of its norms."""
+    for part in module.modules():
+        if not isinstance(part, (nn.LayerNorm, nn.BatchNorm1d)):
+            for weight in part.parameters(recurse=False):
+                weight.data = weight.data.to(dtype)
 
 
 def own_frames(lengths: Tensor, frames: int) -> Tensor:

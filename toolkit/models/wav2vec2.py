@@ -13,7 +13,7 @@ from toolkit.models.attention import SelfAttention
 from toolkit.models.convolutions import Convolutions, output_frames, receptive_field
 from toolkit.models.normalisation import normalise
 from toolkit.models.positions import PositionalConvolutions
-from toolkit.models.states import LayerStates, attention_mask, own_frames, refuse_empty
+from toolkit.models.states import LayerStates, attention_mask, cast_products, own_frames, refuse_empty
 
 
 class Wav2Vec2Encoder:
@@ -34,8 +34,8 @@ class Wav2Vec2Encoder:
         self._shortest = receptive_field(self._kernels, self._strides)
         model.feature_extractor.to(device)
         self._convolutions = Convolutions(model.feature_extractor, dtype)
-        model.feature_projection.to(device, dtype)
-        model.encoder.to(device, dtype)
+        for part in (model.feature_projection.to(device), model.encoder.to(device)):
+            cast_products(part, dtype)
         self._projection = model.feature_projection
         self._positions = PositionalConvolutions(model.encoder.pos_conv_embed)
         self._stable = bool(getattr(config, "do_stable_layer_norm", False)) and config.model_type != "data2vec-audio"
@@ -77,8 +77,9 @@ class Wav2Vec2Encoder:
         features = self._convolutions(
             torch.from_numpy(waveforms).to(self.device), torch.tensor(samples, device=self.device)
         )[:, :frames]
-        projected = self._projection(features)
-        values: Tensor = projected[0] if isinstance(projected, tuple) else projected
+        norm, projection = getattr(self._projection, "layer_norm", None), self._projection.projection
+        features = features if norm is None else norm(features.float()).to(self.dtype)
+        values: Tensor = projection(features).float()
         if own is not None:
             values = torch.where(own, values, 0.0)
         values = values + self._positions(values, own)
@@ -106,27 +107,32 @@ class TransformerLayer:
         self._attention = SelfAttention(layer.attention)
         self._gate = _gate_of(layer.attention) if hasattr(layer.attention, "gru_rel_pos_linear") else None
         self._adapter = getattr(layer, "adapter_layer", None)
+        self._dtype = self._attention.weight.dtype
 
     def __call__(self, values: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
-        """values: (batch, frames, width); mask as `attention_mask` gives it; bias: (heads, frames, frames) or None."""
+        """values: (batch, frames, width) float32; mask of `attention_mask`; bias: (heads, frames, frames) or None."""
         layer = self._layer
         attended = layer.layer_norm(values) if self._stable else values
         if bias is not None and self._gate is not None:
             gated = self._gate(attended) * bias
-            mask = gated if mask is None else gated + mask
+            mask = (gated if mask is None else gated + mask).to(self._dtype)
         values = values + self._attention(attended, mask)
         if not self._stable:
             values = layer.layer_norm(values)
-            normed: Tensor = layer.final_layer_norm(values + layer.feed_forward(values))
+            normed: Tensor = layer.final_layer_norm(values + layer.feed_forward(values.to(self._dtype)))
             return normed
-        values = values + layer.feed_forward(layer.final_layer_norm(values))
-        return values if self._adapter is None else values + self._adapter(values)
+        values = values + layer.feed_forward(layer.final_layer_norm(values).to(self._dtype))
+        if self._adapter is not None:
+            inner = self._adapter.act_fn(self._adapter.linear_1(self._adapter.norm(values).to(self._dtype)))
+            values = values + self._adapter.linear_2(inner)
+        return values
 
 
 def _gate_of(attention: Any) -> Callable[[Tensor], Tensor]:
     """WavLM's gate: (batch, frames, width) -> (batch, heads, frames, 1). Source: WavLM, equations 5 and 6."""
 
     def gate(values: Tensor) -> Tensor:
+        values = values.to(attention.gru_rel_pos_linear.weight.dtype)
         per_head = values.view(*values.shape[:2], attention.num_heads, -1).transpose(1, 2)
         sums = attention.gru_rel_pos_linear(per_head).view(*per_head.shape[:3], 2, 4).sum(dim=-1)
         update, reset = torch.sigmoid(sums).chunk(2, dim=-1)

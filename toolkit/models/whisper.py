@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.audio import Samples
 from toolkit.models.attention import SelfAttention
 from toolkit.models.logmel import LogMel
-from toolkit.models.states import LayerStates, attention_mask, own_frames, refuse_empty
+from toolkit.models.states import LayerStates, attention_mask, cast_products, own_frames, refuse_empty
 
 Context = Literal["full", "clip"]
 
@@ -40,11 +40,11 @@ class WhisperEncoder:
         self.device, self.dtype, self.width = device, dtype, int(config.d_model)
         self._context = context
         self._log_mel = LogMel(feature_extractor, device)
-        model.encoder.to(device, dtype)
+        cast_products(model.to(device), dtype)
         self._encoder = model.encoder
         self._is_last = last_layer == config.encoder_layers
         self._layers = [EncoderLayer(layer) for layer in model.encoder.layers[:last_layer]]
-        self._decoder = Decoder(model.decoder.to(device, dtype), config.decoder_start_token_id) if decoder else None
+        self._decoder = Decoder(model.decoder, config.decoder_start_token_id) if decoder else None
         names = [f"encoder.{number}" for number in range(last_layer + 1)]
         names += [f"decoder.{number}" for number in range(config.decoder_layers + 1)] if decoder else []
         self.layer_names = tuple(names)
@@ -89,7 +89,7 @@ class WhisperEncoder:
             own = own_frames(2 * torch.tensor(seen, device=self.device), 2 * frames)[:, None]
             spectrogram = torch.where(own, spectrogram, 0.0)
         values = F.gelu(encoder.conv1(spectrogram.to(self.dtype)))
-        values = F.gelu(encoder.conv2(values)).transpose(1, 2)
+        values = F.gelu(encoder.conv2(values)).transpose(1, 2).float()
         first: Tensor = (values + encoder.embed_positions.weight[:frames]).contiguous()
         return first
 
@@ -115,12 +115,10 @@ class EncoderLayer:
         self._attention = SelfAttention(layer.self_attn)
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:
-        """values: (batch, frames, width); mask as `attention_mask` gives it."""
+        """values: (batch, frames, width) float32; mask as `attention_mask` gives it."""
         layer = self._layer
         values = values + self._attention(layer.self_attn_layer_norm(values), mask)
-        hidden = layer.activation_fn(layer.fc1(layer.final_layer_norm(values)))
-        result: Tensor = values + layer.fc2(hidden)
-        return result
+        return values + feed_forward(layer, values)
 
 
 class Decoder:
@@ -134,8 +132,9 @@ class Decoder:
         """encoded: (batch, frames, width), the encoder's last states. Yields (batch, 1, width), layer by layer."""
         decoder = self._decoder
         with torch.inference_mode():
-            start = decoder.embed_tokens.weight[self._start_token] + decoder.embed_positions.weight[0]
+            start = decoder.embed_tokens.weight[self._start_token].float() + decoder.embed_positions.weight[0]
             values = start.expand(len(encoded), 1, -1)
+            encoded = encoded.to(decoder.embed_tokens.weight.dtype)
         yield values
         for number, layer in enumerate(decoder.layers, start=1):
             with torch.inference_mode():
@@ -146,11 +145,18 @@ class Decoder:
 
     def _layer(self, layer: Any, values: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:
         attention = layer.self_attn
-        values = values + attention.out_proj(attention.v_proj(layer.self_attn_layer_norm(values)))
-        values = values + cross_attention(layer.encoder_attn, layer.encoder_attn_layer_norm(values), encoded, mask)
-        hidden = layer.activation_fn(layer.fc1(layer.final_layer_norm(values)))
-        result: Tensor = values + layer.fc2(hidden)
-        return result
+        heard = layer.self_attn_layer_norm(values).to(encoded.dtype)
+        values = values + attention.out_proj(attention.v_proj(heard))
+        query = layer.encoder_attn_layer_norm(values).to(encoded.dtype)
+        values = values + cross_attention(layer.encoder_attn, query, encoded, mask)
+        return values + feed_forward(layer, values)
+
+
+def feed_forward(layer: Any, values: Tensor) -> Tensor:
+    """The second half of a layer. values: (batch, frames, width) float32; so is what is returned."""
+    inner = layer.activation_fn(layer.fc1(layer.final_layer_norm(values).to(layer.fc1.weight.dtype)))
+    result: Tensor = layer.fc2(inner).float()
+    return result
 
 
 def cross_attention(attention: Any, query: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:

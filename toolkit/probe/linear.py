@@ -1,62 +1,102 @@
 """The linear probe: L2-penalised logistic regression on standardised statistics of one layer."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
 from toolkit.probe.fitting import Fit, Model
 from toolkit.probe.search import Setting
-from toolkit.probe.solver import Penalised, Solution, solve
+from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, solve
 from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of, targets_of
+
+SEARCH_TOLERANCE = 1e-6  # of the objective; moves fewer than one decision in a thousand
+Prepared = tuple[Scaler, Rotated]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A training part, standardised and rotated once for all the trials of its round."""
+
+    clips: IntArray
+    prepared: dict[str, Prepared]
 
 
 class LinearFitter:
-    """Linear probes on one layer. truth: as in Predictions, a row per clip of `features`."""
+    """Linear probes on one layer. truth: a row per clip of `features`; device: of the products."""
 
-    def __init__(self, features: LayerFeatures, task: Task, truth: IntArray, seed: int) -> None:
-        self._features, self._task, self._truth = features, task, truth
+    def __init__(
+        self, features: LayerFeatures, task: Task, truth: IntArray, seed: int, device: str = "cpu"
+    ) -> None:
+        self._features, self._task, self._truth, self._device = features, task, truth, device
+        self._axes: dict[str, Tensor] = {}
+        self._parts: dict[str, _Part] = {}
+        self._lock = Lock()
 
     def search(self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str) -> list[Fit]:
         """Settings that share a matrix are solved together."""
+        part = self._parts.setdefault(name, _Part(train, {}))
         targets = targets_of(self._task, self._truth[train])
-        fits: list[Fit | None] = [None] * len(settings)
+        fits: dict[int, Fit] = {}
         for statistics in sorted({str(setting["statistics"]) for setting in settings}):
             members = [number for number, setting in enumerate(settings) if setting["statistics"] == statistics]
-            for number, fit in zip(
-                members,
-                self._fit(train, development, statistics, targets, [settings[number] for number in members]),
-                strict=True,
-            ):
-                fits[number] = fit
-        return [fit for fit in fits if fit is not None]
+            mine = [settings[number] for number in members]
+            solved = self._fit(part, development, statistics, targets, mine, SEARCH_TOLERANCE)
+            fits.update(zip(members, (Fit(probability) for probability, _ in solved), strict=True))
+        return [fits[number] for number in range(len(settings))]
 
     def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: int, name: str) -> Fit:
-        """One setting, to be kept: the model holds scaler, coefficients and intercepts in float64."""
+        """The model holds scaler, coefficients (for standardised features) and intercepts, in float64."""
+        self._parts.pop(name, None)  # the round's search is over
         targets = targets_of(self._task, self._truth[train])
-        return self._fit(train, test, str(setting["statistics"]), targets, [setting])[0]
+        part = _Part(train, {})
+        ((probability, model),) = self._fit(part, test, str(setting["statistics"]), targets, [setting])
+        return Fit(probability, model=model)
 
     def _fit(
-        self, train: IntArray, held_out: IntArray, statistics: str, targets: Targets, settings: Sequence[Setting]
-    ) -> list[Fit]:
-        matrix = self._features.matrix(statistics)
-        scaler = scaler_of(matrix[train])
-        if not len(targets.fitted):
-            constant = np.tile(targets.prevalence, (len(held_out), 1))
-            return [Fit(constant) for _ in settings]
+        self,
+        part: _Part,
+        held_out: IntArray,
+        statistics: str,
+        targets: Targets,
+        settings: Sequence[Setting],
+        tolerance: float | None = None,
+    ) -> list[tuple[FloatArray, Model]]:
+        if statistics not in part.prepared:
+            part.prepared[statistics] = self._prepare(part.clips, statistics)
+        scaler, rotated = part.prepared[statistics]
         problems = [Penalised(float(setting["C"]), str(setting["class_weights"])) for setting in settings]
-        solutions = solve(scaler(matrix[train]), targets, problems)
-        held_out_features = scaler(matrix[held_out])
+        solutions = solve(rotated, targets, problems, *([] if tolerance is None else [tolerance]))
+        features = scaler(self._features.matrix(statistics)[held_out])
         return [
-            Fit(
-                targets.probability(predict(held_out_features, solution, targets.softmax), self._task),
-                model=_model(scaler, solution, targets),
+            (
+                targets.probability(predict(features, solution, targets.softmax), self._task),
+                {
+                    "mean": scaler.mean,
+                    "scale": scaler.scale,
+                    "coefficients": solution.coefficients,
+                    "intercepts": solution.intercepts,
+                },
             )
             for solution in solutions
         ]
+
+    def _prepare(self, clips: IntArray, statistics: str) -> Prepared:
+        matrix = self._features.matrix(statistics)
+        train = matrix[clips]
+        scaler = scaler_of(train)
+        with self._lock:
+            # One set of axes for the layer's rounds. They only precondition, so all clips may shape them: the minimum
+            # is the same on any axes.
+            if len(train) >= matrix.shape[1] and statistics not in self._axes:
+                self._axes[statistics] = principal_axes(scaler_of(matrix)(matrix), self._device)
+        return scaler, rotate(scaler(train), self._axes.get(statistics), self._device)
 
 
 def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: bool) -> FloatArray:
@@ -64,14 +104,3 @@ def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: b
     matrix = torch.from_numpy(features).double()  # torch's product: on one thread, as the run asks
     logits = matrix @ torch.from_numpy(solution.coefficients) + torch.from_numpy(solution.intercepts)
     return (logits.softmax(dim=1) if as_softmax else logits.sigmoid()).numpy()
-
-
-def _model(scaler: Scaler, solution: Solution, targets: Targets) -> Model:
-    return {
-        "mean": scaler.mean,
-        "scale": scaler.scale,
-        "coefficients": solution.coefficients,
-        "intercepts": solution.intercepts,
-        "fitted": targets.fitted,
-        "prevalence": targets.prevalence,
-    }

@@ -27,7 +27,7 @@ from torch import Tensor
 from toolkit.probe.minimise import Logistic, Loss, Softmax, minimise
 from toolkit.probe.targets import FloatArray, Targets
 
-TOLERANCE = 1e-7  # distance from the minimum, relative to the objective
+TOLERANCE = 1e-9  # distance from the minimum, relative to the objective
 
 
 @dataclass(frozen=True)

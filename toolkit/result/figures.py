@@ -1,5 +1,6 @@
 """The charts: the layer curve, the labels, the confusion; for the report, and as PDF, PNG and SVG for papers."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from toolkit.runs import commit_file
 
 WIDTH = 560  # pixels, of a figure in a file
 PNG_SCALE = 2
+GRADIENT = re.compile(r'(<linearGradient id="|fill="url\(#)gradient_\d+')
 Width = int | str  # pixels, or "container" on a page
 Spec = dict[str, Any]
 
@@ -59,8 +61,11 @@ def _writer(data: bytes) -> Callable[[Path], None]:
 
 
 def svg(spec: Spec) -> str:
-    """The figure as SVG text, drawn without fetching anything."""
-    return str(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]))
+    """The figure as SVG text, drawn without fetching anything; the same figure gives the same text.
+
+    Vega numbers gradients through the life of the process; a figure here has one at most.
+    """
+    return GRADIENT.sub(r"\1gradient_0", vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]))
 
 
 def specs(run: Run, points: Sequence[Point], evaluation: Evaluation, palette: Palette, width: Width) -> dict[str, Spec]:
@@ -182,7 +187,7 @@ def per_label(run: Run, evaluation: Evaluation, palette: Palette = LIGHT, width:
         .encode(x=alt.X("prevalence:Q", scale=scale), color=colour)
     )
     heading = _heading(f"{run.title}: each label", [protocol_line(run), "layer chosen on development"], palette)
-    return alt.layer(bar, interval, prevalence).properties(title=heading, width=width, height=alt.Step(26))
+    return alt.layer(bar, interval, prevalence).properties(title=heading, width=width, height=26 * len(rows))
 
 
 def _label_row(label: str, score: Score, support: int, clips: int) -> dict[str, Any]:
@@ -255,7 +260,7 @@ def confusion(run: Run, palette: Palette = LIGHT, width: Width = WIDTH) -> Any:
     else:
         subtitle = "numbers: clips; colour: their share of the true label's clips"
     title = _heading(f"{run.title}: {heading}", [protocol_line(run), subtitle], palette)
-    return alt.layer(square, text).properties(title=title, width=width, height=alt.Step(34))
+    return alt.layer(square, text).properties(title=title, width=width, height=34 * len(task.labels))
 
 
 def _shares(counts: IntArray) -> Any:

@@ -2,20 +2,21 @@ const specifications = JSON.parse(document.getElementById("specifications").text
 const dark = matchMedia("(prefers-color-scheme: dark)");
 document.documentElement.classList.add("scripted");
 
-function draw() {
+async function draw() {
   const theme = dark.matches ? "dark" : "light";
-  for (const [name, specification] of Object.entries(specifications[theme])) {
-    vegaEmbed("#chart-" + name, specification, {
-      mode: "vega-lite",
-      renderer: "svg",
-      logLevel: vega.Error,
-      tooltip: { theme },
-      actions: { export: true, source: false, compiled: false, editor: false },
-    }).catch((error) => {
-      // The still picture is as good as any message.
-      document.documentElement.classList.remove("scripted");
-      console.error(error);
-    });
+  try {
+    for (const [name, specification] of Object.entries(specifications[theme])) {
+      await vegaEmbed("#chart-" + name, specification, {
+        mode: "vega-lite",
+        renderer: "svg",
+        logLevel: 1, // errors
+        tooltip: { theme },
+        actions: { export: true, source: false, compiled: false, editor: false },
+      });
+    }
+  } catch (error) {
+    document.documentElement.classList.remove("scripted"); // the still pictures show instead
+    console.error(error);
   }
 }
 draw();

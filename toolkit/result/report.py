@@ -134,11 +134,11 @@ def _cards(run: Run, evaluation: Evaluation) -> list[dict[str, str]]:
 
 def _figures(run: Run, points: Sequence[Point], evaluation: Evaluation) -> dict[str, dict[str, str]]:
     stills = figures.specs(run, points, evaluation, figures.LIGHT, figures.WIDTH)
-    metric, value = metrics.title(run.metric), "F1" if run.task.multilabel else "recall"
+    metric, value = words.metric_name(run), "F1" if run.task.multilabel else "recall"
     best = max(points, key=lambda point: point.test.estimate or 0.0)
     captions = {
         "layers": (
-            f"{metric} of a {run.probe} probe on each layer. The band is the 95 % interval from resampling "
+            f"The {metric} of a {run.probe} probe on each layer. The band is the 95 % interval from resampling "
             f"{evaluation.unit}. Rings mark the layers chosen on development; what they score together is the figure "
             "above, the only one that no test clip helped to choose."
         ),

@@ -16,9 +16,14 @@ def counted(number: int, singular: str) -> str:
     return f"{number:,} {singular}{'' if number == 1 else 's'}"
 
 
+def metric_name(run: Run) -> str:
+    """The headline metric inside a sentence: "UAR", "macro F1"."""
+    return " ".join(reversed(metrics.title(run.metric).split(", ")))
+
+
 def answer(run: Run, evaluation: Evaluation) -> str:
     """One or two sentences that stand first."""
-    name = " ".join(reversed(metrics.title(run.metric).split(", ")))  # "macro F1"
+    name = metric_name(run)
     score = evaluation.overall[run.metric]
     chance, _ = metrics.chance(run.predictions)
     target = f"the {len(run.task.labels)} labels of {run.task.name}"

@@ -1,0 +1,45 @@
+# Each of demo, test and check sets itself up: a virtual environment in .venv, filled from pyproject.toml with the
+# versions of constraints.txt. Only Python 3.11 or newer and make are expected of the machine.
+# Another Python: make test PYTHON=python3.12
+
+PYTHON ?= python3
+IN_VENV = .venv/bin/python
+
+.NOTPARALLEL:
+.PHONY: help demo test check slow bench clean
+
+help:
+	@echo 'make demo    real Whisper weights, real speech, a layer curve: ends with the path of a report page'
+	@echo 'make test    the tests, less the slow ones'
+	@echo 'make check   format, lint and types'
+	@echo 'make slow    the tests that take minutes or gigabytes'
+	@echo 'make bench   every benchmark in bench/, one by one'
+	@echo 'make clean   remove .venv, the demo'\''s workspace and every cache'
+	@echo
+	@echo 'Each sets up what it needs in .venv. Another Python: make test PYTHON=python3.12'
+
+.venv/installed-dev .venv/installed-demo: .venv/installed-%: pyproject.toml constraints.txt .ci/venv
+	@sh .ci/venv '$(PYTHON)' $*
+
+demo: .venv/installed-demo
+	@$(IN_VENV) -m demo.prepare
+	@$(IN_VENV) -m demo.run
+
+# One torch thread a process, or the processes get in each other's way.
+test: .venv/installed-dev
+	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -m 'not slow' -n auto --maxprocesses 4
+
+check: .venv/installed-dev
+	@$(IN_VENV) -m ruff format --check .
+	@$(IN_VENV) -m ruff check .
+	@$(IN_VENV) -m mypy
+
+slow: .venv/installed-dev
+	@$(IN_VENV) -m pytest -m slow
+
+bench: .venv/installed-dev
+	@for script in bench/*.py; do echo "== $$script"; $(IN_VENV) "$$script" || exit 1; done
+
+clean:
+	@rm -rf .venv build dist demo/workspace *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,50 @@
+"""Run the toolkit's public commands on the demo's workspace, and end with the best layer and the report's path.
+
+Run by `make demo` as `python -m demo.run`, after `demo.prepare`.
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+from demo.prepare import CHECKOUT, MODEL, WORKSPACE, marked_corpus, run_toolkit
+
+PROBE = ("--target", "tone", "--group-by", "syllable", "--folds", "5", "--trials", "20")
+
+
+def newest_result(workspace: Path) -> Path:
+    """The folder of the run that was finished last: run.json is what a run writes last."""
+    return max(workspace.glob("result/*/run.json"), key=lambda file: file.stat().st_mtime_ns).parent
+
+
+def best_layer(folder: Path) -> dict[str, str]:
+    """The row of layers.csv with the highest development score; its cells by column name."""
+    with (folder / "layers.csv").open(encoding="utf-8", newline="") as file:
+        return max(csv.DictReader(file), key=lambda row: float(row["development"]))
+
+
+def main() -> int:
+    """Extract, probe, and say what came out. Exits with the code of the command that failed, if one did."""
+    corpus = marked_corpus(WORKSPACE)
+    if corpus is None:
+        print("The demo's workspace is not complete; `make demo` prepares it.", file=sys.stderr)
+        return 2
+    run_toolkit(["extract", "--model", MODEL], WORKSPACE)
+    run_toolkit(["probe", "--model", MODEL, *PROBE, "--note", corpus.note], WORKSPACE)
+    folder = newest_result(WORKSPACE)
+    layer = best_layer(folder)
+    metric = json.loads((folder / "run.json").read_text(encoding="utf-8"))["metric"]
+    print()
+    print(
+        f"Best layer on the development folds: {layer['layer']}, {metric} {float(layer['test']):.3f} on the test folds "
+        f"(95 % interval {float(layer['lower']):.3f} to {float(layer['upper']):.3f}; chance 0.250)"
+    )
+    if corpus.name == "synthetic":
+        print("The corpus is synthetic: spoken by espeak-ng, not by people.")
+    print(f"Report: {(folder / 'report.html').relative_to(CHECKOUT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,332 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from tests.models import tiny
+from toolkit import manifest as manifests
+from toolkit.audio import decode
+from toolkit.errors import DiskFullError, InputError
+from toolkit.extract import pipeline, session
+from toolkit.extract.batching import batches, find_budget, run_halving
+from toolkit.extract.check import check_checkpoint
+from toolkit.extract.run import extract
+from toolkit.extract.session import Options
+from toolkit.features import layout
+from toolkit.features.store import Store
+from toolkit.manifest import Manifest
+from toolkit.models.checkpoint import Checkpoint, inspect
+from toolkit.models.load import load
+from toolkit.models.pooling import mean_and_std
+
+RATES = (16_000, 8_000, 22_050)
+
+
+def corpus(folder: Path, count: int = 7, broken: Sequence[int] = ()) -> Manifest:
+    """Clips of 0.3 s to 1.5 s at several rates; those in `broken` are cut in their middle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(count):
+        rate = RATES[number % len(RATES)]
+        path = folder / f"{number}.wav"
+        soundfile.write(path, tiny.speech_like(0.3 + 0.2 * (number * 4 % 7), seed=number, rate=rate), rate)
+        if number in broken:
+            path.write_bytes(path.read_bytes()[:3000])
+        rows.append((f"clip{number}", path.name, f"s{number % 3}"))
+    manifests.write(folder / "manifest.csv", ("id", "path", "speaker"), rows)
+    return manifests.read(folder / "manifest.csv")
+
+
+@pytest.fixture(scope="module")
+def hubert(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return inspect(tiny.hubert(tmp_path_factory.mktemp("models") / "tiny-hubert"), "tiny-hubert")
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return inspect(tiny.whisper(tmp_path_factory.mktemp("models") / "tiny-whisper"), "tiny-whisper")
+
+
+def test_stored_features_are_those_of_each_clip_alone(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path)
+    done = extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    assert (done.new, done.before, done.failed) == (7, 0, {})
+    encoder = load(hubert, torch.device("cpu"), torch.float32)
+    layers = {name: done.store.layer(name) for name in done.store.layers}
+    for row, clip in enumerate(clips.clips):
+        samples = decode(clips.audio_path(clip)).samples
+        for states in encoder.states([samples]):
+            mean, std = (values[0].numpy() for values in mean_and_std(states.values, states.lengths))
+            stored = layers[states.name]
+            assert stored.ids[row] == clip.id
+            np.testing.assert_allclose(stored.mean[row], mean, rtol=2e-3, atol=2e-4)  # float16 on disk
+            np.testing.assert_allclose(stored.std[row], std, rtol=2e-3, atol=2e-4)
+
+
+def test_started_again_it_does_only_what_is_missing(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = corpus(tmp_path)
+    extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    more = corpus(tmp_path, count=9)
+    said: list[str] = []
+    done = extract(more, hubert, tmp_path / "features", Options(dtype="float32"), said.append)
+    assert (done.new, done.before) == (2, 7)
+    assert any("7 of 9 clips are in" in sentence and "2 are missing" in sentence for sentence in said)
+    monkeypatch.setattr(session, "load", lambda *_, **__: pytest.fail("a finished store needs no model"))
+    again = extract(more, hubert, tmp_path / "features", Options(dtype="float32"))
+    assert (again.new, again.before) == (0, 9)
+
+
+def test_broken_clips_are_named_and_the_rest_is_complete(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path, broken=(2, 5))
+    done = extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    assert set(done.failed) == {"clip2", "clip5"}
+    assert all("ends early" in reason for reason in done.failed.values())
+    assert done.store.ids == ("clip0", "clip1", "clip3", "clip4", "clip6")
+    again = extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    assert (again.new, set(again.failed)) == (0, {"clip2", "clip5"})
+    mended = corpus(tmp_path, broken=(5,))
+    assert set(extract(mended, hubert, tmp_path / "features", Options(dtype="float32")).failed) == {"clip5"}
+
+
+def test_a_recording_that_changed_under_its_id_is_refused(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path)
+    extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    soundfile.write(tmp_path / "3.wav", tiny.speech_like(0.4, seed=99), 16_000)
+    with pytest.raises(InputError, match="'clip3' is not what tiny-hubert-"):
+        extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+
+
+def test_a_file_that_was_only_touched_is_the_same(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path)
+    extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    os.utime(tmp_path / "3.wav", (1, 1))
+    assert extract(clips, hubert, tmp_path / "features", Options(dtype="float32")).before == 7
+
+
+def test_only_the_layers_asked_for_are_kept(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path, count=3)
+    whole = extract(clips, hubert, tmp_path / "features", Options(dtype="float32")).store
+    part = extract(clips, hubert, tmp_path / "features", Options(dtype="float32", layers=(1, 2))).store
+    assert part.layers == ("encoder.1", "encoder.2")
+    np.testing.assert_array_equal(part.layer("encoder.2").mean, whole.layer("encoder.2").mean)
+
+
+def test_whisper_decoder_and_context_are_stores_of_their_own(tmp_path: Path, whisper: Checkpoint) -> None:
+    clips = corpus(tmp_path, count=2)
+    full = extract(clips, whisper, tmp_path / "features", Options(dtype="float32")).store
+    clip = extract(clips, whisper, tmp_path / "features", Options(dtype="float32", context="clip")).store
+    both = extract(clips, whisper, tmp_path / "features", Options(dtype="float32", decoder=True)).store
+    assert len({store.folder for store in (full, clip, both)}) == 3
+    assert both.layers[: len(full.layers)] == full.layers and both.layers[len(full.layers)] == "decoder.0"
+    assert not both.layer("decoder.1").std.any()  # one token has no spread
+    assert not np.allclose(full.layer(full.layers[-1]).mean, clip.layer(full.layers[-1]).mean, rtol=1e-2)
+
+
+def test_frames_are_kept_and_their_price_is_said(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path, count=3)
+    said: list[str] = []
+    store = extract(
+        clips, hubert, tmp_path / "features", Options(dtype="float32", frames=("encoder.1",)), said.append
+    ).store
+    assert any("will take" in sentence and "bytes" in sentence for sentence in said)
+    pooled = store.layer("encoder.1").mean
+    for row, (clip, frames) in enumerate(store.frames("encoder.1")):
+        assert clip == store.ids[row]
+        np.testing.assert_allclose(frames.mean(axis=0), pooled[row], rtol=5e-3, atol=1e-3)
+
+
+def test_the_window_of_sorting_changes_nothing(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = corpus(tmp_path)
+    whole = extract(clips, hubert, tmp_path / "a", Options(dtype="float32")).store
+    monkeypatch.setattr(pipeline, "WINDOW_SECONDS", 1.0)
+    cut = extract(clips, hubert, tmp_path / "b", Options(dtype="float32")).store
+    assert whole.ids == cut.ids
+    np.testing.assert_allclose(whole.layer("encoder.2").mean, cut.layer("encoder.2").mean, rtol=1e-3, atol=1e-4)
+
+
+def test_memory_that_runs_out_halves_the_batch_and_then_names_the_clip(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = corpus(tmp_path)
+    encoder = load(hubert, torch.device("cpu"), torch.float32)
+    honest = type(encoder).states
+    longest = max(len(decode(clips.audio_path(clip)).samples) for clip in clips.clips)
+
+    def scarce(self: object, samples: Sequence[np.ndarray]) -> object:
+        if len(samples) > 2 or max(map(len, samples)) == longest:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return honest(self, samples)
+
+    monkeypatch.setattr(type(encoder), "states", scarce)
+    monkeypatch.setattr("toolkit.extract.run.measure_budget", lambda *_: 1000.0)
+    done = extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    assert all("needs more memory than there is" in reason for reason in done.failed.values())
+    assert len(done.failed) == 1 and len(done.store.ids) == 6
+
+
+def test_states_that_are_not_finite_name_the_clip_and_layer(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = pipeline.mean_and_std
+    calls = 0
+
+    def spoiled(values: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        nonlocal calls
+        mean, std = honest(values, lengths)
+        calls += 1
+        if calls == 2:
+            mean = mean.clone()
+            mean[0, 0] = float("inf")
+        return mean, std
+
+    monkeypatch.setattr("toolkit.extract.run.measure_budget", lambda *_: 1000.0)
+    monkeypatch.setattr(pipeline, "mean_and_std", spoiled)
+    done = extract(corpus(tmp_path), hubert, tmp_path / "features", Options(dtype="float32"))
+    assert list(done.failed.values()) == ["layer encoder.1 is not finite in float32"]
+    assert np.isfinite(done.store.layer("encoder.1").mean).all()
+
+
+def test_a_full_disk_is_named_and_what_was_committed_stays(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.extract.plan.CLIPS_PER_SHARD", 3)
+    clips = corpus(tmp_path)
+    honest, writes = Path.write_bytes, 0
+
+    def scarce(self: Path, data: bytes) -> int:
+        nonlocal writes
+        if self.name.startswith(".shard-") and ".h5" in self.name:
+            writes += 1
+            if writes == 2:
+                raise OSError(28, "No space left on device")
+        return honest(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", scarce)
+    with pytest.raises(DiskFullError, match="bytes are free"):
+        extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    again = extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    assert (again.before, again.new) == (3, 4)
+
+
+def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpoint) -> None:
+    """A child that extracts three clips a shard is killed twice; what it left is completed to the undisturbed store."""
+    clips = corpus(tmp_path / "corpus", count=9)
+    script = (
+        "import sys, time; from pathlib import Path; import toolkit.extract.plan as plan; plan.CLIPS_PER_SHARD = 3\n"
+        "import toolkit.extract.run as run, toolkit.manifest as manifest\n"
+        "from toolkit.extract.session import Options; from toolkit.models.checkpoint import inspect\n"
+        "from toolkit.features.store import Writer; commit = Writer.commit\n"
+        "def slow(self, content):\n"
+        "    print('commit', flush=True); commit(self, content); print('done', flush=True); time.sleep(float(sys.argv[2]))\n"
+        "Writer.commit = slow\n"
+        f"corpus = manifest.read(Path({str(tmp_path / 'corpus' / 'manifest.csv')!r}))\n"
+        f"checkpoint = inspect(Path({str(hubert.folder)!r}), 'tiny-hubert')\n"
+        "run.extract(corpus, checkpoint, Path(sys.argv[1]), Options(dtype='float32'))\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    subprocess.run([*command, str(whole), "0"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # the batch budget is measured once per store and kept with it; give both the same
+    (undisturbed,) = whole.iterdir()
+    resumed = killed / undisturbed.name
+    resumed.mkdir(parents=True)
+    (resumed / "batches.json").write_bytes((undisturbed / "batches.json").read_bytes())
+    for word in ("commit", "done"):
+        child = subprocess.Popen([*command, str(killed), "5"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert child.stdout is not None
+        while child.stdout.readline().strip() != word:
+            pass
+        os.kill(child.pid, signal.SIGKILL)
+        child.communicate()
+    subprocess.run([*command, str(killed), "0"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    files = [{path.name: path.read_bytes() for path in store.glob("s*")} for store in (undisturbed, resumed)]
+    assert len(Store(resumed).ids) == len(clips.clips) and layout.CLIPS_PER_SHARD == 256
+    assert files[0] == files[1]
+
+
+def test_bfloat16_that_strays_falls_back_to_float32_and_is_remembered(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = corpus(tmp_path, count=3)
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    monkeypatch.setattr(session, "PRECISION_BOUND", 1e-9)
+    said: list[str] = []
+    first = extract(clips, hubert, tmp_path / "features", Options(), said.append)
+    assert first.store.settings["dtype"] == "float32"
+    assert any("float32, not bfloat16: it differs from float32 by" in sentence for sentence in said)
+    monkeypatch.setattr(session, "load", lambda *_, **__: pytest.fail("what was measured is remembered"))
+    assert extract(clips, hubert, tmp_path / "features", Options()).store.folder == first.store.folder
+    assert len(list((tmp_path / "features").iterdir())) == 1
+
+
+def test_bfloat16_that_is_close_stands(tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
+    done = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options())
+    assert done.store.settings["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (Options(dtype="float64"), "Bad dtype 'float64'"),
+        (Options(context="half"), "Bad context 'half'"),
+        (Options(layers=(0, 99)), "Bad layers 0-99"),
+        (Options(decoder=True), "has no decoder"),
+        (Options(frames=("encoder.99",)), "Bad layer for --frames"),
+        (Options(device="tpu"), "Bad device 'tpu'"),
+    ],
+)
+def test_bad_options_are_refused_before_a_model_loads(
+    tmp_path: Path, hubert: Checkpoint, options: Options, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "load", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(InputError, match=sentence):
+        extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", options)
+
+
+def test_check_writes_its_verdict_into_the_store_it_guards(tmp_path: Path, hubert: Checkpoint) -> None:
+    result = check_checkpoint(hubert, tmp_path / "features", Options(dtype="float32"), lambda sentence: None)
+    assert result.passed and 0 < result.worst < 1e-5
+    done = extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", Options(dtype="float32"))
+    assert (done.store.folder / "check.json").exists()
+
+
+def test_batches_hold_every_clip_once_within_the_budget() -> None:
+    costs = [16_000 * seconds for seconds in (5, 1, 30, 2, 2, 9, 1)]
+    found = list(batches(costs, budget_seconds=10.0))
+    assert sorted(position for batch in found for position in batch) == list(range(len(costs)))
+    for batch in found:
+        assert len(batch) == 1 or max(costs[position] for position in batch) * len(batch) <= 160_000
+    assert [len(batch) for batch in found] == [4, 1, 1, 1]
+
+
+def test_the_budget_grows_until_memory_refuses() -> None:
+    asked: list[int] = []
+
+    def run(count: int) -> None:
+        asked.append(count)
+        if count > 4:
+            raise torch.OutOfMemoryError
+
+    assert find_budget(run, cost=32_000) in (2.0, 4.0, 8.0)
+    assert asked[:2] == [1, 1] and max(asked) <= 8
+
+
+def test_other_errors_than_memory_are_not_swallowed() -> None:
+    def run(batch: list[int]) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run_halving(run, [1, 2])

@@ -1,0 +1,176 @@
+"""Device, dtype, and which checkpoints are loaded or refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.models import tiny
+from tests.models.reference import own_states, worst_error
+from tests.models.tiny import speech_like
+from toolkit.errors import CheckpointError, InputError, MachineError
+from toolkit.models.checkpoint import locate
+from toolkit.models.load import choose_device, choose_dtype, load
+from toolkit.models.states import Encoder
+
+CPU = torch.device("cpu")
+CLIPS = [speech_like(0.4), speech_like(0.9, seed=1)]
+
+
+def _load(folder: Path) -> Encoder:
+    return load(locate(str(folder), folder.parent), CPU, torch.float32)
+
+
+def _rewrite(folder: Path, change: object) -> None:
+    """Apply `change` to the tensors of a folder's model.safetensors."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors = change(tensors)  # type: ignore[operator]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_auto_device_is_one_that_is_there() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["gpu", "mps", "cuda:x", ""])
+def test_an_unknown_device_is_bad_usage(name: str) -> None:
+    with pytest.raises(InputError, match="expected one of \\['auto', 'cpu'"):
+        choose_device(name)
+
+
+def test_a_device_that_is_not_there_is_the_machine_s_no() -> None:
+    with pytest.raises(MachineError, match="No device cuda:99 here"):
+        choose_device("cuda:99")
+
+
+@pytest.mark.parametrize(("amx", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_dtype_follows_the_hardware_and_says_why(
+    amx: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    dtype, reason = choose_dtype("auto", CPU)
+    assert dtype == expected and "AMX" in reason
+    assert choose_dtype("bfloat16", CPU) == (torch.bfloat16, "bfloat16 as asked for.")
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_auto_dtype_on_cuda_follows_the_compute_capability(
+    capability: tuple[int, int], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_dtype("auto", torch.device("cuda"))[0] == expected
+
+
+def test_an_unknown_dtype_is_bad_usage() -> None:
+    with pytest.raises(InputError, match="Bad dtype 'float16'"):
+        choose_dtype("float16", CPU)
+
+
+def test_a_missing_weight_is_refused_by_name(tmp_path: Path) -> None:
+    folder = tiny.hubert(tmp_path / "lacks")
+    name = "encoder.layers.1.feed_forward.output_dense.weight"
+    _rewrite(folder, lambda tensors: {key: value for key, value in tensors.items() if key != name})
+    with pytest.raises(CheckpointError, match=f"lacks: 1 of .* missing, the first is '{name}'"):
+        _load(folder)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    folder = tiny.hubert(tmp_path / "odd")
+    _rewrite(folder, lambda tensors: {**tensors, "feature_projection.projection.bias": torch.zeros(31)})
+    with pytest.raises(CheckpointError, match=r"do not fit config\.json"):
+        _load(folder)
+
+
+def test_heads_and_prefixes_of_fine_tuned_checkpoints_change_nothing(tmp_path: Path) -> None:
+    plain, headed = tiny.wav2vec2(tmp_path / "plain"), tiny.wav2vec2(tmp_path / "headed")
+    _rewrite(
+        headed,
+        lambda tensors: (
+            {f"wav2vec2.{key}": value for key, value in tensors.items() if key != "masked_spec_embed"}
+            | {"lm_head.weight": torch.zeros(5, 32), "project_q.bias": torch.zeros(3)}
+        ),
+    )
+    assert worst_error(own_states(_load(headed), CLIPS), own_states(_load(plain), CLIPS)) == 0
+
+
+def test_the_old_names_of_weight_norm_are_read_not_replaced_by_noise(tmp_path: Path) -> None:
+    plain, old = tiny.wav2vec2(tmp_path / "plain"), tiny.wav2vec2(tmp_path / "old")
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+
+    def rename(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        for new, before in names.items():
+            tensors[f"encoder.pos_conv_embed.conv.{before}"] = tensors.pop(f"encoder.pos_conv_embed.conv.{new}")
+        return tensors
+
+    _rewrite(old, rename)
+    assert worst_error(own_states(_load(old), CLIPS), own_states(_load(plain), CLIPS)) == 0
+
+
+def test_sharded_weights_are_the_same_weights(tmp_path: Path) -> None:
+    plain, sharded = tiny.hubert(tmp_path / "plain"), tiny.hubert(tmp_path / "sharded")
+    tensors = load_file(sharded / "model.safetensors")
+    (sharded / "model.safetensors").unlink()
+    parts: dict[str, dict[str, torch.Tensor]] = {"a.safetensors": {}, "b.safetensors": {}}
+    for number, (name, tensor) in enumerate(tensors.items()):
+        parts["ab"[number % 2] + ".safetensors"][name] = tensor
+    for file, part in parts.items():
+        save_file(part, sharded / file, metadata={"format": "pt"})
+    weight_map = {name: file for file, part in parts.items() for name in part}
+    index = {"metadata": {}, "weight_map": weight_map}
+    (sharded / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert worst_error(own_states(_load(sharded), CLIPS), own_states(_load(plain), CLIPS)) == 0
+
+
+def test_weights_saved_in_half_precision_are_computed_in_the_dtype_asked_for(tmp_path: Path) -> None:
+    folder = tiny.whisper(tmp_path / "half")
+    _rewrite(folder, lambda tensors: {key: value.half() for key, value in tensors.items()})
+    encoder = _load(folder)
+    assert encoder.dtype == torch.float32
+    assert next(encoder.states(CLIPS)).values.dtype == torch.float32
+
+
+def test_a_preprocessor_of_another_rate_is_refused(tmp_path: Path) -> None:
+    folder = tiny.hubert(tmp_path / "slow")
+    path = folder / "preprocessor_config.json"
+    checkpoint = locate(str(folder), tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sampling_rate": 8000}))
+    with pytest.raises(CheckpointError, match="8000 samples per second, expected 16000"):
+        load(checkpoint, CPU, torch.float32)
+
+
+@pytest.mark.parametrize("options", [{"decoder": True}, {"context": "clip"}])
+def test_options_of_whisper_are_refused_for_the_others(tmp_path: Path, options: dict[str, object]) -> None:
+    checkpoint = locate(str(tiny.hubert(tmp_path / "hubert")), tmp_path)
+    with pytest.raises(InputError, match="is no Whisper"):
+        load(checkpoint, CPU, torch.float32, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("last", [-1, 4])
+def test_a_layer_that_is_not_there_is_refused_with_the_range(tmp_path: Path, last: int) -> None:
+    checkpoint = locate(str(tiny.hubert(tmp_path / "hubert")), tmp_path)
+    with pytest.raises(InputError, match="expected 0 to 3"):
+        load(checkpoint, CPU, torch.float32, last_layer=last)
+
+
+def test_the_decoder_cannot_listen_to_an_encoder_that_stops_early(tmp_path: Path) -> None:
+    checkpoint = locate(str(tiny.whisper(tmp_path / "whisper")), tmp_path)
+    with pytest.raises(InputError, match="cannot stop at 1"):
+        load(checkpoint, CPU, torch.float32, decoder=True, last_layer=1)
+    with pytest.raises(InputError, match="Bad context 'half'"):
+        load(checkpoint, CPU, torch.float32, context="half")  # type: ignore[arg-type]
+
+
+def test_every_family_keeps_its_states_alive(tmp_path: Path) -> None:
+    """The tiny models must not be degenerate, or agreement with transformers would prove nothing."""
+    for name, save in tiny.FAMILIES.items():
+        if name == "whisper-128":
+            continue
+        folder = save(tmp_path / name)
+        first, second = (states for states in own_states(_load(folder), [speech_like(0.5), speech_like(0.5, seed=9)]))
+        for layer, values in first.items():
+            assert 0.1 < values.std() < 100, (name, layer)
+            assert values.std(axis=0).mean() > 0.02 * values.std(), (name, layer)
+            assert abs(values - second[layer]).mean() > 0.02 * values.std(), (name, layer)

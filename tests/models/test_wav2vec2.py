@@ -1,0 +1,103 @@
+"""Every layer of wav2vec 2.0, HuBERT, WavLM and data2vec against plain transformers, one clip at a time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.models.reference import BOUND, Reference, own_states, recordings, relative_error, worst_error
+from tests.models.tiny import FAMILIES, speech_like
+from toolkit.audio import Samples
+from toolkit.errors import AudioError
+from toolkit.models.checkpoint import locate
+from toolkit.models.load import load
+from toolkit.models.states import Encoder
+
+WAVEFORM_FAMILIES = [name for name in FAMILIES if not name.startswith("whisper")]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=WAVEFORM_FAMILIES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return FAMILIES[request.param](tmp_path_factory.mktemp("models") / request.param)
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> Encoder:
+    return load(locate(str(folder), folder.parent), CPU, torch.float32)
+
+
+@pytest.fixture(scope="module")
+def reference(folder: Path) -> Reference:
+    return Reference(folder)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Samples]:
+    return recordings(tmp_path_factory.mktemp("recordings"))
+
+
+def test_each_layer_of_each_clip_alone_is_what_transformers_gives(
+    encoder: Encoder, reference: Reference, clips: list[Samples]
+) -> None:
+    for clip in clips:
+        assert worst_error(own_states(encoder, [clip]), [reference.states(clip)]) < BOUND
+
+
+def test_a_batch_of_any_lengths_gives_each_clip_what_transformers_gives_it_alone(
+    encoder: Encoder, reference: Reference, clips: list[Samples]
+) -> None:
+    assert worst_error(own_states(encoder, clips), [reference.states(clip) for clip in clips]) < BOUND
+
+
+def test_half_a_minute_beside_a_click_changes_neither(encoder: Encoder, reference: Reference) -> None:
+    clips = [speech_like(31.0, seed=1), speech_like(0.02, seed=2)]
+    assert worst_error(own_states(encoder, clips), [reference.states(clip) for clip in clips]) < BOUND
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(lengths=st.lists(st.integers(1, 30_000), min_size=1, max_size=5), seed=st.integers(0, 1000))
+def test_no_clip_knows_its_batch(encoder: Encoder, lengths: list[int], seed: int) -> None:
+    clips = [speech_like(n / 16_000, seed + i) for i, n in enumerate(lengths)]
+    alone = [own_states(encoder, [clip])[0] for clip in clips]
+    assert worst_error(own_states(encoder, clips), alone) < BOUND
+
+
+@pytest.mark.parametrize("kind", ["silence", "offset", "quiet", "loud"])
+def test_signals_at_the_edge_stay_finite_and_right(encoder: Encoder, reference: Reference, kind: str) -> None:
+    speech = speech_like(0.7, seed=3)
+    signals = {"silence": 0 * speech, "offset": speech + 0.3, "quiet": speech * 1e-5, "loud": speech * 1e3}
+    clips = [signals[kind].astype(np.float32), speech_like(1.1, seed=4)]
+    found = own_states(encoder, clips)
+    assert all(np.isfinite(values).all() for clip in found for values in clip.values())
+    assert worst_error(found, [reference.states(clip) for clip in clips]) < BOUND
+
+
+def test_bfloat16_stays_close_to_float32(folder: Path, encoder: Encoder, clips: list[Samples]) -> None:
+    half = load(locate(str(folder), folder.parent), CPU, torch.bfloat16)
+    assert worst_error(own_states(half, clips), own_states(encoder, clips)) < 5e-2
+
+
+def test_stopping_at_a_layer_gives_the_same_layers_and_no_more(
+    folder: Path, encoder: Encoder, clips: list[Samples]
+) -> None:
+    whole = own_states(encoder, clips[:3])
+    for last in (0, 1):
+        short = load(locate(str(folder), folder.parent), CPU, torch.float32, last_layer=last)
+        assert short.layer_names == tuple(f"encoder.{number}" for number in range(last + 1))
+        for mine, all_layers in zip(own_states(short, clips[:3]), whole):
+            assert max(relative_error(mine[name], all_layers[name]) for name in mine) < 1e-6
+
+
+def test_padding_is_less_than_one_frame_and_no_clip_is_without_a_frame(encoder: Encoder) -> None:
+    for n_samples in (1, 399, 400, 401, 719, 720, 16_000, 500_000):
+        assert encoder.frames(n_samples) >= 1
+        assert max(400, n_samples) <= encoder.padded_samples(n_samples) < max(400, n_samples) + 320
+
+
+def test_an_empty_clip_is_refused(encoder: Encoder) -> None:
+    with pytest.raises(AudioError, match="expected \\(n_samples,\\)"):
+        next(encoder.states([speech_like(0.5), np.zeros(0, np.float32)]))

@@ -1,0 +1,146 @@
+import doctest
+import warnings
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.labels import Task
+from toolkit.result import metrics, stats, tables, words
+from toolkit.result.metrics import count, f1, precision, ranked, recall, unweighted_average_recall
+from toolkit.result.predictions import Predictions
+
+SEEDS = st.integers(0, 2**32 - 1)
+AVERAGES = {"label": None, "macro": "macro", "weighted": "weighted", "micro": "micro"}
+
+
+@pytest.mark.parametrize("module", [metrics, stats, tables, words])
+def test_the_examples_in_the_docstrings_are_true(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0 and result.failed == 0
+
+
+def drawn(seed: int, labels: int, clips: int, multilabel: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and prediction in which some labels never occur."""
+    random = np.random.default_rng(seed)
+    if multilabel:
+        rates = random.choice([0.0, 0.3, 1.0], (2, 1, labels))
+        truth, prediction = (random.random((2, clips, labels)) < rates).astype(np.int64)
+    else:
+        seen = random.permutation(labels)[: random.integers(1, labels + 1)]
+        truth, prediction = random.choice(seen, clips), random.choice(labels, clips)
+    return truth, prediction
+
+
+@given(SEEDS, st.integers(2, 6), st.integers(1, 30), st.booleans())
+def test_precision_recall_and_f1_are_scikit_learns(seed: int, labels: int, clips: int, multilabel: bool):
+    truth, prediction = drawn(seed, labels, clips, multilabel)
+    counts = count(truth, prediction, labels)
+    names = {precision: "precision_score", recall: "recall_score", f1: "f1_score"}
+    for ours, name in names.items():
+        theirs = getattr(sklearn.metrics, name)
+        for average, their_average in AVERAGES.items():
+            expected = theirs(
+                truth, prediction, labels=list(range(labels)), average=their_average, zero_division=np.nan
+            )
+            got = ours(counts, average)
+            support = counts.true_positive + counts.false_negative
+            if average == "weighted" and np.isnan(got):
+                assert (
+                    support[~np.isnan(ours(counts))] == 0
+                ).all()  # nothing to weigh: scikit-learn differs by version
+                continue
+            np.testing.assert_allclose(got, expected, atol=1e-12, err_msg=f"{name}, {average}")
+
+
+@given(SEEDS, st.integers(2, 6), st.integers(1, 30))
+def test_uar_is_balanced_accuracy_over_the_labels_that_occur(seed: int, labels: int, clips: int):
+    truth, prediction = drawn(seed, labels, clips, False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, about labels that are predicted and never occur
+        expected = sklearn.metrics.balanced_accuracy_score(truth, prediction)
+    assert float(unweighted_average_recall(count(truth, prediction, labels))) == pytest.approx(expected)
+
+
+@given(SEEDS, st.integers(2, 6), st.integers(1, 30), st.booleans())
+def test_accuracy_and_hamming_loss_are_scikit_learns(seed: int, labels: int, clips: int, multilabel: bool):
+    truth, prediction = drawn(seed, labels, clips, multilabel)
+    counts = count(truth, prediction, labels)
+    assert float(metrics.accuracy(counts)) == pytest.approx(sklearn.metrics.accuracy_score(truth, prediction))
+    if multilabel:
+        assert float(metrics.hamming_loss(counts)) == pytest.approx(sklearn.metrics.hamming_loss(truth, prediction))
+
+
+@given(SEEDS, st.integers(2, 40), st.booleans())
+def test_ranked_metrics_are_scikit_learns_with_ties_and_weights(seed: int, clips: int, ties: bool):
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 2, clips)
+    truth[:2] = 0, 1
+    score = random.integers(0, 4, clips) / 4 if ties else random.random(clips)
+    weights = random.integers(0, 3, (3, clips)).astype(np.float64)
+    weights[:, :2] += 1
+    for row, auc, average in zip(weights, *ranked(truth, score, weights)):
+        assert auc == pytest.approx(sklearn.metrics.roc_auc_score(truth, score, sample_weight=row))
+        assert average == pytest.approx(sklearn.metrics.average_precision_score(truth, score, sample_weight=row))
+    plain = ranked(truth, score)
+    assert float(plain[0]) == pytest.approx(sklearn.metrics.roc_auc_score(truth, score))
+    repeated = np.repeat(np.arange(clips), weights[0].astype(int))  # a weight of 2 is the clip twice
+    np.testing.assert_allclose(
+        [part[0] for part in ranked(truth, score, weights)], ranked(truth[repeated], score[repeated])
+    )
+
+
+def test_what_is_undefined_is_missing_and_never_a_warning_or_zero(tasks):
+    task = Task("t", "multiclass", ("a", "b", "c"), ("t",))
+    zeros = np.zeros(4, dtype=np.int64)
+    ids = tuple("wxyz")
+    one_label = Predictions(task, ids, ids, zeros, zeros, zeros, np.full((4, 3), 0.2))
+    values = metrics.measure(one_label)
+    assert values["unweighted_average_recall"] == 1.0
+    assert values["roc_auc"] is None
+    nothing = np.zeros((4, 11), dtype=np.int64)
+    empty = Predictions(tasks["multilabel"], ids, ids, zeros, nothing, nothing, np.full((4, 11), np.nan))
+    values = metrics.measure(empty)
+    assert [values[name] for name in ("f1_macro", "recall_micro", "roc_auc", "average_precision")] == [None] * 4
+    assert (values["exact_match"], values["hamming_loss"]) == (1.0, 0.0)
+    assert metrics.headline_score(tasks["multilabel"], nothing, nothing) is None
+
+
+def test_a_label_that_is_only_predicted_lowers_f1_but_not_uar():
+    counts = count([0, 0, 1, 1], [0, 2, 1, 1], labels=3)
+    assert float(unweighted_average_recall(counts)) == 0.75
+    assert f1(counts).tolist() == pytest.approx([2 / 3, 1.0, 0.0])
+
+
+def test_uar_counts_a_label_that_no_clip_was_given():
+    assert float(unweighted_average_recall(count([0, 1], [0, 0], labels=2))) == 0.5
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+def test_measure_reports_the_metrics_of_the_kind(kind, predictions_of, tasks):
+    given = predictions_of(tasks[kind])
+    values = metrics.measure(given)
+    assert metrics.headline(given.task) in values
+    assert ("unweighted_average_recall" in values) == (kind != "multilabel") != ("hamming_loss" in values)
+    if kind == "multilabel":
+        expected = sklearn.metrics.roc_auc_score(given.truth, given.probability, average="macro")
+        assert values["average_precision"] == pytest.approx(
+            sklearn.metrics.average_precision_score(given.truth, given.probability, average="macro")
+        )
+    elif kind == "multiclass":
+        one_hot = np.eye(len(given.task.labels))[given.truth]
+        expected = sklearn.metrics.roc_auc_score(one_hot, given.probability, average="macro")
+    else:
+        expected = sklearn.metrics.roc_auc_score(given.truth, given.probability[:, 1])
+    assert values["roc_auc"] == pytest.approx(expected)
+
+
+def test_chance_is_what_guessing_scores(predictions_of, tasks):
+    given = predictions_of(tasks["multilabel"], clips=2000)
+    value, name = metrics.chance(given)
+    everything = count(given.truth, np.ones_like(given.truth), 11)
+    assert value == pytest.approx(float(f1(everything, "macro")))
+    assert name == "chance: every label given to every clip"
+    assert metrics.chance(predictions_of(tasks["multiclass"])) == (1 / 7, "chance: 1 / 7 labels")
