@@ -80,7 +80,16 @@ def test_a_run_json_without_a_key_is_damaged(tmp_path: Path, run_of, key: str):
     content = json.loads((folder / "run.json").read_text())
     del content[key]
     (folder / "run.json").write_text(json.dumps(content))
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match=r"damaged|has been changed"):
+        read(folder)
+
+
+def test_a_note_taken_out_of_run_json_is_noticed(tmp_path: Path, run_of):
+    folder = tmp_path / "run"
+    write(folder, run_of(clips=100))
+    content = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**content, "notes": []}))
+    with pytest.raises(StoreError, match=r"run\.json has been changed since it was written"):
         read(folder)
 
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from toolkit.models.products import apply, linear
+
 
 class SelfAttention:
     """Takes over the projections of a Hugging Face attention module.
@@ -30,8 +32,9 @@ class SelfAttention:
         mask: added to the scores in the products' dtype, broadcasts to (batch, heads, frames, frames).
         """
         batch, frames, width = values.shape
-        values = values.to(self.weight.dtype)
-        projected = F.linear(values, self.weight, self.bias).view(batch, frames, 3, self.heads, width // self.heads)
+        projected = linear(values.to(self.weight.dtype), self.weight, self.bias).view(
+            batch, frames, 3, self.heads, width // self.heads
+        )
         query, key, value = projected.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return F.linear(mixed.transpose(1, 2).reshape(batch, frames, width), self.out.weight, self.out.bias).float()
+        return apply(self.out, mixed.transpose(1, 2).reshape(batch, frames, width)).float()

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from toolkit.models.products import linear
 from toolkit.models.states import own_frames
 
 
@@ -37,7 +38,7 @@ def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
 class StridedConvolution:
     """One convolution without padding.
 
-    taps: (kernel * in, out), tap by tap; blocks: the same in parts of `stride` taps, for rows of `stride` frames.
+    taps: (out, kernel * in), tap by tap; blocks: the same in parts of `stride` taps, for rows of `stride` frames.
     bias: (out,) or None. norm, activation: what follows.
     """
 
@@ -54,10 +55,11 @@ class StridedConvolution:
         """Takes over a Hugging Face convolution layer."""
         convolution, norm = layer.conv, getattr(layer, "layer_norm", None)
         channels, (stride,), (kernel,) = convolution.in_channels, convolution.stride, convolution.kernel_size
-        taps = convolution.weight.to(dtype).permute(2, 1, 0).flatten(0, 1).contiguous()
+        taps = convolution.weight.to(dtype).transpose(1, 2).flatten(1).contiguous()
+        blocks = tuple(block.contiguous() for block in taps.split(stride * channels, dim=1))
         bias = None if convolution.bias is None else convolution.bias.to(dtype)
         norm = norm if isinstance(norm, nn.LayerNorm) else None
-        return cls(taps, taps.split(stride * channels), bias, stride, kernel, norm, layer.activation)
+        return cls(taps, blocks, bias, stride, kernel, norm, layer.activation)
 
 
 class Convolutions:
@@ -84,8 +86,7 @@ class Convolutions:
         if self.group_norm is not None:
             states = self._first_with_group_norm(windows, n_samples, self.group_norm)
         else:
-            states = windows @ self.first.taps
-            states = states if self.first.bias is None else states + self.first.bias
+            states = F.linear(windows, self.first.taps, self.first.bias)
             if self.first.norm is not None:
                 states = self.first.norm(states)
         rows: Tensor = self.first.activation(states).to(self.dtype).flatten(0, 1)
@@ -106,7 +107,7 @@ class Convolutions:
         count = frames.double()[:, None, None]
         centred = torch.where(own, exact - exact.sum(dim=1, keepdim=True) / count, 0.0)
         covariance = centred.transpose(1, 2) @ centred / count
-        taps = self.first.taps.double()
+        taps = self.first.taps.double().T
         variance = (taps * (covariance @ taps)).sum(dim=1)
         scale = norm.weight.double() * torch.rsqrt(variance + norm.eps)
         weight = (taps * scale[:, None]).float()
@@ -117,9 +118,9 @@ def _convolve(rows: Tensor, convolution: StridedConvolution) -> Tensor:
     """rows: (batch * frames, in), frames a multiple of the stride. Returns (batch * frames / stride, out)."""
     stacked = rows.view(rows.shape[0] // convolution.stride, -1)
     blocks = convolution.blocks
-    result = stacked @ blocks[0] if convolution.bias is None else torch.addmm(convolution.bias, stacked, blocks[0])
+    result = linear(stacked, blocks[0], convolution.bias)
     for offset, block in enumerate(blocks[1:], start=1):
-        result[:-offset].addmm_(stacked[offset:, : len(block)], block)
+        result[:-offset] += linear(stacked[offset:, : block.shape[1]], block)
     if convolution.norm is not None:
         result = convolution.norm(result.float())
     activated: Tensor = convolution.activation(result)

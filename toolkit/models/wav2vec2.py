@@ -13,6 +13,7 @@ from toolkit.models.attention import SelfAttention
 from toolkit.models.convolutions import Convolutions, output_frames, receptive_field
 from toolkit.models.normalisation import normalise
 from toolkit.models.positions import PositionalConvolutions
+from toolkit.models.products import apply
 from toolkit.models.states import LayerStates, attention_mask, cast_products, own_frames, refuse_empty
 
 
@@ -78,8 +79,7 @@ class Wav2Vec2Encoder:
             torch.from_numpy(waveforms).to(self.device), torch.tensor(samples, device=self.device)
         )[:, :frames]
         norm, projection = getattr(self._projection, "layer_norm", None), self._projection.projection
-        features = features if norm is None else norm(features.float()).to(self.dtype)
-        values: Tensor = projection(features).float()
+        values = apply(projection, features if norm is None else norm(features.float())).float()
         if own is not None:
             values = torch.where(own, values, 0.0)
         values = values + self._positions(values, own)
@@ -119,13 +119,19 @@ class TransformerLayer:
         values = values + self._attention(attended, mask)
         if not self._stable:
             values = layer.layer_norm(values)
-            normed: Tensor = layer.final_layer_norm(values + layer.feed_forward(values.to(self._dtype)))
+            normed: Tensor = layer.final_layer_norm(values + _feed_forward(layer.feed_forward, values))
             return normed
-        values = values + layer.feed_forward(layer.final_layer_norm(values).to(self._dtype))
+        values = values + _feed_forward(layer.feed_forward, layer.final_layer_norm(values))
         if self._adapter is not None:
-            inner = self._adapter.act_fn(self._adapter.linear_1(self._adapter.norm(values).to(self._dtype)))
-            values = values + self._adapter.linear_2(inner)
+            inner = self._adapter.act_fn(apply(self._adapter.linear_1, self._adapter.norm(values)))
+            values = values + apply(self._adapter.linear_2, inner)
         return values
+
+
+def _feed_forward(module: Any, values: Tensor) -> Tensor:
+    """values: (batch, frames, width) float32; so is what is returned."""
+    inner = module.intermediate_act_fn(apply(module.intermediate_dense, values))
+    return apply(module.output_dense, inner).float()
 
 
 def _gate_of(attention: Any) -> Callable[[Tensor], Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from toolkit.audio import Samples
 from toolkit.models.attention import SelfAttention
 from toolkit.models.logmel import LogMel
+from toolkit.models.products import apply
 from toolkit.models.states import LayerStates, attention_mask, cast_products, own_frames, refuse_empty
 
 Context = Literal["full", "clip"]
@@ -154,9 +155,8 @@ class Decoder:
 
 def feed_forward(layer: Any, values: Tensor) -> Tensor:
     """The second half of a layer. values: (batch, frames, width) float32; so is what is returned."""
-    inner = layer.activation_fn(layer.fc1(layer.final_layer_norm(values).to(layer.fc1.weight.dtype)))
-    result: Tensor = layer.fc2(inner).float()
-    return result
+    inner = layer.activation_fn(apply(layer.fc1, layer.final_layer_norm(values)))
+    return apply(layer.fc2, inner).float()
 
 
 def cross_attention(attention: Any, query: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:

@@ -47,15 +47,37 @@ Space = Mapping[str, Parameter]
 STATISTICS = OneOf(("mean", "std", "both"))
 CLASS_WEIGHTS = OneOf(("none", "balanced"))
 
+MLP_WIDTHS = (32, 64, 128)
+
 SPACES: dict[str, Space] = {
     "linear": {
         "C": LogUniform(1e-5, 1e3),
         "statistics": STATISTICS,
         "class_weights": CLASS_WEIGHTS,
     },
+    "mlp": {
+        "width": OneOf(MLP_WIDTHS),
+        "depth": OneOf((1, 2)),
+        "dropout": Uniform(0.0, 0.6),
+        "learning_rate": LogUniform(3e-4, 1e-2),
+        "weight_decay": LogUniform(1e-3, 1.0),
+        "statistics": STATISTICS,
+        "class_weights": CLASS_WEIGHTS,
+    },
+    "mix": {
+        "learning_rate": LogUniform(1e-3, 3e-2),
+        "weight_decay": LogUniform(1e-3, 3.0),
+        "statistics": STATISTICS,
+        "class_weights": CLASS_WEIGHTS,
+    },
 }
 
 MEANINGS = {
+    "width": "units in a hidden layer",
+    "depth": "hidden layers",
+    "dropout": "share of hidden units left out of a training step",
+    "learning_rate": "of AdamW",
+    "weight_decay": "of AdamW, on weights, not on biases",
     "C": "inverse strength of the L2 penalty",
     "statistics": "what stands for a clip: the mean over its frames, their standard deviation, or both",
     "class_weights": "balanced: every class weighs the same in the loss, however rare",

@@ -7,6 +7,7 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
 from toolkit.probe.fitting import Fitter
 from toolkit.probe.linear import LinearFitter
+from toolkit.probe.networks import NetworkFitter
 
 Build = Callable[[Sequence[LayerFeatures], Task, IntArray, int], Fitter]
 
@@ -25,5 +26,7 @@ class Probe:
 
 
 PROBES = {
+    "mlp": Probe("small network", lambda *given: NetworkFitter(*given, mix=False)),
+    "mix": Probe("learned weighting of all layers", lambda *given: NetworkFitter(*given, mix=True), all_layers=True),
     "linear": Probe("L2 logistic regression", lambda layers, *rest: LinearFitter(layers[0], *rest)),
 }

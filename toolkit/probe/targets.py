@@ -30,19 +30,23 @@ class Targets:
         """Independent fits: 1 for a softmax, one per fitted label otherwise."""
         return 1 if self.softmax else len(self.fitted)
 
-    def weights(self, class_weights: str) -> FloatArray:
-        """(n_clips, n_problems), each column adding up to n_clips.
+    def weights(self, class_weights: str, columns: IntArray | None = None) -> FloatArray:
+        """(n_clips, n_problems), each column adding up to n_clips over the training part.
 
         "balanced" gives a clip n_clips / (n_classes * clips of its class), as scikit-learn does.
+        columns: other clips' truth, which gets the training part's weights; without it the training part's own.
         """
-        n_clips = len(self.columns)
+        of = self.columns if columns is None else columns
         if class_weights == "none":
-            return np.ones((n_clips, self.n_problems))
-        positives = self.columns.sum(axis=0)
+            return np.ones((len(of), self.n_problems))
+        n_clips, positives = len(self.columns), self.columns.sum(axis=0)
         if self.softmax:
-            per_class = n_clips / (len(self.fitted) * positives)
-            return np.asarray(per_class[self.columns.argmax(axis=1)])[:, None]
-        return np.where(self.columns == 1, n_clips / (2 * positives), n_clips / (2 * (n_clips - positives)))
+            return (of * (n_clips / (len(self.fitted) * positives))).sum(axis=1, keepdims=True)
+        return np.where(of == 1, n_clips / (2 * positives), n_clips / (2 * (n_clips - positives)))
+
+    def columns_of(self, task: Task, truth: IntArray) -> IntArray:
+        """Other clips' truth in these columns, (n, n_fitted); a label that is not fitted has none."""
+        return one_hot(task, truth)[:, self.fitted]
 
     def probability(self, fitted: FloatArray, task: Task) -> FloatArray:
         """(n, n_labels) from the (n, n_fitted) probabilities of the fitted labels."""

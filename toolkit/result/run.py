@@ -12,13 +12,13 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from toolkit import splits
-from toolkit.errors import InputError, StoreError, ToolkitError
+from toolkit.errors import StoreError, ToolkitError
 from toolkit.labels import Task
 from toolkit.result import predictions as predictions_file
 from toolkit.result import stats
 from toolkit.result.predictions import Predictions
-from toolkit.result.stats import Evaluation, Score
-from toolkit.runs import commit_file, commit_json, commit_text, make_folder, sha256_of_file
+from toolkit.result.stats import Score
+from toolkit.runs import commit_file, commit_json, commit_text, make_folder, sha256_of_file, signature
 
 FORMAT_VERSION = 1
 RUN, FOLDS, PREDICTIONS, LAYERS = "run.json", "folds.json", "predictions.csv", "layers.safetensors"
@@ -124,7 +124,9 @@ def write(folder: Path, run: Run) -> None:
     commit_json(folder / METRICS, evaluation.to_json())
     figures.write(folder / FIGURES, run, points, evaluation)
     commit_text(folder / REPORT, report.page(run, points, evaluation))
-    commit_json(folder / RUN, {**_content(run), "sha256": {name: sha256_of_file(folder / name) for name in VERIFIED}})
+    content = _content(run)
+    hashes = {RUN: signature(content), **{name: sha256_of_file(folder / name) for name in VERIFIED}}
+    commit_json(folder / RUN, {**content, "sha256": hashes})
 
 
 def read(folder: Path) -> Run:
@@ -139,19 +141,18 @@ def read(folder: Path) -> Run:
     try:
         if content["format"] != FORMAT_VERSION:
             raise StoreError(f"{where}/{RUN} has format {content['format']}, expected {FORMAT_VERSION}")
-        for name in VERIFIED:
-            if sha256_of_file(folder / name) != content["sha256"][name]:
+        hashes = content.pop("sha256")
+        for name in (RUN, *VERIFIED):
+            found = signature(content) if name == RUN else sha256_of_file(folder / name)
+            if found != hashes[name]:
                 raise StoreError(f"{where}/{name} has been changed since it was written: its hash does not fit")
         return _rebuilt(folder, content)
     except FileNotFoundError as error:
         raise StoreError(f"{where}/{Path(error.filename).name} is missing") from None
-    except (KeyError, TypeError, AttributeError, ValueError, InputError) as error:
+    except StoreError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, ToolkitError) as error:
         raise StoreError(f"{where} is damaged: {error!r}") from None
-
-
-def evaluation_of(folder: Path) -> Evaluation:
-    """All metrics of a run's chosen predictions, computed anew from its verified files."""
-    return stats.evaluate(read(folder).predictions)
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
