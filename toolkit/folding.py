@@ -18,14 +18,16 @@ SPLIT_BY = ("group", "clip")
 class Question:
     """What is asked of a corpus, the same for every backbone, probe and fine-tuning.
 
-    truth: in the order of folds.ids. speakers: likewise; the clip itself where no speaker is known.
+    truth: in the order of folds.ids. groups: likewise, what an interval resamples (callers, unless something else is
+    kept apart; the clips themselves where no speaker is known), and group what they are, e.g. "speaker".
     notes: sentences that a reader of the figures must see.
     """
 
     task: Task
     truth: IntArray
     folds: Folds
-    speakers: tuple[str, ...]
+    groups: tuple[str, ...]
+    group: str = "speaker"
     notes: tuple[str, ...] = field(default=())
 
 
@@ -43,10 +45,10 @@ def pose(
     columns: dict[str, Sequence[str]] = {column: manifest.cells(column) for column in manifest.columns}
     task, truth = task_of(target, columns, manifest.lines)
     ids = tuple(clip.id for clip in manifest.clips)
-    speakers = tuple(columns.get("speaker", ids))
     notes = []
     if split_by == "clip":
-        groups, group_by = ids, "clip"
+        apart, group_by = ids, "clip"
+        groups, group = tuple(columns.get("speaker", ids)), "speaker"
         notes.append("Clips were split one by one (--split-by clip): speakers are on both sides, the figures flatter.")
     elif group_by not in columns:
         known = [column for column in columns if column not in ("id", "path", "start", "end", "duration")]
@@ -55,15 +57,21 @@ def pose(
             "that a speaker may be on both sides with --split-by clip"
         )
     else:
-        groups = columns[group_by]
+        apart = groups = tuple(columns[group_by])
+        group = group_by
         for value, line in zip(groups, manifest.lines):
             if not value.strip():
                 raise SplitError(f"Line {line}, column {group_by!r}: it is empty; expected the group to keep apart")
     if "split" in columns and split_by != "clip":
-        folds = splits.fixed(ids, groups, columns["split"], group_by, seed)
+        folds = splits.fixed(ids, apart, columns["split"], group_by, seed)
     else:
-        folds = splits.make(ids, groups, one_hot(task, truth), count, seed, group_by)
-    return Question(task, truth, folds, speakers, tuple(notes))
+        folds = splits.make(ids, apart, one_hot(task, truth), count, seed, group_by)
+    if group_by not in ("clip", "speaker") and "speaker" in columns:
+        split = splits.audit(folds, {}, dict(zip(ids, columns["speaker"])))
+        speakers = len(set(columns["speaker"]))
+        if split:
+            notes.append(f"{len(split)} of {speakers} speakers are on both sides: the folds keep {group_by}s apart.")
+    return Question(task, truth, folds, groups, group, tuple(notes))
 
 
 def refuse_leaks(question: Question, audio_sha256: Mapping[str, str]) -> None:

@@ -23,7 +23,9 @@ class Reference:
 
     def __init__(self, folder: Path) -> None:
         transformers.utils.logging.disable_progress_bar()
-        self.model = transformers.AutoModel.from_pretrained(str(folder), local_files_only=True).eval()
+        self.model = transformers.AutoModel.from_pretrained(
+            str(folder), local_files_only=True, dtype=torch.float32
+        ).eval()
         self.feature_extractor = transformers.AutoFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
         self.is_whisper = self.model.config.model_type == "whisper"
 

@@ -57,7 +57,7 @@ def make_run(kind: str = "multiclass", layers: int = 5, clips: int = 400, speake
     }
     best = f"encoder.{layers // 2}"
     chosen = own[best]
-    folds = splits.Folds(chosen.ids, chosen.speakers, chosen.fold, "speaker", 0)
+    folds = splits.Folds(chosen.ids, chosen.groups, chosen.fold, "speaker", 0)
     development = {}
     for layer, values in own.items():
         scores = []

@@ -68,7 +68,7 @@ def test_layers_of_encoder_and_decoder_keep_their_names(run_of):
 def test_a_figure_is_drawn_without_intervals_and_without_probabilities(run_of):
     run = run_of(layers=2, clips=60)
     bare = {
-        layer: replace(own, speakers=("s",) * 60, probability=np.full((60, 7), np.nan))
+        layer: replace(own, groups=("s",) * 60, probability=np.full((60, 7), np.nan))
         for layer, own in run.layers.items()
     }
     run = replace(run, layers=bare, predictions=bare["encoder.1"])

@@ -36,11 +36,11 @@ def predictions(draw: st.DrawFn) -> Predictions:
 
 def same(first: Predictions, second: Predictions) -> bool:
     arrays = ("fold", "truth", "prediction", "probability")
-    return (first.task.labels, first.task.kind, first.ids, first.speakers) == (
+    return (first.task.labels, first.task.kind, first.ids, first.groups) == (
         second.task.labels,
         second.task.kind,
         second.ids,
-        second.speakers,
+        second.groups,
     ) and all(np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True) for name in arrays)
 
 
@@ -203,7 +203,7 @@ def test_no_bytes_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, raw
     "change",
     [
         {"ids": ("x",) * 400},
-        {"speakers": ("s",)},
+        {"groups": ("s",)},
         {"truth": np.full(400, 7)},
         {"prediction": np.full(400, -1)},
         {"fold": np.zeros(3, dtype=np.int64)},

@@ -155,17 +155,17 @@ def test_other_protocols_are_told_as_they_are(run_of):
     assert "clips whose speakers it may have heard" in Page(page_of(by_clip)).shown
     syllables = tuple(f"ma{number % 5}" for number in range(400))
     other = replace(run.folds, groups=syllables, group_by="syllable")
-    spread = replace(run.predictions, speakers=("3", "5") * 200)
+    spread = replace(run.predictions, groups=syllables, group="syllable")
     run = replace(
         run,
         folds=other,
         predictions=spread,
-        layers={k: replace(v, speakers=("3", "5") * 200) for k, v in run.layers.items()},
+        layers={k: replace(v, groups=syllables, group="syllable") for k, v in run.layers.items()},
     )
     shown = Page(page_of(run)).shown
     assert "clips whose syllable the probe never heard" in shown
-    assert "2 speakers of 2 are on both sides." in shown
-    assert "2 speakers: the interval says little." in shown
+    assert "400 clips of 5 syllables were tested." in shown
+    assert "10,000 resamples of syllables" in shown
     fixed = replace(run.folds, scheme="fixed", fold=run.folds.fold % 3, group_by="speaker")
     assert "A fixed split: " in Page(page_of(replace(run, folds=fixed, choices=run.choices[:1]))).shown
 

@@ -24,14 +24,14 @@ def few(monkeypatch: pytest.MonkeyPatch) -> int:
 def test_intervals_are_those_of_a_naive_loop_over_the_same_draws(few, kind, predictions_of, tasks):
     given = predictions_of(tasks[kind], clips=80, speakers=6)
     (drawn,) = weights(6, few, seed=3)
-    names = sorted(set(given.speakers))
+    names = sorted(set(given.groups))
     values: dict[str, list[float]] = {}
     for row in drawn.astype(int):
         clips = [
-            c for name, times in zip(names, row) for c in np.flatnonzero(np.array(given.speakers) == name).repeat(times)
+            c for name, times in zip(names, row) for c in np.flatnonzero(np.array(given.groups) == name).repeat(times)
         ]
         ids = tuple(map(str, range(len(clips))))
-        resample = replace(given, ids=ids, speakers=ids, **{name: getattr(given, name)[clips] for name in NAMES})
+        resample = replace(given, ids=ids, groups=ids, **{name: getattr(given, name)[clips] for name in NAMES})
         for name, value in metrics.measure(resample).items():
             values.setdefault(name, []).append(np.nan if value is None else value)
     evaluation = evaluate(given, seed=3)
@@ -64,7 +64,7 @@ def test_the_order_of_clips_does_not_matter(predictions_of, tasks):
     shuffled = replace(
         given,
         ids=tuple(given.ids[k] for k in order),
-        speakers=tuple(given.speakers[k] for k in order),
+        groups=tuple(given.groups[k] for k in order),
         **{name: getattr(given, name)[order] for name in NAMES},
     )
     assert headline_scores([shuffled]) == headline_scores([given])
@@ -103,22 +103,22 @@ def test_layers_scored_together_are_scored_as_alone(predictions_of, tasks):
 def test_speakers_that_differ_make_the_interval_wider_than_clips_would(predictions_of, tasks):
     given = predictions_of(tasks["binary"], clips=600, speakers=10, strength=1.0)
     right = given.truth.copy()
-    bad = np.array([int(name[-2:]) < 4 for name in given.speakers])
+    bad = np.array([int(name[-2:]) < 4 for name in given.groups])
     right[bad] = 1 - right[bad]  # four speakers all wrong, six all right
     given = replace(given, prediction=right)
-    by_speaker, by_clip = headline_scores([given])[0], headline_scores([replace(given, speakers=given.ids)])[0]
+    by_speaker, by_clip = headline_scores([given])[0], headline_scores([replace(given, groups=given.ids)])[0]
     assert by_speaker.upper - by_speaker.lower > 3 * (by_clip.upper - by_clip.lower)
 
 
 def test_one_speaker_has_no_interval_and_few_are_flagged(predictions_of, tasks):
     given = predictions_of(tasks["multiclass"], clips=60)
-    alone = replace(given, speakers=("s",) * 60)
+    alone = replace(given, groups=("s",) * 60)
     evaluation = evaluate(alone)
     assert evaluation.overall["accuracy"].estimate is not None and evaluation.overall["accuracy"].lower is None
     assert evaluation.caution == "1 speaker: there is no interval over speakers."
-    assert caution(replace(given, speakers=("s", "t") * 30)) == "2 speakers: the interval says little."
+    assert caution(replace(given, groups=("s", "t") * 30)) == "2 speakers: the interval says little."
     assert caution(given) is None
-    assert "clips" in (caution(replace(given, speakers=given.ids)) or "")
+    assert "clips" in (caution(replace(given, groups=given.ids)) or "")
 
 
 def test_a_metric_undefined_in_most_resamples_has_no_interval(predictions_of, tasks):
@@ -153,7 +153,7 @@ def test_a_pair_is_matched_by_clip_and_refused_when_it_does_not_match(prediction
     turned = replace(
         first,
         ids=first.ids[::-1],
-        speakers=first.speakers[::-1],
+        groups=first.groups[::-1],
         **{name: getattr(first, name)[order] for name in NAMES},
     )
     assert difference(first, turned, "accuracy").score.estimate == 0.0

@@ -30,7 +30,8 @@ class Encoder(Protocol):
 
     layer_names: in the order in which `states` yields them. width: values per frame. device: of the computation.
     dtype: of its matrix products; what is summed along the layers (the residual stream) and the norms are float32,
-    which takes a third off bfloat16's error in the last layers. A clip's states do not depend on the other clips of its batch.
+    which takes a third off bfloat16's error in the last layers. A clip's states do not depend on the other clips of
+    its batch.
     """
 
     layer_names: tuple[str, ...]

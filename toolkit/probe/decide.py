@@ -12,7 +12,8 @@ def thresholds_of(task: Task, truth: IntArray, probability: FloatArray) -> Float
     """(n_labels,) for a multilabel task: per label, the threshold with the highest F1 on the development set.
 
     It lies half-way between two neighbouring probabilities; of equals, the one nearest to 0.5. A label without a
-    positive in the development set, or with one probability for every clip, keeps 0.5. Empty for tasks whose decision is the most probable label.
+    positive in the development set, or with one probability for every clip, keeps 0.5. Empty for tasks whose decision
+    is the most probable label.
     """
     if not task.multilabel:
         return np.empty(0)
@@ -37,4 +38,5 @@ def decide(task: Task, probability: FloatArray, thresholds: FloatArray) -> IntAr
     """(n,) the most probable label's index, or (n, n_labels) of 0 and 1 for a multilabel task."""
     if task.multilabel:
         return (probability > thresholds).astype(np.int64)
-    return probability.argmax(axis=1)
+    most_probable: IntArray = probability.argmax(axis=1)
+    return most_probable

@@ -1,6 +1,6 @@
 """What every probe gives back, and what the run asks of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,12 +18,12 @@ Model = Mapping[str, npt.NDArray[np.generic] | str]  # arrays by name, and Light
 class Fit:
     """One fitted probe, applied to clips it was not fitted on.
 
-    probability: (n_held_out, n_labels). steps: the epochs or trees that early stopping settled on, 0 where there is
-    none. model: what it takes to predict again; empty for the trials of a search.
+    probability: (n_held_out, n_labels). steps: the epochs or trees that early stopping settled on, per problem; empty
+    where there are none. model: what it takes to predict again; empty for the trials of a search.
     """
 
     probability: FloatArray
-    steps: int = 0
+    steps: tuple[int, ...] = ()
     model: Model = field(default_factory=dict)
 
 
@@ -37,6 +37,12 @@ class Fitter(Protocol):
         """
         ...
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: int, name: str) -> Fit:
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: Sequence[int], name: str) -> Fit:
         """Fit one setting on `train` (development included), for the `steps` the search found; apply it to `test`."""
         ...
+
+
+def by_statistics(settings: Sequence[Setting]) -> Iterator[tuple[str, list[int]]]:
+    """The settings' numbers, grouped by the statistics they use: those share a matrix and are fitted together."""
+    for statistics in sorted({str(setting["statistics"]) for setting in settings}):
+        yield statistics, [number for number, setting in enumerate(settings) if setting["statistics"] == statistics]

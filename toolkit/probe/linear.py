@@ -11,7 +11,7 @@ from torch import Tensor
 
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, Model
+from toolkit.probe.fitting import Fit, Model, by_statistics
 from toolkit.probe.search import Setting
 from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, solve
 from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of, targets_of
@@ -31,9 +31,7 @@ class _Part:
 class LinearFitter:
     """Linear probes on one layer. truth: a row per clip of `features`; device: of the products."""
 
-    def __init__(
-        self, features: LayerFeatures, task: Task, truth: IntArray, seed: int, device: str = "cpu"
-    ) -> None:
+    def __init__(self, features: LayerFeatures, task: Task, truth: IntArray, device: str = "cpu") -> None:
         self._features, self._task, self._truth, self._device = features, task, truth, device
         self._axes: dict[str, Tensor] = {}
         self._parts: dict[str, _Part] = {}
@@ -44,14 +42,13 @@ class LinearFitter:
         part = self._parts.setdefault(name, _Part(train, {}))
         targets = targets_of(self._task, self._truth[train])
         fits: dict[int, Fit] = {}
-        for statistics in sorted({str(setting["statistics"]) for setting in settings}):
-            members = [number for number, setting in enumerate(settings) if setting["statistics"] == statistics]
+        for statistics, members in by_statistics(settings):
             mine = [settings[number] for number in members]
             solved = self._fit(part, development, statistics, targets, mine, SEARCH_TOLERANCE)
             fits.update(zip(members, (Fit(probability) for probability, _ in solved), strict=True))
         return [fits[number] for number in range(len(settings))]
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: int, name: str) -> Fit:
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: Sequence[int], name: str) -> Fit:
         """The model holds scaler, coefficients (for standardised features) and intercepts, in float64."""
         self._parts.pop(name, None)  # the round's search is over
         targets = targets_of(self._task, self._truth[train])
@@ -104,3 +101,12 @@ def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: b
     matrix = torch.from_numpy(features).double()  # torch's product: on one thread, as the run asks
     logits = matrix @ torch.from_numpy(solution.coefficients) + torch.from_numpy(solution.intercepts)
     return (logits.softmax(dim=1) if as_softmax else logits.sigmoid()).numpy()
+
+
+def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, as_softmax: bool) -> FloatArray:
+    """A kept model to one layer's clips: (n, n_fitted) probabilities."""
+    mean, scale, coefficients, intercepts = (
+        np.asarray(model[name], dtype=np.float64) for name in ("mean", "scale", "coefficients", "intercepts")
+    )
+    features = Scaler(mean, scale)(layers[0].matrix(str(setting["statistics"])))
+    return predict(features, Solution(coefficients, intercepts), as_softmax)

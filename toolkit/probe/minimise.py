@@ -24,7 +24,10 @@ class Loss(Protocol):
     p (1 - p) is then |error| (1 - |error|).
     """
 
-    weights: Tensor
+    @property
+    def weights(self) -> Tensor:
+        """(n, P, 1), each problem's adding up to 1."""
+        ...
 
     def error(self, logits: Tensor) -> Tensor: ...
 

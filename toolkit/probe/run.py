@@ -9,20 +9,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from toolkit.errors import InputError, SplitError, one_of
+from toolkit.errors import InputError, one_of
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
+from toolkit.probe import winners as winners_folder
+from toolkit.probe.data import Data, Layers, check, matched
 from toolkit.probe.decide import decide, thresholds_of
 from toolkit.probe.fitting import Fit, Fitter
 from toolkit.probe.search import BATCH, SPACES, Setting
 from toolkit.probe.study import StudyFile, best, search
 from toolkit.probe.table import PROBES
-from toolkit.probe.targets import FloatArray, unlearnable
+from toolkit.probe.targets import FloatArray, targets_of
+from toolkit.probe.winners import Winner
 from toolkit.result.metrics import headline, headline_score
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Choice, Run
@@ -32,33 +35,6 @@ from toolkit.splits import Folds, Round
 PROTOCOL = 1  # part of every study's signature: raise it when the same setting would get another score
 
 Progress = Callable[[str, int, int], None]  # the layer just finished, layers done, layers in all
-
-
-class Layers(Protocol):
-    """What a probe needs of a feature store."""
-
-    @property
-    def ids(self) -> Sequence[str]: ...
-    @property
-    def layers(self) -> Sequence[str]: ...
-    @property
-    def failed(self) -> Mapping[str, str]: ...
-    def layer(self, name: str) -> LayerFeatures: ...
-
-
-@dataclass(frozen=True)
-class Data:
-    """One task on the clips that both the folds and the store have. truth, speakers, rows: aligned with folds.ids.
-
-    rows: (n_clips,) where each clip stands in the store.
-    """
-
-    task: Task
-    truth: IntArray
-    speakers: tuple[str, ...]
-    folds: Folds
-    rows: IntArray
-    left_out: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -78,23 +54,29 @@ def probe(
     task: Task,
     truth: IntArray,
     folds: Folds,
-    speakers: Sequence[str],
+    groups: Sequence[str],
     *,
     study: Path,
+    group: str = "speaker",
     probe: str = "linear",
     trials: int = 30,
     seed: int = 0,
     backbone: str = "",
     notes: Sequence[str] = (),
     provenance: Mapping[str, Any] | None = None,
+    winners: Path | None = None,
+    device: str = "cpu",
     workers: int | None = None,
     progress: Progress = lambda layer, done, total: None,
 ) -> Run:
     """Probe every layer of a feature store by the toolkit's protocol.
 
-    truth: (n_clips,) label indices or (n_clips, n_labels) 0 and 1, and speakers, both in the order of folds.ids.
+    truth: (n_clips,) label indices or (n_clips, n_labels) 0 and 1; groups: (n_clips,) what an interval
+    resamples, and group what they are; both in the order of folds.ids.
     study: the SQLite file of the search; a run that was stopped goes on there and ends in the same bytes.
-    workers: rounds fitted at a time, the processor's cores unless told; it does not change a figure.
+    winners: a folder for each round's refitted probe (`toolkit.probe.winners`); not saved unless told.
+    device: "cpu" or "cuda", of linear, mlp and mix. workers: rounds fitted at a time, the processor's cores unless
+    told, one on CUDA; it does not change a figure.
 
     In each round a search of its own per layer maximises the headline metric on the development fold; the layer with
     the best development score is chosen; the winner is refitted on training and development clips and predicts the
@@ -107,53 +89,22 @@ def probe(
         raise InputError(one_of("probe", probe, list(PROBES)))
     if trials < 1:
         raise InputError(f"{trials} trials asked for; at least 1 is needed")
-    data = _matched(features, task, truth, folds, speakers)
+    data = matched(features, task, truth, folds, groups)
     rounds = list(data.folds.rounds())
-    notes = [*notes, *_check(data, rounds)]
+    notes = [*notes, *check(data, rounds)]
+    at_a_time = workers or (1 if device != "cpu" else os.cpu_count() or 1)
     file = StudyFile(study)
     try:
-        tested = _all_layers(
-            features, data, rounds, probe, trials, seed, file, workers or os.cpu_count() or 1, progress
-        )
+        tested = _all_layers(features, data, rounds, probe, trials, seed, file, device, at_a_time, progress)
     finally:
         file.close()
-    return _run(data, probe, tested, backbone, notes, provenance or {})
-
-
-def _matched(features: Layers, task: Task, truth: IntArray, folds: Folds, speakers: Sequence[str]) -> Data:
-    """Clips matched by id; those that the store does not have are left out of every fold, with their reason."""
-    position = {clip: row for row, clip in enumerate(features.ids)}
-    left_out = {
-        clip: features.failed.get(clip, "not in the feature store") for clip in folds.ids if clip not in position
-    }
-    keep = np.array([clip in position for clip in folds.ids], dtype=bool)
-    if not keep.any():
-        raise InputError("The feature store has none of the manifest's clips; expected the store of this manifest")
-    kept = folds.without(set(left_out)) if left_out else folds
-    rows = np.array([position[clip] for clip in kept.ids], dtype=np.int64)
-    kept_speakers = tuple(speaker for speaker, kept_one in zip(speakers, keep, strict=True) if kept_one)
-    return Data(task, truth[keep], kept_speakers, kept, rows, left_out)
-
-
-def _check(data: Data, rounds: Sequence[Round]) -> list[str]:
-    """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by."""
-    task, notes = data.task, []
-    for round_ in rounds:
-        where = f"the round that tests fold {round_.fold}"
-        unseen = unlearnable(task, data.truth[round_.train])
-        unseen_to_the_end = unlearnable(task, data.truth[np.union1d(round_.train, round_.development)])
-        if len(unseen) == len(task.labels):
-            raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
-        if task.multilabel and not data.truth[round_.development].any():
-            raise SplitError(f"In {where} no development clip has any label; there is nothing to choose by")
-        for label in unseen:
-            refitted = (
-                "" if label in unseen_to_the_end else " in the search; the refit on training and development learns it"
-            )
-            notes.append(
-                f"In {where}, {label!r} does not vary in the training clips and is predicted at its prevalence{refitted}."
-            )
-    return notes
+    chosen = _chosen(tested)
+    if winners is not None:
+        kept = [
+            _winner(data, probe, layer, features.layers, tested[layer][number]) for number, layer in enumerate(chosen)
+        ]
+        winners_folder.write(winners, kept)
+    return _run(data, probe, tested, chosen, group, backbone, notes, provenance or {})
 
 
 def _all_layers(
@@ -164,6 +115,7 @@ def _all_layers(
     trials: int,
     seed: int,
     file: StudyFile,
+    device: str,
     workers: int,
     progress: Progress,
 ) -> dict[str, list[Tested]]:
@@ -177,7 +129,7 @@ def _all_layers(
         for number, names in enumerate(units):
             title = probe if PROBES[probe].all_layers else names[0]
             layers = [_rows_of(features.layer(name), data.rows) for name in names]
-            fitter = PROBES[probe].build(layers, data.task, data.truth, seed)
+            fitter = PROBES[probe].build(layers, data.task, data.truth, seed, device)
             mark = _signature(layers, data, probe, seed)
             test = partial(_test, fitter, data, file, f"{probe} {title}", mark, probe, trials, seed)
             pending.append((title, [pool.submit(test, round_) for round_ in rounds]))
@@ -269,21 +221,47 @@ def _score(task: Task, truth: IntArray, probability: FloatArray) -> float:
     """The headline metric on development, with the thresholds that development would choose."""
     prediction = decide(task, probability, thresholds_of(task, truth, probability))
     score = headline_score(task, truth, prediction)
-    assert score is not None  # `_check` has seen to it that the development set has labels
+    assert score is not None  # `check` has seen to it that the development set has labels
     return score
+
+
+def _chosen(tested: Mapping[str, Sequence[Tested]]) -> list[str]:
+    """The layer of each round, by its development score there; of equals the first."""
+
+    def score(layer: str, number: int) -> float:
+        return tested[layer][number].development
+
+    rounds = len(next(iter(tested.values())))
+    return [max(tested, key=partial(score, number=number)) for number in range(rounds)]
+
+
+def _winner(data: Data, probe: str, layer: str, layers: Sequence[str], tested: Tested) -> Winner:
+    refitted_on = np.union1d(tested.round.train, tested.round.development)
+    targets = targets_of(data.task, data.truth[refitted_on])
+    return Winner(
+        probe=probe,
+        task=data.task,
+        fold=tested.round.fold,
+        layers=tuple(layers) if PROBES[probe].all_layers else (layer,),
+        setting=tested.setting,
+        softmax=targets.softmax,
+        fitted=targets.fitted,
+        prevalence=targets.prevalence,
+        thresholds=tested.thresholds,
+        model=tested.fit.model,
+    )
 
 
 def _run(
     data: Data,
     probe: str,
     tested: Mapping[str, Sequence[Tested]],
+    chosen: Sequence[str],
+    group: str,
     backbone: str,
     notes: Sequence[str],
     provenance: Mapping[str, Any],
 ) -> Run:
-    """The Run, with the layer of each round chosen by its development score; of equals the first."""
-    rounds = len(next(iter(tested.values())))
-    chosen = [max(tested, key=lambda layer: tested[layer][number].development) for number in range(rounds)]
     return Run(
         title=f"{data.task.name} from {backbone}" if backbone else data.task.name,
         backbone=backbone,
@@ -291,8 +269,8 @@ def _run(
         task=data.task,
         metric=headline(data.task),
         folds=data.folds,
-        predictions=_predictions(data, [tested[layer][number] for number, layer in enumerate(chosen)]),
-        layers={layer: _predictions(data, own) for layer, own in tested.items()},
+        predictions=_predictions(data, group, [tested[layer][number] for number, layer in enumerate(chosen)]),
+        layers={layer: _predictions(data, group, own) for layer, own in tested.items()},
         development={layer: tuple(one.development for one in own) for layer, own in tested.items()},
         choices=tuple(
             Choice(one.round.fold, layer, dict(one.setting), one.development)
@@ -304,16 +282,17 @@ def _run(
     )
 
 
-def _predictions(data: Data, rounds: Sequence[Tested]) -> Predictions:
+def _predictions(data: Data, group: str, rounds: Sequence[Tested]) -> Predictions:
     """The tested clips of all rounds, in the order of the folds."""
     clips = np.concatenate([one.round.test for one in rounds])
     order = np.argsort(clips)
     return Predictions(
         data.task,
         tuple(data.folds.ids[clip] for clip in clips[order]),
-        tuple(data.speakers[clip] for clip in clips[order]),
+        tuple(data.groups[clip] for clip in clips[order]),
         np.concatenate([np.full(len(one.round.test), one.round.fold) for one in rounds])[order],
         data.truth[clips[order]],
         np.concatenate([one.prediction for one in rounds])[order],
         np.concatenate([one.fit.probability for one in rounds])[order],
+        group,
     )

@@ -64,6 +64,15 @@ SPACES: dict[str, Space] = {
         "statistics": STATISTICS,
         "class_weights": CLASS_WEIGHTS,
     },
+    "lightgbm": {
+        "num_leaves": OneOf((4, 8, 16, 31)),
+        "learning_rate": LogUniform(0.03, 0.3),
+        "min_data_in_leaf": OneOf((5, 10, 20, 40)),
+        "feature_fraction": LogUniform(0.05, 0.5),
+        "lambda_l2": LogUniform(1e-3, 30.0),
+        "statistics": STATISTICS,
+        "class_weights": CLASS_WEIGHTS,
+    },
     "mix": {
         "learning_rate": LogUniform(1e-3, 3e-2),
         "weight_decay": LogUniform(1e-3, 3.0),
@@ -73,10 +82,14 @@ SPACES: dict[str, Space] = {
 }
 
 MEANINGS = {
+    "num_leaves": "leaves of a tree",
+    "min_data_in_leaf": "clips in a leaf, at least",
+    "feature_fraction": "share of the features that a tree may use",
+    "lambda_l2": "L2 penalty on the leaves",
     "width": "units in a hidden layer",
     "depth": "hidden layers",
     "dropout": "share of hidden units left out of a training step",
-    "learning_rate": "of AdamW",
+    "learning_rate": "of AdamW, or the weight of a new tree",
     "weight_decay": "of AdamW, on weights, not on biases",
     "C": "inverse strength of the L2 penalty",
     "statistics": "what stands for a clip: the mean over its frames, their standard deviation, or both",

@@ -76,7 +76,8 @@ def rotate(features: npt.NDArray[np.float32], axes: Tensor | None = None, device
 def principal_axes(features: npt.NDArray[np.float32], device: str = "cpu") -> Tensor:
     """(width, width) float64: eigenvectors of the Gram matrix of standardised features (n, width)."""
     matrix = torch.from_numpy(features).to(device)
-    return torch.linalg.eigh((matrix.T @ matrix).double())[1]
+    axes: Tensor = torch.linalg.eigh((matrix.T @ matrix).double())[1]
+    return axes
 
 
 def solve(

@@ -4,7 +4,7 @@ The networks share clips, minibatch order, initial draws and dropout draws, all 
 nothing else couples them: each is, up to rounding, the network that would have been trained alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ BATCH_CLIPS = 128
 MAX_EPOCHS = 40
 PATIENCE = 5  # epochs without a better development loss before a network stops
 DECAY = (0.9, 0.999)  # of Adam's averages
+SMALL = 1e-8  # added to Adam's denominator
 STOPPED_SHARE = 0.25  # of the networks must have stopped before the others are copied together
 
 Parameters = dict[str, Tensor]  # (networks, ...) each
@@ -41,14 +42,13 @@ class Part:
 class Stack:
     """Networks of one kind, and how each is trained.
 
-    parameters: first values; decayed: the names under weight decay; masks: by name, 0 where a network has no such
-    weight; logits: (parameters, inputs, dropout draws or None) -> (networks, n, n_fitted); draws: how many uniform
-    draws a clip needs for dropout; learning_rate, weight_decay: (networks,).
+    parameters: first values; decayed: the names under weight decay; constants: per network, what is not trained;
+    logits: (parameters and constants, inputs, dropout draws or None) -> (networks, n, n_fitted); draws: how many
+    uniform draws a clip needs for dropout; learning_rate, weight_decay: (networks,).
     """
 
     parameters: Parameters
     decayed: frozenset[str]
-    masks: Parameters
     constants: Parameters
     logits: Logits
     draws: int
@@ -59,7 +59,10 @@ class Stack:
 
 @dataclass(frozen=True)
 class Trained:
-    """probability: (n_held_out, n_fitted) after `epochs` epochs; parameters: of this network, without the first axis."""
+    """probability: (n_held_out, n_fitted) after `epochs` epochs.
+
+    parameters: of this network, without the first axis; kept only where the epochs were given.
+    """
 
     probability: FloatArray
     epochs: int
@@ -78,23 +81,21 @@ def _loss(logits: Tensor, columns: Tensor, weights: Tensor, softmax: bool) -> Te
     return (functional.softplus(logits) - columns * logits).mul(weights).mean(dim=(1, 2))
 
 
-def train(
-    stack: Stack, part: Part, held_out: Part, seed: int, names: Sequence[str], epochs: int | None = None
-) -> list[Trained]:
+def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs: int | None = None) -> list[Trained]:
     """AdamW (Loshchilov and Hutter, 2019), a learning rate and weight decay of its own for each network.
 
     Without `epochs` the held-out part is a development set: each network stops after PATIENCE epochs without a better
     loss there, and what is returned is its best epoch. With it, all train for so many epochs, and the held-out part's
     truth is not looked at.
     """
-    order = seeds.generator(seed, *names, "order")
-    dropout = torch.Generator(part.inputs.device).manual_seed(seeds.integer(seed, *names, "dropout"))
+    order = seeds.generator(seed, name, "order")
+    dropout = torch.Generator(part.inputs.device).manual_seed(seeds.integer(seed, name, "dropout"))
     optimiser = _Optimiser(stack)
     alive = torch.arange(len(stack.learning_rate), device=part.inputs.device)
     best: list[tuple[float, Trained]] = []
     for epoch in range(1, (epochs or MAX_EPOCHS) + 1):
         shuffled = torch.from_numpy(order.permutation(len(part.inputs))).to(part.inputs.device)
-        for clips in shuffled.split(BATCH_CLIPS):
+        for clips in torch.split(shuffled, BATCH_CLIPS):
             draws = torch.rand(len(clips), stack.draws, generator=dropout, device=part.inputs.device)
             optimiser.step(part.inputs[clips], part.columns[clips], part.weights[alive][:, clips], draws)
         if epochs is not None and epoch < epochs:
@@ -107,11 +108,12 @@ def train(
                 losses = _loss(logits, held_out.columns, held_out.weights[alive], stack.softmax).double().cpu().numpy()
         losses = np.where(np.isfinite(losses), losses, np.inf)
         for row, network in enumerate(alive.tolist()):
-            now = (float(losses[row]), Trained(probabilities[row], epoch, optimiser.network(row)))
-            if epoch == 1 or epochs is not None:
-                best.append(now)
-            elif now[0] < best[network][0]:
-                best[network] = now
+            if epochs is not None:
+                best.append((0.0, Trained(probabilities[row], epoch, optimiser.network(row))))
+            elif epoch == 1:
+                best.append((losses[row], Trained(probabilities[row], epoch, {})))
+            elif losses[row] < best[network][0]:
+                best[network] = losses[row], Trained(probabilities[row], epoch, {})
         going = torch.tensor([epoch - best[network][1].epochs < PATIENCE for network in alive.tolist()])
         if not going.any():
             break
@@ -129,7 +131,7 @@ class _Optimiser:
         self._values = {name: value.clone().requires_grad_() for name, value in stack.parameters.items()}
         self._first = {name: torch.zeros_like(value) for name, value in stack.parameters.items()}
         self._second = {name: torch.zeros_like(value) for name, value in stack.parameters.items()}
-        self._masks, self._constants = dict(stack.masks), dict(stack.constants)
+        self._constants = dict(stack.constants)
         self._rate, self._decay = stack.learning_rate, stack.weight_decay
 
     def logits(self, inputs: Tensor, draws: Tensor | None) -> Tensor:
@@ -139,7 +141,7 @@ class _Optimiser:
         return {name: value[row].detach().clone() for name, value in self._values.items()}
 
     def keep(self, networks: Tensor) -> None:
-        for group in (self._first, self._second, self._masks, self._constants):
+        for group in (self._first, self._second, self._constants):
             group.update({name: value[networks] for name, value in group.items()})
         self._values = {name: value.detach()[networks].requires_grad_() for name, value in self._values.items()}
         self._rate, self._decay = self._rate[networks], self._decay[networks]
@@ -151,12 +153,12 @@ class _Optimiser:
         first_correction, second_correction = (1 - decay**self._steps for decay in DECAY)
         with torch.no_grad():
             for (name, value), gradient in zip(self._values.items(), gradients, strict=True):
-                if name in self._masks:
-                    gradient = gradient * self._masks[name]
                 rate = self._rate.view(-1, *[1] * (value.ndim - 1))
                 if name in self._stack.decayed:
                     value.mul_(1 - rate * self._decay.view_as(rate))
                 self._first[name].lerp_(gradient, 1 - DECAY[0])
-                self._second[name].lerp_(gradient * gradient, 1 - DECAY[1])
-                scale = (self._second[name] / second_correction).sqrt_().add_(1e-8)
-                value.sub_((self._first[name] / first_correction).div_(scale).mul_(rate))
+                self._second[name].mul_(DECAY[1]).addcmul_(gradient, gradient, value=1 - DECAY[1])
+                scale = self._second[name].sqrt().add_(SMALL * second_correction**0.5)
+                value.addcdiv_(
+                    self._first[name], scale.mul_(first_correction / second_correction**0.5 / rate), value=-1
+                )

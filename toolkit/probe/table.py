@@ -5,28 +5,50 @@ from dataclasses import dataclass
 
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fitter
-from toolkit.probe.linear import LinearFitter
-from toolkit.probe.networks import NetworkFitter
+from toolkit.probe import boosting, linear, networks
+from toolkit.probe.fitting import Fitter, Model
+from toolkit.probe.search import Setting
+from toolkit.probe.targets import FloatArray
 
-Build = Callable[[Sequence[LayerFeatures], Task, IntArray, int], Fitter]
+Layers = Sequence[LayerFeatures]
+Build = Callable[[Layers, Task, IntArray, int, str], Fitter]
+Apply = Callable[[Layers, Model, Setting, bool], FloatArray]
 
 
 @dataclass(frozen=True)
 class Probe:
     """A row of the table.
 
-    build: from layers, task, truth (a row per clip of the layers) and seed. all_layers: it sees every layer at once
-    and stands in the layer curve under its own name; the others get one layer at a time.
+    build: from layers, task, truth (a row per clip of the layers), seed and device. apply: a kept model to other
+    clips' layers, with the setting and whether it is a softmax, -> (n, n_fitted) probabilities. all_layers: it sees
+    every layer at once and stands in the layer curve under its own name; the others get one layer at a time.
     """
 
     title: str
     build: Build
+    apply: Apply
     all_layers: bool = False
 
 
+def _linear(layers: Layers, task: Task, truth: IntArray, seed: int, device: str) -> Fitter:
+    return linear.LinearFitter(layers[0], task, truth, device)
+
+
+def _mlp(layers: Layers, task: Task, truth: IntArray, seed: int, device: str) -> Fitter:
+    return networks.NetworkFitter(layers, task, truth, seed, mix=False, device=device)
+
+
+def _mix(layers: Layers, task: Task, truth: IntArray, seed: int, device: str) -> Fitter:
+    return networks.NetworkFitter(layers, task, truth, seed, mix=True, device=device)
+
+
+def _lightgbm(layers: Layers, task: Task, truth: IntArray, seed: int, device: str) -> Fitter:
+    return boosting.BoostingFitter(layers[0], task, truth, seed)  # published LightGBM wheels have no CUDA
+
+
 PROBES = {
-    "mlp": Probe("small network", lambda *given: NetworkFitter(*given, mix=False)),
-    "mix": Probe("learned weighting of all layers", lambda *given: NetworkFitter(*given, mix=True), all_layers=True),
-    "linear": Probe("L2 logistic regression", lambda layers, *rest: LinearFitter(layers[0], *rest)),
+    "linear": Probe("L2 logistic regression", _linear, linear.apply),
+    "mlp": Probe("network of one or two hidden layers", _mlp, networks.apply_mlp),
+    "lightgbm": Probe("gradient-boosted trees", _lightgbm, boosting.apply),
+    "mix": Probe("learned weighting of all layers", _mix, networks.apply_mix, all_layers=True),
 }

@@ -37,12 +37,14 @@ class Targets:
         columns: other clips' truth, which gets the training part's weights; without it the training part's own.
         """
         of = self.columns if columns is None else columns
-        if class_weights == "none":
-            return np.ones((len(of), self.n_problems))
-        n_clips, positives = len(self.columns), self.columns.sum(axis=0)
-        if self.softmax:
-            return (of * (n_clips / (len(self.fitted) * positives))).sum(axis=1, keepdims=True)
-        return np.where(of == 1, n_clips / (2 * positives), n_clips / (2 * (n_clips - positives)))
+        weights = np.ones((len(of), self.n_problems))
+        if class_weights == "balanced":
+            n_clips, positives = len(self.columns), self.columns.sum(axis=0)
+            if self.softmax:
+                weights[:, 0] = of @ (n_clips / (len(self.fitted) * positives))
+            else:
+                weights[:] = np.where(of == 1, n_clips / (2 * positives), n_clips / (2 * (n_clips - positives)))
+        return weights
 
     def columns_of(self, task: Task, truth: IntArray) -> IntArray:
         """Other clips' truth in these columns, (n, n_fitted); a label that is not fitted has none."""

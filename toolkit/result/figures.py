@@ -80,8 +80,8 @@ def specs(run: Run, points: Sequence[Point], evaluation: Evaluation, palette: Pa
 
 def protocol_line(run: Run) -> str:
     """Data and protocol in a few words, under every figure's title."""
-    speakers = len(set(run.predictions.speakers))
-    who = "" if run.predictions.unit == "clips" else f", {speakers} speaker{'s' if speakers > 1 else ''}"
+    groups = len(set(run.predictions.groups))
+    who = "" if run.predictions.unit == "clips" else f", {groups} {run.predictions.group}{'s' if groups > 1 else ''}"
     how = "a fixed split" if run.folds.scheme == "fixed" else f"{run.folds.count} folds"
     apart = "clips" if run.folds.groups == run.folds.ids else run.folds.group_by
     return f"{len(run.predictions.ids):,} clips{who}; {how}, kept apart by {apart}"

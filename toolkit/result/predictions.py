@@ -27,7 +27,8 @@ NUMBER = re.compile(r"[0-9.eE+-]+")
 class Predictions:
     """One prediction for each clip, from a model that never heard the clip's group.
 
-    ids, speakers: n_clips each; without known speakers every clip is its own, `speakers == ids`.
+    ids, groups: n_clips each. group: what the groups are, "speaker" or whatever else an interval resamples; without a
+    known group every clip is its own, `groups == ids`.
     fold: (n_clips,) int64, the fold in which the clip was tested.
     truth, prediction: (n_clips,) int64 indices into `task.labels`; for multilabel (n_clips, n_labels) of 0 and 1.
     probability: (n_clips, n_labels) float64 in 0 .. 1, rounded to float32 so that every file holds it exactly;
@@ -38,11 +39,12 @@ class Predictions:
 
     task: Task
     ids: tuple[str, ...]
-    speakers: tuple[str, ...]
+    groups: tuple[str, ...]
     fold: IntArray
     truth: IntArray
     prediction: IntArray
     probability: FloatArray
+    group: str = "speaker"
 
     def __post_init__(self) -> None:
         n, labels = len(self.ids), len(self.task.labels)
@@ -50,10 +52,8 @@ class Predictions:
         for name, expected in (("fold", (n,)), ("truth", shape), ("prediction", shape), ("probability", (n, labels))):
             if getattr(self, name).shape != expected:
                 raise ToolkitError(f"Predictions: {name} has shape {getattr(self, name).shape}, expected {expected}")
-        if len(self.speakers) != n or len(set(self.ids)) != n or n == 0:
-            raise ToolkitError(
-                f"Predictions: {n} ids, {len(set(self.ids))} different, and {len(self.speakers)} speakers"
-            )
+        if len(self.groups) != n or len(set(self.ids)) != n or n == 0:
+            raise ToolkitError(f"Predictions: {n} ids, {len(set(self.ids))} different, and {len(self.groups)} groups")
         highest = 1 if self.task.multilabel else labels - 1
         for name in ("truth", "prediction"):
             values = getattr(self, name)
@@ -72,33 +72,33 @@ class Predictions:
 
     @property
     def unit(self) -> str:
-        """What an interval resamples: "speakers", or "clips" where no speaker is known."""
-        return "clips" if self.speakers == self.ids else "speakers"
+        """What an interval resamples, in the plural: "speakers", or "clips" where no group is known."""
+        return "clips" if self.groups == self.ids else f"{self.group}s"
 
 
 def write_csv(path: Path, predictions: Predictions) -> None:
     """Commit our own form; the same predictions give the same bytes.
 
-    Columns id, speaker, fold, truth, prediction and `probability:LABEL`; for multilabel `truth:LABEL` and
-    `prediction:LABEL`. Cells that a spreadsheet would run as a formula get a leading apostrophe, which `read_csv`
-    takes off.
+    Columns id, speaker (or what the groups are), fold, truth, prediction and `probability:LABEL`; for multilabel
+    `truth:LABEL` and `prediction:LABEL`. Cells that a spreadsheet would run as a formula get a leading apostrophe,
+    which `read_csv` takes off.
     """
     task = predictions.task
-    columns = ["id", "speaker", "fold", *_value_columns(task, "truth"), *_value_columns(task, "prediction")]
+    columns = ["id", predictions.group, "fold", *_value_columns(task, "truth"), *_value_columns(task, "prediction")]
     columns += [f"probability:{label}" for label in task.labels]
     known = predictions.has_probability
     rows = [
         [
             clip,
-            speaker,
+            group,
             str(fold),
             *_value_cells(task, truth),
             *_value_cells(task, prediction),
             *(str(value) if known else "" for value in probability),
         ]
-        for clip, speaker, fold, truth, prediction, probability in zip(
+        for clip, group, fold, truth, prediction, probability in zip(
             predictions.ids,
-            predictions.speakers,
+            predictions.groups,
             predictions.fold.tolist(),
             predictions.truth.tolist(),
             predictions.prediction.tolist(),
@@ -118,9 +118,10 @@ def write_paper_csv(path: Path, predictions: Predictions) -> None:
 def read_csv(path: Path, task: Task | None = None) -> Predictions:
     """Read either form; the header tells which.
 
-    task: gives the labels, their order and the task's name; without it they come from the file. Columns id, speaker,
-    fold and the probabilities may be missing: ids are then row numbers from 1, every clip is its own speaker,
-    the fold is 0. Raises PredictionsError with line and column.
+    task: gives the labels, their order and the task's name; without it they come from the file. Columns id, speaker
+    (or, right behind the id, another one for what an interval resamples), fold and the probabilities may be missing:
+    ids are then row numbers from 1, every clip is its own group, the fold is 0.
+    Raises PredictionsError with line and column.
     """
     columns, rows = _table(path)
     try:
@@ -157,10 +158,11 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
         if clip in first_line:
             raise bad(number, "id", f"duplicate id {clip!r}, first used in line {first_line[clip]}")
         first_line[clip] = lines[number]
-    speakers = tuple(cells.get("speaker", ids))
-    for number, speaker in enumerate(speakers):
-        if not speaker:
-            raise bad(number, "speaker", "it is empty; expected one in every row, or no such column")
+    group = _group(columns)
+    groups = tuple(cells.get(group, ids))
+    for number, value in enumerate(groups):
+        if not value:
+            raise bad(number, group, "it is empty; expected one in every row, or no such column")
     folds = cells.get("fold", ["0"] * len(rows))
     for number, fold in enumerate(folds):
         if not (fold.isascii() and fold.isdigit() and len(fold) < 10):
@@ -187,7 +189,8 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
                 if np.isnan(probability[number, position]):
                     raise bad(number, name, f"{cell!r}, expected a probability from 0 to 1")
     fold_numbers = np.array([int(fold) for fold in folds], dtype=np.int64)
-    return Predictions(found, tuple(ids), speakers, fold_numbers, values("truth"), values("prediction"), probability)
+    truth, prediction = values("truth"), values("prediction")
+    return Predictions(found, tuple(ids), groups, fold_numbers, truth, prediction, probability, group)
 
 
 def _probability(cell: str) -> float:
@@ -225,9 +228,16 @@ def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None)
         if column not in columns:
             raise PredictionsError(f"{path.name}, line 1: no column {column!r}; the header has {columns}")
     for column in columns:
-        if column not in ("id", "speaker", "fold", *required):
+        if column not in ("id", _group(columns), "fold", *required):
             raise PredictionsError(f"{path.name}, line 1: unknown column {column!r}, expected {required}")
     return found
+
+
+def _group(columns: Sequence[str]) -> str:
+    """The column that an interval resamples: "speaker", or what stands right behind the id in its place."""
+    second = columns[1] if columns[0] == "id" and len(columns) > 1 else "speaker"
+    plain = ":" not in second and second not in ("fold", "truth", "prediction")
+    return second if plain and "speaker" not in columns else "speaker"
 
 
 def _value_columns(task: Task, what: str) -> list[str]:

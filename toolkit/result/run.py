@@ -70,7 +70,7 @@ class Run:
     def __post_init__(self) -> None:
         if self.layers.keys() != self.development.keys():
             raise ToolkitError(f"Run: layers {list(self.layers)}, development of {list(self.development)}")
-        same = ("task", "ids", "speakers")
+        same = ("task", "ids", "groups", "group")
         for layer, own in self.layers.items():
             if any(getattr(own, name) != getattr(self.predictions, name) for name in same):
                 raise ToolkitError(f"Run: {layer} predicts another task or other clips than the chosen layers")
@@ -193,11 +193,12 @@ def _rebuilt(folder: Path, content: dict[str, Any]) -> Run:
         layer: Predictions(
             task,
             chosen.ids,
-            chosen.speakers,
+            chosen.groups,
             chosen.fold,
             chosen.truth,
             tensors[f"prediction/{layer}"].astype(np.int64),
             tensors[f"probability/{layer}"].astype(np.float64),
+            chosen.group,
         )
         for layer in content["layers"]
     }

@@ -28,7 +28,7 @@ class Scored:
         """For the terminal: what was read, the metrics, the labels, and what to mind."""
         task, evaluation = self.predictions.task, self.evaluation
         who = words.counted(evaluation.clips, "clip")
-        who += "" if evaluation.unit == "clips" else f" of {words.counted(evaluation.units, 'speaker')}"
+        who += "" if evaluation.unit == "clips" else f" of {words.counted(evaluation.units, self.predictions.group)}"
         read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals from resampling {evaluation.unit}")
         notes = [Text(f"note: {evaluation.caution}", style="yellow")] if evaluation.caution else []
         if not self.predictions.has_probability:

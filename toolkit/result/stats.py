@@ -32,7 +32,7 @@ FloatArray = npt.NDArray[np.float64]
 RESAMPLES = 10_000
 RANKED_RESAMPLES = 1_000  # of ROC-AUC and average precision, which walk through all clips for each resample
 COVERAGE = 0.95
-FEW_SPEAKERS = 5
+FEW_GROUPS = 5
 DEFINED_SHARE = 0.5  # an interval needs the metric to be defined in this share of the resamples
 BLOCK = 4_000_000  # weights drawn at a time: 32 MB
 RANKED_BLOCK = 1_000_000  # weights of clips walked through at a time: 8 MB
@@ -126,7 +126,7 @@ def weights(units: int, resamples: int, seed: int) -> Iterator[FloatArray]:
 
 def _members(predictions: Predictions) -> tuple[int, npt.NDArray[np.intp]]:
     """How many speakers there are, and the number of each clip's, in order of the speakers' names."""
-    names, member = np.unique(np.array(predictions.speakers, dtype=object).astype(str), return_inverse=True)
+    names, member = np.unique(np.array(predictions.groups, dtype=object).astype(str), return_inverse=True)
     return len(names), member
 
 
@@ -176,7 +176,7 @@ def _score(estimate: FloatArray | float, resampled: FloatArray, units: int) -> S
 
 def evaluate(predictions: Predictions, seed: int = 0) -> Evaluation:
     """Every metric with its interval, overall and per label. The same seed gives the same figures."""
-    task, units = predictions.task, len(set(predictions.speakers))
+    task, units = predictions.task, len(set(predictions.groups))
     ((counts, resampled),) = _resampled_counts([predictions], seed)
     overall = {
         name: _score(row.function(counts), row.function(resampled), units)
@@ -213,17 +213,17 @@ def headline_scores(layers: Sequence[Predictions], seed: int = 0) -> list[Score]
 
     layers: predictions of the same task for the same clips.
     """
-    function, units = METRICS[headline(layers[0].task)].function, len(set(layers[0].speakers))
+    function, units = METRICS[headline(layers[0].task)].function, len(set(layers[0].groups))
     pairs = _resampled_counts(layers, seed)
     return [_score(function(counts), function(resampled), units) for counts, resampled in pairs]
 
 
 def caution(predictions: Predictions) -> str | None:
     """What the reader of an interval must be told, or None."""
-    units = len(set(predictions.speakers))
+    units = len(set(predictions.groups))
     if units == 1:
-        return "1 speaker: there is no interval over speakers."
-    if units < FEW_SPEAKERS:
+        return f"1 {predictions.group}: there is no interval over {predictions.unit}."
+    if units < FEW_GROUPS:
         return f"{units} {predictions.unit}: the interval says little."
     if predictions.unit == "clips":
         return "Intervals resample clips, for no speaker is known; clips of one speaker make them too narrow."
@@ -234,7 +234,7 @@ def difference(first: Predictions, second: Predictions, metric: str, seed: int =
     """First minus second in a count-based metric of METRICS, paired: both from the same resamples of the same clips.
 
     p_value: twice the share of resamples on the smaller side of zero, each tail counted with one added, at most 1.
-    Raises InputError when the two do not predict the same clips, speakers and truth, or for an unknown metric.
+    Raises InputError when the two do not predict the same clips, groups and truth, or for an unknown metric.
     """
     if metric not in METRICS or first.task.kind not in METRICS[metric].kinds:
         known = [name for name, row in METRICS.items() if first.task.kind in row.kinds]
@@ -245,7 +245,7 @@ def difference(first: Predictions, second: Predictions, metric: str, seed: int =
     function = METRICS[metric].function
     (counts, drawn), (counts_2, drawn_2) = _resampled_counts([first, second], seed)
     differences = function(drawn) - function(drawn_2)
-    units = len(set(first.speakers))
+    units = len(set(first.groups))
     score = _score(function(counts) - function(counts_2), differences, units)
     if score.lower is None:
         return Difference(score, None)
@@ -262,9 +262,11 @@ def _in_order_of(first: Predictions, second: Predictions) -> Predictions:
         raise InputError(f"Not the same clips: {only[0]!r} is in one of the two only (and {len(only) - 1} more)")
     order = np.array([position[clip] for clip in first.ids])
     arrays = (getattr(second, name)[order] for name in ("fold", "truth", "prediction", "probability"))
-    ordered = Predictions(second.task, first.ids, tuple(second.speakers[number] for number in order), *arrays)
-    if ordered.speakers != first.speakers or not np.array_equal(ordered.truth, first.truth):
-        raise InputError("The same clips have another speaker or another truth in the two predictions")
+    ordered = Predictions(
+        second.task, first.ids, tuple(second.groups[number] for number in order), *arrays, second.group
+    )
+    if ordered.groups != first.groups or not np.array_equal(ordered.truth, first.truth):
+        raise InputError("The same clips have another group or another truth in the two predictions")
     return ordered
 
 

@@ -59,16 +59,10 @@ def _unheard(run: Run) -> str:
     return f"clips whose {run.folds.group_by} the probe never heard"
 
 
-def _split_speakers(run: Run) -> int:
-    """How many speakers have clips in more than one fold."""
-    pairs = set(zip(run.predictions.speakers, run.predictions.fold.tolist()))
-    return sum(folds > 1 for folds in Counter(speaker for speaker, _ in pairs).values())
-
-
 def protocol(run: Run, evaluation: Evaluation) -> list[tuple[str, str]]:
     """Data and protocol: (heading, sentences) pairs."""
     predictions = run.predictions
-    who = "" if predictions.unit == "clips" else f" of {counted(evaluation.units, 'speaker')}"
+    who = "" if predictions.unit == "clips" else f" of {counted(evaluation.units, predictions.group)}"
     labels = ", ".join(f"{label} {number:,}" for label, number in evaluation.support.items())
     what = "any number of them a clip" if run.task.multilabel else "one a clip"
     pairs = [
@@ -89,7 +83,7 @@ def protocol(run: Run, evaluation: Evaluation) -> list[tuple[str, str]]:
         f"{100 * COVERAGE:.0f} %, percentile, from {RESAMPLES:,} resamples of {evaluation.unit} "
         f"({RANKED_RESAMPLES:,} for ROC-AUC and average precision)"
     )
-    interval += ", each drawn with all of its clips" if evaluation.unit == "speakers" else ""
+    interval += ", each drawn with all of its clips" if evaluation.unit != "clips" else ""
     pairs.append(("Intervals", f"{interval}. They do not cover chance in fitting or in dealing out the folds."))
     return pairs
 
@@ -108,10 +102,6 @@ def _kept_apart(run: Run) -> str:
     if _by_clip(run):
         return f"{text}. Clips are dealt out one by one: a speaker may stand on both sides, and the figures flatter."
     text += f". All clips of one {folds.group_by} ({groups:,} of them) stay on one side."
-    if folds.scheme == "kfold" and folds.group_by != "speaker" and run.predictions.unit == "speakers":
-        split = _split_speakers(run)
-        if split:
-            text += f" {counted(split, 'speaker')} of {len(set(run.predictions.speakers)):,} are on both sides."
     return text
 
 

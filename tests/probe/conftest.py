@@ -1,0 +1,71 @@
+"""A tiny corpus in memory: clips of several speakers, layers of noise, labels planted where a test wants them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from toolkit.features.layout import LayerFeatures
+from toolkit.labels import IntArray, Task
+from toolkit.splits import Folds, make
+
+WIDTH = 12
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A store's attributes, and what the probe needs beside it."""
+
+    features: dict[str, LayerFeatures]
+    task: Task
+    truth: IntArray
+    folds: Folds
+    speakers: tuple[str, ...]
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return next(iter(self.features.values())).ids
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(self.features)
+
+    def layer(self, name: str) -> LayerFeatures:
+        return self.features[name]
+
+
+def corpus(
+    kind: str = "multiclass",
+    planted: str | None = "encoder.1",
+    clips_a_speaker: int = 24,
+    strength: float = 2.0,
+    seed: int = 0,
+) -> Corpus:
+    """Six speakers, three layers; `planted` is the one layer that knows the label, in the first features of the mean."""
+    generator = np.random.default_rng(seed)
+    n = 6 * clips_a_speaker
+    speakers = tuple(f"s{number}" for number in np.repeat(np.arange(6), clips_a_speaker))
+    ids = tuple(f"clip-{number}" for number in range(n))
+    labels = 2 if kind == "binary" else 3
+    if kind == "multilabel":
+        truth = (generator.random((n, labels)) < [0.5, 0.3, 0.2]).astype(np.int64)
+        indicators = truth
+    else:
+        truth = generator.permutation(np.arange(n) % labels)
+        indicators = np.eye(labels, dtype=np.int64)[truth]
+    features = {}
+    for name in ("encoder.0", "encoder.1", "encoder.2"):
+        mean, std = generator.standard_normal((2, n, WIDTH)).astype(np.float32)
+        if name == planted:
+            mean[:, :labels] += strength * indicators
+        features[name] = LayerFeatures(name, ids, mean, np.abs(std))
+    names = tuple("abc"[:labels])
+    task = Task("feeling", kind, names, names if kind == "multilabel" else ("feeling",))  # type: ignore[arg-type]
+    return Corpus(features, task, truth, make(ids, speakers, indicators, 3, 0), speakers)
+
+
+@pytest.fixture
+def make_corpus() -> Callable[..., Corpus]:
+    return corpus

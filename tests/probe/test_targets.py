@@ -1,0 +1,54 @@
+"""Targets, class weights and the scaler."""
+
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_sample_weight
+
+from toolkit.labels import Task
+from toolkit.probe.targets import scaler_of, targets_of, unlearnable
+
+EMOTIONS = Task("emotion", "multiclass", ("anger", "fear", "joy"), ("emotion",))
+YES = Task("yes", "binary", ("not yes", "yes"), ("yes",))
+LABELS = Task("many", "multilabel", ("a", "b", "c"), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("truth", [[0, 0, 0, 1, 2], [0, 1, 1, 1, 1], [2, 0, 2, 0, 2]])
+def test_balanced_weights_are_scikit_learns(truth: list[int]) -> None:
+    weights = targets_of(EMOTIONS, np.array(truth)).weights("balanced")
+    np.testing.assert_allclose(weights[:, 0], compute_sample_weight("balanced", truth))
+
+
+def test_balanced_weights_of_each_label_of_many() -> None:
+    truth = np.array([[1, 0, 1], [0, 0, 1], [0, 1, 1], [0, 1, 0]])
+    weights = targets_of(LABELS, truth).weights("balanced")
+    for label in range(3):
+        np.testing.assert_allclose(weights[:, label], compute_sample_weight("balanced", truth[:, label]))
+
+
+def test_other_clips_get_the_training_parts_weights() -> None:
+    targets = targets_of(EMOTIONS, np.array([0, 0, 0, 1]))
+    columns = targets.columns_of(EMOTIONS, np.array([1, 0, 2]))
+    np.testing.assert_allclose(targets.weights("balanced", columns)[:, 0], [2.0, 2 / 3, 0.0])
+
+
+def test_a_class_that_training_lacks_gets_probability_0() -> None:
+    targets = targets_of(EMOTIONS, np.array([0, 0, 2, 2]))
+    assert targets.fitted.tolist() == [0, 2]
+    np.testing.assert_allclose(targets.probability(np.array([[0.3, 0.7]]), EMOTIONS), [[0.3, 0.0, 0.7]])
+    assert unlearnable(EMOTIONS, np.array([0, 0, 2, 2])) == ["fear"]
+
+
+def test_a_label_that_does_not_vary_is_predicted_at_its_prevalence() -> None:
+    targets = targets_of(LABELS, np.array([[1, 0, 1], [1, 0, 0]]))
+    assert targets.fitted.tolist() == [2]
+    np.testing.assert_allclose(targets.probability(np.array([[0.4]]), LABELS), [[1.0, 0.0, 0.4]])
+
+
+def test_binary_probabilities_add_up() -> None:
+    probability = targets_of(YES, np.array([0, 1, 1])).probability(np.array([[0.2]]), YES)
+    np.testing.assert_allclose(probability, [[0.8, 0.2]])
+
+
+def test_the_scaler_centres_a_constant_feature_and_leaves_it_finite() -> None:
+    features = np.array([[1000.1, 1.0], [1000.1, 3.0]], dtype=np.float32)
+    np.testing.assert_allclose(scaler_of(features)(features), [[0, -1], [0, 1]], atol=1e-6)

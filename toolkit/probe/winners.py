@@ -1,0 +1,128 @@
+"""Saved winners: each round's refitted probe, kept so that it can be applied to other clips. No pickle; hashed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from toolkit.errors import InputError, StoreError
+from toolkit.features.layout import LayerFeatures
+from toolkit.labels import IntArray, Task
+from toolkit.probe.decide import decide
+from toolkit.probe.fitting import Model
+from toolkit.probe.search import Setting
+from toolkit.probe.table import PROBES
+from toolkit.probe.targets import FloatArray, Targets
+from toolkit.runs import commit_file, commit_json, make_folder, sha256_of_file
+
+FORMAT_VERSION = 1
+INDEX = "winners.json"
+
+
+@dataclass(frozen=True)
+class Winner:
+    """One round's refitted probe.
+
+    fold: the fold that it never heard. layers: the layers it reads, in order. fitted, prevalence, softmax: as in
+    Targets. thresholds: per label of a multilabel task, else empty.
+    """
+
+    probe: str
+    task: Task
+    fold: int
+    layers: tuple[str, ...]
+    setting: Setting
+    softmax: bool
+    fitted: IntArray
+    prevalence: FloatArray
+    thresholds: FloatArray
+    model: Model
+
+    def apply(self, layers: Sequence[LayerFeatures]) -> tuple[FloatArray, IntArray]:
+        """Probability (n, n_labels) and decision for the clips of these layers, which must be `self.layers`.
+
+        Raises InputError for other layers.
+        """
+        given = tuple(layer.layer for layer in layers)
+        if given != self.layers:
+            raise InputError(f"This winner reads the layers {list(self.layers)}, given {list(given)}")
+        fitted = PROBES[self.probe].apply(layers, self.model, self.setting, self.softmax)
+        targets = Targets(self.softmax, self.fitted, np.empty((0, len(self.fitted)), dtype=np.int64), self.prevalence)
+        probability = targets.probability(fitted, self.task)
+        return probability, decide(self.task, probability, self.thresholds)
+
+
+def write(folder: Path, winners: Sequence[Winner]) -> None:
+    """Commit the winners to a folder: arrays as safetensors, trees as LightGBM's text, and an index with every hash."""
+    make_folder(folder)
+    entries: list[dict[str, Any]] = []
+    for winner in winners:
+        files = {}
+        arrays = {
+            name: np.ascontiguousarray(value) for name, value in winner.model.items() if not isinstance(value, str)
+        }
+        texts = {name: value for name, value in winner.model.items() if isinstance(value, str)}
+        contents = {f"round-{winner.fold}.{name}.txt": text.encode() for name, text in texts.items()}
+        if arrays:
+            contents[f"round-{winner.fold}.safetensors"] = save_tensors(arrays)
+        for name, content in contents.items():
+            commit_file(folder / name, lambda path, content=content: path.write_bytes(content))  # type: ignore[misc]
+            files[name] = sha256_of_file(folder / name)
+        entries.append(
+            {
+                "probe": winner.probe,
+                "fold": winner.fold,
+                "layers": list(winner.layers),
+                "setting": dict(winner.setting),
+                "softmax": winner.softmax,
+                "fitted": winner.fitted.tolist(),
+                "prevalence": winner.prevalence.tolist(),
+                "thresholds": winner.thresholds.tolist(),
+                "files": files,
+            }
+        )
+    task = winners[0].task
+    described = {"name": task.name, "kind": task.kind, "labels": list(task.labels), "columns": list(task.columns)}
+    commit_json(folder / INDEX, {"format": FORMAT_VERSION, "task": described, "winners": entries})
+
+
+def read(folder: Path) -> list[Winner]:
+    """Read winners back, each file's hash checked before it is parsed. Raises StoreError."""
+    try:
+        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        described = content["task"]
+        task = Task(described["name"], described["kind"], tuple(described["labels"]), tuple(described["columns"]))
+        return [_winner(folder, task, entry) for entry in content["winners"]]
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder.name}/ lacks {Path(error.filename).name}; expected saved winners") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{folder.name}/{INDEX} is no index of saved winners, or is damaged: {error}") from None
+
+
+def _winner(folder: Path, task: Task, entry: Mapping[str, Any]) -> Winner:
+    model: dict[str, Any] = {}
+    for name, stated in entry["files"].items():
+        path = folder / Path(name).name
+        if sha256_of_file(path) != stated:
+            raise StoreError(f"{folder.name}/{path.name} is damaged: its SHA-256 is not the one in {INDEX}")
+        if path.suffix == ".txt":
+            model[path.name.removesuffix(".txt").split(".", 1)[1]] = path.read_text(encoding="utf-8")
+        else:
+            model |= load_tensors(path.read_bytes())
+    return Winner(
+        probe=entry["probe"],
+        task=task,
+        fold=entry["fold"],
+        layers=tuple(entry["layers"]),
+        setting=entry["setting"],
+        softmax=entry["softmax"],
+        fitted=np.array(entry["fitted"], dtype=np.int64),
+        prevalence=np.array(entry["prevalence"], dtype=np.float64),
+        thresholds=np.array(entry["thresholds"], dtype=np.float64),
+        model=model,
+    )
