@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from demo.prepare import CHECKOUT, MODEL, WORKSPACE, marked_corpus, run_toolkit
+from toolkit.result.metrics import title
 
 PROBE = ("--target", "tone", "--group-by", "syllable", "--folds", "5", "--trials", "20")
 
@@ -34,7 +35,7 @@ def main() -> int:
     run_toolkit(["probe", "--model", MODEL, *PROBE, "--note", corpus.note], WORKSPACE)
     folder = newest_result(WORKSPACE)
     layer = best_layer(folder)
-    metric = json.loads((folder / "run.json").read_text(encoding="utf-8"))["metric"]
+    metric = title(json.loads((folder / "run.json").read_text(encoding="utf-8"))["metric"])
     print()
     print(
         f"Best layer on the development folds: {layer['layer']}, {metric} {float(layer['test']):.3f} on the test folds "

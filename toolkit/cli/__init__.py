@@ -8,7 +8,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from toolkit import __version__
@@ -57,7 +56,8 @@ def toolkit(
 def main() -> NoReturn:
     """Run the command line and exit with a documented code."""
     os.umask(0o077)  # embeddings and predictions are personal data
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
     if sys.argv[1:3] != ["models", "fetch"]:  # the only command that may open a socket
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -66,11 +66,13 @@ def main() -> NoReturn:
         code = app(standalone_mode=False)
     except ToolkitError as error:
         code = _refuse(str(error), error.exit_code)
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:  # of the words typed; no words at all are answered by the help
+        message = error.format_message()
         code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        code = _refuse("interrupted; what was committed stays, start the same command again to go on", 130)
+        if message.startswith("Usage:"):
+            print(message)
+        else:
+            _refuse(f"{message.rstrip('.')}; `--help` behind a command tells what it takes", code)
     except BrokenPipeError:
         code = 0
     except Exception as error:
@@ -94,6 +96,6 @@ def _where(error: Exception) -> str:
     return f"{type(error).__name__} at {file.parent.name}/{file.name}:{place.lineno}: {text}"
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    print("toolkit: terminated; what was committed stays, start the same command again to go on", file=sys.stderr)
-    sys.exit(143)
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    """Unwinds the stack, so that folders are let go of and no temporary file stays. 130 for Ctrl-C, 143 for SIGTERM."""
+    sys.exit(_refuse("interrupted; what was committed stays, start the same command again to go on", 128 + number))

@@ -1,0 +1,236 @@
+"""The command line as a user meets it: what it prints, its exit codes, and that nothing is lost."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.models import tiny
+from toolkit import cli, manifest
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace: 36 clips of 6 speakers, whose pitch tells their label, and a tiny random HuBERT."""
+    folder = tmp_path_factory.mktemp("study")
+    tiny.hubert(folder / "models" / "tiny-hubert")
+    rows = []
+    for number in range(36):
+        low = number % 2
+        time = np.arange(int(16_000 * (0.25 + 0.01 * (number % 7)))) / 16_000
+        tone = sum(np.sin(2 * np.pi * (120 + 130 * low) * harmonic * time) / harmonic for harmonic in range(1, 9))
+        noise = np.random.default_rng(number).standard_normal(len(time))
+        soundfile.write(folder / f"{number}.wav", 0.1 * tone + 0.02 * noise, 16_000)
+        rows.append(
+            (
+                f"clip{number}",
+                f"{number}.wav",
+                f"s{number % 6 // 2 + 3 * (number // 18)}",
+                str(low),
+                str(number % 3 % 2),
+            )
+        )
+    manifest.write(folder / "manifest.csv", ("id", "path", "speaker", "high", "noise"), rows)
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Call the command in this process: (exit code, standard output, standard error)."""
+    umask = os.umask(0o022)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["toolkit", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    yield call
+    os.umask(umask)
+    signal.signal(signal.SIGTERM, handler)
+
+
+def probe(run: Run, study: Path, *more: object) -> tuple[int, str, str]:
+    words = ("--model", "tiny-hubert", "--folds", 3, "--trials", 3, "-w", study)
+    return run("probe", *words, *more)
+
+
+def test_a_study_from_manifest_to_report(run: Run, study: Path, tmp_path: Path) -> None:
+    code, out, _ = run("manifest", "check", "-w", study)
+    assert code == 0 and "36 clips" in out and "speaker" in out
+    code, out, err = run("extract", "--model", "tiny-hubert", "-w", study)
+    assert code == 0 and "36 clips new, 0 there before, 0 failed" in out and "features/tiny-hubert-" in out
+    code, out, _ = run("extract", "--model", "tiny-hubert", "-w", study)
+    assert code == 0 and "0 clips new, 36 there before" in out
+    code, out, _ = run("features", "list", "-w", study)
+    assert code == 0 and "tiny-hubert-" in out and " 36 " in out
+    code, out, _ = run("features", "verify", "-w", study)
+    assert (code, out) == (0, "1 shards compared with their SHA-256, 0 damaged\n")
+    code, out, _ = run("features", "export", "tiny-hubert", tmp_path / "all.h5", "-w", study)
+    assert code == 0 and "36 clips, 4 layers" in out
+
+    code, out, err = probe(run, study, "--target", "high", "--note", "made for a test")
+    assert code == 0 and "36 clips predicted" in out and "made for a test" in out
+    (folder,) = (study / "result").glob("high-tiny-hubert-linear-*")
+    for name in ("predictions.csv", "metrics.json", "layers.csv", "report.html", "figures/layers.pdf", "study.db"):
+        assert (folder / name).stat().st_size > 0
+    code, again, err = probe(run, study, "--target", "high", "--note", "made for a test")
+    assert code == 0 and "stood already" in err and again == out
+    code, out, _ = run("score", folder / "predictions.csv", "--json")
+    assert code == 0 and json.loads(out)["task"]["labels"] == ["not high", "high"]
+
+    first = (folder / "predictions.csv").read_bytes()
+    shutil.rmtree(folder)
+    code, _, _ = probe(run, study, "--target", "high", "--note", "made for a test")
+    assert code == 0 and (folder / "predictions.csv").read_bytes() == first
+
+
+def test_all_that_is_written_is_for_the_owner_alone(run: Run, study: Path, tmp_path: Path) -> None:
+    run("extract", "--model", "tiny-hubert", "-w", study)
+    for path in (study / "features").rglob("*"):
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+
+
+def test_a_damaged_recording_is_named_and_makes_the_exit_code_3(run: Run, study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study / "models", tmp_path / "models")
+    for name in ("0.wav", "1.wav"):
+        shutil.copy(study / name, tmp_path)
+    (tmp_path / "1.wav").write_bytes((tmp_path / "1.wav").read_bytes()[:-200])
+    manifest.write(tmp_path / "manifest.csv", ("id", "path"), [("whole", "0.wav"), ("cut", "1.wav")])
+    code, out, err = run("extract", "--model", "tiny-hubert", "-w", tmp_path)
+    assert code == 3 and "1 failed" in out
+    assert "failed: clip 'cut' ends early" in err and str(tmp_path) not in out + err
+
+
+DEFECTS = {
+    "duplicate id": "id,path\na,0.wav\na,0.wav\n",
+    "no such file": "id,path\na,9999.wav\n",
+    "leaves the audio root": "id,path\na,../outside.wav\n",
+    "byte-order mark": "\ufeffid,path\na,0.wav\n",
+    "not after start": "id,path,start,end\na,0.wav,2,1\n",
+    "no column 'path'": "id,file\na,0.wav\n",
+    "cells, expected": "id,path\na\n",
+    "no clips": "id,path\n",
+}
+
+
+@pytest.mark.parametrize("sentence", DEFECTS)
+def test_each_defect_of_a_manifest_is_one_sentence_with_its_line(
+    run: Run, study: Path, tmp_path: Path, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.extract.session.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    shutil.copy(study / "0.wav", study.parent / "outside.wav")
+    bad = tmp_path / "bad.csv"
+    bad.write_text(DEFECTS[sentence], encoding="utf-8")
+    code, out, err = run("extract", "--model", "tiny-hubert", "-w", study, "--manifest", bad, "--audio-root", study)
+    assert code == 2 and out == ""
+    (line,) = err.strip().splitlines()
+    assert line.startswith("toolkit: bad.csv, line ") and sentence in line
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("extract", "--model", "whisper-medium"), 4, "`toolkit models fetch whisper-medium` gets it"),
+        (("extract", "--model", "wisper"), 2, "Bad model 'wisper', expected one of"),
+        (("extract", "--model", "tiny-hubert", "--layers", "0-99"), 2, "Bad layers 0-99, expected a range within 0-3"),
+        (("extract", "--model", "tiny-hubert", "--layers", "a"), 2, "Bad --layers 'a'"),
+        (("extract", "--model", "tiny-hubert", "--dtype", "half"), 2, "Bad dtype 'half'"),
+        (("probe", "--model", "whisper-small", "--target", "high"), 4, "`toolkit extract --model whisper-small`"),
+        (("probe", "--model", "tiny-hubert", "--target", "mood"), 2, "No label column 'mood'"),
+        (("probe", "--model", "tiny-hubert", "--target", "high", "--probe", "svm"), 2, "Bad probe 'svm'"),
+        (("probe", "--model", "tiny-hubert", "--target", "high", "--folds", "9"), 2, "9 folds"),
+        (("probe", "--model", "tiny-hubert", "--target", "high", "--group-by", "call"), 2, "No column 'call'"),
+        (("features", "verify", "nothing"), 4, "No features of 'nothing'"),
+        (("models", "show", "wisper"), 2, "Bad model 'wisper'"),
+        (("models", "convert", "nowhere", "models/x"), 4, ""),
+        (("score", "nowhere.csv"), 2, "nowhere.csv"),
+        (("extract",), 2, "Missing option '--model'"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_a_documented_code(
+    run: Run, study: Path, words: tuple[str, ...], code: int, sentence: str
+) -> None:
+    place = ("-w", study) if words[0] in ("extract", "probe", "features") or words[1] == "show" else ()
+    found, out, err = run(*words, *place)
+    assert (found, out) == (code, "")
+    assert sentence in err and "Traceback" not in err and str(study) not in err
+
+
+def test_no_features_yet_is_said(run: Run, tmp_path: Path) -> None:
+    assert run("features", "list", "-w", tmp_path)[0] == 0
+    code, _, err = run("features", "list", "-w", tmp_path / "nowhere")
+    assert code == 2 and "No workspace folder 'nowhere'" in err
+
+
+def test_models_are_listed_shown_and_checked(run: Run, study: Path) -> None:
+    code, out, _ = run("models", "list", "-w", study)
+    six = ("hubert-base-ls960", "wav2vec2-large-xlsr-53-chinese-zh-cn", "whisper-small-chinese-base", "whisper-small")
+    assert code == 0 and all(name in out for name in (*six, "whisper-medium", "whisper-large-v3", "tiny-hubert"))
+    code, out, _ = run("models", "show", "whisper-large-v3", "-w", study)
+    assert code == 0 and "mel bins           128" in out and "toolkit models fetch whisper-large-v3" in out
+    code, out, _ = run("models", "check", "tiny-hubert", "-w", study)
+    assert code == 0 and out.startswith("passed: tiny-hubert on ")
+
+
+def test_nothing_but_fetch_opens_a_socket(run: Run, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert run("extract", "--model", "tiny-hubert", "-w", study, "--layers", "0-1")[0] == 0
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+def test_a_fault_of_ours_is_exit_code_1_without_a_traceback(
+    run: Run, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise ZeroDivisionError(f"in {Path.home()}/somewhere")
+
+    monkeypatch.setattr("toolkit.models.checkpoint.installed", broken)
+    code, out, err = run("models", "list", "-w", study)
+    assert (code, out) == (1, "") and "ZeroDivisionError" in err and str(Path.home()) not in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_with_its_code_and_the_run_goes_on_afterwards(
+    run: Run, study: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    manifest.write(tmp_path / "long.csv", ("id", "path"), [(f"c{k}", f"{k % 36}.wav") for k in range(6000)])
+    words = ["extract", "--model", "tiny-hubert", "-w", str(tmp_path), "--manifest", str(tmp_path / "long.csv")]
+    with contextlib.suppress(FileExistsError):
+        shutil.copytree(study / "models", tmp_path / "models")
+    child = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "toolkit", *words, "--audio-root", str(study)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stderr is not None
+    for line in child.stderr:
+        if "tiny-hubert on" in line:
+            break
+    while not list(tmp_path.glob("features/*/shard-00000.json")):
+        assert child.poll() is None
+    child.send_signal(number)
+    _, err = child.communicate(timeout=10)
+    assert child.returncode == code, err
+    assert "start the same command again" in err and "Traceback" not in err
+    assert run("features", "verify", "-w", tmp_path)[0] == 0
