@@ -59,11 +59,10 @@ def show_model(name: Name, workspace: Workspace = HERE) -> None:
         checkpoint = locate(name, workspace / "models")
         backbone, weights = checkpoint.backbone, checkpoint.weights_sha256
     for field, value in {**asdict(backbone), "weights": weights}.items():
-        print(
-            f"{field.replace('_', ' '):<18} {value:,}"
-            if isinstance(value, int)
-            else f"{field.replace('_', ' '):<18} {value}"
-        )
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        text = f"{value:,}" if isinstance(value, int) else value
+        print(f"{field.replace('_', ' '):<18} {text}")
 
 
 @app.command()
