@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "toolkit"
 CORE = "core"
 ROOMS = {"models": {CORE}, "features": {CORE}, "result": {CORE}, "extract": {CORE, "models", "features"},
-         "probe": {CORE, "features", "result"}}  # fmt: skip
+         "probe": {CORE, "features", "result"}, "finetune": {CORE, "models", "result"}}  # fmt: skip
 HEAVY = (
     "torch",
     "transformers",

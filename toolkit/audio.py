@@ -92,10 +92,14 @@ def header(
     end: float | None = None,
     channel: int | None = None,
     duration: float | None = None,
+    longest: float = MAX_SECONDS,
 ) -> Header:
-    """What `decode` would find, as far as it can be told without decoding. Raises AudioError as `decode` does."""
+    """What `decode` would find, as far as it can be told without decoding. Raises AudioError as `decode` does.
+
+    longest: the most seconds that a clip may have; more than `decode` takes, for a recording that will be cut.
+    """
     with _opened(path) as (file, frames):
-        _, count = _part(file, frames, start, end, channel, duration)
+        _, count = _part(file, frames, start, end, channel, duration, longest)
         return Header(file.samplerate, file.channels, count / file.samplerate)
 
 
@@ -140,6 +144,7 @@ def _part(
     end: float | None,
     channel: int | None,
     duration: float | None,
+    longest: float = MAX_SECONDS,
 ) -> tuple[int, int]:
     """The clip's first sample and its number of samples, per channel of the file. Nothing is allocated before this."""
     rate, channels = file.samplerate, file.channels
@@ -159,8 +164,8 @@ def _part(
     if count <= 0 or first < 0:
         raise AudioError(f"the segment {start or 0:g} to {last / rate:g} s holds no sample")
     seconds = count / rate
-    if seconds > MAX_SECONDS:
-        raise AudioError(f"claims {seconds:,.0f} s, expected at most {MAX_SECONDS} s a clip; use `start` and `end`")
+    if seconds > longest:
+        raise AudioError(f"claims {seconds:,.0f} s, expected at most {longest} s a clip; use `start` and `end`")
     if duration is not None and abs(seconds - duration) > DURATION_TOLERANCE:
         raise AudioError(f"lasts {seconds:.2f} s, the manifest says {duration:.2f} s")
     return first, count

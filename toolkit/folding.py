@@ -1,7 +1,7 @@
 """From a manifest and the user's options to the task, the truth and the folds that every stage of a study shares."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit import splits
@@ -32,12 +32,13 @@ class Question:
 
 
 def pose(
-    manifest: Manifest, target: str, count: int, seed: int, group_by: str = "speaker", split_by: str = "group"
+    manifest: Manifest, target: str, count: int | None, seed: int, group_by: str = "speaker", split_by: str = "group"
 ) -> Question:
     """Task, truth and folds for `--target`.
 
-    count: folds; ignored where the manifest has a `split` column. group_by: the column that is kept apart.
-    split_by: "clip" deals clips out one by one and accepts that a speaker is on both sides.
+    count: folds, None for as many as there are groups (leave one speaker out); a number is ignored where the manifest
+    has a `split` column. group_by: the column that is kept apart. split_by: "clip" deals clips out one by one and
+    accepts that a speaker is on both sides.
     Raises LabelError for a target that the columns do not give, SplitError for folds that cannot be made.
     """
     if split_by not in SPLIT_BY:
@@ -46,10 +47,16 @@ def pose(
     task, truth = task_of(target, columns, manifest.lines)
     ids = tuple(clip.id for clip in manifest.clips)
     notes = []
+    if count is None and (split_by == "clip" or "split" in columns):
+        fixed = "--split-by clip" if split_by == "clip" else "the manifest's split column"
+        raise SplitError(f"--folds all makes a fold of every {group_by}, and {fixed} deals the clips out otherwise")
     if split_by == "clip":
-        apart, group_by = ids, "clip"
-        groups, group = tuple(columns.get("speaker", ids)), "speaker"
-        notes.append("Clips were split one by one (--split-by clip): speakers are on both sides, the figures flatter.")
+        group = group_by if group_by in columns else "speaker"
+        apart, group_by = tuple(clip.recording or clip.id for clip in manifest.clips), "clip"  # windows overlap
+        groups = tuple(columns.get(group, apart))
+        notes.append(f"Clips were split one by one (--split-by clip): {group}s are on both sides, the figures flatter.")
+        if group not in columns:
+            notes.append("Without a speaker column it cannot be measured by how much.")
     elif group_by not in columns:
         known = [column for column in columns if column not in ("id", "path", "start", "end", "duration")]
         raise SplitError(
@@ -65,13 +72,26 @@ def pose(
     if "split" in columns and split_by != "clip":
         folds = splits.fixed(ids, apart, columns["split"], group_by, seed)
     else:
-        folds = splits.make(ids, apart, one_hot(task, truth), count, seed, group_by)
+        folds = splits.make(ids, apart, one_hot(task, truth), count or len(set(apart)), seed, group_by)
+        if count is None:
+            notes.append(f"Every {group_by} is a fold of its own, so each round chooses on a single {group_by}.")
     if group_by not in ("clip", "speaker") and "speaker" in columns:
         split = splits.audit(folds, {}, dict(zip(ids, columns["speaker"])))
         speakers = len(set(columns["speaker"]))
         if split:
             notes.append(f"{len(split)} of {speakers} speakers are on both sides: the folds keep {group_by}s apart.")
     return Question(task, truth, folds, groups, group, tuple(notes))
+
+
+def kept_apart(question: Question) -> Question:
+    """A question whose clips were split one by one, asked with its groups kept apart: as many folds, the same seed.
+
+    Raises SplitError where there are fewer groups than folds.
+    """
+    split = question.folds
+    indicators = one_hot(question.task, question.truth)
+    folds = splits.make(split.ids, question.groups, indicators, split.count, split.seed, question.group)
+    return replace(question, folds=folds, notes=())
 
 
 def refuse_leaks(question: Question, audio_sha256: Mapping[str, str]) -> None:
@@ -89,17 +109,8 @@ def refuse_leaks(question: Question, audio_sha256: Mapping[str, str]) -> None:
 
 def keep(question: Question, result: Path) -> Path:
     """Write the folds to result/folds/, under a name with their hash; runs on the same folds share the file."""
-    name = f"{safe(question.task.name)}-{question.folds.count}-{question.folds.sha256[:12]}.json"
+    name = f"{question.task.name}-{question.folds.count}-{question.folds.sha256[:12]}.json"
     path = make_folder(result / "folds") / name
     if not path.exists():
         question.folds.write(path)
     return path
-
-
-def safe(name: str) -> str:
-    """A label's name as part of a file's name.
-
-    >>> safe("despair+sadness"), safe("a/b c")
-    ('despair+sadness', 'a_b_c')
-    """
-    return "".join(letter if letter.isalnum() or letter in "+-." else "_" for letter in name).lstrip(".") or "task"

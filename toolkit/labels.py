@@ -91,12 +91,12 @@ def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[i
 
 
 def _short_name(columns: Sequence[str]) -> str:
-    """The columns' names as a part of a folder's name: no separators, not hidden, at most 80 bytes in UTF-8."""
+    """The columns' names as a part of a folder's name: no separators, not hidden, at most 40 bytes in UTF-8."""
     whole = "+".join(columns)
     name = re.sub(r"[^\w+.-]", "_", whole).lstrip(".-")
-    if len(name.encode()) <= 80 and name:
+    if len(name.encode()) <= 40 and name:
         return name
-    first = re.sub(r"[^\w.-]", "_", columns[0]).lstrip(".-").encode()[:60].decode(errors="ignore")
+    first = re.sub(r"[^\w.-]", "_", columns[0]).lstrip(".-").encode()[:36].decode(errors="ignore")
     return f"{first or 'target'}+{len(columns) - 1}" if len(columns) > 1 else first or "target"
 
 

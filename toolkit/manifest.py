@@ -22,7 +22,10 @@ CHANNEL = re.compile(r"[0-9]{1,4}")
 
 @dataclass(frozen=True)
 class Clip:
-    """One row. start, end, duration: seconds; channel: counted from 0; line: in the CSV file, the header is line 1."""
+    """One row. start, end, duration: seconds; channel: counted from 0; line: in the CSV file, the header is line 1.
+
+    recording: for a window of a longer clip (`toolkit.windows`), that clip's id.
+    """
 
     id: str
     path: str
@@ -34,6 +37,7 @@ class Clip:
     speaker: str | None = None
     split: str | None = None
     cells: dict[str, str] = field(default_factory=dict, hash=False)
+    recording: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import hashlib
 
 import numpy as np
 
+RANDOM = "-random"  # behind a backbone's name: the same architecture with weights drawn at random
+
 
 def integer(seed: int, *names: object) -> int:
     """A seed of 31 bits (LightGBM takes no larger one), e.g. ``integer(0, "probe", "encoder.3", fold)``.

@@ -1,7 +1,9 @@
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tests.models import tiny
 from toolkit import manifest as manifests
 from toolkit.audio import decode
 from toolkit.errors import DiskFullError, InputError
-from toolkit.extract import pipeline, session
+from toolkit.extract import decoding, pipeline, session
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.check import check_checkpoint
 from toolkit.extract.run import extract
@@ -243,7 +245,9 @@ def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpo
     resumed.mkdir(parents=True)
     (resumed / "batches.json").write_bytes((undisturbed / "batches.json").read_bytes())
     for word in ("commit", "done"):
-        child = subprocess.Popen([*command, str(killed), "5"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        child = subprocess.Popen(
+            [*command, str(killed), "5"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert child.stdout is not None
         while child.stdout.readline().strip() != word:
             pass
@@ -304,12 +308,16 @@ def test_check_writes_its_verdict_into_the_store_it_guards(tmp_path: Path, huber
 
 
 def test_batches_hold_every_clip_once_within_the_budget() -> None:
-    costs = [16_000 * seconds for seconds in (5, 1, 30, 2, 2, 9, 1)]
+    costs = [
+        16 * milliseconds for milliseconds in (5_000, 1_000, 30_000, 2_000, 2_010, 9_000, 1_000, 3_000, 3_100, 3_250)
+    ]
     found = list(batches(costs, budget_seconds=10.0))
     assert sorted(position for batch in found for position in batch) == list(range(len(costs)))
     for batch in found:
         assert len(batch) == 1 or max(costs[position] for position in batch) * len(batch) <= 160_000
-    assert [len(batch) for batch in found] == [4, 1, 1, 1]
+        padding = max(costs[position] for position in batch) * len(batch) - sum(costs[position] for position in batch)
+        assert padding <= 0.05 * max(costs[position] for position in batch) * len(batch)
+    assert [len(batch) for batch in found] == [2, 2, 3, 1, 1, 1]
 
 
 def test_the_budget_grows_until_memory_refuses() -> None:
@@ -330,3 +338,65 @@ def test_other_errors_than_memory_are_not_swallowed() -> None:
 
     with pytest.raises(RuntimeError, match="a bug"):
         run_halving(run, [1, 2])
+
+
+def test_long_recordings_become_windows_that_know_their_recording(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path, count=4)
+    options = Options(dtype="float32", window=0.5, hop=0.25)
+    said: list[str] = []
+    done = extract(clips, hubert, tmp_path / "features", options, said.append)
+    assert any(sentence.startswith("4 recordings are ") for sentence in said)
+    cut_up = [clip for clip in done.store.clips.values() if clip.recording]
+    assert cut_up and all(clip.id.startswith(f"{clip.recording}@") and clip.samples == 8_000 for clip in cut_up)
+    assert "clip0" in done.store.ids  # 0.3 s: no longer than a window
+    plain = extract(clips, hubert, tmp_path / "features", Options(dtype="float32")).store
+    assert plain.folder != done.store.folder and plain.ids == tuple(clip.id for clip in clips.clips)
+    assert extract(clips, hubert, tmp_path / "features", options).new == 0
+
+
+def test_a_recording_beyond_the_limit_is_named_with_the_way_out(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.models.wav2vec2.Wav2Vec2Encoder.longest_seconds", 1.0)
+    done = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options(dtype="float32"))
+    assert list(done.failed) == ["clip1"]
+    assert "lasts 1.1 s, expected at most 1 s" in done.failed["clip1"] and "--window" in done.failed["clip1"]
+
+
+def test_the_order_of_frames_is_no_other_store(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path, count=1)
+    one, other = (
+        extract(clips, hubert, tmp_path / "features", Options(dtype="float32", frames=frames)).store.folder
+        for frames in (("encoder.2", "encoder.0"), ("encoder.0", "encoder.2", "encoder.0"))
+    )
+    assert one == other
+
+
+def test_the_self_test_does_not_settle_the_dtype_of_a_store(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    check_checkpoint(hubert, tmp_path / "features", Options(), lambda sentence: None)
+    assert not list((tmp_path / "features").glob("*/precision.json"))
+    extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", Options())
+    assert list((tmp_path / "features").glob("*/precision.json"))
+
+
+def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = corpus(tmp_path, count=40)
+    monkeypatch.setattr(decoding, "AHEAD_SECONDS", 0.0)
+    started: list[str] = []
+    honest = decoding.decode
+
+    def counted(path: Path, *rest: object) -> object:
+        started.append(path.name)
+        return honest(path, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decoding, "decode", counted)
+    with contextlib.closing(decoding.decode_all(clips, clips.clips, workers=2)) as decoded:
+        ids = [next(decoded).clip.id for _ in range(3)]
+        assert ids == ["clip0", "clip1", "clip2"] and len(started) <= 3 + 2 * 16
+        time.sleep(0.2)
+        for _ in range(30):
+            next(decoded)
+        assert len(started) <= 33 + 2 + 2

@@ -51,6 +51,7 @@ def test_auto_dtype_follows_the_hardware_and_says_why(
     amx: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     dtype, reason = choose_dtype("auto", CPU)
     assert dtype == expected and "AMX" in reason
     assert choose_dtype("bfloat16", CPU) == (torch.bfloat16, "bfloat16 as asked for.")

@@ -43,7 +43,7 @@ def corpus(
     strength: float = 2.0,
     seed: int = 0,
 ) -> Corpus:
-    """Six speakers, three layers; `planted` is the one layer that knows the label, in the first features of the mean."""
+    """Six speakers, three layers; `planted` alone knows the label, in its mean's first features."""
     generator = np.random.default_rng(seed)
     n = 6 * clips_a_speaker
     speakers = tuple(f"s{number}" for number in np.repeat(np.arange(6), clips_a_speaker))

@@ -52,7 +52,9 @@ def objectives(features: npt.NDArray[np.float32], targets: Targets, at: Penalise
 def test_agrees_with_scikit_learn_at_every_strength(kind: str, clips: int, width: int) -> None:
     features, targets = problem(kind, clips, width)
     settings = [Penalised(c, weights) for c in (1e-5, 1e-2, 1.0, 30.0, 1e3) for weights in ("none", "balanced")]
-    for setting, ours, theirs in zip(settings, solve(features, targets, settings), reference.solve(features, targets, settings)):
+    for setting, ours, theirs in zip(
+        settings, solve(features, targets, settings), reference.solve(features, targets, settings)
+    ):
         for our_value, their_value in zip(
             objectives(features, targets, setting, ours), objectives(features, targets, setting, theirs), strict=True
         ):
@@ -60,7 +62,12 @@ def test_agrees_with_scikit_learn_at_every_strength(kind: str, clips: int, width
         if setting.C <= 1:
             difference = np.linalg.norm(ours.coefficients - theirs.coefficients)
             assert difference <= 1e-3 * np.linalg.norm(theirs.coefficients)
-        agree = np.isclose(features @ ours.coefficients + ours.intercepts, features @ theirs.coefficients + theirs.intercepts, rtol=2e-2, atol=2e-2)
+        agree = np.isclose(
+            features @ ours.coefficients + ours.intercepts,
+            features @ theirs.coefficients + theirs.intercepts,
+            rtol=2e-2,
+            atol=2e-2,
+        )
         assert agree.mean() >= 0.999
 
 

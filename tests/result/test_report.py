@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit.labels import Task
-from toolkit.result import report, stats
+from toolkit.result import figures, page, report, stats
 from toolkit.result.run import curve
 
 HOSTILE = (
@@ -54,8 +54,8 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Bundling the script and drawing take seconds; one test, and those of the figures, do it."""
     monkeypatch.setattr(stats, "RANKED_RESAMPLES", 20)
     if "bundle" not in request.node.name:
-        monkeypatch.setattr(report.figures, "svg", lambda spec: "<svg/>")
-        monkeypatch.setattr(report, "_script", lambda: "console.log('</'+'b>')")
+        monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
+        monkeypatch.setattr(page, "_script", lambda: "console.log('</'+'b>')")
 
 
 def page_of(run) -> str:
@@ -132,7 +132,7 @@ def test_nothing_is_fetched_and_only_our_script_may_run(run_of):
 
 
 def test_the_script_bundle_can_stand_inside_a_script_element():
-    script = report._script()
+    script = page._script()
     assert len(script) > 500_000
     assert "</script" not in script.lower() and "<!--" not in script and "\r" not in script
     assert "specifications" in script and "aria-sort" in script

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from toolkit import __version__
-from toolkit.cli import features, manifest, models, study
+from toolkit.cli import features, finetune, manifest, models, study
 from toolkit.errors import FAULT, ToolkitError
 
 EXIT_CODES = """
@@ -32,6 +32,7 @@ app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")
 study.add_to(app)
+finetune.add_to(app)
 
 
 def _version(asked: bool) -> None:

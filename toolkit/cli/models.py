@@ -8,7 +8,7 @@ import typer
 from toolkit.cli.common import HERE, Workspace, relative, remark, show, workspace_folder
 from toolkit.errors import FAULT
 
-app = typer.Typer(no_args_is_help=True, help="Backbones: list, show, fetch, convert, check.")
+app = typer.Typer(no_args_is_help=True, help="Backbones: list, show, fetch, convert, randomise, check.")
 
 Name = Annotated[str, typer.Argument(help="A name of `toolkit models list`, or a checkpoint folder.")]
 
@@ -97,6 +97,24 @@ def convert(
 
     run(source[0] if len(source) == 1 else source, out)
     print(f"{out.name} has weights, preprocessor and tokenizer; `toolkit extract --model {out.name}` uses it")
+
+
+@app.command()
+def randomise(
+    name: Name,
+    workspace: Workspace = HERE,
+    seed: Annotated[int, typer.Option(help="Of the weights.")] = 0,
+) -> None:
+    """Make models/NAME-random, the same backbone with the random weights it had before training, for --control random.
+
+    Example: toolkit models randomise hubert-base-ls960
+    """
+    from toolkit.models.checkpoint import locate
+    from toolkit.models.randomise import randomise as run
+
+    models = workspace_folder(workspace) / "models"
+    made = run(locate(name, models), models, seed)
+    print(f"{relative(made.folder, workspace)} is made; `toolkit extract --model {made.name}` computes its features")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from toolkit.cli.common import (
     remark,
     show,
 )
+from toolkit.cli.probing import probe
 from toolkit.errors import SOME_CLIPS_FAILED, InputError
 
 Models = Annotated[
@@ -48,6 +49,13 @@ def extract(
         list[str] | None,
         typer.Option(help="Keep this layer's frame-level states too, e.g. encoder.7. May be repeated."),
     ] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(help="Cut longer recordings into windows of so many seconds, each a clip of its own."),
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(help="Seconds from one window's start to the next.", show_default="the window")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode audio.", show_default="cores")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try clips again that failed before.")] = False,
@@ -65,7 +73,18 @@ def extract(
     from toolkit.models.checkpoint import locate
 
     corpus = read(manifest_file(workspace, manifest), audio_root)
-    options = Options(dtype, context, decoder, _layer_range(layers), tuple(frames or ()), device, workers, retry_failed)
+    options = Options(
+        dtype=dtype,
+        context=context,
+        decoder=decoder,
+        layers=_layer_range(layers),
+        frames=tuple(frames or ()),
+        window=window,
+        hop=hop,
+        device=device,
+        workers=workers,
+        retry_failed=retry_failed,
+    )
     checkpoints = [locate(name, workspace / "models") for name in model]  # all of them before the first is run
     failed = 0
     for checkpoint in checkpoints:
@@ -90,67 +109,6 @@ def _layer_range(text: str | None) -> tuple[int, int] | None:
     if not (first.isdigit() and (last.isdigit() or not dash)):
         raise InputError(f"Bad --layers {text!r}, expected a range such as 0-12")
     return int(first), int(last if dash else first)
-
-
-def probe(
-    model: Models,
-    target: Annotated[
-        str,
-        typer.Option("--target", "-t", help="A label column, several 0/1 columns with commas, or hotline (its 11)."),
-    ],
-    workspace: Workspace = HERE,
-    manifest: ManifestFile = None,
-    audio_root: AudioRoot = None,
-    probe: Annotated[str, typer.Option(help="Which classifier searches every layer.")] = "linear",
-    trials: Annotated[int, typer.Option(min=1, help="Optuna trials per layer and round.")] = 30,
-    folds: Annotated[int, typer.Option(min=3, help="Folds; ignored where the manifest has a split column.")] = 5,
-    group_by: Annotated[str, typer.Option(help="The column whose values never stand on both sides.")] = "speaker",
-    split_by: Annotated[str, typer.Option(help="group; or clip, which accepts that speakers leak.")] = "group",
-    seed: Annotated[int, typer.Option(help="Of the folds and the search.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Fits at a time.", show_default="cores")] = None,
-    note: Annotated[list[str] | None, typer.Option(help="A sentence that the report shows. May be repeated.")] = None,
-) -> None:
-    """Which layer knows it: classifiers on every layer, by speaker-disjoint folds, searched with Optuna.
-
-    Fold k is the test, the next one the development set, the rest trains. Hyper-parameters, thresholds and the layer
-    are chosen on development; the winner is refitted on train and development. Stopped, it goes on where it was.
-
-    Example: toolkit probe --model whisper-medium --target negative --probe linear --trials 30 --folds 5
-    """
-    from toolkit.features.store import find
-    from toolkit.folding import keep, pose
-    from toolkit.manifest import read
-    from toolkit.probe.sweep import Options, sweep
-    from toolkit.progress import bar
-    from toolkit.result import stats, tables
-    from toolkit.result.run import REPORT, curve
-    from toolkit.runs import command_line
-    from toolkit.runs import provenance as made_with
-
-    corpus = read(manifest_file(workspace, manifest), audio_root)
-    question = pose(corpus, target, folds, seed, group_by, split_by)
-    stores = [find(workspace / "features", name) for name in model]
-    result = workspace / "result"
-    remark(f"folds in {relative(keep(question, result), workspace)}")
-    options = Options(probe, trials, seed, workers)
-    for store in stores:
-        with bar(f"probe {store.backbone}", len(store.layers), "layers") as advance:
-            done = sweep(
-                store,
-                question,
-                options,
-                result,
-                made_with(command_line()),
-                note or (),
-                lambda layer, finished, total, advance=advance: advance(1, 0.0),  # type: ignore[misc]
-            )
-        if done.stood:
-            remark("this run stood already, finished and whole; its figures are shown again")
-        show(tables.summary(done.run, curve(done.run), stats.evaluate(done.run.predictions)))
-        report = relative(done.folder / REPORT, workspace)
-        print(
-            f"{len(done.run.predictions.ids):,} clips predicted; CSV, metrics and figures beside the report: {report}"
-        )
 
 
 def score(

@@ -9,19 +9,25 @@ from toolkit.audio import SAMPLE_RATE
 
 CALIBRATION_SECONDS = 6.0  # of time, about, that may go into finding the budget
 WORTH_GROWING = 1.05  # a doubled batch must be this many times faster per second of audio
+MAX_PADDING = 0.05  # share of a batch that may be computed for nothing
 
 
 def batches(costs: Sequence[int], budget_seconds: float) -> Iterator[list[int]]:
     """Positions of clips, shortest first, in batches whose longest cost times their number stays within the budget.
 
-    costs: (n_clips,) samples that are computed for each clip. A clip beyond the budget runs alone.
+    costs: (n_clips,) samples that are computed for each clip; of a batch's, at most MAX_PADDING are padding. A clip
+    beyond the budget runs alone.
     """
     batch: list[int] = []
+    own = 0
     for position in sorted(range(len(costs)), key=lambda position: (costs[position], position)):
-        if batch and costs[position] * (len(batch) + 1) > budget_seconds * SAMPLE_RATE:
+        computed = costs[position] * (len(batch) + 1)
+        padding = computed - own - costs[position]
+        if batch and (computed > budget_seconds * SAMPLE_RATE or padding > MAX_PADDING * computed):
             yield batch
-            batch = []
+            batch, own = [], 0
         batch.append(position)
+        own += costs[position]
     if batch:
         yield batch
 
@@ -31,9 +37,9 @@ def find_budget(run: Callable[[int], None], cost: int) -> float:
 
     run: computes a batch of that many clips, each of `cost` samples, and waits for the device. Starts with one clip
     and doubles while the time per clip falls by WORTH_GROWING, memory allows and CALIBRATION_SECONDS are not used up.
+    Each size is run twice and the faster run counts: the first pays for kernels, primitives and page faults.
     """
     began = time.monotonic()
-    run(1)  # the first call pays for kernels, primitives and page faults
     count, best = 1, _seconds(run, 1)
     while time.monotonic() - began < CALIBRATION_SECONDS:
         try:
@@ -49,9 +55,14 @@ def find_budget(run: Callable[[int], None], cost: int) -> float:
 
 
 def _seconds(run: Callable[[int], None], count: int) -> float:
-    began = time.monotonic()
-    run(count)
-    return time.monotonic() - began
+    """Of the faster of two runs."""
+
+    def once() -> float:
+        began = time.monotonic()
+        run(count)
+        return time.monotonic() - began
+
+    return min(once(), once())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -62,7 +62,7 @@ def check_checkpoint(
 ) -> BatchCheck:
     """Load a checkpoint as `extract` with these options would, check it, and commit the result into its store."""
     voices = [_voice(seconds) for seconds in SECONDS]
-    session = Session(checkpoint, features, options, voices, say)
+    session = Session(checkpoint, features, options, None, say)
     store = session.store()
     result = check_batching(session.encoder(), voices)
     commit_json(store.folder / CHECK_FILE, result.as_json())

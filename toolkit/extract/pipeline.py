@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from toolkit.audio import SAMPLE_RATE, Samples
+from toolkit.audio import SAMPLE_RATE, Audio, Samples
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.decoding import Decoded, decode_all
 from toolkit.extract.plan import Plan
@@ -57,7 +58,7 @@ class Pipeline:
         """
         decoded = decode_all(self.manifest, (clip for clips in plan.shards for clip in clips), self.workers)
         pending: Future[Sidecar] | None = None
-        with ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
+        with closing(decoded), ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
             for clips in plan.shards:
                 content = self._shard(clips, decoded, budget_seconds, advance)
                 if pending:
@@ -74,8 +75,9 @@ class Pipeline:
         seconds = 0.0
         for _ in clips:
             item = next(decoded)
-            if item.audio is None:
-                shard.failed.append(FailedRecord(item.clip.id, item.source, item.reason))
+            if item.audio is None or item.audio.seconds > self.encoder.longest_seconds:
+                reason = item.reason or self._too_long(item.audio)
+                shard.failed.append(FailedRecord(item.clip.id, item.source, reason))
                 advance(1, 0.0)
                 continue
             window.append(item)
@@ -87,6 +89,13 @@ class Pipeline:
             self._window(window, shard, budget_seconds, advance)
         return self._content(shard)
 
+    def _too_long(self, audio: Audio | None) -> str:
+        assert audio is not None
+        return (
+            f"lasts {audio.seconds:,.1f} s, expected at most {self.encoder.longest_seconds:g} s, which fit in memory "
+            "at once; --window SECONDS --hop SECONDS cuts such recordings"
+        )
+
     def _window(self, window: Sequence[Decoded], shard: _Shard, budget_seconds: float, advance: Advance) -> None:
         """Compute some clips and append them to the shard, in the manifest's order."""
         samples = [item.audio.samples for item in window if item.audio is not None]
@@ -96,9 +105,11 @@ class Pipeline:
         frames: list[dict[str, npt.NDArray[np.float32]]] = [{} for _ in window]
 
         def run(batch: list[int]) -> None:
+            columns = torch.tensor(batch, device=self.encoder.device)
             for layer in self.encoder.states([samples[position] for position in batch]):
                 if layer.name in self.rows:
-                    pooled[:, self.rows[layer.name], batch] = torch.stack(mean_and_std(layer.values, layer.lengths))
+                    both = torch.stack(mean_and_std(layer.values, layer.lengths))
+                    pooled[:, self.rows[layer.name]].index_copy_(1, columns, both)
                 if layer.name in self.frame_layers:
                     for position, values, length in zip(batch, layer.values.float().cpu(), layer.lengths.tolist()):
                         frames[position][layer.name] = values[:length].numpy()
@@ -123,7 +134,9 @@ class Pipeline:
             source = item.source
             assert source is not None  # it was decoded
             audio = item.audio
-            shard.clips.append(ClipRecord(item.clip.id, source, audio.sha256, len(audio.samples), audio.flags))
+            shard.clips.append(
+                ClipRecord(item.clip.id, source, audio.sha256, len(audio.samples), audio.flags, item.clip.recording)
+            )
             if self.frame_layers:
                 shard.frames.append(frames[position])
                 shard.frame_counts.append(len(next(iter(frames[position].values()))))

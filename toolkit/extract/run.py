@@ -4,8 +4,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,20 +14,22 @@ import numpy as np
 import soundfile
 import torch
 
-from toolkit.audio import Samples
+from toolkit.audio import SAMPLE_RATE, Samples
 from toolkit.errors import DiskFullError
 from toolkit.extract.decoding import decode_all
 from toolkit.extract.pipeline import Pipeline, measure_budget
 from toolkit.extract.plan import plan
-from toolkit.extract.session import Options, Session
+from toolkit.extract.session import PRECISION_CLIPS, Options, Session
 from toolkit.features.store import Store
 from toolkit.manifest import Clip, Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.states import Encoder
 from toolkit.progress import Advance, bar
 from toolkit.runs import commit_json
+from toolkit.windows import cut
 
 CALIBRATION_CLIPS = 32  # to find the batch size by
+CALIBRATION_SECONDS = 30.0  # of each
 BUDGETS_FILE = "batches.json"
 
 
@@ -57,7 +59,15 @@ def extract(
     """
     began = time.monotonic()
     workers = options.workers or os.cpu_count() or 1
-    session = Session(checkpoint, features, options, _samples(manifest, manifest.clips, workers), say)
+    recordings = len(manifest.clips)
+    manifest = cut(manifest, options.windows)
+
+    def first_clips() -> list[Samples]:
+        return _first(manifest, manifest.clips, PRECISION_CLIPS, workers)
+
+    session = Session(checkpoint, features, options, first_clips, say)
+    if session.windows:
+        say(f"{recordings:,} recordings are {len(manifest.clips):,} clips, windows of {session.windows.seconds:g} s")
     store = session.store()
     with store.writing() as writer:
         todo = plan(manifest, store, options.retry_failed)
@@ -68,9 +78,9 @@ def extract(
             if options.frames:
                 say(_frames_price(manifest, todo.shards, store))
             encoder = session.encoder()
-            budget = _budget(store, encoder, _samples(manifest, todo.shards[0], workers))
+            budget = _budget(store, encoder, lambda: _first(manifest, todo.shards[0], CALIBRATION_CLIPS, workers))
             with show(f"extract {store.backbone}", todo.missing, "clips") as advance:
-                Pipeline(manifest, encoder, writer, workers, store.layers, options.frames).run(todo, budget, advance)
+                Pipeline(manifest, encoder, writer, workers, store.layers, session.frames).run(todo, budget, advance)
     store.refresh()
     ids = {clip.id for clip in manifest.clips}
     failed = {clip: reason for clip, reason in store.failed.items() if clip in ids}
@@ -79,12 +89,14 @@ def extract(
     return Extraction(store, new, todo.done, failed, time.monotonic() - began)
 
 
-def _samples(manifest: Manifest, clips: Iterable[Clip], workers: int) -> Iterator[Samples]:
-    """The audio of those clips that have some."""
-    return (item.audio.samples for item in decode_all(manifest, clips, workers) if item.audio is not None)
+def _first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int) -> list[Samples]:
+    """The beginnings of the first clips that have audio."""
+    most = round(CALIBRATION_SECONDS * SAMPLE_RATE)
+    with closing(decode_all(manifest, clips, workers)) as decoded:
+        return list(islice((item.audio.samples[:most] for item in decoded if item.audio is not None), count))
 
 
-def _budget(store: Store, encoder: Encoder, samples: Iterable[Samples]) -> float:
+def _budget(store: Store, encoder: Encoder, samples: Callable[[], list[Samples]]) -> float:
     """The batch size in seconds of audio, kept with the store, so that a run that goes on batches as it began."""
     path = store.folder / BUDGETS_FILE
     device = torch.cuda.get_device_name(encoder.device) if encoder.device.type == "cuda" else str(encoder.device)
@@ -93,7 +105,7 @@ def _budget(store: Store, encoder: Encoder, samples: Iterable[Samples]) -> float
     except (FileNotFoundError, ValueError, AttributeError):
         budgets = {}
     if device not in budgets:
-        budgets[device] = measure_budget(encoder, list(islice(samples, CALIBRATION_CLIPS)))
+        budgets[device] = measure_budget(encoder, samples())
         commit_json(path, budgets)
     return budgets[device]
 

@@ -1,8 +1,7 @@
 """One backbone on one device: what the options mean for it, which dtype, which store; loaded as late as possible."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from toolkit.models.pooling import mean_and_std
 from toolkit.models.states import Encoder
 from toolkit.models.whisper import Context
 from toolkit.runs import commit_json
+from toolkit.windows import Windows
 
 DTYPES = ("auto", "float32", "bfloat16")
 CONTEXTS = ("full", "clip")
@@ -30,11 +30,12 @@ PRECISION_FILE = "precision.json"
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may choose; the first five change the numbers.
+    """What the user may choose; the first seven change the numbers.
 
     dtype: one of DTYPES. context: one of CONTEXTS; "clip" gives Whisper the clip alone instead of 30 s.
     decoder: also Whisper's decoder, fed its start token alone. layers: (first, last) encoder layers, None for all.
-    frames: layers whose frame-level states are kept as well. workers: threads that decode; None for one per core.
+    frames: layers whose frame-level states are kept as well. window, hop: seconds; recordings longer than a window are
+    cut, see `toolkit.windows`. workers: threads that decode; None for one per core.
     """
 
     dtype: str = "auto"
@@ -42,15 +43,23 @@ class Options:
     decoder: bool = False
     layers: tuple[int, int] | None = None
     frames: tuple[str, ...] = ()
+    window: float | None = None
+    hop: float | None = None
     device: str = "auto"
     workers: int | None = None
     retry_failed: bool = False
+
+    @property
+    def windows(self) -> Windows | None:
+        """Raises InputError for a window and hop that fit no recording."""
+        return Windows.of(self.window, self.hop)
 
 
 class Session:
     """A checkpoint with the options of a run; a finished store needs no model, so none is loaded before it is needed.
 
-    precision_clips: samples at 16 kHz to measure bfloat16 by, taken only if `--dtype auto` has to.
+    precision_clips: gives PRECISION_CLIPS clips of the corpus to measure bfloat16 by; called only if `--dtype auto` has
+    to, and None for clips that are not the corpus's: what they would tell is not kept with the store.
     say: gets the sentences that a user should read.
     """
 
@@ -59,7 +68,7 @@ class Session:
         checkpoint: Checkpoint,
         features: Path,
         options: Options,
-        precision_clips: Iterable[Samples],
+        precision_clips: Callable[[], list[Samples]] | None,
         say: Callable[[str], None],
     ) -> None:
         for name, value, expected in (("dtype", options.dtype, DTYPES), ("context", options.context, CONTEXTS)):
@@ -71,6 +80,8 @@ class Session:
         for name in options.frames:
             if name not in encoder_names:
                 raise InputError(one_of("layer for --frames", name, encoder_names))
+        self.frames = [name for name in encoder_names if name in options.frames]  # in order, however they were typed
+        self.windows = options.windows
         self._precision_clips = precision_clips
         self.device = choose_device(options.device)
         self.dtype, self.reason = choose_dtype(options.dtype, self.device)
@@ -110,7 +121,8 @@ class Session:
             "context": self.options.context if self._whisper else "clip",
             "preprocessing": f"mono, {SAMPLE_RATE} Hz by soxr HQ, the checkpoint's own preprocessor for each clip",
             "pooling": "mean and population std over the clip's own frames, float32",
-            "frames": list(self.options.frames),
+            "frames": self.frames,
+            **({"windows": asdict(self.windows)} if self.windows else {}),
         }
 
     def _keep_or_fall_back(self) -> None:
@@ -120,8 +132,11 @@ class Session:
             if (folder / PRECISION_FILE).exists():
                 self.dtype, self.reason = dtype, f"{name_of(dtype)}: as measured when {folder.name} was begun."
                 return
-        error = self._deviation()
-        measured = f"it differs from float32 by {error:.1e} on {PRECISION_CLIPS} clips (bound {PRECISION_BOUND:g})"
+        clips = self._precision_clips() if self._precision_clips else []
+        if not clips:
+            return
+        error = self._deviation(clips)
+        measured = f"it differs from float32 by {error:.1e} on {len(clips)} clips (bound {PRECISION_BOUND:g})"
         if error > PRECISION_BOUND:
             self.dtype, self._encoder = torch.float32, None
             self.reason = f"float32, not bfloat16: {measured}."
@@ -137,9 +152,8 @@ class Session:
         result = {"deviation": error, "bound": PRECISION_BOUND, "device": str(self.device)}
         commit_json(store.folder / PRECISION_FILE, result)
 
-    def _deviation(self) -> float:
+    def _deviation(self, clips: list[Samples]) -> float:
         """The largest relative error of a mean-pooled layer in bfloat16 against float32; infinite if not finite."""
-        clips = list(islice(self._precision_clips, PRECISION_CLIPS))
         exact = _pooled(self._load(torch.float32), clips)
         self._encoder = self._load(torch.bfloat16)
         error = np.linalg.norm(_pooled(self._encoder, clips) - exact, axis=-1)
@@ -153,7 +167,7 @@ def _pooled(encoder: Encoder, clips: list[Samples]) -> npt.NDArray[np.float32]:
         torch.stack([mean_and_std(layer.values, layer.lengths)[0][0] for layer in encoder.states([clip])])
         for clip in clips
     ]
-    return np.stack([row.cpu().numpy() for row in rows]) if rows else np.zeros((0, 0, 1), np.float32)
+    return np.stack([row.cpu().numpy() for row in rows])
 
 
 def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:

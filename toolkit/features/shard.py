@@ -23,13 +23,17 @@ Source = tuple[int, int, float | None, float | None, int | None]
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """What a sidecar says of one clip. audio_sha256 and samples are of the decoded audio at 16 kHz."""
+    """What a sidecar says of one clip. audio_sha256 and samples are of the decoded audio at 16 kHz.
+
+    recording: for a window of a longer recording, that recording's id.
+    """
 
     id: str
     source: Source
     audio_sha256: str
     samples: int
     flags: tuple[str, ...] = ()
+    recording: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,9 @@ def _to_json(sidecar: Sidecar) -> dict[str, Any]:
         "bytes": sidecar.bytes,
         "sha256": sidecar.sha256,
         "clips": [
-            [clip.id, list(clip.source), clip.audio_sha256, clip.samples, list(clip.flags)] for clip in sidecar.clips
+            [clip.id, list(clip.source), clip.audio_sha256, clip.samples, list(clip.flags)]
+            + ([clip.recording] if clip.recording is not None else [])
+            for clip in sidecar.clips
         ],
         "failed": [[clip.id, clip.source and list(clip.source), clip.reason] for clip in sidecar.failed],
     }
@@ -140,7 +146,10 @@ def read_sidecar(path: Path) -> Sidecar:
             content["file"],
             content["bytes"],
             content["sha256"],
-            tuple(ClipRecord(i, tuple(source), sha, n, tuple(flags)) for i, source, sha, n, flags in content["clips"]),
+            tuple(
+                ClipRecord(i, tuple(source), sha, n, tuple(flags), *recording)
+                for i, source, sha, n, flags, *recording in content["clips"]
+            ),
             tuple(FailedRecord(i, source and tuple(source), reason) for i, source, reason in content["failed"]),
         )
     except OSError as error:

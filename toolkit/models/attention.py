@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toolkit.models.products import apply, linear
+from toolkit.models.products import apply
+from toolkit.products import linear
 
 
 class SelfAttention:

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toolkit.models.products import linear
 from toolkit.models.states import own_frames
+from toolkit.products import linear
 
 
 def output_frames(n_samples: int, kernels: Sequence[int], strides: Sequence[int]) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from toolkit.audio import Samples
 from toolkit.errors import CheckpointError
+from toolkit.models.states import on_device
 
 POWER_FLOOR = 1e-10  # below it the logarithm is cut; what silence and padding give
 DYNAMIC_RANGE = 8.0  # powers of ten below the clip's maximum; what lies deeper is lifted to it
@@ -72,7 +73,7 @@ class LogMel:
         for row, clip in zip(waveforms, clips):
             row[: len(clip)] = clip
         spectrum = torch.stft(
-            torch.from_numpy(waveforms).to(self._device),
+            on_device(waveforms, self._device),
             self._n_fft,
             self.hop,
             window=self._window,

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -31,11 +33,12 @@ class Encoder(Protocol):
     layer_names: in the order in which `states` yields them. width: values per frame. device: of the computation.
     dtype: of its matrix products; what is summed along the layers (the residual stream) and the norms are float32,
     which takes a third off bfloat16's error in the last layers. A clip's states do not depend on the other clips of
-    its batch.
+    its batch. longest_seconds: of a clip; beyond it, memory would run out.
     """
 
     layer_names: tuple[str, ...]
     width: int
+    longest_seconds: float
     device: torch.device
     dtype: torch.dtype
 
@@ -61,6 +64,12 @@ def refuse_empty(clips: Sequence[Samples]) -> None:
     for number, clip in enumerate(clips):
         if clip.ndim != 1 or len(clip) == 0:
             raise AudioError(f"clip {number} of the batch has shape {clip.shape}, expected (n_samples,) with samples")
+
+
+def on_device(values: npt.NDArray[np.float32], device: torch.device) -> Tensor:
+    """An array on the device; to CUDA by way of pinned memory, so that the copy does not wait for what runs there."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def cast_products(module: nn.Module, dtype: torch.dtype) -> None:

@@ -14,7 +14,12 @@ from toolkit.models.convolutions import Convolutions, output_frames, receptive_f
 from toolkit.models.normalisation import normalise
 from toolkit.models.positions import PositionalConvolutions
 from toolkit.models.products import apply
-from toolkit.models.states import LayerStates, attention_mask, cast_products, own_frames, refuse_empty
+from toolkit.models.states import LayerStates, attention_mask, cast_products, on_device, own_frames, refuse_empty
+
+# Of one clip. The first convolution gives 3,200 frames of 512 float32 values a second, and three of such tensors are
+# alive at once: 20 MB a second, 2.4 GB. WavLM's position bias is heads x frames x frames, three times: 16 x 6,000^2 x 4
+# bytes x 3 = 6.9 GB. Time grows with the square, too.
+LONGEST_SECONDS = 120.0
 
 
 class Wav2Vec2Encoder:
@@ -22,6 +27,8 @@ class Wav2Vec2Encoder:
 
     Clips shorter than the receptive field (400 samples) are padded with zeros to it, after their normalisation.
     """
+
+    longest_seconds = LONGEST_SECONDS
 
     def __init__(
         self, model: Any, normalises_input: bool, device: torch.device, dtype: torch.dtype, last_layer: int
@@ -75,9 +82,8 @@ class Wav2Vec2Encoder:
         waveforms = np.zeros((len(clips), self.padded_samples(max(samples))), dtype=np.float32)
         for row, clip in zip(waveforms, clips):
             row[: len(clip)] = normalise(clip) if self._normalises_input else clip
-        features = self._convolutions(
-            torch.from_numpy(waveforms).to(self.device), torch.tensor(samples, device=self.device)
-        )[:, :frames]
+        own_samples = torch.tensor(samples, device=self.device)
+        features = self._convolutions(on_device(waveforms, self.device), own_samples)[:, :frames]
         norm, projection = getattr(self._projection, "layer_norm", None), self._projection.projection
         values = apply(projection, features if norm is None else norm(features.float())).float()
         if own is not None:

@@ -15,6 +15,9 @@ from toolkit.models.products import apply
 from toolkit.models.states import LayerStates, attention_mask, cast_products, own_frames, refuse_empty
 
 Context = Literal["full", "clip"]
+# Of one clip, whose windows of 30 s run together: 1,500 frames of width 1,280 and 5,120, about ten such tensors alive,
+# are 100 MB a window in large-v3, 2 GB for ten minutes.
+LONGEST_SECONDS = 600.0
 
 
 class WhisperEncoder:
@@ -25,6 +28,8 @@ class WhisperEncoder:
     table and the attention end there): cheaper, and another feature. Clips over 30 s run in windows of 30 s; their
     own frames are joined. The decoder gives one frame a window: its states for the start token.
     """
+
+    longest_seconds = LONGEST_SECONDS
 
     def __init__(
         self,

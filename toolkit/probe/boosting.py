@@ -37,9 +37,9 @@ class BoostingFitter:
         """One setting after the other, each label stopped early on the development clips."""
         return [self._fit(train, development, setting, name, ()) for setting in settings]
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: Sequence[int], name: str) -> Fit:
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
         """As many trees as the search found; the model is LightGBM's text, one per label or one for a softmax."""
-        return self._fit(train, test, setting, name, tuple(steps))
+        return self._fit(train, test, setting, name, tuple(found))
 
     def _fit(self, clips: IntArray, held_out: IntArray, setting: Setting, name: str, trees: tuple[int, ...]) -> Fit:
         targets = targets_of(self._task, self._truth[clips])

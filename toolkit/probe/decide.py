@@ -34,6 +34,25 @@ def _best_threshold(truth: IntArray, probability: FloatArray) -> float:
     return float(equals[np.argmin(np.abs(equals - DEFAULT_THRESHOLD))])
 
 
+def carried_over(thresholds: FloatArray, before: FloatArray, after: FloatArray) -> FloatArray:
+    """The thresholds of one fit, for another of the same setting on more clips, (n_labels,).
+
+    before, after: each fit's probabilities (n, n_labels) of the clips it was fitted on. A threshold keeps its place
+    among its fit's log-odds, so many standard deviations from their mean: a strongly penalised fit says nearly the same
+    of every clip, and a little more clips move all of it past a fixed threshold.
+    """
+    first, second = _log_odds(before), _log_odds(after)
+    spread = first.std(axis=0)
+    place = np.divide(_log_odds(thresholds) - first.mean(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
+    moved = 1 / (1 + np.exp(-(second.mean(axis=0) + place * second.std(axis=0))))
+    return np.where(spread > 0, moved, thresholds)
+
+
+def _log_odds(probability: FloatArray) -> FloatArray:
+    inside = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
 def decide(task: Task, probability: FloatArray, thresholds: FloatArray) -> IntArray:
     """(n,) the most probable label's index, or (n, n_labels) of 0 and 1 for a multilabel task."""
     if task.multilabel:

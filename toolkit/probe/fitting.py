@@ -18,12 +18,13 @@ Model = Mapping[str, npt.NDArray[np.generic] | str]  # arrays by name, and Light
 class Fit:
     """One fitted probe, applied to clips it was not fitted on.
 
-    probability: (n_held_out, n_labels). steps: the epochs or trees that early stopping settled on, per problem; empty
-    where there are none. model: what it takes to predict again; empty for the trials of a search.
+    probability: (n_held_out, n_labels). found: what a refit on more clips takes over from the search: the epochs, the
+    trees of each label, or the clips that a strength C was relative to.
+    model: what it takes to predict again; empty for the trials of a search.
     """
 
     probability: FloatArray
-    steps: tuple[int, ...] = ()
+    found: tuple[int, ...] = ()
     model: Model = field(default_factory=dict)
 
 
@@ -37,8 +38,8 @@ class Fitter(Protocol):
         """
         ...
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: Sequence[int], name: str) -> Fit:
-        """Fit one setting on `train` (development included), for the `steps` the search found; apply it to `test`."""
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
+        """Fit one setting on `train` (development included), with what its search `found`; apply it to `test`."""
         ...
 
 

@@ -45,15 +45,21 @@ class LinearFitter:
         for statistics, members in by_statistics(settings):
             mine = [settings[number] for number in members]
             solved = self._fit(part, development, statistics, targets, mine, SEARCH_TOLERANCE)
-            fits.update(zip(members, (Fit(probability) for probability, _ in solved), strict=True))
+            fits.update(zip(members, (Fit(probability, (len(train),)) for probability, _ in solved), strict=True))
         return [fits[number] for number in range(len(settings))]
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: Sequence[int], name: str) -> Fit:
-        """The model holds scaler, coefficients (for standardised features) and intercepts, in float64."""
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
+        """The model holds scaler, coefficients (for standardised features) and intercepts, in float64.
+
+        C weighs the sum over clips against the penalty, so the same C would shrink less on more clips and carry the
+        probabilities away from the thresholds that development gave: C times clips is kept instead.
+        """
         self._parts.pop(name, None)  # the round's search is over
         targets = targets_of(self._task, self._truth[train])
         part = _Part(train, {})
-        ((probability, model),) = self._fit(part, test, str(setting["statistics"]), targets, [setting])
+        (searched_on,) = found
+        scaled = {**setting, "C": float(setting["C"]) * searched_on / len(train)}
+        ((probability, model),) = self._fit(part, test, str(setting["statistics"]), targets, [scaled])
         return Fit(probability, model=model)
 
     def _fit(

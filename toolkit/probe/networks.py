@@ -37,10 +37,10 @@ class NetworkFitter:
                 fits[number] = Fit(targets.probability(one.probability, self._task), (one.epochs,))
         return [fits[number] for number in range(len(settings))]
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, steps: Sequence[int], name: str) -> Fit:
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
         """As many epochs as the search found; the model holds scaler and parameters."""
         targets = targets_of(self._task, self._truth[train])
-        (one,), scaling = self._fit(targets, train, test, str(setting["statistics"]), [setting], name, *steps)
+        (one,), scaling = self._fit(targets, train, test, str(setting["statistics"]), [setting], name, *found)
         parameters = {f"parameter.{key}": value.cpu().numpy() for key, value in one.parameters.items()}
         model = {**scaling, **parameters}
         return Fit(targets.probability(one.probability, self._task), (one.epochs,), model)

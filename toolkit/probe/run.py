@@ -2,7 +2,10 @@
 
 import contextlib
 import hashlib
+import math
 import os
+import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +22,7 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
 from toolkit.probe import winners as winners_folder
 from toolkit.probe.data import Data, Layers, check, matched
-from toolkit.probe.decide import decide, thresholds_of
+from toolkit.probe.decide import carried_over, decide, thresholds_of
 from toolkit.probe.fitting import Fit, Fitter
 from toolkit.probe.search import BATCH, SPACES, Setting
 from toolkit.probe.study import StudyFile, best, search
@@ -32,21 +35,37 @@ from toolkit.result.run import Choice, Run
 from toolkit.runs import signature
 from toolkit.splits import Folds, Round
 
-PROTOCOL = 1  # part of every study's signature: raise it when the same setting would get another score
+PROTOCOL = 2  # part of every study's signature: raise it when the same setting would get another score
 
 Progress = Callable[[str, int, int], None]  # the layer just finished, layers done, layers in all
 
 
 @dataclass(frozen=True)
 class Tested:
-    """One layer in one round. development: the winner's score; probability, prediction: of the round's test clips."""
+    """One layer in one round. development: the winner's score of `trials`; prediction: of the round's test clips."""
 
     round: Round
+    trials: int
     setting: Setting
     development: float
     thresholds: FloatArray
     prediction: IntArray
     fit: Fit
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a search may spend: trials, or seconds from `begun` (of `time.monotonic()`)."""
+
+    trials: int
+    begun: float = 0.0
+    seconds: float = math.inf
+
+    def deadlines(self, unit: int, units: int, rounds: int, workers: int) -> list[float]:
+        """When the rounds of one layer must stop, `workers` of them running at a time and the layers one by one."""
+        waves = math.ceil(rounds / workers)
+        shares = [(unit + (number // workers + 1) / waves) / units for number in range(rounds)]
+        return [self.begun + self.seconds * share for share in shares]
 
 
 def probe(
@@ -60,6 +79,7 @@ def probe(
     group: str = "speaker",
     probe: str = "linear",
     trials: int = 30,
+    minutes: float | None = None,
     seed: int = 0,
     backbone: str = "",
     notes: Sequence[str] = (),
@@ -74,6 +94,8 @@ def probe(
     truth: (n_clips,) label indices or (n_clips, n_labels) 0 and 1; groups: (n_clips,) what an interval
     resamples, and group what they are; both in the order of folds.ids.
     study: the SQLite file of the search; a run that was stopped goes on there and ends in the same bytes.
+    minutes: searches stop after this time instead, each layer and round having got its even share and one batch at
+    least; the figures then depend on the machine.
     winners: a folder for each round's refitted probe (`toolkit.probe.winners`); not saved unless told.
     device: "cpu" or "cuda", of linear, mlp and mix. workers: rounds fitted at a time, the processor's cores unless
     told, one on CUDA; it does not change a figure.
@@ -93,11 +115,14 @@ def probe(
     rounds = list(data.folds.rounds())
     notes = [*notes, *check(data, rounds)]
     at_a_time = workers or (1 if device != "cpu" else os.cpu_count() or 1)
+    budget = Budget(trials) if minutes is None else Budget(sys.maxsize, time.monotonic(), 60 * minutes)
     file = StudyFile(study)
     try:
-        tested = _all_layers(features, data, rounds, probe, trials, seed, file, device, at_a_time, progress)
+        tested = _all_layers(features, data, rounds, probe, budget, seed, file, device, at_a_time, progress)
     finally:
         file.close()
+    if minutes is not None:
+        notes.append(_minutes_note(minutes, tested))
     chosen = _chosen(tested)
     if winners is not None:
         kept = [
@@ -112,7 +137,7 @@ def _all_layers(
     data: Data,
     rounds: Sequence[Round],
     probe: str,
-    trials: int,
+    budget: Budget,
     seed: int,
     file: StudyFile,
     device: str,
@@ -131,13 +156,23 @@ def _all_layers(
             layers = [_rows_of(features.layer(name), data.rows) for name in names]
             fitter = PROBES[probe].build(layers, data.task, data.truth, seed, device)
             mark = _signature(layers, data, probe, seed)
-            test = partial(_test, fitter, data, file, f"{probe} {title}", mark, probe, trials, seed)
-            pending.append((title, [pool.submit(test, round_) for round_ in rounds]))
+            test = partial(_test, fitter, data, file, f"{probe} {title}", mark, probe, budget.trials, seed)
+            ends = budget.deadlines(number, len(units), len(rounds), workers)
+            pending.append((title, [pool.submit(test, round_, end) for round_, end in zip(rounds, ends)]))
             while len(pending) > 1 or (pending and number == len(units) - 1):  # one layer ahead keeps workers busy
                 name, futures = pending.popleft()
                 tested[name] = [future.result() for future in futures]
                 progress(name, len(tested), len(units))
     return tested
+
+
+def _minutes_note(minutes: float, tested: Mapping[str, Sequence[Tested]]) -> str:
+    spent = [one.trials for own in tested.values() for one in own]
+    by_layer = ", ".join(f"{layer} {' '.join(str(one.trials) for one in own)}" for layer, own in tested.items())
+    return (
+        f"The search had {minutes:g} minutes, not a number of trials, so another run need not give the same figures. "
+        f"Each layer and round got {min(spent)} to {max(spent)} trials: {by_layer}."
+    )
 
 
 @contextlib.contextmanager
@@ -198,6 +233,7 @@ def _test(
     trials: int,
     seed: int,
     round_: Round,
+    deadline: float,
 ) -> Tested:
     """One layer in one round: search, thresholds from development, refit, predict the test fold."""
     task, name = data.task, f"{title} round {round_.fold}"
@@ -209,12 +245,19 @@ def _test(
             for fit in fitter.search(round_.train, round_.development, settings, name)
         ]
 
-    winner = best(search(file, name, mark, SPACES[probe], trials, seed, scores))
+    finished = search(file, name, mark, SPACES[probe], trials, seed, scores, deadline)
+    winner = best(finished)
     (alone,) = fitter.search(round_.train, round_.development, [winner.setting], name)
     thresholds = thresholds_of(task, truth, alone.probability)
     refitted_on = np.union1d(round_.train, round_.development)
-    fit = fitter.refit(refitted_on, round_.test, winner.setting, alone.steps, name)
-    return Tested(round_, winner.setting, winner.score, thresholds, decide(task, fit.probability, thresholds), fit)
+    fit = fitter.refit(refitted_on, np.append(round_.test, refitted_on), winner.setting, alone.found, name)
+    tested, own = np.split(fit.probability, [len(round_.test)])
+    if task.multilabel:
+        before = fitter.refit(round_.train, round_.train, winner.setting, alone.found, name).probability
+        thresholds = carried_over(thresholds, before, own)
+    fit = replace(fit, probability=tested)
+    prediction = decide(task, tested, thresholds)
+    return Tested(round_, len(finished), winner.setting, winner.score, thresholds, prediction, fit)
 
 
 def _score(task: Task, truth: IntArray, probability: FloatArray) -> float:

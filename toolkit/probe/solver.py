@@ -26,7 +26,9 @@ from torch import Tensor
 
 from toolkit.probe.minimise import Logistic, Loss, Softmax, minimise
 from toolkit.probe.targets import FloatArray, Targets
+from toolkit.products import linear
 
+RANK_TOLERANCE = 1e-10  # of the largest eigenvalue; below it lie standardised features' rounding to float32
 TOLERANCE = 1e-9  # distance from the minimum, relative to the objective
 
 
@@ -50,7 +52,7 @@ class Solution:
 class Rotated:
     """A standardised matrix on orthonormal axes.
 
-    matrix: (n, rank) float32; axes: (width, rank) float64; spectrum: (rank,) mean square of each column.
+    matrix: (n, rank) float32; axes: (width, rank); spectrum: (rank,) mean square of each column.
     """
 
     matrix: Tensor
@@ -66,17 +68,33 @@ def rotate(features: npt.NDArray[np.float32], axes: Tensor | None = None, device
     """
     matrix = torch.from_numpy(features).to(device)
     if len(matrix) < matrix.shape[1]:
-        axes = torch.linalg.svd(matrix.double(), full_matrices=False)[2].T.contiguous()
+        axes = _row_axes(matrix.double())
     elif axes is None:
         axes = principal_axes(features, device)
-    rotated = matrix @ axes.float()
+    rotated = linear(matrix, axes.T.float())
     return Rotated(rotated, axes, rotated.square().mean(dim=0, dtype=torch.float64))
 
 
 def principal_axes(features: npt.NDArray[np.float32], device: str = "cpu") -> Tensor:
-    """(width, width) float64: eigenvectors of the Gram matrix of standardised features (n, width)."""
+    """(width, width) float32: eigenvectors of the Gram matrix of standardised features (n, width).
+
+    Orthonormal to float32's rounding: at the minimum, that moves the objective by the square of it.
+    """
     matrix = torch.from_numpy(features).to(device)
-    axes: Tensor = torch.linalg.eigh((matrix.T @ matrix).double())[1]
+    transposed = matrix.T.contiguous()
+    axes: Tensor = torch.linalg.eigh(linear(transposed, transposed))[1]
+    return axes
+
+
+def _row_axes(matrix: Tensor) -> Tensor:
+    """(width, rank) float64: orthonormal axes of what n rows of (n, width) span, n below the width.
+
+    From the Gram matrix of the rows, n x n, which is far smaller than a decomposition of the matrix itself; made
+    orthonormal to rounding afterwards, because small eigenvalues lose digits.
+    """
+    values, vectors = torch.linalg.eigh(matrix @ matrix.T)
+    kept = values > values[-1] * RANK_TOLERANCE
+    axes: Tensor = torch.linalg.qr(matrix.T @ (vectors[:, kept] / values[kept].sqrt()))[0]
     return axes
 
 
@@ -90,19 +108,20 @@ def solve(
     rotated = features if isinstance(features, Rotated) else rotate(features)
     matrix = rotated.matrix
     weights = np.concatenate([targets.weights(problem.class_weights) for problem in problems], axis=1) / len(matrix)
-    weights_of = torch.from_numpy(weights).to(matrix).unsqueeze(2)
+    weights_of = torch.from_numpy(weights).to(matrix).unsqueeze(1)
     truth = torch.from_numpy(targets.columns).to(matrix)
     loss: Loss
     if targets.softmax:
-        loss, columns = Softmax(truth.unsqueeze(1), weights_of), len(targets.fitted)
+        loss, columns = Softmax(truth.unsqueeze(2), weights_of), len(targets.fitted)
     else:
-        loss, columns = Logistic((2 * truth - 1).repeat(1, len(problems)).unsqueeze(2), weights_of), 1
+        loss, columns = Logistic((2 * truth - 1).repeat(1, len(problems)).unsqueeze(1), weights_of), 1
     penalty = torch.tensor(
         [1 / (problem.C * len(matrix)) for problem in problems for _ in range(targets.n_problems)], dtype=torch.float64
     )
     found, _ = minimise(matrix, rotated.spectrum, loss, penalty, columns, tolerance)
-    variables = found.double().reshape(len(found), len(problems), len(targets.fitted))
+    by_problem = found.double().transpose(1, 2)  # a softmax's columns are classes, the others' problems are labels
+    variables = by_problem.reshape(len(found), len(problems), len(targets.fitted))
     return [
-        Solution((rotated.axes @ variables[:-1, number]).cpu().numpy(), variables[-1, number].cpu().numpy())
+        Solution((rotated.axes.double() @ variables[:-1, number]).cpu().numpy(), variables[-1, number].cpu().numpy())
         for number in range(len(problems))
     ]

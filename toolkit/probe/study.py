@@ -1,5 +1,7 @@
 """Optuna studies that survive a kill: proposals in memory, finished trials on disk, the same result either way."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,9 +121,18 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def search(
-    file: StudyFile, name: str, signature: str, space: Space, trials: int, seed: int, evaluate: Evaluate
+    file: StudyFile,
+    name: str,
+    signature: str,
+    space: Space,
+    trials: int,
+    seed: int,
+    evaluate: Evaluate,
+    deadline: float = math.inf,
 ) -> list[Trial]:
     """Run a study up to `trials` trials and return them all, in order.
+
+    deadline: of `time.monotonic()`; no batch but the first is begun after it. What the file holds counts all the same.
 
     Optuna's TPE proposes BATCH settings at a time, `evaluate` gets the batch whole and returns one score each. The
     sampler is seeded by (seed, study, number of trials so far), and a batch that a kill left half written is
@@ -136,6 +147,8 @@ def search(
         whole = stored[start : start + BATCH]
         if len(whole) >= size:
             finished = whole[:size]
+        elif done and time.monotonic() > deadline:
+            break
         else:
             new = _evaluate_batch(study.trials, size, distributions, seeds.integer(seed, name, start), evaluate)
             file.append(name, new[len(whole) :])

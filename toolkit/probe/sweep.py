@@ -6,24 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.features.store import Store
-from toolkit.folding import Question, refuse_leaks, safe
+from toolkit.folding import Question, refuse_leaks
 from toolkit.probe import run as probe_run
 from toolkit.probe.run import PROTOCOL, Progress
 from toolkit.result import run as result_run
 from toolkit.result.run import Run
 from toolkit.runs import locked, make_folder, signature
 
-STUDY = "study.db"
+STUDY, WINNERS = "study.db", "winners"
 
 
 @dataclass(frozen=True)
 class Options:
-    """probe: a name of `probe.table.PROBES`. trials: per layer and round. workers: fits at a time, None: one a core."""
+    """probe: a name of `probe.table.PROBES`. workers: fits at a time, None: one a core.
+
+    trials: per layer and round; or minutes: of search, shared by all layers and rounds.
+    """
 
     probe: str = "linear"
     trials: int = 30
+    minutes: float | None = None
     seed: int = 0
     workers: int | None = None
+
+    @property
+    def budget(self) -> dict[str, float]:
+        return {"trials": self.trials} if self.minutes is None else {"minutes": self.minutes}
 
 
 @dataclass(frozen=True)
@@ -64,17 +72,19 @@ def sweep(
             group=question.group,
             probe=options.probe,
             trials=options.trials,
+            minutes=options.minutes,
             seed=options.seed,
             backbone=store.backbone,
             notes=[*question.notes, *notes],
             provenance={
                 **provenance,
                 "seed": options.seed,
-                "trials": options.trials,
+                **options.budget,
                 "store": store.signature,
                 "features": store.settings,
                 "folds": question.folds.sha256,
             },
+            winners=folder / WINNERS,
             workers=options.workers,
             progress=progress,
         )
@@ -93,9 +103,9 @@ def _folder(store: Store, question: Question, options: Options, result: Path, no
             "truth": question.truth.tolist(),
             "folds": question.folds.sha256,
             "probe": options.probe,
-            "trials": options.trials,
+            **options.budget,
             "seed": options.seed,
             "notes": list(notes),
         }
     )
-    return result / f"{safe(task.name)}-{safe(store.backbone)}-{options.probe}-{sha256[:12]}"
+    return result / f"{task.name}-{store.backbone}-{options.probe}-{sha256[:12]}"

@@ -1,7 +1,7 @@
 """The charts: the layer curve, the labels, the confusion; for the report, and as PDF, PNG and SVG for papers."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import numpy as np
 import vl_convert
 
 from toolkit.labels import IntArray
-from toolkit.result import metrics
+from toolkit.result import curves, metrics
+from toolkit.result.beside import Beside
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Point, Run
 from toolkit.result.stats import Evaluation, Score
@@ -42,9 +43,16 @@ LIGHT = Palette("#ffffff", "#1d2329", "#6a737d", "#0072b2", "#c25100", "#f4f7fa"
 DARK = Palette("#15191e", "#e8ebee", "#9aa4ae", "#56b4e9", "#e69f00", "#1d242b", "#7cc4f0", "#0b0f13")
 
 
-def write(folder: Path, run: Run, points: Sequence[Point], evaluation: Evaluation) -> None:
+def write(
+    folder: Path, run: Run, points: Sequence[Point], evaluation: Evaluation, beside: Sequence[Beside] = ()
+) -> None:
     """Commit every figure as PDF, PNG and SVG."""
-    for name, spec in specs(run, points, evaluation, LIGHT, WIDTH).items():
+    write_specs(folder, specs(run, points, evaluation, LIGHT, WIDTH, beside))
+
+
+def write_specs(folder: Path, drawn: Mapping[str, Spec]) -> None:
+    """Commit Vega-Lite specifications, by file name, as PDF, PNG and SVG."""
+    for name, spec in drawn.items():
         for suffix, data in (
             ("pdf", vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[])),
             ("png", vl_convert.vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[])),
@@ -68,14 +76,26 @@ def svg(spec: Spec) -> str:
     return GRADIENT.sub(r"\1gradient_0", vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]))
 
 
-def specs(run: Run, points: Sequence[Point], evaluation: Evaluation, palette: Palette, width: Width) -> dict[str, Spec]:
-    """Vega-Lite specifications by the figures' file names, with all data inside."""
+def specs(
+    run: Run,
+    points: Sequence[Point],
+    evaluation: Evaluation,
+    palette: Palette,
+    width: Width,
+    beside: Sequence[Beside] = (),
+) -> dict[str, Spec]:
+    """Vega-Lite specifications by the figures' file names, with all data inside. beside: runs to draw it with."""
     charts = {
         "layers": layer_curve(run, points, palette, width),
         "labels": per_label(run, evaluation, palette, width),
         "confusion": confusion(run, palette, width),
     }
-    return {name: _configured(chart, palette).to_dict() for name, chart in charts.items()}
+    chance, _ = metrics.chance(run.predictions)
+    name = metrics.title(run.metric)
+    for figure, (title, chart) in curves.beside_charts(run, points, chance, name, beside, palette, width).items():
+        heading = titled(title, [protocol_line(run), f"{run.probe} probe; 95 % bands"], palette)
+        charts[figure] = chart.properties(title=heading)
+    return {name: configured(chart, palette) for name, chart in charts.items()}
 
 
 def protocol_line(run: Run) -> str:
@@ -148,7 +168,7 @@ def layer_curve(run: Run, points: Sequence[Point], palette: Palette = LIGHT, wid
     )
     how = "95 % band from resampling " + run.predictions.unit
     subtitle = [protocol_line(run), f"{how}; rings: layers chosen on development"]
-    heading = _heading(f"{run.title}: {run.probe} probe of each layer", subtitle, palette)
+    heading = titled(f"{run.title}: {run.probe} probe of each layer", subtitle, palette)
     return alt.layer(band, rule, told, dashed, line, ring).properties(title=heading, width=width, height=300)
 
 
@@ -186,7 +206,7 @@ def per_label(run: Run, evaluation: Evaluation, palette: Palette = LIGHT, width:
         .mark_tick(thickness=3, height={"band": 0.8}, opacity=1)
         .encode(x=alt.X("prevalence:Q", scale=scale), color=colour)
     )
-    heading = _heading(f"{run.title}: each label", [protocol_line(run), "layer chosen on development"], palette)
+    heading = titled(f"{run.title}: each label", [protocol_line(run), "layer chosen on development"], palette)
     return alt.layer(bar, interval, prevalence).properties(title=heading, width=width, height=26 * len(rows))
 
 
@@ -259,7 +279,7 @@ def confusion(run: Run, palette: Palette = LIGHT, width: Width = WIDTH) -> Any:
         subtitle = "found, missed: clips with the label; false alarm, rejected: clips without; colour: their share"
     else:
         subtitle = "numbers: clips; colour: their share of the true label's clips"
-    title = _heading(f"{run.title}: {heading}", [protocol_line(run), subtitle], palette)
+    title = titled(f"{run.title}: {heading}", [protocol_line(run), subtitle], palette)
     return alt.layer(square, text).properties(title=title, width=width, height=34 * len(task.labels))
 
 
@@ -275,14 +295,15 @@ def _domain(points: Sequence[Point], chance: float) -> list[float]:
     return [max(0.0, np.floor(min(values) * 20 - 0.5) / 20), min(1.0, np.ceil(max(values) * 20 + 0.5) / 20)]
 
 
-def _heading(text: str, subtitle: list[str], palette: Palette) -> alt.TitleParams:
+def titled(text: str, subtitle: list[str], palette: Palette) -> alt.TitleParams:
     return alt.TitleParams(
         text=text, subtitle=subtitle, anchor="start", color=palette.ink, subtitleColor=palette.faint, offset=10
     )
 
 
-def _configured(chart: Any, palette: Palette) -> Any:
-    return (
+def configured(chart: Any, palette: Palette) -> Spec:
+    """The chart in the house's fonts and the palette's colours, as a Vega-Lite specification."""
+    spec: Spec = (
         chart.configure(background=palette.ground, font="Liberation Sans, Arial, Helvetica, sans-serif")
         .configure_axis(
             labelColor=palette.ink,
@@ -299,4 +320,6 @@ def _configured(chart: Any, palette: Palette) -> Any:
         .configure_title(fontSize=15, subtitleFontSize=12, fontWeight="bold")
         .configure_text(fontSize=12)
         .configure_view(stroke=None)
+        .to_dict()
     )
+    return spec

@@ -1,124 +1,59 @@
-"""One self-contained report.html: scripts and pictures inside, nothing fetched, no label or file name ever markup."""
+"""One self-contained report.html of a run: the answer first, then how it was got, the figures and the tables."""
 
-import base64
-import functools
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-import vl_convert
-from markupsafe import Markup
-
-from toolkit.result import figures, metrics, words
+from toolkit.result import figures, metrics, stats, words
+from toolkit.result.beside import Beside
+from toolkit.result.page import Cell, Row, Table, count_cell, drawing, filled, score_cell, table
 from toolkit.result.run import Point, Run
-from toolkit.result.stats import Evaluation, Score, decimal
+from toolkit.result.stats import Evaluation, decimal
 
+PAIRED = "They do not cover the draw of the control itself, which is one."
 MAX_LISTED = 500  # clips left out; run.json has all of them
 
 
-@dataclass(frozen=True)
-class Cell:
-    """order: the number that sorts the cell, for numeric columns."""
+def page(run: Run, points: Sequence[Point], evaluation: Evaluation, beside: Sequence[Beside] = ()) -> str:
+    """The page's HTML. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
 
-    text: str
-    number: bool = False
-    order: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    cells: Sequence[Cell]
-    chosen: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    columns: Sequence[Cell]
-    rows: Sequence[Row]
-
-
-def page(run: Run, points: Sequence[Point], evaluation: Evaluation) -> str:
-    """The page's HTML. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions."""
-    script = _script()
+    beside: other runs to show it with, controls and nuisances.
+    """
+    split = [one for one in beside if one.kind == "split"]
+    controls = [one for one in beside if one.kind != "nuisance"]
+    nuisances = [one for one in beside if one.kind == "nuisance"]
     themes = {
-        name: {
-            figure: {
-                **spec,
-                "title": None,
-                "autosize": {"type": "fit-x", "contains": "padding"},
-            }  # the page has headings
-            for figure, spec in figures.specs(run, points, evaluation, palette, "container").items()
-        }
+        name: figures.specs(run, points, evaluation, palette, "container", beside)
         for name, palette in (("light", figures.LIGHT), ("dark", figures.DARK))
     }
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(_resource("report.html"))
-    return (
-        template.render(
-            title=run.title,
-            answer=words.answer(run, evaluation),
-            chosen=words.chosen(run),
-            cautions=words.cautions(run, evaluation),
-            cards=_cards(run, evaluation),
-            protocol=words.protocol(run, evaluation),
-            figures=_figures(run, points, evaluation),
-            layers=_layers(run, points),
-            choices=_choices(run),
-            labels=_labels(evaluation),
-            confusion=_confusion(run),
-            confusion_caption="Clips by outcome"
+    return filled(
+        "report.html",
+        themes,
+        {
+            "title": run.title,
+            "answer": words.answer(run, evaluation),
+            "chosen": words.chosen(run),
+            "cautions": [*words.cautions(run, evaluation), *(words.beside(run, one) for one in split)],
+            "cards": _cards(run, evaluation),
+            "protocol": words.protocol(run, evaluation),
+            "figures": _figures(run, points, evaluation, beside),
+            "controls": [words.beside(run, one) for one in controls],
+            "controls_table": _controls(run, points, controls),
+            "nuisances": [words.beside(run, one) for one in nuisances],
+            "nuisances_table": _nuisances(run, points, nuisances),
+            "beside_notes": list(dict.fromkeys(note for one in beside for note in one.notes)),
+            "layers": _layers(run, points),
+            "choices": _choices(run),
+            "labels": _labels(evaluation),
+            "confusion": _confusion(run),
+            "confusion_caption": "Clips by outcome"
             if run.task.multilabel
             else "Clips by true label (rows) and predicted label",
-            metrics=_metrics(evaluation),
-            left_out=_left_out(run),
-            left_out_summary=f"{words.counted(len(run.left_out), 'clip')}, with reasons",
-            provenance=_provenance(run),
-            specifications=_inert_json(themes),
-            script=Markup(script),
-            script_hash=Markup("'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"),
-        )
-        + "\n"
+            "metrics": _metrics(evaluation),
+            "left_out": _left_out(run),
+            "left_out_summary": f"{words.counted(len(run.left_out), 'clip')}, with reasons",
+            "provenance": _provenance(run),
+        },
     )
-
-
-def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-@functools.cache
-def _script() -> str:
-    """Vega and our own script in one; the end tag cannot occur in it, and no line end that HTML would change."""
-    bundle = vl_convert.javascript_bundle(_resource("report.js"))
-    return (
-        str(bundle)
-        .replace("\r\n", "\n")
-        .replace("\r", "\n")
-        .replace("</script", "<\\/script")
-        .replace("<!--", "<\\!--")
-    )
-
-
-def _inert_json(value: Any) -> Markup:
-    """JSON that is safe inside a script element: no character there can end or open one."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _table(columns: Sequence[str], rows: Iterable[Row], texts: int = 1) -> Table:
-    """The first `texts` columns are text, the rest numbers."""
-    return Table([Cell(name, number >= texts) for number, name in enumerate(columns)], list(rows))
-
-
-def _score_cell(score: Score) -> Cell:
-    return Cell(str(score), True, -1.0 if score.estimate is None else score.estimate)
-
-
-def _count_cell(number: int) -> Cell:
-    return Cell(f"{number:,}", True, number)
 
 
 def _cards(run: Run, evaluation: Evaluation) -> list[dict[str, str]]:
@@ -132,8 +67,10 @@ def _cards(run: Run, evaluation: Evaluation) -> list[dict[str, str]]:
     return [*cards, {"name": "Chance", "value": decimal(chance), "detail": name.removeprefix("chance: ")}]
 
 
-def _figures(run: Run, points: Sequence[Point], evaluation: Evaluation) -> dict[str, dict[str, str]]:
-    stills = figures.specs(run, points, evaluation, figures.LIGHT, figures.WIDTH)
+def _figures(
+    run: Run, points: Sequence[Point], evaluation: Evaluation, beside: Sequence[Beside]
+) -> dict[str, dict[str, str]]:
+    stills = figures.specs(run, points, evaluation, figures.LIGHT, figures.WIDTH, beside)
     metric, value = words.metric_name(run), "F1" if run.task.multilabel else "recall"
     best = max(points, key=lambda point: point.test.estimate or 0.0)
     captions = {
@@ -146,21 +83,22 @@ def _figures(run: Run, points: Sequence[Point], evaluation: Evaluation) -> dict[
         "confusion": "Clips that have the label: found or missed. Clips that lack it: false alarm or rejected."
         if run.task.multilabel
         else "Each row is a true label, each column what was predicted.",
+        "controls": f"The same probe, folds and search, layer by layer; bands are 95 % intervals. {PAIRED}",
+        "selectivity": f"Differences on the same resamples, layer by layer. {PAIRED}",
+        "nuisance": (
+            "Scores moved so that 0 is chance and 1 is perfect, (score - chance) / (1 - chance): questions of two "
+            "classes and of ten share the axis. The table has the scores themselves."
+        ),
     }
     spoken = {
         "layers": f"Line chart of {metric} by layer, {len(points)} layers; highest on test: {best.layer}, {best.test}.",
         "labels": f"Bar chart of {value} for {len(run.task.labels)} labels; the table below has the numbers.",
         "confusion": "Heat map of clips by true and predicted label; the table below has the numbers.",
+        "controls": "Lines of the run and of its controls by layer; the table below has the numbers.",
+        "selectivity": "Lines of the differences to each control by layer; the table below has the numbers.",
+        "nuisance": "Lines of the target and of each nuisance by layer; the table below has the numbers.",
     }
-    return {
-        name: {
-            "name": name,
-            "alt": spoken[name],
-            "caption": captions[name],
-            "image": "data:image/svg+xml;base64," + base64.b64encode(figures.svg(stills[name]).encode()).decode(),
-        }
-        for name in stills
-    }
+    return {name: drawing(name, spec, spoken[name], captions[name]) for name, spec in stills.items()}
 
 
 def _layers(run: Run, points: Sequence[Point]) -> Table:
@@ -169,7 +107,7 @@ def _layers(run: Run, points: Sequence[Point]) -> Table:
             [
                 Cell(point.layer),
                 Cell(decimal(point.development), True),
-                _score_cell(point.test),
+                score_cell(point.test),
                 Cell(f"{point.chosen} of {len(run.choices)}" if point.chosen else "", True),
             ],
             chosen=point.chosen > 0,
@@ -177,7 +115,32 @@ def _layers(run: Run, points: Sequence[Point]) -> Table:
         for point in points
     ]
     name = metrics.title(run.metric)
-    return _table(["Layer", f"Development {name}", f"Test {name}, 95 %", "Chosen in rounds"], rows)
+    return table(["Layer", f"Development {name}", f"Test {name}, 95 %", "Chosen in rounds"], rows)
+
+
+def _controls(run: Run, points: Sequence[Point], controls: Sequence[Beside]) -> Table:
+    """The run, and each control with the difference to it; the chosen layers first, then layer by layer."""
+    columns = ["Layer", run.task.name]
+    for control in controls:
+        columns += [control.name, "difference"]
+    (chosen,) = stats.headline_scores([run.predictions])
+    pairs = [score for control in controls for score in (control.score, control.minus)]
+    rows = [Row([Cell("chosen on development"), *map(score_cell, (chosen, *pairs))], chosen=True)]
+    for point in points:
+        layer = point.layer
+        pairs = [score for control in controls for score in (control.curve.get(layer), control.curve_minus.get(layer))]
+        rows.append(Row([Cell(layer), *map(score_cell, (point.test, *pairs))]))
+    return table(columns, rows)
+
+
+def _nuisances(run: Run, points: Sequence[Point], nuisances: Sequence[Beside]) -> Table:
+    chance, _ = metrics.chance(run.predictions)
+    names = [(run.task.name, chance), *((nuisance.name, nuisance.chance) for nuisance in nuisances)]
+    rows = [
+        Row([Cell(p.layer), *map(score_cell, (p.test, *(nuisance.curve.get(p.layer) for nuisance in nuisances)))])
+        for p in points
+    ]
+    return table(["Layer", *(f"{name}, chance {decimal(known)}" for name, known in names)], rows)
 
 
 def _choices(run: Run) -> Table:
@@ -187,7 +150,7 @@ def _choices(run: Run) -> Table:
         rows.append(
             Row([Cell(str(choice.fold)), Cell(choice.layer), Cell(setting), Cell(decimal(choice.development), True)])
         )
-    return _table(["Test fold", "Layer", "Setting", "Development"], rows, texts=3)
+    return table(["Test fold", "Layer", "Setting", "Development"], rows, texts=3)
 
 
 def _labels(evaluation: Evaluation) -> Table:
@@ -197,27 +160,27 @@ def _labels(evaluation: Evaluation) -> Table:
         Row(
             [
                 Cell(label),
-                _count_cell(evaluation.support[label]),
-                _count_cell(evaluation.predicted[label]),
-                *(_score_cell(scores[name]) for name in names),
+                count_cell(evaluation.support[label]),
+                count_cell(evaluation.predicted[label]),
+                *(score_cell(scores[name]) for name in names),
             ]
         )
         for label, scores in evaluation.per_label.items()
     ]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _confusion(run: Run) -> Table:
     multilabel = run.task.multilabel
     counts = figures.multilabel_counts(run.predictions) if multilabel else figures.confusion_counts(run.predictions)
     columns = figures.MULTILABEL_CELLS if multilabel else run.task.labels
-    rows = [Row([Cell(label), *map(_count_cell, line)]) for label, line in zip(run.task.labels, counts.tolist())]
-    return _table(["Label" if multilabel else "True", *columns], rows)
+    rows = [Row([Cell(label), *map(count_cell, line)]) for label, line in zip(run.task.labels, counts.tolist())]
+    return table(["Label" if multilabel else "True", *columns], rows)
 
 
 def _metrics(evaluation: Evaluation) -> Table:
-    rows = [Row([Cell(metrics.title(name)), _score_cell(score)]) for name, score in evaluation.overall.items()]
-    return _table(["Metric", "Value, 95 %"], rows)
+    rows = [Row([Cell(metrics.title(name)), score_cell(score)]) for name, score in evaluation.overall.items()]
+    return table(["Metric", "Value, 95 %"], rows)
 
 
 def _left_out(run: Run) -> Table:
@@ -225,7 +188,7 @@ def _left_out(run: Run) -> Table:
     rows = [Row([Cell(clip), Cell(reason)]) for clip, reason in listed]
     if len(run.left_out) > MAX_LISTED:
         rows.append(Row([Cell("..."), Cell(f"{len(run.left_out) - MAX_LISTED:,} more are in run.json")]))
-    return _table(["Clip", "Reason"], rows, texts=2)
+    return table(["Clip", "Reason"], rows, texts=2)
 
 
 def _provenance(run: Run) -> Table:
@@ -236,7 +199,7 @@ def _provenance(run: Run) -> Table:
         **run.provenance,
     }
     rows = [Row([Cell(name.replace("_", " ")), Cell(_plain(value))]) for name, value in facts.items()]
-    return _table(["What", "Value"], rows, texts=2)
+    return table(["What", "Value"], rows, texts=2)
 
 
 def _plain(value: Any) -> str:

@@ -6,7 +6,7 @@ metric needs of a speaker is a short row of counts, so one matrix product gives 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -226,46 +226,67 @@ def caution(predictions: Predictions) -> str | None:
     if units < FEW_GROUPS:
         return f"{units} {predictions.unit}: the interval says little."
     if predictions.unit == "clips":
-        return "Intervals resample clips, for no speaker is known; clips of one speaker make them too narrow."
+        why = "" if predictions.group == "clip" else ", for no speaker is known"
+        return f"Intervals resample clips{why}; clips of one speaker make them too narrow."
     return None
 
 
-def difference(first: Predictions, second: Predictions, metric: str, seed: int = 0) -> Difference:
+def difference(
+    first: Predictions, second: Predictions, metric: str, seed: int = 0, same_truth: bool = True
+) -> Difference:
     """First minus second in a count-based metric of METRICS, paired: both from the same resamples of the same clips.
 
-    p_value: twice the share of resamples on the smaller side of zero, each tail counted with one added, at most 1.
+    same_truth: False compares with a control whose labels were shuffled. p_value: twice the share of resamples on the
+    smaller side of zero, each tail counted with one added, at most 1.
     Raises InputError when the two do not predict the same clips, groups and truth, or for an unknown metric.
     """
-    if metric not in METRICS or first.task.kind not in METRICS[metric].kinds:
-        known = [name for name, row in METRICS.items() if first.task.kind in row.kinds]
+    (only,) = differences([first], [second], metric, seed, same_truth)
+    return only
+
+
+def differences(
+    first: Sequence[Predictions],
+    second: Sequence[Predictions],
+    metric: str,
+    seed: int = 0,
+    same_truth: bool = True,
+) -> list[Difference]:
+    """`difference` of each pair, e.g. layer by layer; all of the first predict the same clips in the same order."""
+    one = first[0]
+    if metric not in METRICS or one.task.kind not in METRICS[metric].kinds:
+        known = [name for name, row in METRICS.items() if one.task.kind in row.kinds]
         raise InputError(f"Bad metric {metric!r}, expected one of {known}")
-    if first.task.labels != second.task.labels or first.task.kind != second.task.kind:
-        raise InputError(f"The labels differ: {first.task.labels} and {second.task.labels}")
-    second = _in_order_of(first, second)
-    function = METRICS[metric].function
-    (counts, drawn), (counts_2, drawn_2) = _resampled_counts([first, second], seed)
-    differences = function(drawn) - function(drawn_2)
-    units = len(set(first.groups))
-    score = _score(function(counts) - function(counts_2), differences, units)
+    for other in second:
+        if one.task.labels != other.task.labels or one.task.kind != other.task.kind:
+            raise InputError(f"The labels differ: {one.task.labels} and {other.task.labels}")
+    ordered = [_in_order_of(one, other, same_truth) for other in second]
+    function, units = METRICS[metric].function, len(set(one.groups))
+    pairs = _resampled_counts([*first, *ordered], seed)
+    return [
+        _difference(function(counts) - function(counts_2), function(drawn) - function(drawn_2), units)
+        for (counts, drawn), (counts_2, drawn_2) in zip(pairs, pairs[len(first) :])
+    ]
+
+
+def _difference(estimate: FloatArray, resampled: FloatArray, units: int) -> Difference:
+    score = _score(estimate, resampled, units)
     if score.lower is None:
         return Difference(score, None)
-    defined = differences[~np.isnan(differences)]
+    defined = resampled[~np.isnan(resampled)]
     smaller = min((defined <= 0).sum(), (defined >= 0).sum())
     return Difference(score, min(1.0, 2 * float(smaller + 1) / (len(defined) + 1)))
 
 
-def _in_order_of(first: Predictions, second: Predictions) -> Predictions:
+def _in_order_of(first: Predictions, second: Predictions, same_truth: bool) -> Predictions:
     """`second` with its clips in the order of `first`."""
     position = {clip: number for number, clip in enumerate(second.ids)}
     if position.keys() != set(first.ids):
         only = sorted(position.keys() ^ set(first.ids))
         raise InputError(f"Not the same clips: {only[0]!r} is in one of the two only (and {len(only) - 1} more)")
     order = np.array([position[clip] for clip in first.ids])
-    arrays = (getattr(second, name)[order] for name in ("fold", "truth", "prediction", "probability"))
-    ordered = Predictions(
-        second.task, first.ids, tuple(second.groups[number] for number in order), *arrays, second.group
-    )
-    if ordered.groups != first.groups or not np.array_equal(ordered.truth, first.truth):
+    arrays = {name: getattr(second, name)[order] for name in ("fold", "truth", "prediction", "probability")}
+    ordered = replace(second, ids=first.ids, groups=tuple(second.groups[number] for number in order), **arrays)
+    if ordered.groups != first.groups or (same_truth and not np.array_equal(ordered.truth, first.truth)):
         raise InputError("The same clips have another group or another truth in the two predictions")
     return ordered
 

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.result import metrics, words
+from toolkit.result.beside import Beside
 from toolkit.result.run import Point, Run
 from toolkit.result.stats import Evaluation, Score, decimal
 
@@ -14,9 +15,10 @@ BAR_CELLS = 12
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def summary(run: Run, points: Sequence[Point], evaluation: Evaluation) -> RenderableType:
-    """All that `toolkit probe` ends with: the answer, the curve, the labels, what to mind."""
+def summary(run: Run, points: Sequence[Point], evaluation: Evaluation, others: Sequence[Beside] = ()) -> RenderableType:
+    """All that `toolkit probe` ends with: the curve, the labels, the answer, the runs beside it, what to mind."""
     lines = [Text(words.answer(run, evaluation), style="bold"), Text(words.chosen(run))]
+    lines += [Text(words.beside(run, other)) for other in others]
     notes = [Text(f"note: {note}", style="yellow") for note in words.cautions(run, evaluation)]
     if run.left_out:
         notes.append(Text(f"note: {words.counted(len(run.left_out), 'clip')} left out", style="yellow"))

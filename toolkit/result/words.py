@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from toolkit.result import metrics
+from toolkit.result.beside import Beside
 from toolkit.result.run import Run
 from toolkit.result.stats import COVERAGE, RANKED_RESAMPLES, RESAMPLES, Evaluation, decimal
 
@@ -30,7 +31,7 @@ def answer(run: Run, evaluation: Evaluation) -> str:
     done = f"predicts {target}" if run.task.multilabel else f"tells {target} apart"
     if score.estimate is None:
         return f"The {name} of {run.task.name} is undefined for these clips."
-    text = f"{run.backbone} {done} with a {name} of {score}, on {_unheard(run)}; chance is {decimal(chance)}."
+    text = f"{run.backbone} {done} with a {name} of {score}, on {unheard(run)}; chance is {decimal(chance)}."
     if score.lower is not None and score.lower <= chance:
         text += " The interval reaches down to chance: no knowledge is shown."
     return text
@@ -51,12 +52,32 @@ def _by_clip(run: Run) -> bool:
     return run.folds.groups == run.folds.ids
 
 
-def _unheard(run: Run) -> str:
+def unheard(run: Run) -> str:
+    """Whom the tested clips are of, as the folds kept them apart."""
     if _by_clip(run):
         return "clips whose speakers it may have heard"
     if run.folds.group_by == "speaker":
         return "speakers that the probe never heard"
     return f"clips whose {run.folds.group_by} the probe never heard"
+
+
+def beside(run: Run, other: Beside) -> str:
+    """What another run says about this one."""
+    name = metric_name(run)
+    if other.kind == "split":
+        return (
+            f"Split clip by clip the {name} flatters. With every {run.predictions.group} kept apart, same probe and "
+            f"search, it is {other.score}: the inflation is {other.minus}."
+        )
+    if other.kind == "shuffled":
+        return (
+            f"On labels shuffled by {run.predictions.group} the same probe scores {other.score}; selectivity, real "
+            f"minus shuffled, is {other.minus}."
+        )
+    if other.kind == "random":
+        return f"The same backbone with random weights scores {other.score}; what training it gave is {other.minus}."
+    metric = " ".join(reversed(metrics.title(other.metric).split(", ")))
+    return f"{other.name}: {metric} {other.score}; chance is {decimal(other.chance)}."
 
 
 def protocol(run: Run, evaluation: Evaluation) -> list[tuple[str, str]]:

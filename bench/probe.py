@@ -1,0 +1,223 @@
+"""The probe engine beside the loop that a user would write: same clips, folds, settings.
+
+    OMP_NUM_THREADS=1 python bench/probe.py [--clips 1500] [--width 384] [--labels 11] [--trials 30] [--features NPZ]
+
+NPZ holds a real layer: "features" (n, width) float32, "truth" (n,) integers. Without it the features are
+synthetic, with a spectrum that falls as steeply as a backbone's layer does, and truths that they half explain. The loop
+calls scikit-learn once per fold, setting and label, at its default tolerance; past --loop-seconds it stops and its time
+is scaled up by the settings that are left, which the table marks with "~". The toolkit solves --workers folds at a
+time, on one thread each, as `toolkit probe` does. "objective" is how much worse the toolkit's is at worst, relative;
+decisions differ mostly where scikit-learn's default tolerance stops it early.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.table import Table
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+from toolkit.labels import Task
+from toolkit.probe.minimise import minimise
+from toolkit.probe.solver import Penalised, Solution, principal_axes, rotate, solve
+from toolkit.probe.targets import Targets, scaler_of, targets_of
+from toolkit.products import linear
+
+FOLDS = 5
+FloatArray = npt.NDArray[np.float32]
+TOLERANCE = 1e-6  # of the toolkit's search
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer, one task. truth: (n,) or (n, labels)."""
+
+    name: str
+    features: FloatArray
+    task: Task
+    truth: npt.NDArray[np.int64]
+
+    def parts(self) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Training and held-out clips of each fold."""
+        fold = np.arange(len(self.features)) % FOLDS
+        return [
+            (np.flatnonzero(fold > 1), np.flatnonzero(fold == 1)) for fold in ((fold - k) % FOLDS for k in range(FOLDS))
+        ]
+
+
+def synthetic(clips: int, width: int, labels: int, kind: str, seed: int = 0) -> Case:
+    """Features whose standardised spectrum falls over five decades, as measured on speech encoders."""
+    generator = np.random.default_rng(seed)
+    mixing = np.linalg.qr(generator.standard_normal((width, width)))[0]
+    latent = generator.standard_normal((clips, width))
+    features = (latent * np.logspace(0, -2.5, width) @ mixing).astype(np.float32)
+    logits = latent[:, : width // 4] @ generator.standard_normal((width // 4, labels)) / np.sqrt(width / 4)
+    logits += generator.standard_normal(logits.shape)
+    names = tuple(f"label{number}" for number in range(labels))
+    if kind == "multilabel":
+        truth = (logits > np.quantile(logits, np.linspace(0.5, 0.95, labels), axis=0).diagonal()).astype(np.int64)
+        return Case("multilabel", features, Task("t", "multilabel", names, names), truth)
+    if kind == "binary":
+        return Case("binary", features, Task("t", "binary", ("no", "yes"), ("t",)), (logits[:, 0] > 0).astype(np.int64))
+    return Case("multiclass", features, Task("t", "multiclass", names, ("t",)), logits.argmax(axis=1))
+
+
+def objective(features: FloatArray, targets: Targets, at: Penalised, solution: Solution) -> float:
+    """Summed over the setting's problems, in float64."""
+    logits = features.astype(np.float64) @ solution.coefficients + solution.intercepts
+    penalty = (solution.coefficients**2).sum() / (2 * at.C)
+    if targets.softmax:
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return float((np.log(np.exp(shifted).sum(axis=1)) - (shifted * targets.columns).sum(axis=1)).sum() + penalty)
+    return float((np.logaddexp(0, logits) - targets.columns * logits).sum() + penalty)
+
+
+def decided(features: FloatArray, targets: Targets, solution: Solution) -> npt.NDArray[np.int64]:
+    logits = features @ solution.coefficients + solution.intercepts
+    return logits.argmax(axis=1) if targets.softmax else (logits > 0).astype(np.int64)
+
+
+Solve = Callable[[FloatArray, Targets, Penalised], Solution]
+
+
+def scikit_learn(features: FloatArray, targets: Targets, setting: Penalised) -> Solution:
+    """What a user writes, with the iterations raised so that it converges."""
+    truths = [targets.columns.argmax(axis=1)] if targets.softmax else list(targets.columns.T)
+    fits = [LogisticRegression(C=setting.C, max_iter=10_000).fit(features, truth) for truth in truths]
+    coefficients = np.concatenate([fit.coef_ for fit in fits]).T.astype(np.float64)
+    return Solution(coefficients, np.concatenate([fit.intercept_ for fit in fits]).astype(np.float64))
+
+
+FoldParts = tuple[FloatArray, FloatArray, Targets, npt.NDArray[np.int64]]
+
+
+def width(case: Case) -> int:
+    return case.features.shape[1]
+
+
+def compare(case: Case, trials: int, loop_seconds: float, workers: int) -> list[str]:
+    """One row of the table."""
+    settings = [Penalised(float(c)) for c in np.logspace(-5, 3, trials)]
+    begun = time.perf_counter()
+    train = case.parts()[0][0]
+    axes = principal_axes(scaler_of(case.features[train])(case.features[train])) if len(train) >= width(case) else None
+
+    def fold_of(clips: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]) -> tuple[FoldParts, list[Solution]]:
+        scaler = scaler_of(case.features[clips[0]])
+        matrix, held_out = scaler(case.features[clips[0]]), scaler(case.features[clips[1]])
+        targets = targets_of(case.task, case.truth[clips[0]])
+        solutions = solve(rotate(matrix, axes), targets, settings, TOLERANCE)
+        return (matrix, held_out, targets, case.truth[clips[1]]), solutions
+
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        solved = list(pool.map(fold_of, case.parts()))
+    our_seconds = time.perf_counter() - begun
+    parts, ours = [part for part, _ in solved], [solutions for _, solutions in solved]
+    order = np.random.default_rng(0).permutation(trials)  # so that a loop cut short has seen every strength
+    their_seconds, done, worst, flips, gaps = 0.0, 0, -np.inf, [], []
+    for number in order:
+        for (matrix, held_out_matrix, targets, truth), fold in zip(parts, ours, strict=True):
+            begun = time.perf_counter()
+            theirs = scikit_learn(matrix, targets, settings[number])
+            their_seconds += time.perf_counter() - begun
+            value = objective(matrix, targets, settings[number], theirs)
+            worst = max(worst, objective(matrix, targets, settings[number], fold[number]) / value - 1)
+            mine, other = (decided(held_out_matrix, targets, one) for one in (fold[number], theirs))
+            flips.append(float((mine != other).mean()))
+            gaps.append(abs(f1_score(truth, mine, average="macro") - f1_score(truth, other, average="macro")))
+        done += 1
+        if their_seconds > loop_seconds:
+            break
+    scaled = their_seconds * trials / done
+    return [
+        f"{case.name}, {case.features.shape[0]:,} x {case.features.shape[1]}, {len(case.task.labels)} labels",
+        f"{our_seconds:.2f}",
+        f"{'~' if done < trials else ''}{scaled:.1f}",
+        f"{scaled / our_seconds:.0f}",
+        f"{worst:+.1e}",
+        f"{np.mean(flips):.2%}",
+        f"{np.max(gaps):.4f}",
+    ]
+
+
+def peak() -> float:
+    """Matrix-product GFLOP/s in float32 on one thread by the fastest library there is, the best of five."""
+    left, right = torch.randn(2, 3000, 3000)
+    rates = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        linear(left, right)
+        rates.append(2 * 3000**3 / (time.perf_counter() - begun) / 1e9)
+    return max(rates)
+
+
+def share_of_peak(case: Case, trials: int) -> str:
+    """What the solver's own products amount to, against `peak`."""
+    train, _ = case.parts()[0]
+    matrix = scaler_of(case.features[train])(case.features[train])
+    targets = targets_of(case.task, case.truth[train])
+    rotated, flops = rotate(matrix), 0.0
+    product = minimise.__globals__["_forward"]
+
+    def counted(left: torch.Tensor, variables: torch.Tensor) -> torch.Tensor:
+        nonlocal flops
+        flops += 4 * left.numel() * variables[0].numel()  # this product and the gradient's
+        result: torch.Tensor = product(left, variables)
+        return result
+
+    minimise.__globals__["_forward"] = counted
+    try:
+        begun = time.perf_counter()
+        solve(rotated, targets, [Penalised(float(c)) for c in np.logspace(-5, 3, trials)], TOLERANCE)
+        rate = flops / (time.perf_counter() - begun) / 1e9
+    finally:
+        minimise.__globals__["_forward"] = product
+    best = peak()
+    return f"{case.name}: {rate:.0f} of {best:.0f} GFLOP/s, {rate / best:.0%} of the matrix-product peak"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=1500)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--labels", type=int, default=11)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--loop-seconds", type=float, default=60.0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--features", help="a .npz with a real layer")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.features:
+        with np.load(options.features, allow_pickle=False) as file:
+            features, truth = file["features"].astype(np.float32), file["truth"].astype(np.int64)
+        names = tuple(map(str, range(int(truth.max()) + 1)))
+        first = (truth == 0).astype(np.int64)
+        columns = np.eye(len(names), dtype=np.int64)[truth]
+        cases = [
+            Case("real, binary", features, Task("t", "binary", ("no", "yes"), ("t",)), first),
+            Case("real, multilabel", features, Task("t", "multilabel", names, names), columns),
+            Case("real, multiclass", features, Task("t", "multiclass", names, ("t",)), truth),
+        ]
+    else:
+        kinds = ("binary", "multilabel", "multiclass")
+        cases = [synthetic(options.clips, options.width, options.labels, kind) for kind in kinds]
+    table = Table("task", "toolkit s", "loop s", "times", "objective", "decisions differ", "F1 differs", box=None)
+    for case in cases:
+        table.add_row(*compare(case, options.trials, options.loop_seconds, options.workers))
+    console = Console(width=120)
+    console.print(f"{FOLDS} folds x {options.trials} strengths from 1e-5 to 1e3, {options.workers} workers")
+    console.print(table)
+    for case in cases:
+        console.print(share_of_peak(case, options.trials))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""The protocol, end to end on a tiny corpus in memory."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.probe.conftest import Corpus
+from toolkit.errors import InputError, SplitError, StoreError
+from toolkit.features.layout import LayerFeatures
+from toolkit.probe import winners
+from toolkit.probe.run import probe
+from toolkit.probe.table import PROBES
+from toolkit.result.metrics import headline_score
+from toolkit.result.run import Run
+from toolkit.splits import Folds, fixed
+
+Make = Callable[..., Corpus]
+
+
+def run(corpus: Corpus, folder: Path, **options: object) -> Run:
+    name = str(options.get("probe", "linear"))
+    options = {"trials": 10, "study": folder / f"{name}.db", "workers": 1} | options
+    return probe(corpus, corpus.task, corpus.truth, corpus.folds, corpus.speakers, **options)  # type: ignore[arg-type]
+
+
+def score(run: Run) -> float:
+    value = headline_score(run.task, run.predictions.truth, run.predictions.prediction)
+    assert value is not None
+    return value
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_a_label_planted_in_one_layer_is_found_there_by_development(
+    make_corpus: Make, tmp_path: Path, kind: str
+) -> None:
+    found = run(make_corpus(kind), tmp_path)
+    assert {choice.layer for choice in found.choices} == {"encoder.1"}
+    assert score(found) > (0.65 if kind == "multilabel" else 0.8)
+    assert found.predictions.ids == make_corpus(kind).ids
+    assert list(found.layers) == ["encoder.0", "encoder.1", "encoder.2"]
+
+
+@pytest.mark.parametrize("name", ["mlp", "lightgbm"])
+def test_every_probe_of_one_layer_finds_the_planted_one(make_corpus: Make, tmp_path: Path, name: str) -> None:
+    found = run(make_corpus("multiclass", strength=3.0), tmp_path, probe=name, trials=4)
+    assert {choice.layer for choice in found.choices} == {"encoder.1"}
+    assert score(found) > 0.75
+
+
+def test_the_mix_weighs_the_planted_layer_most(make_corpus: Make, tmp_path: Path) -> None:
+    found = run(
+        make_corpus("multiclass", strength=3.0, clips_a_speaker=40),
+        tmp_path,
+        probe="mix",
+        trials=6,
+        winners=tmp_path / "kept",
+    )
+    assert list(found.layers) == ["mix"]
+    assert score(found) > 0.75
+    for winner in winners.read(tmp_path / "kept"):
+        assert np.argmax(winner.model["parameter.layers"]) == 1
+
+
+def test_a_label_that_is_only_the_speakers_identity_scores_chance(make_corpus: Make, tmp_path: Path) -> None:
+    """Every layer knows the speaker, and half of the speakers are 'yes': speaker-disjoint folds are not fooled."""
+    corpus = make_corpus("binary", planted=None, clips_a_speaker=30)
+    speaker = np.repeat(np.arange(6), 30)
+    yes = np.array([0, 1, 1, 0, 0, 1])[speaker]
+    voices = np.random.default_rng(3).standard_normal((6, 12)).astype(np.float32) * 5
+    features = {name: replace(layer, mean=layer.mean + voices[speaker]) for name, layer in corpus.features.items()}
+    folds = replace(corpus.folds, fold=np.array([0, 0, 1, 1, 2, 2])[speaker])
+    found = run(replace(corpus, features=features, truth=yes, folds=folds), tmp_path)
+    leaky = replace(corpus, features=features, truth=yes, folds=replace(folds, fold=np.arange(180) % 3))
+    assert score(run(leaky, tmp_path, study=tmp_path / "leaky.db")) == 1.0
+    assert score(found) <= 0.7
+
+
+@pytest.mark.parametrize("name", ["linear", "lightgbm"])
+def test_what_happens_in_a_rounds_test_fold_changes_nothing_that_round_chose(
+    make_corpus: Make, tmp_path: Path, name: str
+) -> None:
+    corpus = make_corpus("multiclass")
+    tested = corpus.folds.fold == 0
+    truth = corpus.truth.copy()
+    truth[tested] = (truth[tested] + 1) % 3
+    before = run(corpus, tmp_path, probe=name, trials=4)
+    after = run(replace(corpus, truth=truth), tmp_path, probe=name, trials=4, study=tmp_path / "other.db")
+    assert before.choices[0] == after.choices[0]
+    same = before.predictions.probability[tested] == after.predictions.probability[tested]
+    assert same.all()
+    assert before.choices[1:] != after.choices[1:]  # there it was development or training
+
+
+def test_the_number_of_workers_changes_no_byte(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus("multilabel")
+    one = run(corpus, tmp_path, workers=1)
+    three = run(corpus, tmp_path, workers=3, study=tmp_path / "three.db")
+    assert one.predictions.probability.tobytes() == three.predictions.probability.tobytes()
+    assert one.choices == three.choices and one.development == three.development
+
+
+def test_clips_that_failed_are_left_out_and_named(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus("binary")
+    keep = np.arange(len(corpus.ids)) > 1
+    features = {
+        name: LayerFeatures(name, layer.ids[2:], layer.mean[keep], layer.std[keep])
+        for name, layer in corpus.features.items()
+    }
+    found = run(replace(corpus, features=features, failed={"clip-0": "no samples"}), tmp_path, trials=2)
+    assert found.left_out == {"clip-0": "no samples", "clip-1": "not in the feature store"}
+    assert found.predictions.ids == corpus.ids[2:]
+    assert found.folds.ids == corpus.ids[2:]
+
+
+def test_the_stores_order_of_clips_does_not_matter(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus("binary")
+    order = np.random.default_rng(1).permutation(len(corpus.ids))
+    shuffled = {
+        name: LayerFeatures(name, tuple(layer.ids[row] for row in order), layer.mean[order], layer.std[order])
+        for name, layer in corpus.features.items()
+    }
+    found = run(corpus, tmp_path, trials=2)
+    again = run(replace(corpus, features=shuffled), tmp_path, trials=2)  # the same study is accepted
+    assert found.predictions.probability.tobytes() == again.predictions.probability.tobytes()
+
+
+def test_a_fixed_split_tests_its_test_part_alone(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus("multiclass")
+    split = ["test" if one in ("s0", "s1") else "dev" if one == "s2" else "train" for one in corpus.speakers]
+    folds = fixed(corpus.ids, corpus.speakers, split, "speaker", 0)
+    found = run(replace(corpus, folds=folds), tmp_path, trials=3)
+    assert set(found.predictions.groups) == {"s0", "s1"}
+    assert len(found.choices) == 1
+
+
+def test_a_label_without_a_positive_in_training_is_predicted_at_prevalence_and_flagged(
+    make_corpus: Make, tmp_path: Path
+) -> None:
+    corpus = make_corpus("multilabel")
+    truth = corpus.truth.copy()
+    truth[corpus.folds.fold != 0, 2] = 0  # only fold 0 has the third label
+    truth[np.flatnonzero(corpus.folds.fold == 0)[:5], 2] = 1
+    found = run(replace(corpus, truth=truth), tmp_path, trials=2)
+    assert any(
+        "tests fold 0 'c' does not vary" in note and "predicted at its prevalence" in note for note in found.notes
+    )
+    tested = found.predictions.fold == 0
+    assert (found.predictions.probability[tested, 2] == 0).all()
+    assert (found.predictions.prediction[tested, 2] == 0).all()
+
+
+def test_folds_that_leave_nothing_to_tell_apart_are_refused(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus("binary")
+    truth = (corpus.folds.fold == 0).astype(np.int64)
+    with pytest.raises(SplitError, match=r"tests fold 0 .*nothing to tell apart"):
+        run(replace(corpus, truth=truth), tmp_path)
+
+
+def test_bad_usage_is_named(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus("binary")
+    with pytest.raises(InputError, match="Bad probe 'svm', expected one of"):
+        run(corpus, tmp_path, probe="svm")
+    with pytest.raises(InputError, match="0 trials"):
+        run(corpus, tmp_path, trials=0)
+    others = replace(corpus, folds=Folds(("x", "y", "z"), ("x", "y", "z"), np.arange(3), "speaker", 0))
+    with pytest.raises(InputError, match="none of the manifest's clips"):
+        probe(others, corpus.task, np.arange(3) % 2, others.folds, ("x", "y", "z"), study=tmp_path / "s.db")
+    run(corpus, tmp_path, trials=1)
+    with pytest.raises(StoreError, match="other clips, labels, folds, seed"):
+        run(corpus, tmp_path, trials=1, seed=1)
+
+
+@pytest.mark.parametrize("name", sorted(PROBES))
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_saved_winners_predict_what_they_predicted(make_corpus: Make, tmp_path: Path, name: str, kind: str) -> None:
+    corpus = make_corpus(kind, clips_a_speaker=12)
+    found = run(corpus, tmp_path, probe=name, trials=2, winners=tmp_path / "kept")
+    kept = winners.read(tmp_path / "kept")
+    assert [winner.fold for winner in kept] == [0, 1, 2]
+    for winner in kept:
+        probability, decision = winner.apply([corpus.layer(layer) for layer in winner.layers])
+        tested = corpus.folds.fold == winner.fold
+        np.testing.assert_allclose(probability[tested], found.predictions.probability[tested], atol=1e-6)
+        np.testing.assert_array_equal(decision[tested], found.predictions.prediction[tested])
+
+
+def test_damaged_winners_are_refused_before_they_are_parsed(make_corpus: Make, tmp_path: Path) -> None:
+    run(make_corpus("binary", clips_a_speaker=12), tmp_path, probe="lightgbm", trials=1, winners=tmp_path / "kept")
+    text = next((tmp_path / "kept").glob("round-0.*.txt"))
+    text.write_text(text.read_text().replace("num_leaves", "num_trees"))
+    with pytest.raises(StoreError, match=r"round-0\.trees\.0\.txt is damaged"):
+        winners.read(tmp_path / "kept")
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from tests.probe.conftest import corpus
+from toolkit.probe.run import probe
+
+c = corpus("multiclass", clips_a_speaker=16)
+
+def start(name):
+    child = os.fork()  # the imports are paid for once
+    if child == 0:
+        study = Path(sys.argv[1], name + ".db")
+        found = probe(c, c.task, c.truth, c.folds, c.speakers, study=study, trials=20, workers=2)
+        Path(sys.argv[1], name).write_bytes(found.predictions.probability.tobytes() + repr(found.choices).encode())
+        os._exit(0)
+    return child
+
+begun = time.monotonic()
+os.waitpid(start("undisturbed"), 0)
+took = time.monotonic() - begun
+kills = 0
+for share in (0.2, 0.3, 0.4):
+    child = start("killed")
+    time.sleep(share * took)
+    os.kill(child, signal.SIGKILL)
+    kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+os.waitpid(start("killed"), 0)
+print(kills)
+"""
+
+
+def test_a_run_killed_again_and_again_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    driver = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert driver.returncode == 0, driver.stderr
+    assert int(driver.stdout) >= 1
+    assert (tmp_path / "killed").read_bytes() == (tmp_path / "undisturbed").read_bytes()

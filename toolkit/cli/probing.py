@@ -1,0 +1,183 @@
+"""`toolkit probe`: a feature store and a question in, a run with its controls and a report out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Workspace, manifest_file, relative, remark, show
+from toolkit.errors import InputError
+
+if TYPE_CHECKING:
+    from toolkit.features.store import Store
+    from toolkit.probe.around import Bar, Plan
+    from toolkit.probe.sweep import Sweep
+    from toolkit.result.beside import Beside
+    from toolkit.result.overview import Entry
+
+ALL = "all"
+TRIALS = 30
+
+
+def _explain(asked: bool) -> None:
+    if asked:
+        from toolkit.probe.search import explain
+
+        print(explain())
+        raise typer.Exit
+
+
+def probe(
+    model: Annotated[
+        list[str],
+        typer.Option("--model", "-m", help="Whose features: a backbone, a store's folder, or all. May be repeated."),
+    ],
+    target: Annotated[
+        str,
+        typer.Option("--target", "-t", help="A label column, several 0/1 columns with commas, or hotline (its 11)."),
+    ],
+    workspace: Workspace = HERE,
+    manifest: ManifestFile = None,
+    audio_root: AudioRoot = None,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(help="Which classifier searches every layer, or all. May be repeated.", show_default="linear"),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Optuna trials per layer and round.", show_default=str(TRIALS))
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="In place of --trials: minutes of search for each run; not reproducible."),
+    ] = None,
+    folds: Annotated[
+        str,
+        typer.Option(help="How many, or all: leave one speaker out. Ignored where the manifest has a split column."),
+    ] = "5",
+    group_by: Annotated[str, typer.Option(help="The column whose values never stand on both sides.")] = "speaker",
+    split_by: Annotated[
+        str, typer.Option(help="group; or clip, which lets speakers leak and measures by how much that flatters.")
+    ] = "group",
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help="shuffled (labels, by speaker) or random (untrained weights). May be repeated."),
+    ] = None,
+    nuisance: Annotated[
+        str | None,
+        typer.Option(help="What else the layers know: duration, loudness, columns (speaker,sex), with commas."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the folds, the search and the shuffling.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Fits at a time.", show_default="cores")] = None,
+    note: Annotated[list[str] | None, typer.Option(help="A sentence that the report shows. May be repeated.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", callback=_explain, is_eager=True, help="Print the search spaces and leave.")
+    ] = False,
+) -> None:
+    """Which layer knows it: classifiers on every layer, by speaker-disjoint folds, searched with Optuna.
+
+    Fold k is the test, the next one the development set, the rest trains. Hyper-parameters, thresholds and the layer
+    are chosen on development; the winner is refitted on train and development. Stopped, it goes on where it was.
+
+    Example: toolkit probe --model whisper-medium --target negative --control shuffled --nuisance speaker,sex,duration
+    """
+    from toolkit.folding import keep, pose
+    from toolkit.manifest import read
+    from toolkit.probe import around
+    from toolkit.probe.nuisance import LOUDNESS, loudnesses
+    from toolkit.probe.sweep import Options
+    from toolkit.probe.table import PROBES
+    from toolkit.result.overview import Entry
+    from toolkit.runs import command_line
+    from toolkit.runs import provenance as made_with
+    from toolkit.windows import Windows, cut
+
+    if minutes is not None and trials is not None:
+        raise InputError("--trials and --minutes are two ways to end a search; give one")
+    corpus = read(manifest_file(workspace, manifest), audio_root)
+    stores = _stores(workspace / "features", model)
+    corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in stores}))
+    question = pose(corpus, target, _fold_count(folds), seed, group_by, split_by)
+    result = workspace / "result"
+    remark(f"folds in {relative(keep(question, result), workspace)}")
+    probes = list(PROBES) if probe == [ALL] else list(dict.fromkeys(probe or ["linear"]))
+    nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
+    loudness = loudnesses(corpus, workers) if LOUDNESS in nuisances else None
+    plans = [around.plan(store, question, corpus, control or (), nuisances, loudness, seed) for store in stores]
+    entries = []
+    for plan in plans:
+        for name in probes:
+            options = Options(name, trials or TRIALS, minutes, seed, workers)
+            done, beside = around.run(plan, options, result, made_with(command_line()), note or (), _bar(name))
+            _tell(done, beside, workspace)
+            entries.append(Entry(_name(plan, plans), done.folder, done.run))
+    if len(entries) > 1:
+        _compare(entries, result, workspace)
+
+
+def _fold_count(text: str) -> int | None:
+    """None for "all"."""
+    if text == ALL:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise InputError(f"Bad --folds {text!r}, expected a number from 3, or {ALL}")
+    return int(text)
+
+
+def _stores(features: Path, names: Sequence[str]) -> list["Store"]:
+    """In the order named; "all": every store but the random-weights controls of another one."""
+    from toolkit.errors import StoreError
+    from toolkit.features.store import find, stores
+    from toolkit.seeds import RANDOM
+
+    if list(names) != [ALL]:
+        return [find(features, name) for name in dict.fromkeys(names)]
+    every = stores(features)
+    controls = {store.backbone + RANDOM for store in every}
+    found = [store for store in every if store.backbone not in controls]
+    if not found:
+        raise StoreError(f"No features in {features.name}/ yet; `toolkit extract --model NAME` makes them")
+    return found
+
+
+def _name(plan: "Plan", plans: Sequence["Plan"]) -> str:
+    """The backbone's name, or the store's where a backbone has several."""
+    store = plan.store
+    several = sum(other.store.backbone == store.backbone for other in plans) > 1
+    return store.folder.name if several else store.backbone
+
+
+def _bar(probe: str) -> "Bar":
+    from toolkit.progress import bar
+
+    @contextmanager
+    def shown(what: str, layers: int) -> Iterator[Callable[[str, int, int], None]]:
+        with bar(f"{probe} on {what}", layers, "layers") as advance:
+            yield lambda layer, done, total: advance(1, 0.0)
+
+    return shown
+
+
+def _tell(done: "Sweep", beside: Sequence["Beside"], workspace: Path) -> None:
+    from toolkit.result import stats, tables
+    from toolkit.result.run import REPORT, curve
+
+    if done.stood:
+        remark("this run stood already, finished and whole; its figures are shown again")
+    run = done.run
+    show(tables.summary(run, curve(run), stats.evaluate(run.predictions), beside))
+    report = relative(done.folder / REPORT, workspace)
+    print(f"{len(run.predictions.ids):,} clips predicted; CSV, metrics and figures beside the report: {report}")
+
+
+def _compare(entries: Sequence["Entry"], result: Path, workspace: Path) -> None:
+    from toolkit.result import overview
+    from toolkit.result.run import REPORT
+
+    found = overview.lines(entries)
+    print()
+    show(overview.terminal(found))
+    print(overview.answer(found))
+    folder = overview.write(result, found)
+    print(f"All of it, with curves on one axis and paired differences: {relative(folder / REPORT, workspace)}")

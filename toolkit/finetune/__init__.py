@@ -1,0 +1,1 @@
+"""Manifest and backbone in, predictions out, with the backbone trained."""

@@ -1,0 +1,88 @@
+"""Finished rounds of a run that is not finished, one JSON file each; and the weights, where they are kept."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.torch import save_file
+
+from toolkit.finetune.training import Trained
+from toolkit.labels import IntArray
+from toolkit.runs import commit_file, commit_json, make_folder, sha256_of_file, signature
+from toolkit.splits import Round
+
+ROUNDS, WEIGHTS = "rounds", "weights"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A round's outcome; see `training.Trained`. fold: its test fold."""
+
+    fold: int
+    layer: str
+    epoch: int
+    epochs: int
+    development: float
+    parameters: int
+    seconds: float
+    peak_bytes: int
+    prediction: IntArray
+    probability: npt.NDArray[np.float64]
+
+
+def write(folder: Path, round_: Round, trained: Trained, settings: Mapping[str, Any] | None) -> Finished:
+    """Commit a round; with `settings`, its weights before it, as safetensors beside a JSON file with their SHA-256."""
+    if settings is not None:
+        weights = make_folder(folder / WEIGHTS) / f"round-{round_.fold}.safetensors"
+        commit_file(weights, lambda path: save_file(trained.weights, path))
+        described = {**settings, "fold": round_.fold, "layer": trained.layer, "epoch": trained.epoch,
+                     "thresholds": trained.thresholds.tolist(), "sha256": sha256_of_file(weights)}  # fmt: skip
+        commit_json(weights.with_suffix(".json"), described)
+    content = {
+        "fold": round_.fold,
+        "layer": trained.layer,
+        "epoch": trained.epoch,
+        "epochs": trained.epochs,
+        "development": trained.development,
+        "parameters": trained.parameters,
+        "seconds": trained.seconds,
+        "peak_bytes": trained.peak_bytes,
+        "prediction": trained.prediction.tolist(),
+        "probability": trained.probability.tolist(),
+    }
+    commit_json(_file(folder, round_.fold), {**content, "sha256": signature(content)})
+    return _finished(content)
+
+
+def read(folder: Path, fold: int, keep: str) -> Finished | None:
+    """A round that was finished; None where it is not, is damaged, or lacks the weights that are to be kept."""
+    if keep == "best" and not (folder / WEIGHTS / f"round-{fold}.json").is_file():
+        return None
+    try:
+        content = json.loads(_file(folder, fold).read_text("utf-8"))
+        stated = content.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+    return _finished(content) if signature(content) == stated else None
+
+
+def clear(folder: Path) -> None:
+    """The run has all that they hold."""
+    shutil.rmtree(folder / ROUNDS, ignore_errors=True)
+
+
+def _file(folder: Path, fold: int) -> Path:
+    return make_folder(folder / ROUNDS) / f"round-{fold}.json"
+
+
+def _finished(content: Mapping[str, Any]) -> Finished:
+    arrays = {
+        "prediction": np.array(content["prediction"], dtype=np.int64),
+        "probability": np.array(content["probability"], dtype=np.float64),
+    }
+    return Finished(**{**content, **arrays})

@@ -1,0 +1,72 @@
+"""What a stopped round goes on from: Trainer's checkpoints, each file compared with its SHA-256 before it is loaded.
+
+Trainer keeps the optimiser's and the random generators' state as torch pickles. They lie in a private folder of the run,
+are written and read by the same run alone, with `weights_only`, and are deleted with it; a file that is not byte for byte
+what was written is never opened.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.runs import commit_json, sha256_of_file
+
+TRUSTED, BEST = "trusted.json", "best.json"
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """A checkpoint that is whole. seconds: of training until it was written."""
+
+    folder: Path
+    seconds: float
+
+
+def write(round_folder: Path, checkpoint: Path, seconds: float) -> None:
+    """Commit the newest checkpoint's hashes; what it says before this is done is the one before."""
+    hashes = {path.name: sha256_of_file(path) for path in sorted(checkpoint.iterdir())}
+    commit_json(round_folder / TRUSTED, {"checkpoint": checkpoint.name, "seconds": seconds, "sha256": hashes})
+
+
+def last(round_folder: Path) -> Resumable | None:
+    """The checkpoint to go on from; None where there is none or anything about it is not as it was written."""
+    try:
+        content = json.loads((round_folder / TRUSTED).read_text("utf-8"))
+        folder = round_folder / Path(content["checkpoint"]).name
+        found = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
+        whole = found == content["sha256"]
+        read_best(round_folder)
+        seconds = float(content["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not whole:
+        return None
+    for other in round_folder.glob("checkpoint-*"):  # begun, or older: not gone on from
+        if other != folder:
+            shutil.rmtree(other)
+    return Resumable(folder, seconds)
+
+
+def write_best(round_folder: Path, score: float, epoch: int) -> None:
+    """Commit which epoch's weights are the best so far, then let go of the ones before."""
+    weights = best_weights(round_folder, epoch)
+    content = {"development": score, "epoch": epoch, "sha256": sha256_of_file(weights)}
+    commit_json(round_folder / BEST, content)
+    for other in round_folder.glob("best-*.safetensors"):
+        if other != weights:
+            other.unlink()
+
+
+def read_best(round_folder: Path) -> tuple[float, int]:
+    """(score, epoch) of the best weights. Raises ValueError for weights that are not what was written."""
+    content = json.loads((round_folder / BEST).read_text("utf-8"))
+    epoch = int(content["epoch"])
+    if sha256_of_file(best_weights(round_folder, epoch)) != content["sha256"]:
+        raise ValueError("the best weights are damaged")
+    return float(content["development"]), epoch
+
+
+def best_weights(round_folder: Path, epoch: int) -> Path:
+    """Where an epoch's weights lie while they are the best."""
+    return round_folder / f"best-{epoch}.safetensors"

@@ -1,0 +1,31 @@
+"""The random-weights control: a backbone's own architecture with the weights it had before it was trained."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from toolkit import seeds
+from toolkit.errors import CheckpointError, one_of
+from toolkit.models.checkpoint import PREPROCESSOR, Checkpoint, committed_folder, inspect
+from toolkit.models.load import MODELS
+
+
+def randomise(checkpoint: Checkpoint, models: Path, seed: int = 0) -> Checkpoint:
+    """Make models/NAME-random: NAME's config.json and preprocessor, weights drawn by transformers' initialisation.
+
+    Norms, biases and fixed positions start as they start there (ones, zeros, sines). The same seed gives the same
+    weights with the same versions of torch and transformers. Raises CheckpointError for a family that is not loaded
+    here, InputError when the folder is there already, DiskFullError.
+    """
+    family, name = checkpoint.backbone.family, checkpoint.name + seeds.RANDOM
+    if family not in MODELS:
+        raise CheckpointError(f"{checkpoint.name}: {one_of('family', family, list(MODELS))}")
+    config = MODELS[family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    with committed_folder(models / name) as folder:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeds.integer(seed, "models", "random", checkpoint.name))
+            model = MODELS[family](config)
+        model.save_pretrained(str(folder))
+        shutil.copyfile(checkpoint.folder / PREPROCESSOR, folder / PREPROCESSOR)
+    return inspect(models / name, name)

@@ -1,0 +1,138 @@
+"""The same backbones as trainable modules: up to one layer, with gradients, and still no clip that knows its batch.
+
+`load.load` takes the modules apart for speed and runs under inference mode. Here transformers' modules stay whole, each
+projection a module of its own (so that LoRA can wrap it), and only what joins them is ours: lengths, masks, the norm over
+a clip's own frames. Untrained, every layer's states equal those of `load.load` to rounding.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
+
+from toolkit.audio import Samples
+from toolkit.errors import InputError
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.load import MODELS, _feature_extractor, _model
+from toolkit.models.states import own_frames
+from toolkit.models.whisper import Context
+
+Batch = dict[str, Tensor]
+Inner = Callable[..., Tensor]
+
+
+class Trainable(Protocol):
+    """A backbone from the waveform to one layer, an `nn.Module`.
+
+    layer: the last one, "encoder.k" or "decoder.k". width: values per frame. front: what comes before the first layer;
+    convolutions: the part of it that reads the signal. layers: of the encoder, and behind them the decoder's.
+    decoder_start: how many of `layers` are the encoder's. convolutions_stay_frozen: by the custom of the family.
+    In training: recompute trades time for memory; augment changes what enters the encoder, (batch, frames, channels);
+    layer_drop is the probability that a layer is skipped.
+    """
+
+    layer: str
+    width: int
+    front: nn.ModuleList
+    convolutions: nn.Module
+    layers: nn.ModuleList
+    decoder_start: int
+    convolutions_stay_frozen: bool
+    recompute: bool
+    augment: Callable[[Tensor], Tensor] | None
+    layer_drop: float
+
+    def cost(self, n_samples: int) -> int:
+        """Samples that are computed for a clip of `n_samples`; a batch costs its largest times its size."""
+        ...
+
+    def collate(self, clips: Sequence[Samples]) -> Batch:
+        """Clips of (n_samples,) float32 as tensors on the CPU, for `states`: signal, own, owner."""
+        ...
+
+    def states(self, signal: Tensor, own: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Yield each layer's name, its values (pieces, frames, width) and own frames (pieces,).
+
+        owner: (pieces,) the clip that a piece is of; a clip that is longer than the context has several.
+        """
+        ...
+
+    def last(self, signal: Tensor, own: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+        """The values and own frames of `layer` alone."""
+        ...
+
+
+def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Context = "full") -> "nn.Module":
+    """A checkpoint's weights as a `Trainable` in float32 on the CPU, everything frozen and in evaluation mode.
+
+    layer: the last one that is computed; None for all of the encoder. "decoder.k" (Whisper) feeds the decoder its start
+    token alone. Raises InputError for a layer or a context that the backbone does not have, and what `load.load` raises.
+    """
+    from toolkit.models.trainable_wav2vec2 import TrainableWav2Vec2
+    from toolkit.models.trainable_whisper import TrainableWhisper
+
+    backbone = checkpoint.backbone
+    if backbone.family not in MODELS:
+        raise InputError(f"{checkpoint.name}: backbones of the family {backbone.family} cannot be trained yet")
+    layer = layer or f"encoder.{backbone.layers}"
+    stack, number = parsed(layer)
+    depth = backbone.decoder_layers if stack == "decoder" else backbone.layers
+    if (stack == "decoder" and not depth) or number > depth:
+        known = f"encoder.0 to encoder.{backbone.layers}"
+        known += f", decoder.0 to decoder.{backbone.decoder_layers}" if backbone.decoder_layers else ""
+        raise InputError(f"Bad layer {layer!r}, expected one of {checkpoint.name}'s: {known}")
+    whisper = backbone.family == "whisper"
+    if context == "clip" and not whisper:
+        context = "full"  # the others hear the clip alone whatever they are told
+    config = MODELS[backbone.family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    extractor = _feature_extractor(checkpoint)
+    decoder = stack == "decoder"
+    model = _model(checkpoint, config, decoder=decoder, last_layer=backbone.layers if decoder else number)
+    if whisper:
+        return TrainableWhisper(model, extractor, layer, context).eval()
+    return TrainableWav2Vec2(model, bool(extractor.do_normalize), layer).eval()
+
+
+def parsed(layer: str) -> tuple[str, int]:
+    """("encoder", 3) of "encoder.3". Raises InputError."""
+    stack, dot, number = layer.partition(".")
+    if stack not in ("encoder", "decoder") or not dot or not number.isdecimal():
+        raise InputError(f"Bad layer {layer!r}, expected one such as 'encoder.3'")
+    return stack, int(number)
+
+
+def attention(module: Any, values: Tensor, mask: Tensor | None, heard: Tensor | None = None) -> Tensor:
+    """A Hugging Face attention module, each projection called as a module.
+
+    values: (batch, frames, width); heard: what is attended to, `values` themselves unless given. mask: bool (True: may
+    be seen) or added to the scores, broadcasts to (batch, heads, frames, heard frames).
+    """
+    heard = values if heard is None else heard
+    query, key, value = (
+        projection(source).unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
+        for projection, source in ((module.q_proj, values), (module.k_proj, heard), (module.v_proj, heard))
+    )
+    if mask is not None and mask.is_floating_point():
+        mask = mask.to(query.dtype)
+    dropout = module.dropout if module.training else 0.0
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+    result: Tensor = module.out_proj(mixed.transpose(1, 2).flatten(2))
+    return result
+
+
+def own_mask(lengths: Tensor, frames: int) -> Tensor | None:
+    """(batch, frames) True in each clip's own frames; None when every clip fills all (kernels are faster without)."""
+    return None if bool((lengths == frames).all()) else own_frames(lengths, frames)
+
+
+def through(model: Any, layer: Any, inner: Inner, values: Tensor, *others: Tensor | None) -> Tensor:
+    """A layer's output by `inner(layer, values, *others)`, with what the model does in training: see `Trainable`."""
+    if model.training and model.layer_drop and float(torch.rand(())) < model.layer_drop:
+        return values
+    if not (model.recompute and torch.is_grad_enabled()):
+        return inner(layer, values, *others)
+    result: Tensor = recomputed(inner, layer, values, *others, use_reentrant=False)
+    return result

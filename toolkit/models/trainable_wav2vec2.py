@@ -1,0 +1,142 @@
+"""wav2vec 2.0, HuBERT, WavLM and data2vec-audio as trainable modules; see `trainable.Trainable`."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from toolkit.audio import Samples
+from toolkit.models.convolutions import output_frames, receptive_field
+from toolkit.models.normalisation import normalise
+from toolkit.models.positions import PositionalConvolutions
+from toolkit.models.states import own_frames, refuse_empty
+from toolkit.models.trainable import Batch, attention, own_mask, parsed, through
+from toolkit.models.wav2vec2 import _gate_of
+
+
+class TrainableWav2Vec2(nn.Module):
+    """From samples to one layer. `own` of a batch: samples of each clip, at least the receptive field."""
+
+    convolutions_stay_frozen = True  # Baevski et al., wav2vec 2.0, 2020, section 4.3
+    recompute = False
+    layer_drop = 0.0
+    augment: Callable[[Tensor], Tensor] | None = None
+
+    def __init__(self, model: Any, normalises_input: bool, layer: str) -> None:
+        """model: the Hugging Face base model in float32, with the layers up to `layer`."""
+        super().__init__()
+        config = model.config
+        self.layer, self.width = layer, int(config.hidden_size)
+        self._normalises_input = normalises_input
+        self._kernels, self._strides = tuple(config.conv_kernel), tuple(config.conv_stride)
+        self._shortest = receptive_field(self._kernels, self._strides)
+        self._total_stride = math.prod(self._strides)
+        self._stable = bool(getattr(config, "do_stable_layer_norm", False)) and config.model_type != "data2vec-audio"
+        self.convolutions = model.feature_extractor.conv_layers
+        encoder = model.encoder
+        rest = [model.feature_projection, encoder.pos_conv_embed]
+        # Norms before the halves of each layer: what the encoder's own norm would give is no hidden state.
+        rest += [] if self._stable else [encoder.layer_norm]
+        self.front = nn.ModuleList([self.convolutions, *rest])
+        self._dropout = float(config.hidden_dropout)
+        self.layers = encoder.layers[: parsed(layer)[1]]
+        self.decoder_start = len(self.layers)
+        self._positions = PositionalConvolutions(encoder.pos_conv_embed)
+        self._biased = config.model_type == "wavlm"
+
+    def cost(self, n_samples: int) -> int:
+        return math.ceil(max(n_samples, self._shortest) / self._total_stride) * self._total_stride
+
+    def collate(self, clips: Sequence[Samples]) -> Batch:
+        refuse_empty(clips)
+        samples = [max(len(clip), self._shortest) for clip in clips]
+        waveforms = np.zeros((len(clips), self.cost(max(samples))), dtype=np.float32)
+        for row, clip in zip(waveforms, clips):
+            row[: len(clip)] = normalise(clip) if self._normalises_input else clip
+        return {
+            "signal": torch.from_numpy(waveforms),
+            "own": torch.tensor(samples),
+            "owner": torch.arange(len(clips)),
+        }
+
+    def states(self, signal: Tensor, own: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        lengths = _frames(own, self._kernels, self._strides)
+        frames = output_frames(int(own.max()), self._kernels, self._strides)
+        mask = own_mask(lengths, frames)
+        values = self._first_states(signal, own, frames, None if mask is None else mask[..., None])
+        yield "encoder.0", values, lengths
+        bias = None
+        if self._biased and len(self.layers):
+            bias = self.layers[0].attention.compute_bias(frames, frames)  # type: ignore[operator, union-attr]
+        seen = None if mask is None else mask[:, None, None]
+        for number, layer in enumerate(self.layers, start=1):
+            values = through(self, layer, self._through, values, seen, bias)
+            yield f"encoder.{number}", values, lengths
+
+    def last(self, signal: Tensor, own: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+        *_, (_, values, lengths) = self.states(signal, own, owner)
+        return values, lengths
+
+    def _first_states(self, signal: Tensor, own: Tensor, frames: int, mask: Tensor | None) -> Tensor:
+        values = signal[:, None]
+        for number, convolution in enumerate(self.convolutions):  # type: ignore[arg-type]
+            if isinstance(getattr(convolution, "layer_norm", None), nn.GroupNorm):
+                lengths = _frames(own, self._kernels[: number + 1], self._strides[: number + 1])
+                normed = norm_over_own_frames(convolution.conv(values), lengths, convolution.layer_norm)
+                values = convolution.activation(normed)
+            else:
+                values = convolution(values)
+        projection = self.front[1]
+        features = values.transpose(1, 2)[:, :frames]
+        norm = getattr(projection, "layer_norm", None)
+        values = projection.projection(features if norm is None else norm(features)).float()  # type: ignore[operator]
+        values = nn.functional.dropout(values, float(projection.dropout.p), projection.training)  # type: ignore[union-attr]
+        if self.augment is not None and self.training:
+            values = self.augment(values)
+        if mask is not None:
+            values = torch.where(mask, values, 0.0)
+        values = values + self._positions(values, mask)
+        if not self._stable:
+            values = self.front[-1](values)
+        return nn.functional.dropout(values, self._dropout, self.front.training)
+
+    def _through(self, layer: Any, values: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+        """One layer; norms before its halves ("stable") or behind them. values: (batch, frames, width)."""
+        attended = layer.layer_norm(values) if self._stable else values
+        if bias is not None:
+            gated = _gate_of(layer.attention)(attended) * bias
+            mask = gated if mask is None else gated.masked_fill(~mask, float("-inf"))
+        values = values + layer.dropout(attention(layer.attention, attended, mask))
+        if not self._stable:
+            values = layer.layer_norm(values)
+            normed: Tensor = layer.final_layer_norm(values + layer.feed_forward(values))
+            return normed
+        values = values + layer.feed_forward(layer.final_layer_norm(values))
+        if getattr(layer, "adapter_layer", None) is not None:
+            values = values + layer.adapter_layer(values)
+        return values
+
+
+def _frames(samples: Tensor, kernels: Sequence[int], strides: Sequence[int]) -> Tensor:
+    """`convolutions.output_frames` for (batch,) sample counts that give at least one frame."""
+    for kernel, stride in zip(kernels, strides):
+        samples = torch.div(samples - kernel, stride, rounding_mode="floor") + 1
+    return samples
+
+
+def norm_over_own_frames(values: Tensor, lengths: Tensor, norm: nn.GroupNorm) -> Tensor:
+    """A group norm of one channel a group, each clip by its own frames, in two passes.
+
+    values: (batch, channels, frames); lengths: (batch,). What lies behind a clip's own frames is without meaning.
+    """
+    with torch.autocast(values.device.type, enabled=False):
+        values = values.float()
+        own = own_frames(lengths, values.shape[2])[:, None]
+        count = lengths[:, None, None].float()
+        mean = torch.where(own, values, 0.0).sum(dim=2, keepdim=True) / count
+        centred = torch.where(own, values - mean, 0.0)
+        variance = centred.square().sum(dim=2, keepdim=True) / count
+        return centred * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]

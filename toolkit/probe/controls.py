@@ -1,0 +1,74 @@
+"""Controls that tell knowledge from capacity: labels shuffled by speaker, and the backbone before it was trained."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from toolkit import seeds
+from toolkit.errors import StoreError
+from toolkit.features.store import Store, find
+from toolkit.folding import Question
+from toolkit.labels import IntArray
+
+CONTROLS = ("shuffled", "random")
+
+
+def shuffled(question: Question, seed: int) -> Question:
+    """The same question about labels that say nothing of a clip: what the probe reaches by its capacity alone.
+
+    A random permutation gives every group (speaker) the labels of one group, its own included, and deals them to its
+    clips in random order; a group with fewer clips than its donor takes some of the labels, one with more takes them
+    again. So labels stay as even or uneven within a group as they were, a label that is one and the same for a whole
+    group stays so, and what a probe could gain from groups in training it can still gain. Dealing within groups alone
+    would leave such a label as it is; moving labels in their order alone would leave them in place wherever all groups
+    are sorted by label. A clip's labels of a multilabel task move together.
+
+    Source: control tasks and selectivity, Hewitt and Liang, Designing and Interpreting Probes with Control Tasks, 2019,
+    where the word's type has the place that the group has here.
+    """
+    names, member = np.unique(np.array(question.groups, dtype=object).astype(str), return_inverse=True)
+    clips_of = [np.flatnonzero(member == number) for number in range(len(names))]
+    generator = seeds.generator(seed, "controls", "shuffled")
+    truth = question.truth.copy()
+    for clips, donor in zip(clips_of, generator.permutation(len(names))):
+        given = clips_of[donor]
+        copies = -(-len(clips) // len(given))
+        dealt = np.concatenate([generator.permutation(given) for _ in range(copies)])[: len(clips)]
+        truth[clips] = question.truth[generator.permutation(dealt)]
+    agreement = _agreement(question.truth, truth)
+    task = replace(question.task, name=f"shuffled-{question.task.name}")
+    note = (
+        f"A control: the labels were shuffled by {question.group}, each giving all of its labels to another one, in "
+        f"random order. {100 * agreement:.0f} % of them happen to agree with the real ones."
+    )
+    return replace(question, task=task, truth=truth, notes=(*question.notes, note))
+
+
+def _agreement(truth: IntArray, other: IntArray) -> float:
+    return float((truth == other).mean())
+
+
+def random_store(store: Store, features: Path) -> Store:
+    """The store of the same backbone with random weights, made with the same options.
+
+    Raises StoreError with the commands that make it, or for another dtype, context or choice of layers.
+    """
+    name = store.backbone + seeds.RANDOM
+    try:
+        found = find(features, name)
+    except StoreError as error:
+        if str(error).startswith("Several"):
+            raise
+        raise StoreError(
+            f"No features of {name!r} for --control random; `toolkit models randomise {store.backbone}` and then "
+            f"`toolkit extract --model {name}`, with the options that {store.backbone} was extracted with, make them"
+        ) from None
+    if found.layers != store.layers:
+        raise StoreError(f"{found.folder.name} has not the layers of {store.folder.name}; extract both alike")
+    return found
+
+
+def is_random(store: Store) -> bool:
+    """Whether a store is some backbone's control."""
+    return store.backbone.endswith(seeds.RANDOM)

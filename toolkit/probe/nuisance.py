@@ -1,0 +1,100 @@
+"""What else a layer knows: who speaks, their sex, how long and how loud the clip is. Questions beside the target's."""
+
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from toolkit import splits
+from toolkit.audio import SAMPLE_RATE, decode
+from toolkit.errors import AudioError, InputError, one_of
+from toolkit.features.store import Store
+from toolkit.folding import Question
+from toolkit.labels import IntArray, one_hot, task_of
+from toolkit.manifest import Clip, Manifest
+
+DURATION, LOUDNESS = "duration", "loudness"
+MEASURED = {DURATION: "s", LOUDNESS: "dB"}  # from the audio; every other nuisance is a column of the manifest
+SILENCE = 1e-6  # root mean square that counts as the least loud: -120 dB
+MANY_NUMBERS = 10  # a column of more different numbers than this is a quantity, not a label
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
+
+
+def durations(store: Store) -> dict[str, float]:
+    """Seconds by clip id, of the audio that the features were computed from."""
+    return {clip.id: clip.samples / SAMPLE_RATE for clip in store.clips.values()}
+
+
+def loudnesses(manifest: Manifest, workers: int | None = None) -> dict[str, float]:
+    """Level of each clip by id: root mean square over all samples in dB, 0 dB being 1. Decodes every clip once.
+
+    Clips that cannot be decoded have none.
+    """
+
+    def one(clip: Clip) -> float | None:
+        try:
+            audio = decode(manifest.audio_path(clip), clip.start, clip.end, clip.channel, clip.duration)
+        except AudioError:
+            return None
+        return 20 * float(np.log10(max(np.sqrt(np.mean(audio.samples.astype(np.float64) ** 2)), SILENCE)))
+
+    with ThreadPoolExecutor(workers) as pool:
+        levels = dict(zip((clip.id for clip in manifest.clips), pool.map(one, manifest.clips)))
+    return {clip: level for clip, level in levels.items() if level is not None}
+
+
+def ask(question: Question, manifest: Manifest, name: str, measured: Mapping[str, float] | None = None) -> Question:
+    """The question of a nuisance, on the target's folds where these can answer it.
+
+    name: "duration" or "loudness", whose values by clip id are in `measured`, or a column of the manifest. A quantity
+    becomes four classes, cut at the quartiles of all clips: they define the question, no feature enters into them.
+    A column whose every value stays within one fold (the speaker, where speakers are kept apart) cannot be learned from
+    other folds; clips are then dealt out one by one, and intervals resample clips.
+    Raises InputError for an unknown name or a quantity that does not vary, LabelError for a column that is no label.
+    """
+    if measured is None and name not in manifest.columns:
+        labels = [column for column in manifest.columns if column not in ("id", "path", "start", "end", "split")]
+        raise InputError(one_of("--nuisance", name, [*MEASURED, *labels]))
+    ids = question.folds.ids
+    if measured is not None:
+        cells = _quartiles(name, [measured.get(clip) for clip in ids], MEASURED[name])
+    else:
+        cells = list(manifest.cells(name))
+        if len(set(cells)) > MANY_NUMBERS and name not in ("speaker", question.group) and _numbers(cells):
+            cells = _quartiles(name, [float(cell) for cell in cells])
+    task, truth = task_of(name, {name: cells}, manifest.lines)
+    asked = replace(question, task=task, truth=truth, notes=(f"A nuisance probe: does the layer know the {name}?",))
+    if measured is None and _within_folds(truth, question.folds.fold):
+        seed, count = question.folds.seed, min(question.folds.count, 5)
+        folds = splits.make(ids, ids, one_hot(task, truth), count, seed, "clip")
+        note = f"No {name} is in two folds, so clips were dealt out one by one: every {name} is heard in training."
+        return replace(asked, folds=folds, groups=ids, group="clip", notes=(*asked.notes, note))
+    return asked
+
+
+def _numbers(cells: Sequence[str]) -> bool:
+    return all(NUMBER.fullmatch(cell) for cell in cells)
+
+
+def _within_folds(truth: IntArray, fold: IntArray) -> bool:
+    """Whether no value occurs in two folds."""
+    return len(np.unique(np.stack([truth, fold]), axis=1).T) == len(np.unique(truth)) if truth.ndim == 1 else False
+
+
+def _quartiles(name: str, values: Sequence[float | None], unit: str = "") -> list[str]:
+    """A class for each value, "1: to 1.9 s", "2: 1.9 s to 2.6 s" ...: up to four of about equal size, fewer with ties.
+
+    None (a clip without features, which no fold keeps) gets the first.
+    """
+    known = np.array([value for value in values if value is not None])
+    cuts = np.unique(np.quantile(known, [0.25, 0.5, 0.75])) if len(known) else known
+    cuts = cuts[cuts < known.max(initial=-np.inf)]
+    if not len(cuts):
+        raise InputError(f"--nuisance {name}: it is the same in every clip; there is nothing to tell apart")
+    told = [f"{cut:.3g} {unit}".rstrip() for cut in cuts]
+    ranges = [f"to {told[0]}", *(f"{low} to {high}" for low, high in pairwise(told)), f"above {told[-1]}"]
+    labels = [f"{number}: {text}" for number, text in enumerate(ranges, start=1)]
+    return [labels[0 if value is None else int(np.searchsorted(cuts, value))] for value in values]

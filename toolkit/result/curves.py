@@ -1,0 +1,128 @@
+"""Several curves on one axis: a run with its controls, its nuisances, and backbones against each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from toolkit.result.beside import Beside
+from toolkit.result.run import Point, Run
+from toolkit.result.stats import Score
+
+# Okabe and Ito, 2008, less the yellow; told apart on both grounds, and by their dashes where there are more.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8f96")
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+HEIGHT = 300
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line. scores: by layer, in order of depth; places: of each layer on the axis, its number or 0 to 1."""
+
+    name: str
+    scores: Mapping[str, Score]
+    places: Sequence[float]
+
+
+def numbered(scores: Mapping[str, Score]) -> Sequence[float]:
+    """The layers' places on an axis of layer numbers."""
+    return [float(number) for number in range(len(scores))]
+
+
+def chart(
+    curves: Sequence[Curve],
+    palette: Any,
+    width: Any,
+    y_title: str,
+    x_title: str,
+    rule: float | None = None,
+    rule_name: str = "",
+) -> Any:
+    """Lines with their 95 % bands and a legend. rule: a constant to hold them against. One layer is a level line."""
+    rows: list[dict[str, Any]] = []
+    ends = [min(place for curve in curves for place in curve.places), max(p for curve in curves for p in curve.places)]
+    for curve in curves:
+        alone = len(curve.places) == 1
+        for (layer, score), place in zip(curve.scores.items(), curve.places):
+            for x in ends if alone else [place]:
+                row = {"x": x, "layer": layer, "series": curve.name, "told": str(score), "value": score.estimate}
+                rows.append({**row, "lower": score.lower, "upper": score.upper})
+    names = [curve.name for curve in curves]
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(names))]
+    dashes = [DASHES[number // len(COLOURS) % len(DASHES)] for number in range(len(names))]
+    drawn = [value for row in rows for value in (row["lower"], row["upper"], row["value"]) if value is not None]
+    drawn += [] if rule is None else [rule]
+    scale = alt.Scale(domain=_padded(drawn or [0.0, 1.0]), nice=False)
+    legend = alt.Legend(title=None, orient="top", columns=1 if max(map(len, names)) > 32 else 3, labelLimit=0)
+    colour = alt.Color("series:N", sort=None, scale=alt.Scale(domain=names, range=colours), legend=legend)
+    scale_x = alt.Scale(domain=ends if ends[0] < ends[1] else [0, 1], nice=False)
+    axis = alt.Axis(tickMinStep=1) if ends[1] > 1 else alt.Axis()  # layers are counted, depth is a share
+    x = alt.X("x:Q", title=x_title, scale=scale_x, axis=axis)
+    tooltip = [
+        alt.Tooltip("series:N", title=" "),
+        alt.Tooltip("layer:N"),
+        alt.Tooltip("told:N", title=f"{y_title}, 95 %"),
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour, tooltip=tooltip)
+    y = alt.Y("value:Q", scale=scale, title=y_title)
+    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
+    band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=scale, title=y_title), y2="upper:Q")
+    line = base.mark_line(strokeWidth=2.2, point=alt.OverlayMarkDef(size=36, filled=True)).encode(y=y, strokeDash=dash)
+    layers = [band, line]
+    if rule is not None:
+        constant = alt.Chart(alt.Data(values=[{"rule": rule, "name": rule_name}])).encode(
+            y=alt.Y("rule:Q", scale=scale)
+        )
+        layers.append(constant.mark_rule(strokeDash=[2, 3], color=palette.faint, strokeWidth=1.5))
+        told = constant.mark_text(align="left", dy=-7, dx=4, color=palette.faint)
+        layers.append(told.encode(x=alt.value(0), text="name:N"))
+    return alt.layer(*layers).properties(width=width, height=HEIGHT)
+
+
+def _padded(values: Sequence[float]) -> list[float]:
+    low, high = min(values), max(values)
+    margin = 0.06 * (high - low or 1.0)
+    return [low - margin, high + margin]
+
+
+def beside_charts(
+    run: Run, points: Sequence[Point], chance: float, metric: str, beside: Sequence[Beside], palette: Any, width: Any
+) -> dict[str, tuple[str, Any]]:
+    """Title and chart by file name: the run with its controls, what it has over them, and what else a layer knows."""
+    own = {point.layer: point.test for point in points}
+    charts: dict[str, tuple[str, Any]] = {}
+    x_title = "Layer (0: what enters the first)"
+    paired = [one for one in beside if one.kind != "nuisance"]
+    if paired:
+        lines = [Curve(run.task.name, own, numbered(own))]
+        lines += [Curve(one.name, one.curve, numbered(one.curve)) for one in paired]
+        over = [Curve(f"minus {one.name}", one.curve_minus, numbered(one.curve_minus)) for one in paired]
+        title = f"{run.title}: beside its controls"
+        charts["controls"] = title, chart(lines, palette, width, metric, x_title, chance, f"chance ({chance:.3f})")
+        if any(curve.scores for curve in over):
+            text = f"{run.title}: what it has over its controls"
+            over = [curve for curve in over if curve.scores]
+            charts["selectivity"] = text, chart(over, palette, width, f"{metric}, difference", x_title, 0.0, "no gain")
+    nuisances = [one for one in beside if one.kind == "nuisance"]
+    if nuisances:
+        lines = [Curve(f"{run.task.name} (target)", _above_chance(own, chance), numbered(own))]
+        lines += [Curve(one.name, _above_chance(one.curve, one.chance), numbered(one.curve)) for one in nuisances]
+        y_title = "Share of the way from chance to perfect"
+        charts["nuisance"] = (
+            f"{run.title}: what else it knows",
+            chart(lines, palette, width, y_title, x_title, 0.0, "chance"),
+        )
+    return charts
+
+
+def _above_chance(scores: Mapping[str, Score], chance: float) -> dict[str, Score]:
+    """(score - chance) / (1 - chance), so that questions of two classes and of ten share an axis."""
+
+    def rescaled(value: float | None) -> float | None:
+        return None if value is None else (value - chance) / (1 - chance)
+
+    return {
+        layer: Score(rescaled(score.estimate), rescaled(score.lower), rescaled(score.upper))
+        for layer, score in scores.items()
+    }
