@@ -192,9 +192,9 @@ class Bench:
         return extract(self.corpus, self.checkpoint, features, self.options, show=timed), inside
 
     def floor(self) -> float:
-        costs = [self.encoder.padded_samples(len(clip)) for clip in self.samples]
+        lengths = [len(clip) for clip in self.samples]
         began = now()
-        for batch in batches(costs, self.budget):
+        for batch in batches(lengths, self.encoder.padded_samples, self.budget):
             for _ in self.encoder.states([self.samples[position] for position in batch]):
                 pass
         self._wait()
@@ -202,9 +202,11 @@ class Bench:
 
     def padding(self) -> float:
         """Share of what is computed that is no clip's own (for Whisper's full context that is silence, by design)."""
-        costs = [self.encoder.padded_samples(len(clip)) for clip in self.samples]
-        computed = sum(len(batch) * max(costs[clip] for clip in batch) for batch in batches(costs, self.budget))
-        return 1 - sum(map(len, self.samples)) / computed
+        lengths, cost = [len(clip) for clip in self.samples], self.encoder.padded_samples
+        computed = sum(
+            len(batch) * cost(max(lengths[clip] for clip in batch)) for batch in batches(lengths, cost, self.budget)
+        )
+        return 1 - sum(lengths) / computed
 
     def loop(self) -> float:
         began = now()
@@ -273,7 +275,7 @@ def compare(name: str, corpus: Manifest, options: Options, folder: Path, repeats
 
 
 def front_end(corpus: Manifest, device: torch.device, workers: int) -> None:
-    """Print what feeds a model: audio seconds per second on all cores, batches of 32 clips."""
+    """Print what feeds a model: audio seconds per second on all cores, a shard sorted into batches of 100 s."""
     log_mel = LogMel(transformers.WhisperFeatureExtractor(), device)
     ways: dict[str, Callable[[list[Samples]], object]] = {
         "decode + resample": lambda batch: None,
@@ -285,16 +287,13 @@ def front_end(corpus: Manifest, device: torch.device, workers: int) -> None:
     for way, run in ways.items():
         best = float("inf")
         for _ in range(3):
-            began, audio, batch = now(), 0.0, list[Samples]()
+            began, samples = now(), list[Samples]()
             for item in decode_all(corpus, corpus.clips, workers):
                 assert item.audio is not None, item.reason
-                batch.append(item.audio.samples)
-                audio += item.audio.seconds
-                if len(batch) == 32:
-                    run(batch)
-                    batch = []
-            if batch:
-                run(batch)
+                samples.append(item.audio.samples)
+            for batch in batches([len(clip) for clip in samples], lambda length: length, 100.0):
+                run([samples[position] for position in batch])
+            audio = sum(map(len, samples)) / SAMPLE_RATE
             best = min(best, now() - began)
         print(f"  {way:30}{audio / best:9,.0f} audio s/s{1e3 * best / len(corpus.clips):8.2f} ms a clip", flush=True)
 
@@ -306,6 +305,7 @@ def memory(counts: Sequence[int], folder: Path) -> None:
     seconds = [soundfile.info(files.audio_path(clip)).duration for clip in files.clips]
     print(f"\nmemory, tiny backbone, {len(seconds)} files; segments of them as clips")
     first: dict[str, float] = {}
+    budgets: list[Path] = []
     for count in counts:
         rows = []
         for number in range(count):
@@ -313,9 +313,15 @@ def memory(counts: Sequence[int], folder: Path) -> None:
             start = 0.2 * seconds[file] * (number // len(seconds)) / (count // len(seconds) + 1)
             rows.append((str(number), f"{file}.wav", f"{start:.4f}", f"{seconds[file]:.4f}"))
         manifests.write(files.root / f"{count}.csv", ("id", "path", "start", "end"), rows)
+        for file in budgets:
+            store = folder / f"features-{count}" / file.parent.name
+            store.mkdir(parents=True)
+            shutil.copy(file, store)
         for what in ("extract", "again"):
             command = [sys.executable, __file__, "--child", str(count), "--folder", str(folder)]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            if not budgets:  # all runs get the first one's batches, so that their peaks can be compared
+                budgets = list((folder / f"features-{count}").glob(f"*/{BUDGETS_FILE}"))
             first.setdefault(what, found["peak"])
             print(
                 f"  {what:8}{count:7,} clips {found['audio'] / 3600:7.2f} h{found['seconds']:9.1f} s"

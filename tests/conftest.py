@@ -1,12 +1,17 @@
 """What every room's tests share: hypothesis without clock or disk, and small corpora of synthetic speech-like sound."""
 
-from collections.abc import Callable
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import HealthCheck, settings
+
+from toolkit import cli
 
 settings.register_profile(
     "toolkit",
@@ -17,6 +22,7 @@ settings.register_profile(
 settings.load_profile("toolkit")
 
 WriteSound = Callable[..., Path]
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -34,3 +40,21 @@ def write_sound(tmp_path: Path) -> WriteSound:
         return path
 
     return write
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Call the command in this process: (exit code, standard output, standard error)."""
+    umask = os.umask(0o022)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["toolkit", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    yield call
+    os.umask(umask)
+    signal.signal(signal.SIGTERM, handler)

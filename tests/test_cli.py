@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,10 +16,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.conftest import Run
 from tests.models import tiny
-from toolkit import cli, manifest
-
-Run = Callable[..., tuple[int, str, str]]
+from toolkit import manifest
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +44,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     manifest.write(folder / "manifest.csv", ("id", "path", "speaker", "high", "noise"), rows)
     return folder
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Call the command in this process: (exit code, standard output, standard error)."""
-    umask = os.umask(0o022)
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["toolkit", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
-
-    yield call
-    os.umask(umask)
-    signal.signal(signal.SIGTERM, handler)
 
 
 def probe(run: Run, study: Path, *more: object) -> tuple[int, str, str]:

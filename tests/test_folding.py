@@ -88,3 +88,20 @@ def test_the_folds_are_written_once_and_shared(tmp_path: Path) -> None:
     path = folding.keep(asked, tmp_path)
     assert path == folding.keep(asked, tmp_path) and path.parent.name == "folds"
     assert np.array_equal(splits.read(path).fold, asked.folds.fold)
+
+
+def test_all_folds_leave_one_speaker_out() -> None:
+    asked = folding.pose(manifest(rows()), "emotion", None, seed=0)
+    assert asked.folds.count == 10
+    for one in asked.folds.rounds():
+        assert len({asked.groups[clip] for clip in one.test}) == 1
+    assert "chooses on a single speaker" in asked.notes[0]
+    with pytest.raises(SplitError, match="split column deals"):
+        folding.pose(manifest(rows(split="train")), "emotion", None, seed=0)
+
+
+def test_a_question_split_by_clip_can_be_asked_with_its_speakers_kept_apart() -> None:
+    by_clip = folding.pose(manifest(rows()), "emotion", 5, seed=0, split_by="clip")
+    honest = folding.kept_apart(by_clip)
+    plain = folding.pose(manifest(rows()), "emotion", 5, seed=0)
+    assert honest.folds.sha256 == plain.folds.sha256 and honest.notes == () and honest.groups == plain.groups

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from tests.models import tiny
 from toolkit import manifest as manifests
 from toolkit.audio import decode
-from toolkit.errors import DiskFullError, InputError
+from toolkit.errors import CheckpointError, DiskFullError, InputError
 from toolkit.extract import decoding, pipeline, session
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.check import check_checkpoint
@@ -230,7 +231,8 @@ def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpo
         "from toolkit.extract.session import Options; from toolkit.models.checkpoint import inspect\n"
         "from toolkit.features.store import Writer; commit = Writer.commit\n"
         "def slow(self, content):\n"
-        "    print('commit', flush=True); commit(self, content); print('done', flush=True); time.sleep(float(sys.argv[2]))\n"
+        "    print('commit', flush=True); commit(self, content)\n"
+        "    print('done', flush=True); time.sleep(float(sys.argv[2]))\n"
         "Writer.commit = slow\n"
         f"corpus = manifest.read(Path({str(tmp_path / 'corpus' / 'manifest.csv')!r}))\n"
         f"checkpoint = inspect(Path({str(hubert.folder)!r}), 'tiny-hubert')\n"
@@ -311,7 +313,7 @@ def test_batches_hold_every_clip_once_within_the_budget() -> None:
     costs = [
         16 * milliseconds for milliseconds in (5_000, 1_000, 30_000, 2_000, 2_010, 9_000, 1_000, 3_000, 3_100, 3_250)
     ]
-    found = list(batches(costs, budget_seconds=10.0))
+    found = list(batches(costs, lambda length: length, budget_seconds=10.0))
     assert sorted(position for batch in found for position in batch) == list(range(len(costs)))
     for batch in found:
         assert len(batch) == 1 or max(costs[position] for position in batch) * len(batch) <= 160_000
@@ -395,8 +397,12 @@ def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(decoding, "decode", counted)
     with contextlib.closing(decoding.decode_all(clips, clips.clips, workers=2)) as decoded:
         ids = [next(decoded).clip.id for _ in range(3)]
-        assert ids == ["clip0", "clip1", "clip2"] and len(started) <= 3 + 2 * 16
-        time.sleep(0.2)
-        for _ in range(30):
-            next(decoded)
-        assert len(started) <= 33 + 2 + 2
+        time.sleep(0.1)  # threads that could run on, would
+        assert ids == ["clip0", "clip1", "clip2"] and len(started) <= 3 + 2
+
+
+def test_a_family_that_is_not_run_yet_is_refused_before_a_store_is_made(tmp_path: Path, hubert: Checkpoint) -> None:
+    unknown = replace(hubert, backbone=replace(hubert.backbone, family="wav2vec2-bert"))
+    with pytest.raises(CheckpointError, match="wav2vec2-bert cannot be extracted yet"):
+        extract(corpus(tmp_path, count=1), unknown, tmp_path / "features", Options())
+    assert not (tmp_path / "features").exists()

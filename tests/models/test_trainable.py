@@ -65,7 +65,11 @@ def test_every_weight_gets_a_gradient_when_everything_is_trained(checkpoint: Che
     values, _ = model.last(**model.collate(CLIPS))  # type: ignore[operator]
     (values * torch.linspace(-1, 1, values.shape[-1])).square().sum().backward()
     silent = {name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()}
-    unused = {name for name in silent if any(part in name for part in ("k_proj.bias", ".self_attn.q_proj", ".self_attn.k_proj"))}
+    unused = {
+        name
+        for name in silent
+        if any(part in name for part in ("k_proj.bias", ".self_attn.q_proj", ".self_attn.k_proj"))
+    }
     assert silent == unused, silent - unused
 
 

@@ -13,7 +13,8 @@ TRAINING = "Training"
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands on the root command."""
-    app.command()(finetune)
+    for command in (finetune, compare):
+        app.command()(command)
 
 
 def finetune(
@@ -37,9 +38,12 @@ def finetune(
     ] = None,
     train: Annotated[str, typer.Option(help="full, encoder-frozen, top-K (such as top-4), lora or head.")] = "full",
     learning_rate: Annotated[
-        float | None, typer.Option(min=0.0, help="Of the backbone.", show_default="by --train", rich_help_panel=TRAINING)
+        float | None,
+        typer.Option(min=0.0, help="Of the backbone.", show_default="by --train", rich_help_panel=TRAINING),
     ] = None,
-    head_rate: Annotated[float, typer.Option(min=0.0, help="Learning rate of the head.", rich_help_panel=TRAINING)] = 1e-3,
+    head_rate: Annotated[
+        float, typer.Option(min=0.0, help="Learning rate of the head.", rich_help_panel=TRAINING)
+    ] = 1e-3,
     layer_decay: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Each layer learns at this part of the rate of the one above.")
     ] = 1.0,
@@ -61,7 +65,9 @@ def finetune(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode audio.", show_default="cores")] = None,
     keep: Annotated[str, typer.Option(help="best leaves each round's weights in the run's folder; or none.")] = "none",
-    seed: Annotated[int | None, typer.Option(help="Of the training; by hand also of the folds.", show_default="0")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the training; by hand also of the folds.", show_default="0")
+    ] = None,
     note: Annotated[list[str] | None, typer.Option(help="A sentence that the report shows. May be repeated.")] = None,
 ) -> None:
     """Train the backbone end to end, on the very folds of a probe run, one model per round, each from fresh weights.
@@ -136,3 +142,33 @@ def _by_hand(
         raise InputError(one_of("--context", context, ["full", "clip"]))
     question = pose(corpus, target, None if folds == "all" else int(folds), seed, group_by, split_by)
     return by_hand(locate(model, models), context, question, layer, depth, train)  # type: ignore[arg-type]
+
+
+def compare(
+    results: Annotated[
+        list[str] | None,
+        typer.Argument(help="Runs: folders, or names in result/.", show_default="all finished ones of the workspace"),
+    ] = None,
+    workspace: Workspace = HERE,
+) -> None:
+    """Frozen and fine-tuned side by side: scores, paired differences with intervals, and what each cost.
+
+    Runs of one task on the same folds belong together; others are refused, or left out with the reason.
+
+    Example: toolkit compare
+    """
+    from toolkit.finetune.source import find_run
+    from toolkit.result import compare as comparing
+
+    result = workspace / "result"
+    groups, left_out = comparing.gather(result, [find_run(name, result) for name in results or ()])
+    for sentence in left_out:
+        remark(f"left out: {sentence}")
+    if not groups:
+        raise InputError("No two runs of one task on the same folds; `toolkit finetune --from RUN` makes the second")
+    for group in groups:
+        comparison = comparing.compare(group)
+        show(comparing.terminal(comparison))
+        print(f"\n{comparing.answer(comparison)}")
+        folder = comparing.write(result, comparison)
+        print(f"The page, with CSV and LaTeX beside it: {relative(folder / comparing.PAGE, workspace)}")

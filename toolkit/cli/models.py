@@ -16,21 +16,21 @@ Name = Annotated[str, typer.Argument(help="A name of `toolkit models list`, or a
 @app.command("list")
 def list_models(workspace: Workspace = HERE) -> None:
     """One line per backbone: encoder layers, width of a hidden state, parameters in millions, licence, and whether it
-    lies in models/.
+    lies in models/. Families marked "not yet" cannot be extracted.
 
     Example: toolkit models list
     """
     from rich.table import Table
 
     from toolkit.models.checkpoint import installed
-    from toolkit.models.table import BACKBONES
+    from toolkit.models.table import BACKBONES, NOT_YET
 
     here = installed(workspace / "models")
     table = Table("name", "family", "layers", "width", "parameters (M)", "licence", "in models/", box=None)
     for backbone in BACKBONES.values():
         table.add_row(
             backbone.name,
-            backbone.family,
+            backbone.family + (" (not yet)" if backbone.family in NOT_YET else ""),
             f"{backbone.layers}+{backbone.decoder_layers}" if backbone.decoder_layers else str(backbone.layers),
             str(backbone.width),
             f"{backbone.parameters / 1e6:,.0f}",

@@ -3,19 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Workspace, manifest_file, relative, remark, show
 from toolkit.errors import InputError
-
-if TYPE_CHECKING:
-    from toolkit.features.store import Store
-    from toolkit.probe.around import Bar, Plan
-    from toolkit.probe.sweep import Sweep
-    from toolkit.result.beside import Beside
-    from toolkit.result.overview import Entry
 
 ALL = "all"
 TRIALS = 30
@@ -125,13 +118,13 @@ def _fold_count(text: str) -> int | None:
     return int(text)
 
 
-def _stores(features: Path, names: Sequence[str]) -> list["Store"]:
-    """In the order named; "all": every store but the random-weights controls of another one."""
+def _stores(features: Path, names: Sequence[str]) -> list[Any]:
+    """The feature stores in the order named; "all": every store but the random-weights controls of another one."""
     from toolkit.errors import StoreError
     from toolkit.features.store import find, stores
     from toolkit.seeds import RANDOM
 
-    if list(names) != [ALL]:
+    if ALL not in names:
         return [find(features, name) for name in dict.fromkeys(names)]
     every = stores(features)
     controls = {store.backbone + RANDOM for store in every}
@@ -141,14 +134,15 @@ def _stores(features: Path, names: Sequence[str]) -> list["Store"]:
     return found
 
 
-def _name(plan: "Plan", plans: Sequence["Plan"]) -> str:
-    """The backbone's name, or the store's where a backbone has several."""
+def _name(plan: Any, plans: Sequence[Any]) -> str:
+    """The backbone's name, or the store's where a backbone has several. plan: a `probe.around.Plan`."""
     store = plan.store
     several = sum(other.store.backbone == store.backbone for other in plans) > 1
-    return store.folder.name if several else store.backbone
+    return str(store.folder.name if several else store.backbone)
 
 
-def _bar(probe: str) -> "Bar":
+def _bar(probe: str) -> Any:
+    """A `probe.around.Bar`."""
     from toolkit.progress import bar
 
     @contextmanager
@@ -159,7 +153,7 @@ def _bar(probe: str) -> "Bar":
     return shown
 
 
-def _tell(done: "Sweep", beside: Sequence["Beside"], workspace: Path) -> None:
+def _tell(done: Any, beside: Sequence[Any], workspace: Path) -> None:
     from toolkit.result import stats, tables
     from toolkit.result.run import REPORT, curve
 
@@ -171,7 +165,7 @@ def _tell(done: "Sweep", beside: Sequence["Beside"], workspace: Path) -> None:
     print(f"{len(run.predictions.ids):,} clips predicted; CSV, metrics and figures beside the report: {report}")
 
 
-def _compare(entries: Sequence["Entry"], result: Path, workspace: Path) -> None:
+def _compare(entries: Sequence[Any], result: Path, workspace: Path) -> None:
     from toolkit.result import overview
     from toolkit.result.run import REPORT
 

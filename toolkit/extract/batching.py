@@ -12,15 +12,16 @@ WORTH_GROWING = 1.05  # a doubled batch must be this many times faster per secon
 MAX_PADDING = 0.05  # share of a batch that may be computed for nothing
 
 
-def batches(costs: Sequence[int], budget_seconds: float) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], cost: Callable[[int], int], budget_seconds: float) -> Iterator[list[int]]:
     """Positions of clips, shortest first, in batches whose longest cost times their number stays within the budget.
 
-    costs: (n_clips,) samples that are computed for each clip; of a batch's, at most MAX_PADDING are padding. A clip
-    beyond the budget runs alone.
+    lengths: (n_clips,) samples. cost: from a clip's length to the samples that are computed for it, which grow with it;
+    of a batch's, at most MAX_PADDING are padding. A clip beyond the budget runs alone.
     """
+    costs = [cost(length) for length in lengths]
     batch: list[int] = []
     own = 0
-    for position in sorted(range(len(costs)), key=lambda position: (costs[position], position)):
+    for position in sorted(range(len(costs)), key=lambda position: (lengths[position], position)):
         computed = costs[position] * (len(batch) + 1)
         padding = computed - own - costs[position]
         if batch and (computed > budget_seconds * SAMPLE_RATE or padding > MAX_PADDING * computed):

@@ -1,6 +1,5 @@
 """Clips decoded by worker threads, ahead of the model, in order."""
 
-import threading
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +12,7 @@ from toolkit.features.shard import Source
 from toolkit.manifest import Clip, Manifest
 
 AHEAD_PER_WORKER = 16  # decoded clips that may wait for the model,
-AHEAD_SECONDS = 1_200.0  # and seconds of audio: 77 MB
+AHEAD_SECONDS = 1_200.0  # and seconds of audio, were all as long as the longest so far: 77 MB
 
 
 @dataclass(frozen=True)
@@ -29,36 +28,34 @@ class Decoded:
 def decode_all(manifest: Manifest, clips: Iterable[Clip], workers: int) -> Generator[Decoded, None, None]:
     """Decode in `workers` threads (libsndfile and soxr release the interpreter's lock), in the order given.
 
-    What is decoded and not yet taken stays within AHEAD_SECONDS and one clip a worker.
+    Begins with one clip a worker, and goes further ahead once it is seen how long they are.
     """
-    ahead, counting = 0.0, threading.Lock()
+    longest = 0.0
 
     def one(clip: Clip) -> Decoded:
-        nonlocal ahead
         path = manifest.audio_path(clip)
         source = source_of(path, clip)
         try:
-            audio = decode(path, clip.start, clip.end, clip.channel, clip.duration)
+            return Decoded(clip, source, decode(path, clip.start, clip.end, clip.channel, clip.duration))
         except AudioError as error:
             return Decoded(clip, source, None, str(error))
-        with counting:
-            ahead += audio.seconds
-        return Decoded(clip, source, audio)
 
     def take(future: Future[Decoded]) -> Decoded:
-        nonlocal ahead
+        nonlocal longest
         decoded = future.result()
-        with counting:
-            ahead -= decoded.audio.seconds if decoded.audio else 0.0
+        longest = max(longest, decoded.audio.seconds if decoded.audio else 0.0)
         return decoded
+
+    def ahead() -> int:
+        within = int(AHEAD_SECONDS / longest) if longest else 0
+        return max(workers, min(workers * AHEAD_PER_WORKER, within))
 
     waiting: deque[Future[Decoded]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
             for clip in clips:
                 waiting.append(pool.submit(one, clip))
-                # of long clips, only as many are handed on as there are threads
-                while len(waiting) >= (workers * AHEAD_PER_WORKER if ahead < AHEAD_SECONDS else workers):
+                while len(waiting) >= ahead():
                     yield take(waiting.popleft())
             while waiting:
                 yield take(waiting.popleft())

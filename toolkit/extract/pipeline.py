@@ -115,7 +115,7 @@ class Pipeline:
                         frames[position][layer.name] = values[:length].numpy()
 
         reasons: dict[int, str] = {}
-        for batch in batches([self.encoder.padded_samples(len(clip)) for clip in samples], budget_seconds):
+        for batch in batches([len(clip) for clip in samples], self.encoder.padded_samples, budget_seconds):
             for position in run_halving(run, batch):
                 reasons[position] = (
                     f"at {len(samples[position]) / SAMPLE_RATE:.1f} s it needs more memory than there is"

@@ -10,13 +10,14 @@ import numpy.typing as npt
 import torch
 
 from toolkit.audio import SAMPLE_RATE, Samples
-from toolkit.errors import InputError, one_of
+from toolkit.errors import CheckpointError, InputError, one_of
 from toolkit.extract.pipeline import name_of
 from toolkit.features.store import Store, create, folder_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.pooling import mean_and_std
 from toolkit.models.states import Encoder
+from toolkit.models.table import NOT_YET
 from toolkit.models.whisper import Context
 from toolkit.runs import commit_json
 from toolkit.windows import Windows
@@ -71,6 +72,8 @@ class Session:
         precision_clips: Callable[[], list[Samples]] | None,
         say: Callable[[str], None],
     ) -> None:
+        if checkpoint.backbone.family in NOT_YET:
+            raise CheckpointError(f"{checkpoint.name}: the family {checkpoint.backbone.family} cannot be extracted yet")
         for name, value, expected in (("dtype", options.dtype, DTYPES), ("context", options.context, CONTEXTS)):
             if value not in expected:
                 raise InputError(one_of(name, value, expected))

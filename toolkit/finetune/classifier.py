@@ -69,7 +69,8 @@ class Classifier(nn.Module):
 
         Returns logits (clips, n_labels) float32 and, with labels, the mean loss over the clips.
         """
-        pooled = pool(*self.backbone.last(signal, own, owner), owner)
+        values, lengths = self.backbone.last(signal, own, owner)
+        pooled = pool(values, lengths, owner)
         logits = self.out(torch.tanh(self.dense((pooled - self.centre) / self.scale))).float()
         return {"logits": logits} if labels is None else {"loss": self.loss(logits, labels), "logits": logits}
 
@@ -97,7 +98,7 @@ class Classifier(nn.Module):
         return result
 
     def train(self, mode: bool = True) -> "Classifier":
-        """Parts without a weight that learns stay in evaluation mode: their dropout would be noise, no regularisation."""
+        """Parts without a weight that learns stay in evaluation mode: their dropout would only be noise."""
         super().train(mode)
         backbone = self.backbone
         for part in (backbone.front, *backbone.front, *backbone.layers):
@@ -107,7 +108,7 @@ class Classifier(nn.Module):
                 module.eval()
         return self
 
-    def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+    def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
         """What training changes, and the head's standardisation; the rest is the checkpoint's."""
         own = {name for name, weight in self.named_parameters() if weight.requires_grad} | {"centre", "scale"}
         whole: Mapping[str, Any] = super().state_dict(*arguments, **options)
@@ -115,7 +116,7 @@ class Classifier(nn.Module):
 
 
 def _weights(share: FloatArray, constant: npt.NDArray[np.bool_], multilabel: bool) -> npt.NDArray[np.float32]:
-    """(n_labels,): of each class, averaging 1 over the training clips; or of each label's positives against the rest."""
+    """(n_labels,): of each class, averaging 1 over the training clips; or of each label's positives."""
     safe = np.where(constant, 0.5, share)
     weights = (1 - safe) / safe if multilabel else 1 / (safe * (~constant).sum())
     return weights.astype(np.float32)

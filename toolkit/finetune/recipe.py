@@ -55,7 +55,9 @@ class Recipe:
         if self.train == "top-K":
             raise InputError("--train top-K: give the number of layers, such as top-4")
         if self.accumulate < 1 or self.batch % self.accumulate:
-            raise InputError(f"--accumulate {self.accumulate}: a batch of {self.batch} clips has no so many equal parts")
+            raise InputError(
+                f"--accumulate {self.accumulate}: a batch of {self.batch} clips has no so many equal parts"
+            )
         for name in ("warmup", "spec_augment", "layer_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"Bad --{name.replace('_', '-')} {getattr(self, name)}, expected 0 to below 1")
@@ -131,7 +133,7 @@ def _adapt(backbone: Any, rank: int) -> None:
 
 
 def parameter_groups(classifier: Any, recipe: Recipe) -> list[dict[str, Any]]:
-    """For AdamW: the head at its own rate, each layer at `layer_decay` of the one above, no decay of norms and biases."""
+    """For AdamW: the head at its own rate, each layer at `layer_decay` of the one above; no decay of biases."""
     backbone = classifier.backbone
     depth = len(backbone.layers)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -14,11 +14,12 @@ import torch
 
 from toolkit.errors import InputError, MachineError, SplitError, one_of
 from toolkit.finetune import rounds as rounds_folder
+from toolkit.finetune.job import Job
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.recordings import record
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.source import Source
-from toolkit.finetune.training import Job, train
+from toolkit.finetune.training import train
 from toolkit.folding import refuse_leaks
 from toolkit.labels import IntArray, Task, one_hot
 from toolkit.manifest import Manifest
@@ -27,7 +28,7 @@ from toolkit.progress import Advance, bar
 from toolkit.result import run as result_run
 from toolkit.result.metrics import headline
 from toolkit.result.predictions import Predictions
-from toolkit.result.run import Choice, Run
+from toolkit.result.run import TUNED, Choice, Run
 from toolkit.runs import locked, make_folder, signature
 from toolkit.splits import Folds, Round
 
@@ -38,7 +39,7 @@ PRIVATE = ".training"
 
 @dataclass(frozen=True)
 class Options:
-    """keep: "best" leaves each round's best weights in the run's folder. workers: threads that decode, None: a core each."""
+    """keep: "best" leaves each round's weights in the run's folder. workers: threads that decode, None: the cores."""
 
     recipe: Recipe
     seed: int = 0
@@ -49,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """folder: of the finished run. stood: it was there already. failed: clips that could not be decoded, with reasons."""
+    """folder: of the finished run. stood: it was there already. failed: reason by id of clips that were not decoded."""
 
     folder: Path
     run: Run
@@ -91,11 +92,12 @@ def finetune(
     groups = tuple(group for group, keep in zip(question.groups, kept) if keep)
     notes = [*question.notes, *_check(question.task, truth, folds), *notes]
     content = _content(source, recipe, options.seed, notes, folds, truth, recordings.sha256)
-    folder = result / f"{question.task.name}-{source.checkpoint.name}-finetune-{recipe.train}-{signature(content)[:12]}"
+    folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{recipe.train}-{signature(content)[:12]}"
     with locked(make_folder(folder)):
         if (folder / result_run.RUN).exists():
             if options.keep == "best" and not (folder / rounds_folder.WEIGHTS).exists():
                 say(f"{folder.name} was finished without --keep best; delete its folder to train it again")
+            _tidy(folder)
             return Finetuned(folder, result_run.read(folder), True, recordings.failed)
         job = Job(
             source.checkpoint, source.context, question.task, folds.ids, truth, recordings, recipe, options.seed,
@@ -104,16 +106,23 @@ def finetune(
         finished = [_round(job, round_, source, folder, options.keep, say) for round_ in folds.rounds()]
         run = _run(job, source, folds, groups, finished, left_out, notes, provenance)
         result_run.write(folder, run)
-        shutil.rmtree(folder / PRIVATE, ignore_errors=True)
-        rounds_folder.clear(folder)
+        _tidy(folder)
     return Finetuned(folder, run, False, recordings.failed)
+
+
+def _tidy(folder: Path) -> None:
+    """What only an unfinished run needs."""
+    shutil.rmtree(folder / PRIVATE, ignore_errors=True)
+    rounds_folder.clear(folder)
 
 
 def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device, Recipe]:
     """The device, and the recipe with the dtype that stands in the end."""
     device, recipe = choose_device(options.device), options.recipe
     if device.index:
-        raise InputError(f"--device {options.device}: finetune takes cpu or cuda; CUDA_VISIBLE_DEVICES picks another one")
+        raise InputError(
+            f"--device {options.device}: finetune takes cpu or cuda; CUDA_VISIBLE_DEVICES picks another one"
+        )
     if recipe.dtype == "float16":
         if device.type != "cuda":
             raise InputError("--dtype float16 trains on CUDA devices alone; take bfloat16 or float32")
@@ -167,9 +176,7 @@ def _content(
     }
 
 
-def _round(
-    job: Job, round_: Round, source: Source, folder: Path, keep: str, say: Callable[[str], None]
-) -> Finished:
+def _round(job: Job, round_: Round, source: Source, folder: Path, keep: str, say: Callable[[str], None]) -> Finished:
     """One round, read if it was finished before."""
     stood = rounds_folder.read(folder, round_.fold, keep)
     if stood is not None:
@@ -205,7 +212,7 @@ def _run(
     return Run(
         title=f"{task.name} from {name}",
         backbone=name,
-        probe=f"finetune-{recipe.train}",
+        probe=f"{TUNED}{recipe.train}",
         task=task,
         metric=headline(task),
         folds=folds,

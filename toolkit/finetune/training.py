@@ -1,5 +1,6 @@
 """One round of fine-tuning: transformers' Trainer on the training clips, the best epoch chosen on development."""
 
+import math
 import resource
 import shutil
 import time
@@ -17,49 +18,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from toolkit import seeds
-from toolkit.audio import SAMPLE_RATE
 from toolkit.errors import MachineError
 from toolkit.finetune import trusted
-from toolkit.finetune.classifier import Classifier, pool
-from toolkit.finetune.recipe import Recipe, blank_spans, choose_weights, count, parameter_groups
-from toolkit.finetune.recordings import Recordings
-from toolkit.labels import IntArray, Task
-from toolkit.models.checkpoint import Checkpoint
+from toolkit.finetune.classifier import Classifier
+from toolkit.finetune.job import Job, collate, scored, statistics
+from toolkit.finetune.recipe import blank_spans, choose_weights, count, parameter_groups
+from toolkit.labels import IntArray
 from toolkit.models.trainable import load_trainable
-from toolkit.models.whisper import Context
 from toolkit.result.decide import decide, thresholds_of
 from toolkit.result.metrics import headline_score
 from toolkit.runs import commit_file
 from toolkit.splits import Round
 
 FloatArray = npt.NDArray[np.float64]
-EVALUATION_SECONDS = 60.0  # of audio in a batch that is only predicted
 SORTED_TOGETHER = 16  # batches; among their clips a step takes clips of like length
 SPAN = 10  # frames, or channels, that SpecAugment blanks in one piece
-
-
-@dataclass(frozen=True)
-class Job:
-    """What all rounds of a run share. truth: in the order of ids. device: "cpu" or "cuda"."""
-
-    checkpoint: Checkpoint
-    context: Context
-    task: Task
-    ids: tuple[str, ...]
-    truth: IntArray
-    recordings: Recordings
-    recipe: Recipe
-    seed: int
-    device: torch.device
-    workers: int
 
 
 @dataclass(frozen=True)
 class Trained:
     """A finished round. development: the best epoch's score; probability, prediction: of the test clips.
 
-    weights: those that learnt, by name. seconds: of training, all sittings together. peak_bytes: of the device's memory,
-    on the CPU of the process.
+    weights: those that learnt, by name. seconds: of training, all sittings together. peak_bytes: of the device's
+    memory, on the CPU of the process.
     """
 
     layer: str
@@ -89,16 +70,16 @@ def train(job: Job, round_: Round, layer: str, folder: Path, say: Callable[[str]
     backbone.recompute, backbone.layer_drop = recipe.recompute, recipe.layer_drop
     if recipe.spec_augment:
         backbone.augment = partial(_augment, share=recipe.spec_augment)
-    statistics = _statistics(job, backbone, round_.train)
+    standard = statistics(job, backbone, round_.train)
     torch.manual_seed(seeds.integer(job.seed, *name, "weights"))
     choose_weights(backbone, recipe)
-    model = Classifier(backbone, job.task, job.truth[round_.train], statistics).to(job.device)
+    model = Classifier(backbone, job.task, job.truth[round_.train], standard).to(job.device)
     best = KeepBest(job, model, round_, folder, began, say)
     trainer = FoldTrainer(
         model=model,
         args=_arguments(job, folder, seeds.integer(job.seed, *name)),
         train_dataset=[int(clip) for clip in round_.train],
-        data_collator=partial(_collate, job, backbone),
+        data_collator=partial(collate, job, backbone),
         optimizers=(torch.optim.AdamW(parameter_groups(model, recipe)), None),
         callbacks=[best],
     )
@@ -115,7 +96,7 @@ def train(job: Job, round_: Round, layer: str, folder: Path, say: Callable[[str]
 
 
 def _finished(job: Job, model: Classifier, round_: Round, best: "KeepBest", trainer: Any) -> Trained:
-    tuned, tested = (predict(job, model, clips) for clips in (round_.development, round_.test))
+    tuned, tested = (model.probability(scored(job, model, part)) for part in (round_.development, round_.test))
     thresholds = thresholds_of(job.task, job.truth[round_.development], tuned)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if job.device.type == "cuda":
@@ -176,6 +157,9 @@ class FoldTrainer(transformers.Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> "EpochOrder":
         return self.order
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """A checkpoint lacks what does not learn, on purpose: it is the backbone's own, loaded before."""
+
 
 class EpochOrder(torch.utils.data.Sampler[int]):
     """Every epoch another order, clips of like length in one step; it depends on seed, fold and epoch alone."""
@@ -215,7 +199,7 @@ class KeepBest(transformers.TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self.job, self.model, self.round, self.folder, self.say = job, model, round_, folder, say
         self.began, self.before = began, 0.0
-        self.score, self.epoch = -1.0, 0
+        self.score, self.loss, self.epoch = -1.0, math.inf, 0
 
     @property
     def elapsed(self) -> float:
@@ -224,7 +208,7 @@ class KeepBest(transformers.TrainerCallback):  # type: ignore[misc]
     def read(self, resumed: bool) -> None:
         """Go on from an earlier sitting, or forget it."""
         if resumed:
-            self.score, self.epoch = trusted.read_best(self.folder)
+            self.score, self.loss, self.epoch = trusted.read_best(self.folder)
         else:
             for path in list(self.folder.iterdir()):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -232,7 +216,8 @@ class KeepBest(transformers.TrainerCallback):  # type: ignore[misc]
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         epoch = round(state.epoch)
         truth = self.job.truth[self.round.development]
-        probability = predict(self.job, self.model, self.round.development)
+        logits = scored(self.job, self.model, self.round.development)
+        probability = self.model.probability(logits)
         if not np.isfinite(probability).all():
             raise MachineError(
                 f"Epoch {epoch} of the round that tests fold {self.round.fold} left no finite numbers in "
@@ -242,71 +227,27 @@ class KeepBest(transformers.TrainerCallback):  # type: ignore[misc]
         score = headline_score(self.job.task, truth, prediction)
         assert score is not None  # the run has seen to it that the development set has labels
         self.say(f"epoch {epoch} of the round that tests fold {self.round.fold}: development {score:.3f}")
-        if score > self.score:
-            self.score, self.epoch = score, epoch
+        loss = self._loss(logits, truth)
+        if (score, -loss) > (self.score, -self.loss):  # small development sets have many equal scores
+            self.score, self.loss, self.epoch = score, loss, epoch
             own = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
             commit_file(trusted.best_weights(self.folder, epoch), lambda path: save_file(own, path))
-            trusted.write_best(self.folder, score, epoch)
+            trusted.write_best(self.folder, score, loss, epoch)
         if epoch - self.epoch >= self.job.recipe.patience:
             control.should_training_stop = True
         if control.should_training_stop or epoch >= self.job.recipe.epochs:
             control.should_save = False  # nothing is left to go on with
 
+    def _loss(self, logits: Tensor, truth: IntArray) -> float:
+        """Over the clips whose label was there to be learnt."""
+        labels = torch.from_numpy(truth).to(logits.device)
+        if not self.job.task.multilabel:
+            known = ~self.model.constant[labels]
+            logits, labels = logits[known], labels[known]
+        return float(self.model.loss(logits, labels)) if len(labels) else math.inf
+
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         trusted.write(self.folder, self.folder / f"checkpoint-{state.global_step}", self.elapsed)
-
-
-def predict(job: Job, model: Classifier, clips: IntArray) -> FloatArray:
-    """(len(clips), n_labels) probabilities; a clip's own do not depend on the others."""
-    result = np.zeros((len(clips), len(job.task.labels)))
-    was_training = model.training
-    model.eval()
-    with torch.no_grad(), _autocast(job):
-        for rows in _batches(job, model.backbone, clips):
-            batch = _on(job.device, model.backbone.collate([job.recordings[job.ids[clip]] for clip in clips[rows]]))
-            result[rows] = model.probability(model(**batch)["logits"])
-    model.train(was_training)
-    return result
-
-
-def _autocast(job: Job) -> torch.autocast:
-    dtype = getattr(torch, job.recipe.dtype)
-    return torch.autocast(job.device.type, dtype=dtype, enabled=dtype != torch.float32)
-
-
-def _statistics(job: Job, backbone: Any, clips: IntArray) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the pooled layer over the training clips, untrained: (width,) each."""
-    pooled = []
-    with torch.no_grad(), _autocast(job):
-        for rows in _batches(job, backbone, clips):
-            batch = _on(job.device, backbone.collate([job.recordings[job.ids[clip]] for clip in clips[rows]]))
-            pooled.append(pool(*backbone.last(**batch), batch["owner"]).double().cpu())
-    values = torch.cat(pooled)
-    scale = values.std(dim=0, correction=0)
-    scale = torch.where(scale > 1e-6 * values.abs().amax(dim=0), scale, 1.0)
-    return values.mean(dim=0).float(), scale.float()
-
-
-def _batches(job: Job, backbone: Any, clips: IntArray) -> Iterator[IntArray]:
-    """Rows of `clips`, shortest first, in batches of about EVALUATION_SECONDS of computed audio."""
-    costs = np.array([backbone.cost(job.recordings.lengths[job.ids[clip]]) for clip in clips])
-    batch: list[int] = []
-    for row in np.argsort(costs, kind="stable"):
-        if batch and costs[row] * (len(batch) + 1) > EVALUATION_SECONDS * SAMPLE_RATE:
-            yield np.array(batch)
-            batch = []
-        batch.append(int(row))
-    if batch:
-        yield np.array(batch)
-
-
-def _collate(job: Job, backbone: Any, clips: Sequence[int]) -> dict[str, Tensor]:
-    batch: dict[str, Tensor] = backbone.collate([job.recordings[job.ids[clip]] for clip in clips])
-    return {**batch, "labels": torch.from_numpy(job.truth[list(clips)])}
-
-
-def _on(device: torch.device, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.to(device) for name, value in batch.items()}
 
 
 def _augment(values: Tensor, share: float) -> Tensor:

@@ -1,11 +1,12 @@
 """What a stopped round goes on from: Trainer's checkpoints, each file compared with its SHA-256 before it is loaded.
 
-Trainer keeps the optimiser's and the random generators' state as torch pickles. They lie in a private folder of the run,
-are written and read by the same run alone, with `weights_only`, and are deleted with it; a file that is not byte for byte
-what was written is never opened.
+Trainer keeps the optimiser's and the random generators' state as torch pickles. They lie in a private folder of the
+run, are written and read by the same run alone, with `weights_only`, and are deleted with it; a file that is not byte
+for byte what was written is never opened.
 """
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,23 +49,24 @@ def last(round_folder: Path) -> Resumable | None:
     return Resumable(folder, seconds)
 
 
-def write_best(round_folder: Path, score: float, epoch: int) -> None:
+def write_best(round_folder: Path, score: float, loss: float, epoch: int) -> None:
     """Commit which epoch's weights are the best so far, then let go of the ones before."""
     weights = best_weights(round_folder, epoch)
-    content = {"development": score, "epoch": epoch, "sha256": sha256_of_file(weights)}
+    content = {"development": score, "loss": loss if math.isfinite(loss) else None, "epoch": epoch,
+               "sha256": sha256_of_file(weights)}  # fmt: skip
     commit_json(round_folder / BEST, content)
     for other in round_folder.glob("best-*.safetensors"):
         if other != weights:
             other.unlink()
 
 
-def read_best(round_folder: Path) -> tuple[float, int]:
-    """(score, epoch) of the best weights. Raises ValueError for weights that are not what was written."""
+def read_best(round_folder: Path) -> tuple[float, float, int]:
+    """(score, loss, epoch) of the best weights. Raises ValueError for weights that are not what was written."""
     content = json.loads((round_folder / BEST).read_text("utf-8"))
     epoch = int(content["epoch"])
     if sha256_of_file(best_weights(round_folder, epoch)) != content["sha256"]:
         raise ValueError("the best weights are damaged")
-    return float(content["development"]), epoch
+    return float(content["development"]), math.inf if content["loss"] is None else float(content["loss"]), epoch
 
 
 def best_weights(round_folder: Path, epoch: int) -> Path:

@@ -79,4 +79,5 @@ class LogMel:
             window=self._window,
             return_complex=True,
         )
-        return spectrum[..., :-1].abs().square_()
+        real, imaginary = spectrum[..., :-1].real, spectrum[..., :-1].imag
+        return torch.addcmul(real.square(), imaginary, imaginary)  # a third of the time of abs(), which takes a root

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from transformers.utils import logging
 
 from toolkit import seeds
 from toolkit.errors import CheckpointError, one_of
@@ -26,6 +27,7 @@ def randomise(checkpoint: Checkpoint, models: Path, seed: int = 0) -> Checkpoint
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.integer(seed, "models", "random", checkpoint.name))
             model = MODELS[family](config)
+        logging.disable_progress_bar()  # it is one file, written at once
         model.save_pretrained(str(folder))
         shutil.copyfile(checkpoint.folder / PREPROCESSOR, folder / PREPROCESSOR)
     return inspect(models / name, name)

@@ -1,8 +1,8 @@
 """The same backbones as trainable modules: up to one layer, with gradients, and still no clip that knows its batch.
 
 `load.load` takes the modules apart for speed and runs under inference mode. Here transformers' modules stay whole, each
-projection a module of its own (so that LoRA can wrap it), and only what joins them is ours: lengths, masks, the norm over
-a clip's own frames. Untrained, every layer's states equal those of `load.load` to rounding.
+projection a module of its own (so that LoRA can wrap it), and only what joins them is ours: lengths, masks, the norm
+over a clip's own frames. Untrained, every layer's states equal those of `load.load` to rounding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -68,8 +68,8 @@ class Trainable(Protocol):
 def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Context = "full") -> "nn.Module":
     """A checkpoint's weights as a `Trainable` in float32 on the CPU, everything frozen and in evaluation mode.
 
-    layer: the last one that is computed; None for all of the encoder. "decoder.k" (Whisper) feeds the decoder its start
-    token alone. Raises InputError for a layer or a context that the backbone does not have, and what `load.load` raises.
+    layer: the last one that is computed; None for all of the encoder. "decoder.k" (Whisper) feeds the decoder its
+    start token alone. Raises InputError for a layer that the backbone does not have, and what `load.load` raises.
     """
     from toolkit.models.trainable_wav2vec2 import TrainableWav2Vec2
     from toolkit.models.trainable_whisper import TrainableWhisper

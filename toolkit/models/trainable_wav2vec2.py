@@ -33,7 +33,7 @@ class TrainableWav2Vec2(nn.Module):
         self._normalises_input = normalises_input
         self._kernels, self._strides = tuple(config.conv_kernel), tuple(config.conv_stride)
         self._shortest = receptive_field(self._kernels, self._strides)
-        self._total_stride = math.prod(self._strides)
+        self._total_stride: int = math.prod(self._strides)
         self._stable = bool(getattr(config, "do_stable_layer_norm", False)) and config.model_type != "data2vec-audio"
         self.convolutions = model.feature_extractor.conv_layers
         encoder = model.encoder
@@ -70,7 +70,7 @@ class TrainableWav2Vec2(nn.Module):
         yield "encoder.0", values, lengths
         bias = None
         if self._biased and len(self.layers):
-            bias = self.layers[0].attention.compute_bias(frames, frames)  # type: ignore[operator, union-attr]
+            bias = self.layers[0].attention.compute_bias(frames, frames)
         seen = None if mask is None else mask[:, None, None]
         for number, layer in enumerate(self.layers, start=1):
             values = through(self, layer, self._through, values, seen, bias)
@@ -82,18 +82,18 @@ class TrainableWav2Vec2(nn.Module):
 
     def _first_states(self, signal: Tensor, own: Tensor, frames: int, mask: Tensor | None) -> Tensor:
         values = signal[:, None]
-        for number, convolution in enumerate(self.convolutions):  # type: ignore[arg-type]
+        for number, convolution in enumerate(self.convolutions):
             if isinstance(getattr(convolution, "layer_norm", None), nn.GroupNorm):
                 lengths = _frames(own, self._kernels[: number + 1], self._strides[: number + 1])
                 normed = norm_over_own_frames(convolution.conv(values), lengths, convolution.layer_norm)
                 values = convolution.activation(normed)
             else:
                 values = convolution(values)
-        projection = self.front[1]
+        projection: Any = self.front[1]
         features = values.transpose(1, 2)[:, :frames]
         norm = getattr(projection, "layer_norm", None)
-        values = projection.projection(features if norm is None else norm(features)).float()  # type: ignore[operator]
-        values = nn.functional.dropout(values, float(projection.dropout.p), projection.training)  # type: ignore[union-attr]
+        values = projection.projection(features if norm is None else norm(features)).float()
+        values = nn.functional.dropout(values, float(projection.dropout.p), projection.training)
         if self.augment is not None and self.training:
             values = self.augment(values)
         if mask is not None:

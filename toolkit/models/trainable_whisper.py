@@ -24,7 +24,7 @@ class TrainableWhisper(nn.Module):
     augment: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, model: Any, feature_extractor: Any, layer: str, context: Context) -> None:
-        """model: the Hugging Face base model in float32, with the encoder's layers up to `layer`, or with its decoder."""
+        """model: the Hugging Face base model in float32, its encoder up to `layer`, or with its decoder."""
         super().__init__()
         config = model.config
         self.layer, self.width = layer, int(config.d_model)

@@ -69,7 +69,7 @@ def plan(
             asked = controls.shuffled(question, seed)
             companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, asked))
         elif name == "random":
-            other = controls.random_store(store, store.folder.parent)
+            other = controls.random_store(store, store.folder.parent, question.folds.ids)
             companions.append(Companion("random", "random weights", other, question))
         else:
             raise InputError(one_of("--control", name, CONTROLS))

@@ -1,5 +1,6 @@
 """Controls that tell knowledge from capacity: labels shuffled by speaker, and the backbone before it was trained."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from toolkit.folding import Question
 from toolkit.labels import IntArray
 
 CONTROLS = ("shuffled", "random")
+OPTIONS = ("context", "preprocessing", "pooling")  # of a store, that change its numbers by more than rounding
 
 
 def shuffled(question: Question, seed: int) -> Question:
@@ -39,8 +41,8 @@ def shuffled(question: Question, seed: int) -> Question:
     agreement = _agreement(question.truth, truth)
     task = replace(question.task, name=f"shuffled-{question.task.name}")
     note = (
-        f"A control: the labels were shuffled by {question.group}, each giving all of its labels to another one, in "
-        f"random order. {100 * agreement:.0f} % of them happen to agree with the real ones."
+        f"A control: the labels were shuffled. Each {question.group} got those of one drawn at random (each giving "
+        f"once), in random order. {100 * agreement:.0f} % of the labels happen to agree with the real ones."
     )
     return replace(question, task=task, truth=truth, notes=(*question.notes, note))
 
@@ -49,10 +51,10 @@ def _agreement(truth: IntArray, other: IntArray) -> float:
     return float((truth == other).mean())
 
 
-def random_store(store: Store, features: Path) -> Store:
-    """The store of the same backbone with random weights, made with the same options.
+def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
+    """The store of the same backbone with random weights, made with the same options. ids: the clips in question.
 
-    Raises StoreError with the commands that make it, or for another dtype, context or choice of layers.
+    Raises StoreError with the commands that make it, or where layers, options or clips are not the same.
     """
     name = store.backbone + seeds.RANDOM
     try:
@@ -64,11 +66,16 @@ def random_store(store: Store, features: Path) -> Store:
             f"No features of {name!r} for --control random; `toolkit models randomise {store.backbone}` and then "
             f"`toolkit extract --model {name}`, with the options that {store.backbone} was extracted with, make them"
         ) from None
-    if found.layers != store.layers:
-        raise StoreError(f"{found.folder.name} has not the layers of {store.folder.name}; extract both alike")
+    options = [[each.settings.get(name) for name in OPTIONS] for each in (found, store)]
+    if found.layers != store.layers or options[0] != options[1]:
+        raise StoreError(
+            f"{found.folder.name} was not extracted with the layers and options of {store.folder.name}; expected both "
+            "alike"
+        )
+    other = sorted((set(found.ids) ^ set(store.ids)) & set(ids))
+    if other:
+        raise StoreError(
+            f"{found.folder.name} and {store.folder.name}: clip {other[0]!r} is in one of the two only (and "
+            f"{len(other) - 1} more); extract both from the same manifest"
+        )
     return found
-
-
-def is_random(store: Store) -> bool:
-    """Whether a store is some backbone's control."""
-    return store.backbone.endswith(seeds.RANDOM)

@@ -1,6 +1,6 @@
 """The mlp and mix probes: stacked networks on one layer, or on a weighting of all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,9 +9,9 @@ from torch import Tensor
 from toolkit import seeds
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, Model, by_statistics
-from toolkit.probe.search import MLP_WIDTHS, Setting
-from toolkit.probe.stack import Logits, Parameters, Part, Stack, Trained, probability_of, train
+from toolkit.probe.fitting import Fit, Model
+from toolkit.probe.search import MLP_WIDTHS, Setting, Value
+from toolkit.probe.stack import Batch, Inputs, Logits, Parameters, Part, Stack, Trained, probability_of, product, train
 from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of, targets_of
 
 HIDDEN = max(MLP_WIDTHS)
@@ -23,24 +23,21 @@ class NetworkFitter:
     def __init__(
         self, layers: Sequence[LayerFeatures], task: Task, truth: IntArray, seed: int, mix: bool, device: str = "cpu"
     ) -> None:
-        self._layers, self._task, self._truth, self._seed = layers, task, truth, seed
-        self._mix, self._device = mix, device
+        self._layers = {
+            name: [torch.from_numpy(getattr(layer, name)).to(device) for layer in layers] for name in ("mean", "std")
+        }
+        self._task, self._truth, self._seed, self._mix, self._device = task, truth, seed, mix, device
 
     def search(self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str) -> list[Fit]:
-        """Settings on the same statistics in one stack, each stopped early on the development clips."""
+        """All settings in one stack, each stopped early on the development clips."""
         targets = targets_of(self._task, self._truth[train])
-        fits: dict[int, Fit] = {}
-        for statistics, members in by_statistics(settings):
-            mine = [settings[number] for number in members]
-            trained, _ = self._fit(targets, train, development, statistics, mine, name)
-            for number, one in zip(members, trained, strict=True):
-                fits[number] = Fit(targets.probability(one.probability, self._task), (one.epochs,))
-        return [fits[number] for number in range(len(settings))]
+        trained, _ = self._fit(targets, train, development, settings, name)
+        return [Fit(targets.probability(one.probability, self._task), (one.epochs,)) for one in trained]
 
     def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
         """As many epochs as the search found; the model holds scaler and parameters."""
         targets = targets_of(self._task, self._truth[train])
-        (one,), scaling = self._fit(targets, train, test, str(setting["statistics"]), [setting], name, *found)
+        (one,), scaling = self._fit(targets, train, test, [setting], name, *found)
         parameters = {f"parameter.{key}": value.cpu().numpy() for key, value in one.parameters.items()}
         model = {**scaling, **parameters}
         return Fit(targets.probability(one.probability, self._task), (one.epochs,), model)
@@ -50,161 +47,237 @@ class NetworkFitter:
         targets: Targets,
         clips: IntArray,
         held_out: IntArray,
-        statistics: str,
         settings: Sequence[Setting],
         name: str,
         epochs: int | None = None,
     ) -> tuple[list[Trained], Model]:
-        inputs, held_out_inputs, scaling = self._inputs(clips, held_out, statistics)
+        order = sorted(range(len(settings)), key=lambda number: self._place(settings[number]))
+        ordered = [settings[number] for number in order]
+        scaling = self._scaling(clips, ordered)
+        seed = seeds.integer(self._seed, name, "start")
+        stack = (_mix_stack if self._mix else _mlp_stack)(self._widths(), targets, ordered, seed)
+        part = self._part(targets, clips, targets.columns, ordered, scaling)
         columns = targets.columns_of(self._task, self._truth[held_out])
-        part = self._part(targets, inputs, targets.columns, settings)
-        other = self._part(targets, held_out_inputs, columns, settings)
-        make = _mix_stack if self._mix else _mlp_stack
-        generator = torch.Generator().manual_seed(seeds.integer(self._seed, name, "start"))
-        stack = make(tuple(inputs.shape[1:]), targets, settings, generator, self._device)
-        return train(stack, part, other, self._seed, name, epochs), scaling
+        other = self._part(targets, held_out, columns, ordered, scaling)
+        trained = train(stack, part, other, self._seed, name, epochs)
+        model = _joined(scaling, str(ordered[0]["statistics"])) if len(ordered) == 1 else {}
+        return [trained[order.index(number)] for number in range(len(order))], model
 
-    def _inputs(self, clips: IntArray, held_out: IntArray, statistics: str) -> tuple[Tensor, Tensor, Model]:
-        """(n, width) of one layer or (n, layers, width) of all, standardised per layer by the training clips."""
-        fitted, applied, scalers = [], [], []
-        for layer in self._layers:
-            matrix = layer.matrix(statistics)
-            scaler = scaler_of(matrix[clips])
-            scalers.append(scaler)
-            fitted.append(scaler(matrix[clips]))
-            applied.append(scaler(matrix[held_out]))
-        scaling = {
-            "mean": np.stack([scaler.mean for scaler in scalers]),
-            "scale": np.stack([scaler.scale for scaler in scalers]),
-        }
-        inputs, others = (
-            torch.from_numpy(np.stack(part, axis=1) if self._mix else part[0]).to(self._device)
-            for part in (fitted, applied)
+    def _place(self, setting: Setting) -> tuple[int, int, str]:
+        """Networks stand in this order, so that those of one shape are neighbours."""
+        if self._mix:
+            return 0, 0, str(setting["statistics"])
+        return int(setting["width"]), int(setting["depth"]), str(setting["statistics"])
+
+    def _widths(self) -> dict[str, int]:
+        width = self._layers["mean"][0].shape[1]
+        return {"mean": width, "std": width, "both": 2 * width, "layers": len(self._layers["mean"])}
+
+    def _scaling(self, clips: IntArray, settings: Sequence[Setting]) -> dict[str, list[Scaler]]:
+        """By "mean" and "std", where a setting wants it: standardisation by the training clips, per layer."""
+        asked = {str(setting["statistics"]) for setting in settings}
+        wanted = [name for name in ("mean", "std") if asked & {name, "both"}]
+        return {name: [scaler_of(layer[clips].cpu().numpy()) for layer in self._layers[name]] for name in wanted}
+
+    def _part(
+        self,
+        targets: Targets,
+        clips: IntArray,
+        columns: IntArray,
+        settings: Sequence[Setting],
+        scaling: dict[str, list[Scaler]],
+    ) -> Part:
+        def there(values: Sequence[FloatArray | IntArray]) -> Tensor:
+            return torch.from_numpy(np.stack(values).astype(np.float32)).to(self._device)
+
+        inputs = Inputs(
+            self._layers,
+            torch.from_numpy(clips).to(self._device),
+            {name: there([scaler.mean for scaler in scalers]) for name, scalers in scaling.items()},
+            {name: there([scaler.scale for scaler in scalers]) for name, scalers in scaling.items()},
+            _names(settings),
         )
-        return inputs, others, scaling
-
-    def _part(self, targets: Targets, inputs: Tensor, columns: IntArray, settings: Sequence[Setting]) -> Part:
-        weights = np.stack([targets.weights(str(setting["class_weights"]), columns) for setting in settings])
-        return Part(inputs, torch.from_numpy(columns).to(inputs), torch.from_numpy(weights).to(inputs))
+        weights = [targets.weights(str(setting["class_weights"]), columns) for setting in settings]
+        return Part(inputs, there([columns])[0], there(weights))
 
 
-def _column(settings: Sequence[Setting], name: str) -> Tensor:
-    return torch.tensor([float(setting[name]) for setting in settings])
+def _joined(scaling: dict[str, list[Scaler]], statistics: str) -> Model:
+    """mean, scale: (layers, width of the statistics) float64."""
+    names = ("mean", "std") if statistics == "both" else (statistics,)
+    return {
+        "mean": np.concatenate([np.stack([scaler.mean for scaler in scaling[name]]) for name in names], axis=1),
+        "scale": np.concatenate([np.stack([scaler.scale for scaler in scaling[name]]) for name in names], axis=1),
+    }
 
 
-def _mlp_stack(
-    shape: tuple[int, ...], targets: Targets, settings: Sequence[Setting], generator: torch.Generator, device: str
-) -> Stack:
-    """One or two hidden layers of rectified units; first values after He et al. (2015), the output's a sixth of it.
+def _rows(settings: Sequence[Setting], **values: Value) -> list[int]:
+    return [
+        row for row, setting in enumerate(settings) if all(setting[name] == value for name, value in values.items())
+    ]
 
-    All are as wide as the widest: units beyond a network's width have no weights, and so never get a gradient.
+
+def _numbers(settings: Sequence[Setting], name: str) -> list[float]:
+    return [float(setting[name]) for setting in settings]
+
+
+def _names(settings: Sequence[Setting]) -> list[str]:
+    """The statistics that the settings use, each once, in their order."""
+    return list(dict.fromkeys(str(setting["statistics"]) for setting in settings))
+
+
+class _Mlp:
+    """One or two hidden layers of rectified units, of the settings in their order.
+
+    "first.STATISTICS": (units of all networks, inputs), one product for all of them; by the width W of a hidden layer
+    "first_bias.W" (networks, W, 1), "second.W" (networks with two, W, W), "second_bias.W", "last.W" (networks, outputs,
+    W); "last_bias" (networks, outputs, 1).
     """
-    (inputs,), outputs = shape, len(targets.fitted)
-    width = _column(settings, "width")
-    hidden = int(width.max())
-    units = (torch.arange(hidden) < width[:, None]).float()
-    deep = (_column(settings, "depth") == 2).float()[:, None, None]
 
-    def draw(rows: int, columns: int, fan_in: Tensor) -> Tensor:
-        uniform = torch.rand(rows, columns, generator=generator) * 2 - 1
-        return uniform * (6 / fan_in)[:, None, None].sqrt()
+    def __init__(self, settings: Sequence[Setting]) -> None:
+        self._widths = [int(setting["width"]) for setting in settings]
+        self._by_statistics = {name: _rows(settings, statistics=name) for name in _names(settings)}
+        self._by_width = {width: _rows(settings, width=width) for width in dict.fromkeys(self._widths)}
+        self._deep = {width: _rows(settings, width=width, depth=2) for width in self._by_width}
+        self._dropout = torch.tensor(_numbers(settings, "dropout"))[:, None, None]
 
-    draws = {  # as wide as any network could be, so that they do not depend on the company
-        "first": draw(inputs, HIDDEN, torch.full_like(width, inputs))[:, :, :hidden],
-        "second": draw(HIDDEN, HIDDEN, width)[:, :hidden, :hidden] * deep,
-        "last": draw(HIDDEN, outputs, 36 * width)[:, :hidden],
+    def __call__(self, parameters: Parameters, inputs: Batch, draws: Tensor | None) -> Tensor:
+        units: dict[int, Tensor] = {}
+        for statistics, mine in self._by_statistics.items():
+            together = product(parameters[f"first.{statistics}"], inputs[statistics][:, 0])
+            units.update(zip(mine, torch.split(together, [self._widths[row] for row in mine]), strict=True))
+        logits = []
+        for width, mine in self._by_width.items():
+            hidden = torch.stack([units[row] for row in mine]) + parameters[f"first_bias.{width}"]
+            hidden = self._dropped(hidden.relu(), mine, draws, 0)
+            deep = self._deep[width]
+            if deep:
+                shallow = len(mine) - len(deep)
+                second = parameters[f"second.{width}"] @ hidden[shallow:] + parameters[f"second_bias.{width}"]
+                hidden = torch.cat([hidden[:shallow], self._dropped(second.relu(), deep, draws, HIDDEN)])
+            logits.append(parameters[f"last.{width}"] @ hidden)
+        return torch.cat(logits) + parameters["last_bias"]
+
+    def _dropped(self, hidden: Tensor, rows: Sequence[int], draws: Tensor | None, start: int) -> Tensor:
+        """hidden: (networks, width, n). rows: neighbours."""
+        if draws is None:
+            return hidden
+        share = self._dropout[rows[0] : rows[-1] + 1].to(hidden.device)
+        return hidden * ((draws[start : start + hidden.shape[1]] >= share) / (1 - share))
+
+
+def _mlp_stack(widths: Mapping[str, int], targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
+    """First values after He et al. (2015), the output's a sixth of it; the same draws whatever the company."""
+    outputs = len(targets.fitted)
+    found: dict[str, list[Tensor]] = {}
+    owners: dict[str, list[int]] = {}
+    draws = {
+        statistics: _draws(widths[statistics], outputs, seeds.integer(seed, statistics))
+        for statistics in _names(settings)
     }
-    parameters = {
-        "first": draws["first"] * units[:, None, :],
-        "second": draws["second"] * units[:, :, None] * units[:, None, :],
-        "last": draws["last"] * units[:, :, None],
-    }
-    biases = {f"{name}_bias": torch.zeros(len(settings), 1, value.shape[2]) for name, value in parameters.items()}
-    constants = {"deep": deep, "dropout": _column(settings, "dropout")[:, None, None]}
-    return _stack(
-        parameters | biases, frozenset(parameters), constants, _mlp_logits, 2 * HIDDEN, settings, targets, device
+
+    def add(name: str, network: int, value: Tensor) -> None:
+        found.setdefault(name, []).append(value)
+        owners.setdefault(name, []).extend([network] * len(value))
+
+    for network, setting in enumerate(settings):
+        statistics, width = str(setting["statistics"]), int(setting["width"])
+        first, second, last = draws[statistics]
+        add(f"first.{statistics}", network, first[:width] * (6 / widths[statistics]) ** 0.5)
+        add(f"first_bias.{width}", network, torch.zeros(1, width, 1))
+        if setting["depth"] == 2:
+            add(f"second.{width}", network, second[None, :width, :width] * (6 / width) ** 0.5)
+            add(f"second_bias.{width}", network, torch.zeros(1, width, 1))
+        add(f"last.{width}", network, last[None, :, :width] * (1 / (6 * width)) ** 0.5)
+        add("last_bias", network, torch.zeros(1, outputs, 1))
+    return Stack(
+        parameters={name: torch.cat(values) for name, values in found.items()},
+        owners=owners,
+        undecayed=frozenset(name for name in found if "bias" in name),
+        logits_of=lambda alive: _Mlp([settings[network] for network in alive]),
+        draws=2 * HIDDEN,
+        learning_rate=_numbers(settings, "learning_rate"),
+        weight_decay=_numbers(settings, "weight_decay"),
+        softmax=targets.softmax,
     )
 
 
-def _mlp_logits(parameters: Parameters, inputs: Tensor, draws: Tensor | None) -> Tensor:
-    dropout, deep = parameters["dropout"], parameters["deep"]
-
-    def dropped(hidden: Tensor, part: int) -> Tensor:
-        if draws is None:
-            return hidden
-        kept = draws[:, part * HIDDEN : part * HIDDEN + hidden.shape[2]] >= dropout
-        return hidden * kept / (1 - dropout)
-
-    hidden = dropped((inputs @ parameters["first"] + parameters["first_bias"]).relu(), 0)
-    second = dropped((hidden @ parameters["second"] + parameters["second_bias"]).relu(), 1)
-    hidden = deep * second + (1 - deep) * hidden
-    return hidden @ parameters["last"] + parameters["last_bias"]
+def _draws(inputs: int, outputs: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Uniform in -1..1, as wide as any network could be."""
+    generator = torch.Generator().manual_seed(seed)
+    first, second, last = (
+        torch.rand(shape, generator=generator) * 2 - 1
+        for shape in ((HIDDEN, inputs), (HIDDEN, HIDDEN), (outputs, HIDDEN))
+    )
+    return first, second, last
 
 
-def _mix_stack(
-    shape: tuple[int, ...], targets: Targets, settings: Sequence[Setting], _: torch.Generator, device: str
-) -> Stack:
-    """A linear head on a softmax-weighted sum of the layers, from equal weights, as in SUPERB (Yang et al., 2021)."""
-    (layers, width), outputs, networks = shape, len(targets.fitted), len(settings)
+class _Mix:
+    """A linear head on a softmax-weighted sum of the layers, of the settings in their order.
+
+    "layers": (networks, layers); "head.STATISTICS": (networks, outputs, width); "bias": (networks, outputs, 1).
+    The head goes over every layer first, one product for all networks; the sum comes last: the same by linearity.
+    """
+
+    def __init__(self, settings: Sequence[Setting]) -> None:
+        self._by_statistics = {name: _rows(settings, statistics=name) for name in _names(settings)}
+
+    def __call__(self, parameters: Parameters, inputs: Batch, draws: Tensor | None) -> Tensor:
+        share = parameters["layers"].softmax(dim=1)
+        logits = []
+        for statistics, mine in self._by_statistics.items():
+            head, batch = parameters[f"head.{statistics}"], inputs[statistics]
+            seen = product(head.flatten(0, 1), batch.flatten(0, 1)).view(*head.shape[:2], *batch.shape[:2])
+            logits.append((seen * share[mine][:, None, None]).sum(dim=3))
+        return torch.cat(logits) + parameters["bias"]
+
+
+def _mix_stack(widths: Mapping[str, int], targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
+    """From equal weights and a head of 0, as in SUPERB (Yang et al., 2021); nothing is drawn."""
+    outputs, networks = len(targets.fitted), len(settings)
     parameters = {
-        "layers": torch.zeros(networks, layers),
-        "head": torch.zeros(networks, width, outputs),
-        "bias": torch.zeros(networks, 1, outputs),
+        "layers": torch.zeros(networks, widths["layers"]),
+        "bias": torch.zeros(networks, outputs, 1),
     }
-    return _stack(parameters, frozenset({"head"}), {}, _mix_logits, 0, settings, targets, device)
-
-
-def _mix_logits(parameters: Parameters, inputs: Tensor, draws: Tensor | None) -> Tensor:
-    share = parameters["layers"].softmax(dim=1)
-    mixed = torch.einsum("tl,nlw->tnw", share, inputs)
-    return mixed @ parameters["head"] + parameters["bias"]
-
-
-def _stack(
-    parameters: Parameters,
-    decayed: frozenset[str],
-    constants: Parameters,
-    logits: Logits,
-    draws: int,
-    settings: Sequence[Setting],
-    targets: Targets,
-    device: str,
-) -> Stack:
-    def there(tensors: Parameters) -> Parameters:
-        return {name: value.to(device) for name, value in tensors.items()}
-
-    rates = {name: _column(settings, name).to(device) for name in ("learning_rate", "weight_decay")}
-    return Stack(there(parameters), decayed, there(constants), logits, draws, **rates, softmax=targets.softmax)
+    owners = {name: list(range(networks)) for name in parameters}
+    for statistics in _names(settings):
+        mine = _rows(settings, statistics=statistics)
+        parameters[f"head.{statistics}"] = torch.zeros(len(mine), outputs, widths[statistics])
+        owners[f"head.{statistics}"] = mine
+    return Stack(
+        parameters=parameters,
+        owners=owners,
+        undecayed=frozenset({"layers", "bias"}),
+        logits_of=lambda alive: _Mix([settings[network] for network in alive]),
+        draws=0,
+        learning_rate=_numbers(settings, "learning_rate"),
+        weight_decay=_numbers(settings, "weight_decay"),
+        softmax=targets.softmax,
+    )
 
 
 def apply_mlp(layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool) -> FloatArray:
     """A kept mlp to one layer's clips: (n, n_fitted) probabilities."""
-    deep = torch.full((1, 1, 1), float(setting["depth"] == 2))
-    return _apply(layers, model, setting, softmax, _mlp_logits, {"deep": deep, "dropout": torch.zeros(1, 1, 1)})
+    return _apply(layers, model, setting, softmax, _Mlp([setting]))
 
 
 def apply_mix(layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool) -> FloatArray:
     """A kept mix to all layers' clips: (n, n_fitted) probabilities."""
-    return _apply(layers, model, setting, softmax, _mix_logits, {})
+    return _apply(layers, model, setting, softmax, _Mix([setting]))
 
 
 def _apply(
-    layers: Sequence[LayerFeatures],
-    model: Model,
-    setting: Setting,
-    softmax: bool,
-    logits: Logits,
-    constants: Parameters,
+    layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool, logits: Logits
 ) -> FloatArray:
+    statistics = str(setting["statistics"])
     scaled = [
-        Scaler(mean, scale)(layer.matrix(str(setting["statistics"])))
+        Scaler(mean, scale)(layer.matrix(statistics))
         for layer, mean, scale in zip(layers, np.asarray(model["mean"]), np.asarray(model["scale"]), strict=True)
     ]
-    inputs = torch.from_numpy(scaled[0] if logits is _mlp_logits else np.stack(scaled, axis=1))
     parameters = {
-        name.removeprefix("parameter."): torch.from_numpy(np.asarray(value))[None]
+        name.removeprefix("parameter."): torch.from_numpy(np.asarray(value))
         for name, value in model.items()
         if name.startswith("parameter.")
     }
-    probability: FloatArray = probability_of(logits(parameters | constants, inputs, None)[0], softmax).numpy()
+    inputs = {statistics: torch.from_numpy(np.stack(scaled, axis=1))}
+    probability: FloatArray = probability_of(logits(parameters, inputs, None)[0].T, softmax).numpy()
     return probability

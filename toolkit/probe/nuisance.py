@@ -59,24 +59,24 @@ def ask(question: Question, manifest: Manifest, name: str, measured: Mapping[str
         labels = [column for column in manifest.columns if column not in ("id", "path", "start", "end", "split")]
         raise InputError(one_of("--nuisance", name, [*MEASURED, *labels]))
     ids = question.folds.ids
+    quantity = True
     if measured is not None:
         cells = _quartiles(name, [measured.get(clip) for clip in ids], MEASURED[name])
     else:
         cells = list(manifest.cells(name))
-        if len(set(cells)) > MANY_NUMBERS and name not in ("speaker", question.group) and _numbers(cells):
+        identity = name in ("speaker", question.group)
+        quantity = len(set(cells)) > MANY_NUMBERS and not identity and all(map(NUMBER.fullmatch, cells))
+        if quantity:
             cells = _quartiles(name, [float(cell) for cell in cells])
+    how = "classes cut at the quartiles of all clips." if quantity else "the values of its column."
     task, truth = task_of(name, {name: cells}, manifest.lines)
-    asked = replace(question, task=task, truth=truth, notes=(f"A nuisance probe: does the layer know the {name}?",))
+    asked = replace(question, task=task, truth=truth, notes=(f"Nuisance {name}: {how}",))
     if measured is None and _within_folds(truth, question.folds.fold):
         seed, count = question.folds.seed, min(question.folds.count, 5)
         folds = splits.make(ids, ids, one_hot(task, truth), count, seed, "clip")
-        note = f"No {name} is in two folds, so clips were dealt out one by one: every {name} is heard in training."
+        note = f"No {name} is in two folds, so clips were dealt out one by one; intervals resample clips."
         return replace(asked, folds=folds, groups=ids, group="clip", notes=(*asked.notes, note))
     return asked
-
-
-def _numbers(cells: Sequence[str]) -> bool:
-    return all(NUMBER.fullmatch(cell) for cell in cells)
 
 
 def _within_folds(truth: IntArray, fold: IntArray) -> bool:

@@ -35,7 +35,7 @@ from toolkit.result.run import Choice, Run
 from toolkit.runs import signature
 from toolkit.splits import Folds, Round
 
-PROTOCOL = 2  # part of every study's signature: raise it when the same setting would get another score
+PROTOCOL = 3  # part of every study's signature: raise it when the same setting would get another score
 
 Progress = Callable[[str, int, int], None]  # the layer just finished, layers done, layers in all
 

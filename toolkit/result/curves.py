@@ -38,10 +38,13 @@ def chart(
     x_title: str,
     rule: float | None = None,
     rule_name: str = "",
+    first_colour: int = 0,
 ) -> Any:
     """Lines with their 95 % bands and a legend. rule: a constant to hold them against. One layer is a level line."""
     rows: list[dict[str, Any]] = []
-    ends = [min(place for curve in curves for place in curve.places), max(p for curve in curves for p in curve.places)]
+    places = [place for curve in curves for place in curve.places]
+    level = min(places) == max(places)  # nothing but probes of all layers at once: level lines without an axis
+    ends = [0.0, 1.0] if level else [min(places), max(places)]
     for curve in curves:
         alone = len(curve.places) == 1
         for (layer, score), place in zip(curve.scores.items(), curve.places):
@@ -49,16 +52,20 @@ def chart(
                 row = {"x": x, "layer": layer, "series": curve.name, "told": str(score), "value": score.estimate}
                 rows.append({**row, "lower": score.lower, "upper": score.upper})
     names = [curve.name for curve in curves]
-    colours = [COLOURS[number % len(COLOURS)] for number in range(len(names))]
+    colours = [COLOURS[(number + first_colour) % len(COLOURS)] for number in range(len(names))]
     dashes = [DASHES[number // len(COLOURS) % len(DASHES)] for number in range(len(names))]
     drawn = [value for row in rows for value in (row["lower"], row["upper"], row["value"]) if value is not None]
     drawn += [] if rule is None else [rule]
     scale = alt.Scale(domain=_padded(drawn or [0.0, 1.0]), nice=False)
-    legend = alt.Legend(title=None, orient="top", columns=1 if max(map(len, names)) > 32 else 3, labelLimit=0)
+    columns = 1 if max(map(len, names)) > 32 else 3
+    look: dict[str, Any] = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 3}
+    legend = alt.Legend(title=None, orient="top", columns=columns, labelLimit=0, **look)
     colour = alt.Color("series:N", sort=None, scale=alt.Scale(domain=names, range=colours), legend=legend)
-    scale_x = alt.Scale(domain=ends if ends[0] < ends[1] else [0, 1], nice=False)
-    axis = alt.Axis(tickMinStep=1) if ends[1] > 1 else alt.Axis()  # layers are counted, depth is a share
-    x = alt.X("x:Q", title=x_title, scale=scale_x, axis=axis)
+    margin = 0.03 * (ends[1] - ends[0])
+    scale_x = alt.Scale(domain=[ends[0] - margin, ends[1] + margin], nice=False)
+    counted = list(range(int(ends[1]) + 1)) if ends[1] > 1 else [0, 0.25, 0.5, 0.75, 1]  # layers, or a share of depth
+    axis = alt.Axis(values=counted, format="d" if ends[1] > 1 else ".2f", labelOverlap=True)
+    x = alt.X("x:Q", title="All layers at once" if level else x_title, scale=scale_x, axis=None if level else axis)
     tooltip = [
         alt.Tooltip("series:N", title=" "),
         alt.Tooltip("layer:N"),
@@ -103,7 +110,11 @@ def beside_charts(
         if any(curve.scores for curve in over):
             text = f"{run.title}: what it has over its controls"
             over = [curve for curve in over if curve.scores]
-            charts["selectivity"] = text, chart(over, palette, width, f"{metric}, difference", x_title, 0.0, "no gain")
+            y_title = f"{metric}, difference"
+            drawn = chart(
+                over, palette, width, y_title, x_title, 0.0, "no gain", first_colour=1
+            )  # as in the other chart
+            charts["selectivity"] = text, drawn
     nuisances = [one for one in beside if one.kind == "nuisance"]
     if nuisances:
         lines = [Curve(f"{run.task.name} (target)", _above_chance(own, chance), numbered(own))]

@@ -168,7 +168,7 @@ def layer_curve(run: Run, points: Sequence[Point], palette: Palette = LIGHT, wid
     )
     how = "95 % band from resampling " + run.predictions.unit
     subtitle = [protocol_line(run), f"{how}; rings: layers chosen on development"]
-    heading = titled(f"{run.title}: {run.probe} probe of each layer", subtitle, palette)
+    heading = titled(f"{run.title}: {run.probe}{'' if run.tuned else ' probe of each layer'}", subtitle, palette)
     return alt.layer(band, rule, told, dashed, line, ring).properties(title=heading, width=width, height=300)
 
 

@@ -73,9 +73,10 @@ def _figures(
     stills = figures.specs(run, points, evaluation, figures.LIGHT, figures.WIDTH, beside)
     metric, value = words.metric_name(run), "F1" if run.task.multilabel else "recall"
     best = max(points, key=lambda point: point.test.estimate or 0.0)
+    what = f"the model trained ({run.probe})" if run.tuned else f"a {run.probe} probe on each layer"
     captions = {
         "layers": (
-            f"The {metric} of a {run.probe} probe on each layer. The band is the 95 % interval from resampling "
+            f"The {metric} of {what}. The band is the 95 % interval from resampling "
             f"{evaluation.unit}. Rings mark the layers chosen on development; what they score together is the figure "
             "above, the only one that no test clip helped to choose."
         ),

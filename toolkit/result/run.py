@@ -25,6 +25,7 @@ RUN, FOLDS, PREDICTIONS, LAYERS = "run.json", "folds.json", "predictions.csv", "
 CURVE, METRICS = "layers.csv", "metrics.json"
 VERIFIED = (FOLDS, PREDICTIONS, LAYERS, CURVE, METRICS)  # figures and the report are drawn from these, for people
 FIGURES, REPORT = "figures", "report.html"
+TUNED = "finetune-"  # how the probe of a run is named in which the backbone was trained; then the way
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Run:
     left_out: Mapping[str, str]
     notes: tuple[str, ...]
     provenance: Mapping[str, Any]
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the backbone was trained, and not only probed."""
+        return self.probe.startswith(TUNED)
 
     def __post_init__(self) -> None:
         if self.layers.keys() != self.development.keys():

@@ -38,14 +38,15 @@ def answer(run: Run, evaluation: Evaluation) -> str:
 
 
 def chosen(run: Run) -> str:
-    """Which layers the rounds settled on."""
+    """Which layers the rounds settled on, or ended their models at."""
+    how = "Trained up to" if run.tuned else "Chosen on development"
     rounds = Counter(choice.layer for choice in run.choices)
     if len(rounds) == 1:
         (layer,) = rounds
         when = "in the only round" if len(run.choices) == 1 else f"in all {len(run.choices)} rounds"
-        return f"Chosen on development: {layer} {when}."
+        return f"{how}: {layer} {when}."
     parts = [f"{layer} in {number}" for layer, number in rounds.most_common()]
-    return f"Chosen on development: {', '.join(parts)} of {len(run.choices)} rounds."
+    return f"{how}: {', '.join(parts)} of {len(run.choices)} rounds."
 
 
 def _by_clip(run: Run) -> bool:
@@ -54,11 +55,12 @@ def _by_clip(run: Run) -> bool:
 
 def unheard(run: Run) -> str:
     """Whom the tested clips are of, as the folds kept them apart."""
+    who = "model" if run.tuned else "probe"
     if _by_clip(run):
         return "clips whose speakers it may have heard"
     if run.folds.group_by == "speaker":
-        return "speakers that the probe never heard"
-    return f"clips whose {run.folds.group_by} the probe never heard"
+        return f"speakers that the {who} never heard"
+    return f"clips whose {run.folds.group_by} the {who} never heard"
 
 
 def beside(run: Run, other: Beside) -> str:
@@ -95,6 +97,11 @@ def protocol(run: Run, evaluation: Evaluation) -> list[tuple[str, str]]:
         "Scaling, class weights, hyper-parameters, thresholds and the layer see training and development clips only. "
         "With the winner's setting the probe is fitted again on both and predicts the test clips. "
     )
+    if run.tuned:
+        choice = (
+            "Each round begins with the checkpoint's own weights and learns from its training clips; its best epoch "
+            "and the thresholds are chosen on its development clips, and that epoch's model predicts the test clips. "
+        )
     pairs.append(("Chosen", choice + chosen(run)))
     if run.left_out:
         pairs.append(("Left out", f"{counted(len(run.left_out), 'clip')}; the reasons are listed below."))

@@ -1,0 +1,272 @@
+"""Whole probe runs, and the mlp and lightgbm engines beside the loops that a user would write.
+
+    python bench/sweep.py mlp|lightgbm|run [--clips 5000] [--width 768] [--labels 7] [--kind multiclass] [--layers 1]
+        [--probe linear] [--trials 30] [--of-layers 13] [--loop-seconds 60] [--workers 2]
+
+mlp: the first trials of each fold, `--trials` networks in stacks of ten as `toolkit probe` fits them; the loops train
+the same networks one by one, each for as many epochs as ours ran. lightgbm: two folds; the loop is Optuna's TPE around
+lgb.train on a dataset built for every trial, in the same space; the figure is when each reaches the loop's final best
+development score. run: `toolkit probe` as it is, studies in SQLite included, on synthetic layers; its time is scaled
+to --of-layers and its peak memory is the process's. Loops run once on all threads, their default, and once on one;
+past --loop-seconds a loop stops and its time is scaled up, marked "~".
+"""
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import optuna
+import torch
+from probe import FOLDS, Case, synthetic
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
+
+from toolkit.features.layout import LayerFeatures
+from toolkit.labels import one_hot
+from toolkit.probe.boosting import BoostingFitter
+from toolkit.probe.decide import decide, thresholds_of
+from toolkit.probe.networks import NetworkFitter
+from toolkit.probe.run import probe
+from toolkit.probe.search import BATCH, SPACES, Setting
+from toolkit.probe.stack import BATCH_CLIPS, MAX_EPOCHS, PATIENCE
+from toolkit.probe.study import StudyFile, distribution, search
+from toolkit.probe.targets import scaler_of
+from toolkit.result.metrics import headline_score
+from toolkit.splits import make
+
+SPEAKERS = 50
+Job = tuple[np.ndarray, np.ndarray, Setting, int]  # training features, truth, setting, epochs
+
+
+class Layers:
+    """A feature store's attributes: layers that differ by noise, made when asked for."""
+
+    def __init__(self, case: Case, number: int) -> None:
+        self._features = case.features
+        self.ids = tuple(f"clip{clip}" for clip in range(len(case.features)))
+        self.layers = tuple(f"encoder.{layer}" for layer in range(number))
+        self.failed: dict[str, str] = {}
+
+    def layer(self, name: str) -> LayerFeatures:
+        generator = np.random.default_rng(int(name.split(".")[1]))
+        noise = generator.standard_normal(self._features.shape, dtype=np.float32)
+        return LayerFeatures(name, self.ids, self._features + 0.1 * noise, np.abs(self._features + noise))
+
+
+def case_of(options: argparse.Namespace) -> Case:
+    return synthetic(options.clips, options.width, options.labels, options.kind)
+
+
+def drawn(name: str, number: int) -> list[Setting]:
+    """Settings at random from a probe's space."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    space = {parameter: distribution(range_) for parameter, range_ in SPACES[name].items()}
+    return [study.ask(space).params for _ in range(number)]
+
+
+def scikit_learn(job: Job) -> None:
+    features, truth, setting, epochs = job
+    MLPClassifier(
+        hidden_layer_sizes=(int(setting["width"]),) * int(setting["depth"]),
+        alpha=float(setting["weight_decay"]),
+        batch_size=BATCH_CLIPS,
+        learning_rate_init=float(setting["learning_rate"]),
+        max_iter=epochs,
+        n_iter_no_change=epochs + 1,
+    ).fit(features, truth)
+
+
+def torch_alone(job: Job) -> None:
+    features, truth, setting, epochs = job
+    inputs, targets = torch.from_numpy(features), torch.from_numpy(truth)
+    widths = [inputs.shape[1], *[int(setting["width"])] * int(setting["depth"])]
+    layers: list[torch.nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [torch.nn.Linear(before, after), torch.nn.ReLU(), torch.nn.Dropout(float(setting["dropout"]))]
+    network = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], int(truth.max()) + 1))
+    rate, decay = float(setting["learning_rate"]), float(setting["weight_decay"])
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
+    for _ in range(epochs):
+        for clips in torch.randperm(len(inputs)).split(BATCH_CLIPS):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(network(inputs[clips]), targets[clips]).backward()
+            optimiser.step()
+
+
+def scaled(fit: Callable[[Job], None], jobs: list[Job], limit: float) -> tuple[float, bool]:
+    """Seconds for all jobs, and whether that is scaled up from some of them, by epochs."""
+    done, begun = 0, time.perf_counter()
+    for job in jobs:
+        fit(job)
+        done += job[3]
+        if time.perf_counter() - begun > limit:
+            break
+    whole = sum(job[3] for job in jobs)
+    return (time.perf_counter() - begun) * whole / done, done < whole
+
+
+def mlp(options: argparse.Namespace) -> Iterator[str]:
+    case = case_of(options)
+    layer = Layers(case, 1).layer("encoder.0")
+    settings = drawn("mlp", options.trials)
+
+    def fold(number: int) -> list[int]:
+        fitter = NetworkFitter([layer], case.task, case.truth, 0, mix=False)
+        train, development = case.parts()[number]
+        batches = [settings[start : start + BATCH] for start in range(0, len(settings), BATCH)]
+        fits = [fit for batch in batches for fit in fitter.search(train, development, batch, f"round {number}")]
+        return [min(fit.found[0] + PATIENCE, MAX_EPOCHS) for fit in fits]
+
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(options.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        epochs = list(pool.map(fold, range(FOLDS)))
+    ours = time.perf_counter() - begun
+    yield f"toolkit, {options.workers} workers: {ours:.1f} s, {sum(map(sum, epochs))} epochs of one network"
+    jobs = []
+    for (train, _), own in zip(case.parts(), epochs):
+        matrices = {name: layer.matrix(name)[train] for name in ("mean", "std", "both")}
+        standardised = {name: scaler_of(matrix)(matrix) for name, matrix in matrices.items()}
+        jobs += [
+            (standardised[str(setting["statistics"])], case.truth[train], setting, count)
+            for setting, count in zip(settings, own)
+        ]
+    jobs = [jobs[number] for number in np.random.default_rng(0).permutation(len(jobs))]
+    for threads in (os.cpu_count() or 1, 1):
+        torch.set_num_threads(threads)
+        with threadpool_limits(threads):
+            for name, fit in (("MLPClassifier", scikit_learn), ("torch one by one", torch_alone)):
+                seconds, part = scaled(fit, jobs, options.loop_seconds)
+                yield f"{name}, {threads} threads: {'~' if part else ''}{seconds:.1f} s, {seconds / ours:.1f} times"
+
+
+def boosting(options: argparse.Namespace) -> Iterator[str]:
+    case = case_of(options)
+    layer = Layers(case, 1).layer("encoder.0")
+    parts = case.parts()[:2]
+
+    def score(truth: np.ndarray, probability: np.ndarray) -> float:
+        prediction = decide(case.task, probability, thresholds_of(case.task, truth, probability))
+        return float(headline_score(case.task, truth, prediction) or 0.0)
+
+    def loop(number: int, threads: int) -> tuple[float, float]:
+        """Seconds, and the best score."""
+        train, development = parts[number]
+        truth, labels = case.truth, len(case.task.labels)
+
+        def one(trial: optuna.Trial) -> float:
+            setting = {name: trial._suggest(name, distribution(range_)) for name, range_ in SPACES["lightgbm"].items()}
+            matrix = layer.matrix(setting.pop("statistics"))
+            counts = np.bincount(truth[train], minlength=labels)
+            of = len(train) / (labels * counts) if setting.pop("class_weights") == "balanced" else np.ones(labels)
+            own = {**setting, "objective": "multiclass", "num_class": labels, "verbosity": -1, "num_threads": threads}
+            fitted = lightgbm.Dataset(matrix[train], truth[train], weight=of[truth[train]])
+            valid = lightgbm.Dataset(
+                matrix[development], truth[development], weight=of[truth[development]], reference=fitted
+            )
+            stop = lightgbm.early_stopping(15, verbose=False)
+            booster = lightgbm.train(own, fitted, 200, valid_sets=[valid], callbacks=[stop])
+            return score(truth[development], np.asarray(booster.predict(matrix[development], num_threads=threads)))
+
+        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+        begun = time.perf_counter()
+        study.optimize(one, n_trials=options.trials)
+        return time.perf_counter() - begun, study.best_value
+
+    fitter = BoostingFitter(layer, case.task, case.truth, 0)
+
+    def ours(number: int, file: StudyFile) -> list[tuple[float, float]]:
+        """Seconds since the start and score of each trial."""
+        train, development = parts[number]
+        seen: list[tuple[float, float]] = []
+
+        def scores(settings: list[Setting]) -> list[float]:
+            for setting in settings:
+                (fit,) = fitter.search(train, development, [setting], f"round {number}")
+                seen.append((time.perf_counter() - start, score(case.truth[development], fit.probability)))
+            return [value for _, value in seen[-len(settings) :]]
+
+        search(file, f"round {number}", "", SPACES["lightgbm"], options.trials, 0, scores)
+        return seen
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
+        start = time.perf_counter()
+        file = StudyFile(Path(folder) / "study.db")
+        trajectories = list(pool.map(lambda number: ours(number, file), range(len(parts))))
+        file.close()
+    whole = max(seen[-1][0] for seen in trajectories)
+    best = [round(max(value for _, value in seen), 4) for seen in trajectories]
+    yield f"toolkit, {options.workers} workers: {whole:.1f} s, best {best}"
+    for threads in (os.cpu_count() or 1, 1):
+        ends = [loop(number, threads) for number in range(len(parts))]
+        seconds = sum(end for end, _ in ends)
+        reached = [
+            min((at for at, value in seen if value >= best), default=float("inf"))
+            for seen, (_, best) in zip(trajectories, ends)
+        ]
+        theirs = [round(best, 4) for _, best in ends]
+        yield (
+            f"lgb.train in Optuna, {threads} threads: {seconds:.1f} s, best {theirs}; "
+            f"the toolkit is there after {max(reached):.1f} s, {max(reached) / seconds:.2f} of that time; its whole "
+            f"search takes {whole / seconds:.2f}"
+        )
+
+
+def run(options: argparse.Namespace) -> Iterator[str]:
+    case = case_of(options)
+    store = Layers(case, options.of_layers if options.probe == "mix" else options.layers)
+    speakers = [f"speaker{clip % SPEAKERS}" for clip in range(len(store.ids))]
+    folds = make(store.ids, speakers, one_hot(case.task, case.truth), FOLDS, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        study, begun = Path(folder) / "study.db", time.perf_counter()
+        probe(
+            store, case.task, case.truth, folds, speakers,
+            study=study, probe=options.probe, trials=options.trials, workers=options.workers,
+        )  # fmt: skip
+        seconds = time.perf_counter() - begun
+    layers = f"{len(store.layers)} layers: {seconds:.1f} s"
+    if len(store.layers) < options.of_layers:
+        layers += f", {options.of_layers} layers: ~{seconds * options.of_layers / len(store.layers):.0f} s"
+    unit = 2**30 if sys.platform == "darwin" else 2**20
+    yield f"{layers}; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.2f} GiB"
+
+
+ROWS = {"mlp": mlp, "lightgbm": boosting, "run": run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", choices=ROWS, nargs="?", default="mlp")
+    parser.add_argument("--clips", type=int, default=1500)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--labels", type=int, default=7)
+    parser.add_argument("--kind", choices=("binary", "multiclass", "multilabel"), default="multiclass")
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--of-layers", type=int, default=13)
+    parser.add_argument("--probe", choices=SPACES, default="linear")
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--loop-seconds", type=float, default=20.0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    if options.row != "run" and options.kind != "multiclass":
+        parser.error("the loops are written for --kind multiclass")
+    warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as ours, no more
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    load = os.getloadavg()[0]
+    print(f"{options.row}: {' '.join(sys.argv[1:])}; {os.cpu_count()} cores, load {load:.1f}", flush=True)
+    for line in ROWS[options.row](options):
+        print(f"  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Pooling, the head and the loss: what a clip gets does not depend on its batch, and every class counts the same."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.models.tiny import FAMILIES, speech_like
+from toolkit.finetune.classifier import Classifier, pool
+from toolkit.labels import Task
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.pooling import mean_and_std
+from toolkit.models.trainable import load_trainable
+
+CLASSES = Task("kind", "multiclass", ("a", "b", "c"), ("kind",))
+LABELS = Task("two", "multilabel", ("a", "b", "c"), ("a", "b", "c"))
+
+
+def classifier(checkpoint: Checkpoint, task: Task, truth: np.ndarray, context: str = "full") -> Classifier:
+    backbone = load_trainable(checkpoint, context=context)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    return Classifier(backbone, task, truth, (torch.zeros(32), torch.ones(32))).eval()
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_clips_logits_do_not_depend_on_its_batch(checkpoints: dict[str, Checkpoint], family: str) -> None:
+    clips = [speech_like(seconds, seed) for seed, seconds in enumerate((0.4, 1.3, 0.02, 0.9))]
+    for context in ("full", "clip") if family.startswith("whisper") else ("full",):
+        model = classifier(checkpoints[family], CLASSES, np.array([0, 1, 2]), context)
+        with torch.no_grad():
+            together = model(**model.backbone.collate(clips))["logits"]  # type: ignore[operator, union-attr]
+            alone = [model(**model.backbone.collate([clip]))["logits"][0] for clip in clips]  # type: ignore[operator, union-attr]
+        assert torch.allclose(together, torch.stack(alone), rtol=1e-5, atol=1e-5)
+
+
+def test_pooling_is_that_of_extraction_and_joins_the_pieces_of_a_clip() -> None:
+    values, lengths = torch.randn(3, 7, 5), torch.tensor([7, 3, 5])
+    mean, _ = mean_and_std(values, lengths)
+    assert torch.allclose(pool(values, lengths, torch.arange(3)), mean, atol=1e-6)
+    joined = pool(values, lengths, torch.tensor([0, 0, 1]))
+    first = torch.cat([values[0], values[1, :3]]).mean(dim=0)
+    assert torch.allclose(joined, torch.stack([first, mean[2]]), atol=1e-6)
+
+
+def test_each_class_counts_the_same_over_the_training_clips(checkpoints: dict[str, Checkpoint]) -> None:
+    truth = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+    model = classifier(checkpoints["hubert-group"], CLASSES, truth)
+    logits = torch.zeros(8, 3)
+    assert float(model.loss(logits, torch.from_numpy(truth))) == pytest.approx(np.log(3))
+    weights = model.weights[torch.from_numpy(truth)]
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert float(weights[:5].sum()) == pytest.approx(float(weights[7]))
+
+
+def test_each_labels_two_sides_count_the_same(checkpoints: dict[str, Checkpoint]) -> None:
+    truth = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 1, 0]])
+    model = classifier(checkpoints["hubert-group"], LABELS, truth)
+    logits = torch.randn(4, 3)
+    expected = F.binary_cross_entropy_with_logits(
+        logits[:, :2], torch.from_numpy(truth[:, :2]).float(), pos_weight=torch.tensor([3.0, 1 / 3])
+    )
+    assert torch.allclose(model.loss(logits, torch.from_numpy(truth)), expected)
+
+
+def test_a_label_that_does_not_vary_in_training_is_predicted_at_its_prevalence(
+    checkpoints: dict[str, Checkpoint],
+) -> None:
+    model = classifier(checkpoints["hubert-group"], LABELS, np.array([[1, 0, 1], [0, 0, 1]]))
+    probability = model.probability(torch.randn(5, 3))
+    assert (probability[:, 1] == 0).all() and (probability[:, 2] == 1).all() and (probability[:, 0] != 0).all()
+    model = classifier(checkpoints["hubert-group"], CLASSES, np.array([0, 2, 2]))
+    probability = model.probability(torch.randn(5, 3))
+    assert (probability[:, 1] == 0).all() and np.allclose(probability.sum(axis=1), 1)
+
+
+def test_parts_that_do_not_learn_stay_in_evaluation_mode(checkpoints: dict[str, Checkpoint]) -> None:
+    model = classifier(checkpoints["hubert-group"], CLASSES, np.array([0, 1, 2]))
+    model.backbone.layers[2].requires_grad_(True)  # type: ignore[union-attr, index]
+    model.train()
+    assert [layer.training for layer in model.backbone.layers] == [False, False, True]  # type: ignore[union-attr]
+    assert model.training and not model.backbone.front.training  # type: ignore[union-attr]
+    assert set(model.state_dict()) == {name for name, w in model.named_parameters() if w.requires_grad} | {
+        "centre",
+        "scale",
+    }

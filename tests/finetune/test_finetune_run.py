@@ -1,0 +1,272 @@
+"""`toolkit finetune` as a user meets it: from a probe run or by hand, stopped and gone on with, refused plainly."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from tests.models import tiny
+from toolkit import cli, manifest
+from toolkit.finetune import trusted
+from toolkit.finetune.run import one_name
+from toolkit.folding import pose
+from toolkit.models.checkpoint import locate
+from toolkit.result import run as result_run
+from toolkit.result.predictions import Predictions
+from toolkit.runs import sha256_of_file
+
+Run = Callable[..., tuple[int, str, str]]
+QUICK = ("--epochs", 3, "--batch", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
+
+
+@pytest.fixture(scope="module")
+def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study") / "workspace"
+    shutil.copytree(corpus, folder)
+    tiny.hubert(folder / "models" / "tiny-hubert")
+    tiny.whisper(folder / "models" / "tiny-whisper")
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Call the command in this process: (exit code, standard output, standard error)."""
+    import os
+    import signal
+
+    umask, handlers = os.umask(0o022), {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["toolkit", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    yield call
+    os.umask(umask)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def probed(study: Path) -> Path:
+    """A probe run of the corpus, as `toolkit probe` leaves it; its figures are made up."""
+    question = pose(manifest.read(study / "manifest.csv"), "high", 3, 0)
+    probability = np.random.default_rng(0).dirichlet((1, 1), len(question.truth))
+    predictions = Predictions(question.task, question.folds.ids, question.groups, question.folds.fold, question.truth,
+                              probability.argmax(axis=1), probability)  # fmt: skip
+    layers = ("encoder.1", "encoder.2")
+    chosen = ("encoder.1", "encoder.2", "encoder.1")
+    checkpoint = locate("tiny-hubert", study / "models")
+    run = result_run.Run(
+        "high from tiny-hubert", "tiny-hubert", "linear", question.task, "unweighted_average_recall", question.folds,
+        predictions, dict.fromkeys(layers, predictions), dict.fromkeys(layers, (0.5, 0.6, 0.7)),
+        tuple(result_run.Choice(fold, layer, {"C": 1.0}, 0.6) for fold, layer in enumerate(chosen)), {}, (),
+        {"features": {"weights_sha256": checkpoint.weights_sha256}, "folds": question.folds.sha256},
+    )  # fmt: skip
+    folder = study / "result" / "high-tiny-hubert-linear-0123456789ab"
+    result_run.write(folder, run)
+    return folder
+
+
+def finetune(run: Run, study: Path, *more: object) -> tuple[int, str, str]:
+    return run("finetune", *more, *QUICK, "-w", study)
+
+
+def test_from_a_probe_run_it_takes_backbone_task_folds_and_each_rounds_layer(
+    run: Run, study: Path, probed: Path
+) -> None:
+    code, out, err = finetune(run, study, "--from", probed.name, "--keep", "best")
+    assert code == 0, err
+    (folder,) = (study / "result").glob("high-tiny-hubert-finetune-full-*")
+    done, probe = result_run.read(folder), result_run.read(probed)
+    assert done.probe == "finetune-full" and "36 clips predicted" in out
+    assert done.folds.sha256 == probe.folds.sha256 and done.predictions.ids == probe.predictions.ids
+    assert done.provenance["folds"] == probe.provenance["folds"] and done.provenance["from"] == probed.name
+    assert [choice.setting["layer"] for choice in done.choices] == [choice.layer for choice in probe.choices]
+    assert {"trained_parameters", "seconds", "peak_memory_bytes"} <= set(done.provenance)
+    for name in ("predictions.csv", "metrics.json", "report.html", "figures/layers.pdf"):
+        assert (folder / name).stat().st_size > 0
+    for fold in range(3):
+        kept = json.loads((folder / "weights" / f"round-{fold}.json").read_text())
+        weights = folder / "weights" / f"round-{fold}.safetensors"
+        assert kept["sha256"] == sha256_of_file(weights) and "out.weight" in load_file(weights)
+    assert not [path.name for path in folder.iterdir() if path.name in (".training", "rounds")]
+    assert not [path.name for path in folder.rglob("*") if path.suffix in (".pt", ".pth", ".bin")]
+    assert str(study) not in (folder / "run.json").read_text() + (folder / "report.html").read_text() + out + err
+
+    code, again, err = finetune(run, study, "--from", probed)
+    assert code == 0 and "stood already" in err and again == out
+    assert run("score", folder / "predictions.csv")[0] == 0
+
+
+def test_killed_again_and_again_it_ends_with_the_same_predictions_and_weights(study: Path, tmp_path: Path) -> None:
+    options = "--folds 3 --keep best --epochs 3 --patience 3 --batch 4 --dtype float32 --device cpu --workers 1"
+    words = ["finetune", "--model", "tiny-hubert", "--target", "high", *options.split()]
+    ended: list[dict[str, bytes]] = []
+    for kills in (0, 3):
+        workspace = tmp_path / str(kills)
+        shutil.copytree(study, workspace, ignore=shutil.ignore_patterns("result", "features"))
+        command = [sys.executable, "-W", "ignore", "-m", "toolkit", *words, "-w", str(workspace)]
+        for number in range(kills):
+            killed_after_epochs(command, 1 + number % 2)
+        assert not kills or list(workspace.glob("result/*/.training/*/trusted.json"))
+        subprocess.run(command, check=True, capture_output=True)
+        (folder,) = workspace.glob("result/high-tiny-hubert-finetune-*")
+        names = ("predictions.csv", "layers.safetensors", *(f"weights/round-{fold}.safetensors" for fold in range(3)))
+        ended.append({name: (folder / name).read_bytes() for name in names})
+    assert ended[0] == ended[1]
+
+
+def killed_after_epochs(command: list[str], epochs: int) -> None:
+    """SIGKILL in the middle of the epoch behind so many."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            epochs -= line.startswith("epoch ")
+            if not epochs:
+                break
+        time.sleep(0.05)
+        child.kill()
+
+
+def test_a_checkpoint_that_is_not_byte_for_byte_what_was_written_is_not_opened(tmp_path: Path) -> None:
+    def made() -> Path:
+        folder = tmp_path / "round-0"
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "checkpoint-3").mkdir(parents=True)
+        (folder / "checkpoint-3" / "optimizer.pt").write_bytes(b"as it was")
+        (folder / "best-1.safetensors").write_bytes(b"weights")
+        trusted.write_best(folder, 0.5, 1.0, 1)
+        trusted.write(folder, folder / "checkpoint-3", 7.0)
+        return folder
+
+    found = trusted.last(made())
+    assert found is not None and found.seconds == 7.0 and found.folder.name == "checkpoint-3"
+    for damage in (
+        lambda folder: (folder / "checkpoint-3" / "optimizer.pt").write_bytes(b"not what it was"),
+        lambda folder: (folder / "checkpoint-3" / "rng_state.pth").write_bytes(b"one more"),
+        lambda folder: (folder / "best-1.safetensors").write_bytes(b"other weights"),
+        lambda folder: (folder / "trusted.json").write_text("{"),
+        lambda folder: shutil.rmtree(folder / "checkpoint-3"),
+    ):
+        folder = made()
+        damage(folder)
+        assert trusted.last(folder) is None
+
+
+def test_a_clip_that_cannot_be_decoded_is_named_and_left_out(run: Run, study: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "damaged"
+    shutil.copytree(study, workspace, ignore=shutil.ignore_patterns("result", "features"))
+    cut = workspace / "5.wav"
+    cut.write_bytes(cut.read_bytes()[:-300])
+    code, out, err = finetune(
+        run, workspace, "--model", "tiny-hubert", "--target", "high", "--folds", 3, "--train", "head"
+    )
+    assert code == 3 and "failed: clip 'clip5' ends early" in err and "35 clips predicted" in out
+    (folder,) = (workspace / "result").glob("high-tiny-hubert-finetune-head-*")
+    assert list(result_run.read(folder).left_out) == ["clip5"]
+
+
+def test_a_clip_that_failed_in_extraction_is_left_out_here_too(
+    run: Run, study: Path, probed: Path, tmp_path: Path
+) -> None:
+    whole = result_run.read(probed)
+
+    def without_first(p: Predictions) -> Predictions:
+        arrays = (p.fold[1:], p.truth[1:], p.prediction[1:], p.probability[1:])
+        return Predictions(p.task, p.ids[1:], p.groups[1:], *arrays, p.group)
+
+    first = whole.predictions.ids[0]
+    lacking = replace(
+        whole,
+        folds=whole.folds.without({first}),
+        predictions=without_first(whole.predictions),
+        layers={layer: without_first(own) for layer, own in whole.layers.items()},
+        left_out={first: "ends early"},
+    )
+    result_run.write(tmp_path / "lacking", lacking)
+    code, _, err = finetune(run, study, "--from", tmp_path / "lacking", "--train", "head", "--depth", "full")
+    assert code == 0, err
+    (folder,) = (study / "result").glob("high-tiny-hubert-finetune-head-*")
+    done = result_run.read(folder)
+    assert done.left_out == {first: "ends early"} and done.predictions.ids == lacking.predictions.ids
+    code, out, err = run("compare", tmp_path / "lacking", folder, "-w", study)
+    assert code == 0 and "linear probe" in out and "fine-tuned, head" in out
+    (page,) = (study / "result").glob("high-compare-*/compare.html")
+    assert "points of UAR" in page.read_text()
+
+
+def test_runs_that_cannot_be_compared_are_refused_with_the_reason(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("compare", "-w", tmp_path)
+    assert code == 2 and "No finished run to compare" in err
+
+
+def test_several_labels_one_of_which_never_occurs(run: Run, study: Path) -> None:
+    words = ("--model", "tiny-whisper", "--target", "high,noisy,never", "--folds", 3, "--context", "clip", "--layer", 1)
+    code, out, err = finetune(run, study, *words, "--train", "top-1")
+    assert code == 0, err
+    assert "'never' does not vary in the training clips; it is predicted at its prevalence" in " ".join(out.split())
+    (folder,) = (study / "result").glob("*finetune-top-1-*")
+    assert not result_run.read(folder).predictions.prediction[:, 2].any()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ((), 2, "--from a probe run, or --model and --target by hand"),
+        (("--model", "tiny-hubert"), 2, "--from a probe run, or --model and --target by hand"),
+        (("--from", "nothing-there"), 2, "Bad result 'nothing-there'"),
+        (("--model", "tiny-hubert", "--target", "high", "--train", "encoder-frozen"), 2, "tiny-hubert has none"),
+        (("--model", "tiny-hubert", "--target", "high", "--layer", "7"), 2, "Bad layer 'encoder.7'"),
+        (("--model", "tiny-hubert", "--target", "high", "--folds", "7"), 2, "7 folds need at least 7"),
+        (("--model", "tiny-hubert", "--target", "high", "--depth", "best"), 2, "name it with --from"),
+        (("--model", "tiny-hubert", "--target", "high", "--train", "top-9", "--folds", "3"), 2, "there are 3 layers"),
+        (("--model", "tiny-hubert", "--target", "never,noisy,high", "--keep", "all"), 2, "Bad --keep 'all'"),
+    ],
+)
+def test_each_mistake_is_one_sentence(run: Run, study: Path, words: tuple[str, ...], code: int, sentence: str) -> None:
+    found, _, err = finetune(run, study, *words)
+    assert found == code and sentence in err.splitlines()[-1] and str(study) not in err, err
+
+
+def test_one_speaker_only_is_refused(run: Run, study: Path, tmp_path: Path) -> None:
+    rows = [(f"c{k}", f"{k}.wav", "alone", str(k % 2)) for k in range(12)]
+    manifest.write(tmp_path / "one.csv", ("id", "path", "speaker", "high"), rows)
+    words = ("--manifest", tmp_path / "one.csv", "--audio-root", study, "--model", "tiny-hubert", "--target", "high")
+    code, _, err = finetune(run, study, *words)
+    assert code == 2 and "the clips have 1" in err
+
+
+def test_a_probe_run_of_other_folds_labels_or_weights_is_refused(
+    run: Run, study: Path, probed: Path, tmp_path: Path
+) -> None:
+    rows = [line.split(",") for line in (study / "manifest.csv").read_text().splitlines()]
+    other = tmp_path / "other.csv"
+    words = ("--from", probed.name, "--manifest", other, "--audio-root", study)
+    manifest.write(other, rows[0], rows[1:-1])
+    code, _, err = finetune(run, study, *words)
+    assert code == 2 and "gives other folds" in err
+    exchanged = [[*row[:3], str(1 - int(row[3])), *row[4:]] for row in rows[1:]]
+    manifest.write(other, rows[0], exchanged)
+    code, _, err = finetune(run, study, *words)
+    assert code == 2 and ("has other labels" in err or "gives other folds" in err)
+    workspace = tmp_path / "workspace"
+    shutil.copytree(study, workspace)
+    shutil.rmtree(workspace / "models" / "tiny-hubert")
+    tiny.hubert(workspace / "models" / "tiny-hubert", seed=1)
+    code, _, err = finetune(run, workspace, "--from", probed.name)
+    assert code == 4 and "other weights" in err
+
+
+def test_the_layers_of_all_rounds_have_one_name() -> None:
+    assert one_name(["decoder.2", "encoder.3"]) == "decoder.2/encoder.3"

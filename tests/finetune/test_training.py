@@ -1,0 +1,133 @@
+"""One round: it learns, in every family and way; only what may learn changes; batches in parts are batches."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.finetune.conftest import make_job
+from tests.models.tiny import FAMILIES
+from toolkit.errors import MachineError
+from toolkit.finetune import training
+from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.training import EpochOrder, train
+from toolkit.manifest import Manifest
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.trainable import load_trainable
+
+QUICK = {"epochs": 2, "patience": 2, "batch": 4}
+
+
+def one_round(
+    manifest: Manifest, checkpoint: Checkpoint, folder: Path, recipe: Recipe, layer: str, target: str = "high"
+):  # type: ignore[no-untyped-def]
+    job, question = make_job(manifest, checkpoint, target, recipe)
+    (round_, *_) = question.folds.rounds()
+    folder.mkdir(exist_ok=True)
+    return train(job, round_, layer, folder, lambda sentence: None)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_every_family_trains(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, family: str
+) -> None:
+    recipe = Recipe("full", learning_rate=1e-3, **QUICK)  # type: ignore[arg-type]
+    done = one_round(manifest_of, checkpoints[family], tmp_path, recipe, "encoder.2")
+    before = dict(load_trainable(checkpoints[family], "encoder.2").named_parameters())
+    changed = {name for name, value in done.weights.items() if name.startswith("backbone.")
+               and not torch.equal(value, before[name.removeprefix("backbone.")])}  # fmt: skip
+    assert len(changed) > 20 and done.parameters > 1000
+    assert done.probability.shape == (12, 2) and np.allclose(done.probability.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("way", ["full", "encoder-frozen", "top-1", "lora", "head"])
+def test_every_way_trains_what_it_names_and_nothing_else(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, way: str
+) -> None:
+    layer = "decoder.2" if way == "encoder-frozen" else "encoder.2"
+    done = one_round(manifest_of, checkpoints["whisper-80"], tmp_path, Recipe(way, **QUICK), layer)  # type: ignore[arg-type]
+    names = {name for name in done.weights if name.startswith("backbone.")}
+    assert bool(names) == (way != "head")
+    assert {"dense.weight", "out.weight", "centre", "scale"} <= set(done.weights)
+    assert done.parameters == sum(v.numel() for k, v in done.weights.items() if k not in ("centre", "scale"))
+    assert 1 <= done.epoch <= done.epochs <= 2 and done.seconds > 0 and done.peak_bytes > 1e6
+
+
+def test_it_learns_what_pitch_tells(manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    recipe = Recipe("full", learning_rate=1e-3, epochs=8, patience=8, batch=4)
+    job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
+    (round_, *_) = question.folds.rounds()
+    done = train(job, round_, "encoder.3", tmp_path, lambda sentence: None)
+    assert done.development >= 0.9 and (done.prediction == question.truth[round_.test]).mean() >= 0.75
+
+
+def test_several_labels_get_thresholds_from_development_and_a_label_that_never_occurs_is_never_predicted(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    recipe = Recipe("full", **QUICK)  # type: ignore[arg-type]
+    done = one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1", "high,noisy,never")
+    assert done.thresholds.shape == (3,) and done.prediction.shape == (12, 3)
+    assert (done.probability[:, 2] == 0).all() and not done.prediction[:, 2].any()
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    found = []
+    for parts in (1, 3):
+        recipe = Recipe("head", epochs=1, batch=12, accumulate=parts)
+        found.append(one_round(manifest_of, checkpoints["hubert-group"], tmp_path / str(parts), recipe, "encoder.2"))
+    assert torch.allclose(found[0].weights["dense.weight"], found[1].weights["dense.weight"], atol=1e-5)
+
+
+def test_patience_ends_a_round_and_the_best_epoch_is_what_predicts(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.5, 0.7, 0.6, 0.65, 0.1])
+    monkeypatch.setattr(training, "headline_score", lambda *_: next(scores))
+    done = one_round(
+        manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", epochs=5, patience=2), "encoder.1"
+    )
+    assert (done.development, done.epoch, done.epochs) == (0.7, 2, 4)
+
+
+def test_of_epochs_with_equal_scores_the_one_with_the_lowest_loss_predicts(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.9, 0.4, 0.6])
+    monkeypatch.setattr(training, "headline_score", lambda *_: 0.7)
+    monkeypatch.setattr(training.KeepBest, "_loss", lambda *_: next(losses))
+    done = one_round(manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", epochs=3), "encoder.1")
+    assert (done.epoch, done.epochs) == (2, 3)
+
+
+def test_numbers_that_are_not_finite_end_the_run_with_a_sentence(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    recipe = Recipe("full", learning_rate=1e30, head_rate=1e30, gradient_norm=0.0, epochs=2)
+    with pytest.raises(MachineError, match="smaller --learning-rate"):
+        one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.2")
+
+
+def test_training_with_everything_asked_for_still_gives_finite_predictions(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    for family in ("hubert-group", "whisper-80"):
+        recipe = Recipe("full", spec_augment=0.1, layer_drop=0.3, recompute=True, dtype="bfloat16", layer_decay=0.9,
+                        train_convolutions=True, **QUICK)  # type: ignore[arg-type] # fmt: skip
+        done = one_round(manifest_of, checkpoints[family], tmp_path / family, recipe, "encoder.2")
+        assert np.isfinite(done.probability).all()
+
+
+def test_every_epoch_has_every_clip_once_in_another_order_with_like_lengths_together() -> None:
+    lengths = list(np.random.default_rng(0).integers(100, 10_000, 403))
+    order = EpochOrder(lengths, 4, 0, 1)
+    first = list(order)
+    order.set_epoch(1)
+    second = list(order)
+    assert sorted(first) == sorted(second) == list(range(403)) and first != second
+    order.set_epoch(0)
+    assert list(order) == first != list(EpochOrder(lengths, 4, 0, 2))
+    spread = [np.ptp([lengths[clip] for clip in first[i : i + 4]]) for i in range(0, 400, 4)]
+    assert np.mean(spread) < 1_500

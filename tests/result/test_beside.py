@@ -1,0 +1,95 @@
+"""Runs beside a run: paired differences, what is kept on disk, and what a reader is told."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toolkit.errors import InputError, StoreError
+from toolkit.result import beside, figures, overview, overview_page, page, report, run, stats, words
+from toolkit.result.beside import compare
+from toolkit.result.overview import Entry
+from toolkit.result.run import Run, curve
+
+
+def shuffled(real: Run) -> Run:
+    """The same predictions of labels that were moved between clips."""
+    order = np.random.default_rng(0).permutation(len(real.predictions.ids))
+    truth = real.predictions.truth[order]
+    layers = {layer: replace(own, truth=truth) for layer, own in real.layers.items()}
+    return replace(real, predictions=replace(real.predictions, truth=truth), layers=layers, notes=("A control.",))
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_selectivity_is_the_paired_difference_to_the_shuffled_labels(run_of, kind: str) -> None:
+    real = run_of(kind)
+    found = compare("shuffled", "labels shuffled by speaker", Path("result/x"), real, shuffled(real))
+    points = {point.layer: point.test for point in curve(real)}
+    for layer, minus in found.curve_minus.items():
+        assert minus.estimate == pytest.approx(points[layer].estimate - found.curve[layer].estimate)
+        assert minus.lower < minus.estimate < minus.upper
+    assert found.notes == ("A control.",) and found.minus is not None
+    assert "selectivity, real minus shuffled, is " + str(found.minus) in words.beside(real, found)
+
+
+def test_the_same_truth_is_demanded_where_labels_were_not_shuffled(run_of) -> None:
+    real = run_of()
+    with pytest.raises(InputError, match="another truth"):
+        compare("random", "random weights", Path("x"), real, shuffled(real))
+
+
+def test_differences_are_those_of_the_pairs_one_by_one(run_of) -> None:
+    real, other = run_of(), run_of(layers=3)
+    pairs = list(real.layers.values())[:3], list(other.layers.values())
+    together = stats.differences(*pairs, real.metric)
+    assert together == [stats.difference(first, second, real.metric) for first, second in zip(*pairs)]
+
+
+def test_what_is_beside_a_run_is_kept_added_to_and_drawn(run_of, tmp_path: Path) -> None:
+    real = run_of(layers=3, clips=120)
+    run.write(tmp_path / "real", real)
+    control = compare("shuffled", "labels shuffled by speaker", tmp_path / "c", real, shuffled(real))
+    nuisance = compare("nuisance", "<b>sex</b>", tmp_path / "n", real, run_of("binary", layers=3, clips=120))
+    beside.add(tmp_path / "real", real, [nuisance])
+    every = beside.add(tmp_path / "real", real, [control])
+    assert every == beside.read(tmp_path / "real") == [control, nuisance]
+    run.read(tmp_path / "real")  # what is verified is untouched
+    for name in ("controls.pdf", "selectivity.png", "nuisance.svg"):
+        assert (tmp_path / "real" / "figures" / name).stat().st_size > 1000
+    html = (tmp_path / "real" / "report.html").read_text(encoding="utf-8")
+    assert "real minus shuffled" in html and "&lt;b&gt;sex&lt;/b&gt;" in html and "<b>sex" not in html
+    rows = list(csv.DictReader((tmp_path / "real" / "beside.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["layer"] for row in rows[:4]] == ["chosen on development", *real.layers]
+    (tmp_path / "real" / "beside.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"beside\.json is damaged"):
+        beside.read(tmp_path / "real")
+
+
+def test_the_inflation_stands_among_the_first_things_told(run_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
+    monkeypatch.setattr(page, "_script", lambda: "")
+    leaky, honest = run_of(layers=2), run_of(layers=2)
+    found = compare("split", "speakers kept apart", Path("x"), leaky, honest)
+    html = report.page(leaky, curve(leaky), stats.evaluate(leaky.predictions), [found])
+    assert "the inflation is 0.000 [0.000, 0.000]" in html[: html.index("<main>")]
+
+
+def test_an_overview_pairs_all_with_the_best_on_development(run_of, tmp_path: Path) -> None:
+    good, bad = run_of(layers=5), run_of(layers=2)
+    bad = replace(bad, backbone="worse", choices=tuple(replace(one, development=0.1) for one in bad.choices))
+    elsewhere = replace(run_of(clips=300), probe="mlp")
+    elsewhere = replace(elsewhere, choices=tuple(replace(one, development=0.2) for one in elsewhere.choices))
+    runs = {"good": good, "worse": bad, "elsewhere": elsewhere}
+    found = overview.lines([Entry(name, tmp_path / name, one) for name, one in runs.items()])
+    assert [line.behind is None for line in found] == [True, False, True]  # the best itself, and other clips
+    difference = stats.difference(bad.predictions, good.predictions, good.metric)
+    assert found[1].behind == difference.score and found[1].p_value == difference.p_value
+    assert overview.answer(found).startswith("Of 3 runs good with the linear probe is best on development; its UAR")
+    folder = overview.write(tmp_path, found)
+    assert folder == overview.write(tmp_path, found) and folder.name.startswith("emotion-overview-")
+    for name in ("overview.csv", "curves.csv", "report.html", "figures/backbones.pdf"):
+        assert (folder / name).stat().st_size > 100
+    assert overview.depths(good) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert "http" not in str(overview_page.spec(found, figures.LIGHT, 500)["layer"])

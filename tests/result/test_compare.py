@@ -1,0 +1,153 @@
+"""Frozen against fine-tuned: only what belongs together, paired, corrected, and told first in one sentence."""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toolkit.errors import InputError
+from toolkit.result import compare, compare_page
+from toolkit.result import run as result_run
+from toolkit.result.predictions import Predictions
+from toolkit.result.run import Run
+from toolkit.splits import Folds
+
+RunOf = Callable[..., Run]
+
+
+def tuned(run: Run, predictions: Predictions, way: str = "full", development: float = 0.8) -> Run:
+    choices = tuple(
+        replace(c, layer="encoder.2", setting={"layer": "encoder.2"}, development=development) for c in run.choices
+    )
+    costs = {"trained_parameters": 1_234_567, "seconds": 410.5, "peak_memory_bytes": 3_200_000_000}
+    return replace(
+        run,
+        probe=f"finetune-{way}",
+        predictions=predictions,
+        layers={"encoder.2": predictions},
+        development={"encoder.2": tuple(development for _ in choices)},
+        choices=choices,
+        provenance={**run.provenance, **costs},
+    )
+
+
+@pytest.fixture(params=["multiclass", "binary", "multilabel"])
+def runs(request: pytest.FixtureRequest, run_of: RunOf, predictions_of: Callable[..., Predictions]) -> dict[str, Run]:
+    frozen = run_of(request.param)
+    better = predictions_of(frozen.task, strength=6.0, seed=77)
+    worse = predictions_of(frozen.task, strength=0.5, seed=78)
+    weak = replace(frozen, probe="mlp", predictions=worse, layers=dict.fromkeys(frozen.layers, worse),
+                   choices=tuple(replace(c, development=0.1) for c in frozen.choices))  # fmt: skip
+    return {
+        "e-a-finetune-full-1": tuned(frozen, better, "full", 0.9),
+        "e-a-mlp-2": weak,
+        "e-a-linear-3": frozen,
+        "e-a-finetune-head-4": tuned(frozen, worse, "head", 0.2),
+    }
+
+
+def test_the_best_of_each_kind_is_picked_by_development_and_all_are_paired_with_the_best_probe(
+    runs: dict[str, Run],
+) -> None:
+    found = compare.compare(runs)
+    assert found.frozen is not None and found.frozen.folder == "e-a-linear-3"
+    assert found.tuned is not None and found.tuned.folder == "e-a-finetune-full-1"
+    assert [line.folder[4:] for line in found.lines] == ["linear-3", "mlp-2", "finetune-full-1", "finetune-head-4"]
+    assert found.frozen.behind is None and found.frozen.p_value is None
+    metric = found.run.metric
+    for line in found.lines[1:]:
+        assert line.behind is not None and line.behind.estimate == pytest.approx(
+            line.score.estimate - found.frozen.score.estimate  # type: ignore[operator]
+        )
+        assert line.p_value is not None and 0 < line.p_value <= 1
+    assert found.tuned.behind is not None and found.tuned.behind.lower > 0, metric  # type: ignore[operator]
+    told = compare.answer(found)
+    assert told.startswith("Fine-tuning whisper-tiny.en (full) gains") and "no difference" not in told and "410" in told
+
+
+def test_a_difference_whose_interval_holds_zero_is_said_to_be_none(run_of: RunOf) -> None:
+    frozen = run_of()
+    found = compare.compare({"a": frozen, "b": tuned(frozen, frozen.predictions)})
+    assert "no difference is shown" in compare.answer(found)
+
+
+def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf, predictions_of: Callable[..., Predictions]) -> None:
+    frozen = run_of()
+    assert "Only frozen runs" in compare.answer(compare.compare({"a": frozen, "b": replace(frozen, probe="mlp")}))
+    both = {name: tuned(frozen, frozen.predictions, name) for name in ("full", "lora")}
+    alone = compare.compare(both)
+    assert "Only fine-tuned runs" in compare.answer(alone) and all(line.behind is None for line in alone.lines)
+    compare_page.page(alone)
+
+
+def test_other_tested_clips_are_not_paired_and_the_reason_is_told(run_of: RunOf) -> None:
+    frozen = run_of()
+    p = frozen.predictions
+    fewer = Predictions(p.task, p.ids[1:], p.groups[1:], p.fold[1:], p.truth[1:], p.prediction[1:], p.probability[1:])
+    found = compare.compare({"a": frozen, "b": tuned(frozen, fewer)})
+    assert found.lines[1].behind is None and "Not the same clips" in found.lines[1].why
+    assert "cannot be paired" in compare.answer(found) and "Not the same clips" in compare_page.page(found)
+
+
+def test_csv_and_latex_have_every_run_and_nothing_a_spreadsheet_or_latex_would_run(runs: dict[str, Run]) -> None:
+    hostile = {name: replace(run, backbone="=x_&%$#{\\") for name, run in runs.items()}
+    found = compare.compare(hostile)
+    rows = list(csv.DictReader(io.StringIO(compare.to_csv(found))))
+    assert len(rows) == 4 and all(row["backbone"].startswith("'=") for row in rows)
+    assert float(rows[2]["trained_parameters"]) == 1_234_567 and rows[0]["trained_parameters"] == ""
+    assert float(rows[2]["difference"]) == pytest.approx(found.lines[2].behind.estimate, abs=1e-6)  # type: ignore[union-attr]
+    latex = compare.to_latex(found)
+    assert latex.count(r"\\") == 5 and r"=x\_\&\%\$\#\{\textbackslash{}" in latex
+
+
+def test_the_page_stands_alone_and_shows_hostile_names_as_text(runs: dict[str, Run]) -> None:
+    hostile = {name: replace(run, backbone="<script>alert(1)</script>") for name, run in runs.items()}
+    page = compare_page.page(compare.compare(hostile))
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
+    assert 'src="http' not in page and "@import" not in page and page.count("data:image/svg+xml") == 1
+
+
+def test_the_same_runs_give_the_same_files(runs: dict[str, Run], tmp_path: Path) -> None:
+    first = compare.write(tmp_path, compare.compare(runs))
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.suffix in (".html", ".csv", ".tex", ".svg")}
+    again = compare.write(tmp_path, compare.compare(dict(reversed(runs.items()))))
+    assert first == again and len(before) == 4
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+@pytest.fixture
+def kept(tmp_path: Path, run_of: RunOf) -> Path:
+    """A result folder: two runs that belong together, one of other folds, one of another task."""
+    frozen = run_of(clips=60, layers=2)
+    second = tuned(frozen, frozen.predictions)
+    moved = Folds(frozen.folds.ids, frozen.folds.groups, (frozen.folds.fold + 1) % 5, "speaker", 1)
+    other_folds = replace(frozen, folds=moved)
+    other_task = run_of("binary", clips=60, layers=2)
+    for name, run in (("frozen", frozen), ("tuned", second), ("moved", other_folds), ("task", other_task)):
+        result_run.write(tmp_path / name, run)
+    return tmp_path
+
+
+def test_only_runs_of_one_task_on_the_same_folds_come_together(kept: Path) -> None:
+    groups, left_out = compare.gather(kept, [])
+    assert [sorted(group) for group in groups] == [["frozen", "tuned"]]
+    assert len(left_out) == 2 and "moved is the only run" in left_out[0]
+    groups, left_out = compare.gather(kept, [kept / "tuned", kept / "frozen"])
+    assert [list(group) for group in groups] == [["tuned", "frozen"]] and not left_out
+    with pytest.raises(InputError, match="moved was made on other folds than frozen"):
+        compare.gather(kept, [kept / "frozen", kept / "moved"])
+    with pytest.raises(InputError, match="task is of the task"):
+        compare.gather(kept, [kept / "frozen", kept / "task"])
+    with pytest.raises(InputError, match="No finished run"):
+        compare.gather(kept / "nowhere", [])
+
+
+def test_costs_and_numbers_read_plainly(runs: dict[str, Run]) -> None:
+    found = compare.compare(runs)
+    assert compare.costs(found.lines[2]) == ("1,234,567", "410", "3.2 GB")
+    assert compare.costs(found.lines[0]) == ("", "", "")
+    assert np.isfinite([line.score.estimate for line in found.lines]).all()  # type: ignore[arg-type]
