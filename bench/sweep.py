@@ -35,13 +35,13 @@ from threadpoolctl import threadpool_limits
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import one_hot
 from toolkit.probe.boosting import BoostingFitter
-from toolkit.probe.decide import decide, thresholds_of
 from toolkit.probe.networks import NetworkFitter
 from toolkit.probe.run import probe
 from toolkit.probe.search import BATCH, SPACES, Setting
 from toolkit.probe.stack import BATCH_CLIPS, MAX_EPOCHS, PATIENCE
 from toolkit.probe.study import StudyFile, distribution, search
 from toolkit.probe.targets import scaler_of
+from toolkit.result.decide import decide, thresholds_of
 from toolkit.result.metrics import headline_score
 from toolkit.splits import make
 
@@ -104,16 +104,16 @@ def torch_alone(job: Job) -> None:
             optimiser.step()
 
 
-def scaled(fit: Callable[[Job], None], jobs: list[Job], limit: float) -> tuple[float, bool]:
-    """Seconds for all jobs, and whether that is scaled up from some of them, by epochs."""
-    done, begun = 0, time.perf_counter()
+def scaled(fit: Callable[[Job], None], jobs: list[Job], limit: float) -> tuple[float, float, bool]:
+    """Seconds for all jobs, of processor, and whether that is scaled up from some of them, by epochs."""
+    done, begun, spent = 0, time.perf_counter(), time.process_time()
     for job in jobs:
         fit(job)
         done += job[3]
         if time.perf_counter() - begun > limit:
             break
-    whole = sum(job[3] for job in jobs)
-    return (time.perf_counter() - begun) * whole / done, done < whole
+    share = done / sum(job[3] for job in jobs)
+    return (time.perf_counter() - begun) / share, (time.process_time() - spent) / share, share < 1
 
 
 def mlp(options: argparse.Namespace) -> Iterator[str]:
@@ -128,11 +128,14 @@ def mlp(options: argparse.Namespace) -> Iterator[str]:
         fits = [fit for batch in batches for fit in fitter.search(train, development, batch, f"round {number}")]
         return [min(fit.found[0] + PATIENCE, MAX_EPOCHS) for fit in fits]
 
-    begun = time.perf_counter()
+    begun, spent = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(options.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         epochs = list(pool.map(fold, range(FOLDS)))
-    ours = time.perf_counter() - begun
-    yield f"toolkit, {options.workers} workers: {ours:.1f} s, {sum(map(sum, epochs))} epochs of one network"
+    ours, spent = time.perf_counter() - begun, time.process_time() - spent
+    yield (
+        f"toolkit, {options.workers} workers: {ours:.1f} s, {spent:.1f} s of processor, development losses included; "
+        f"{sum(map(sum, epochs))} epochs of one network"
+    )
     jobs = []
     for (train, _), own in zip(case.parts(), epochs):
         matrices = {name: layer.matrix(name)[train] for name in ("mean", "std", "both")}
@@ -146,8 +149,11 @@ def mlp(options: argparse.Namespace) -> Iterator[str]:
         torch.set_num_threads(threads)
         with threadpool_limits(threads):
             for name, fit in (("MLPClassifier", scikit_learn), ("torch one by one", torch_alone)):
-                seconds, part = scaled(fit, jobs, options.loop_seconds)
-                yield f"{name}, {threads} threads: {'~' if part else ''}{seconds:.1f} s, {seconds / ours:.1f} times"
+                seconds, processor, part = scaled(fit, jobs, options.loop_seconds)
+                yield (
+                    f"{name}, {threads} threads: {'~' if part else ''}{seconds:.1f} s, {seconds / ours:.1f} times; "
+                    f"{processor:.1f} s of processor, {processor / spent:.1f} times"
+                )
 
 
 def boosting(options: argparse.Namespace) -> Iterator[str]:
@@ -228,15 +234,16 @@ def run(options: argparse.Namespace) -> Iterator[str]:
     speakers = [f"speaker{clip % SPEAKERS}" for clip in range(len(store.ids))]
     folds = make(store.ids, speakers, one_hot(case.task, case.truth), FOLDS, 0)
     with tempfile.TemporaryDirectory() as folder:
-        study, begun = Path(folder) / "study.db", time.perf_counter()
+        study, begun, spent = Path(folder) / "study.db", time.perf_counter(), time.process_time()
         probe(
             store, case.task, case.truth, folds, speakers,
             study=study, probe=options.probe, trials=options.trials, workers=options.workers,
         )  # fmt: skip
-        seconds = time.perf_counter() - begun
-    layers = f"{len(store.layers)} layers: {seconds:.1f} s"
+        seconds, spent = time.perf_counter() - begun, time.process_time() - spent
+    layers = f"{len(store.layers)} layers: {seconds:.1f} s, {spent:.1f} s of processor"
     if len(store.layers) < options.of_layers:
         layers += f", {options.of_layers} layers: ~{seconds * options.of_layers / len(store.layers):.0f} s"
+        layers += f", ~{spent * options.of_layers / len(store.layers):.0f} s of processor"
     unit = 2**30 if sys.platform == "darwin" else 2**20
     yield f"{layers}; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.2f} GiB"
 

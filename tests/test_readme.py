@@ -17,7 +17,9 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_lines_for_notebooks_do_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = inspect(tiny.hubert(tmp_path / "models" / "tiny-hubert"), "tiny-hubert")
     extract(corpus(tmp_path, count=12), checkpoint, tmp_path / "features", Options(dtype="float32"))
-    rows = [f"c{k},s{k // 4},0,{'joy' if k % 2 else 'fear'},{'joy' if k % 2 and k % 7 else 'fear'}\n" for k in range(24)]
+    rows = [
+        f"c{k},s{k // 4},0,{'joy' if k % 2 else 'fear'},{'joy' if k % 2 and k % 7 else 'fear'}\n" for k in range(24)
+    ]
     (tmp_path / "predictions.csv").write_text("id,speaker,fold,truth,prediction\n" + "".join(rows))
     monkeypatch.chdir(tmp_path)
     lines = README.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]

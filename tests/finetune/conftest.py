@@ -35,7 +35,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     rows = []
     for number in range(36):
-        low, noisy = number % 2, number // 2 % 3 == 0
+        low, noisy = number % 2, (number // 2 + number // 6) % 3 == 0
         time = np.arange(int(16_000 * (0.25 + 0.01 * (number % 7)))) / 16_000
         tone = sum(np.sin(2 * np.pi * (120 + 130 * low) * harmonic * time) / harmonic for harmonic in range(1, 9))
         noise = np.random.default_rng(number).standard_normal(len(time))

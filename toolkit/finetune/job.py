@@ -1,4 +1,4 @@
-"""What all rounds of a run share, and how its clips go through a model: in batches for training, or only to be scored."""
+"""What all rounds of a run share, and how clips go through a model: in batches for training, or only to be scored."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -22,13 +22,13 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
 from toolkit.probe import winners as winners_folder
 from toolkit.probe.data import Data, Layers, check, matched
-from toolkit.probe.decide import carried_over, decide, thresholds_of
 from toolkit.probe.fitting import Fit, Fitter
 from toolkit.probe.search import BATCH, SPACES, Setting
 from toolkit.probe.study import StudyFile, best, search
 from toolkit.probe.table import PROBES
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.probe.winners import Winner
+from toolkit.result.decide import carried_over, decide, thresholds_of
 from toolkit.result.metrics import headline, headline_score
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Choice, Run

@@ -90,7 +90,7 @@ class Stack:
 class Trained:
     """probability: (n_held_out, n_fitted) after `epochs` epochs.
 
-    parameters: of this network, without the first axis; kept only where the epochs were given.
+    parameters: of this network, a stack of one; kept only where the epochs were given.
     """
 
     probability: FloatArray

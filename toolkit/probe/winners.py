@@ -13,11 +13,11 @@ from safetensors.numpy import save as save_tensors
 from toolkit.errors import InputError, StoreError
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.decide import decide
 from toolkit.probe.fitting import Model
 from toolkit.probe.search import Setting
 from toolkit.probe.table import PROBES
 from toolkit.probe.targets import FloatArray, Targets
+from toolkit.result.decide import decide
 from toolkit.runs import commit_file, commit_json, make_folder, sha256_of_file
 
 FORMAT_VERSION = 1

@@ -1,4 +1,4 @@
-"""From probabilities to decisions: the most probable label, or one threshold per label from the development set."""
+"""From probabilities to decisions: thresholds from the development set, and the score that a search maximises."""
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,25 @@ def _best_threshold(truth: IntArray, probability: FloatArray) -> float:
     f1 = 2 * true_positives[cuts] / (cuts + 1 + truth.sum())
     equals = candidates[f1 >= f1.max()]
     return float(equals[np.argmin(np.abs(equals - DEFAULT_THRESHOLD))])
+
+
+def carried_over(thresholds: FloatArray, before: FloatArray, after: FloatArray) -> FloatArray:
+    """The thresholds of one fit, for another of the same setting on more clips, (n_labels,).
+
+    before, after: each fit's probabilities (n, n_labels) of the clips it was fitted on. A threshold keeps its place
+    among its fit's log-odds, so many standard deviations from their mean: a strongly penalised fit says nearly the same
+    of every clip, and a little more clips move all of it past a fixed threshold.
+    """
+    first, second = _log_odds(before), _log_odds(after)
+    spread = first.std(axis=0)
+    place = np.divide(_log_odds(thresholds) - first.mean(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
+    moved = 1 / (1 + np.exp(-(second.mean(axis=0) + place * second.std(axis=0))))
+    return np.where(spread > 0, moved, thresholds)
+
+
+def _log_odds(probability: FloatArray) -> FloatArray:
+    inside = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(inside / (1 - inside)))
 
 
 def decide(task: Task, probability: FloatArray, thresholds: FloatArray) -> IntArray:

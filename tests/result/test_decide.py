@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.labels import Task
-from toolkit.probe.decide import carried_over, decide, thresholds_of
+from toolkit.result.decide import carried_over, decide, thresholds_of
 
 ONE = Task("one", "multilabel", ("a",), ("a",))
 EMOTION = Task("emotion", "multiclass", ("a", "b", "c"), ("emotion",))
