@@ -45,8 +45,7 @@ def write_sound(tmp_path: Path) -> WriteSound:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Call the command in this process: (exit code, standard output, standard error)."""
-    umask = os.umask(0o022)
-    handler = signal.getsignal(signal.SIGTERM)
+    umask, handlers = os.umask(0o022), {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
 
     def call(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["toolkit", *map(str, words)])
@@ -57,4 +56,5 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     yield call
     os.umask(umask)
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.models import tiny
-from toolkit import cli, manifest
+from toolkit import manifest
 from toolkit.finetune import trusted
 from toolkit.finetune.run import one_name
 from toolkit.folding import pose
@@ -34,27 +34,6 @@ def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.hubert(folder / "models" / "tiny-hubert")
     tiny.whisper(folder / "models" / "tiny-whisper")
     return folder
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Call the command in this process: (exit code, standard output, standard error)."""
-    import os
-    import signal
-
-    umask, handlers = os.umask(0o022), {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["toolkit", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
-
-    yield call
-    os.umask(umask)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ class Pipeline:
         for _ in clips:
             item = next(decoded)
             if item.audio is None or item.audio.seconds > self.encoder.longest_seconds:
-                reason = item.reason or self._too_long(item.audio)
+                reason = item.reason if item.audio is None else self._too_long(item.audio)
                 shard.failed.append(FailedRecord(item.clip.id, item.source, reason))
                 advance(1, 0.0)
                 continue
@@ -89,8 +89,7 @@ class Pipeline:
             self._window(window, shard, budget_seconds, advance)
         return self._content(shard)
 
-    def _too_long(self, audio: Audio | None) -> str:
-        assert audio is not None
+    def _too_long(self, audio: Audio) -> str:
         return (
             f"lasts {audio.seconds:,.1f} s, expected at most {self.encoder.longest_seconds:g} s, which fit in memory "
             "at once; --window SECONDS --hop SECONDS cuts such recordings"

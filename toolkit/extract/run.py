@@ -11,11 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 
-from toolkit.audio import SAMPLE_RATE, Samples
-from toolkit.errors import DiskFullError
+from toolkit.audio import SAMPLE_RATE, Samples, header
+from toolkit.errors import AudioError, DiskFullError
 from toolkit.extract.decoding import decode_all
 from toolkit.extract.pipeline import Pipeline, measure_budget
 from toolkit.extract.plan import plan
@@ -24,6 +23,7 @@ from toolkit.features.store import Store
 from toolkit.manifest import Clip, Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.states import Encoder
+from toolkit.models.table import FRAMES_PER_SECOND
 from toolkit.progress import Advance, bar
 from toolkit.runs import commit_json
 from toolkit.windows import cut
@@ -115,12 +115,11 @@ def _frames_price(manifest: Manifest, shards: Sequence[Sequence[Clip]], store: S
     seconds = 0.0
     for clip in (clip for clips in shards for clip in clips):
         try:
-            whole = soundfile.info(str(manifest.audio_path(clip))).duration
-        except (soundfile.SoundFileError, RuntimeError, OSError):
+            seconds += header(manifest.audio_path(clip), clip.start, clip.end, clip.channel).seconds
+        except AudioError:
             continue  # it will be named when it is decoded
-        seconds += min(clip.end or whole, whole) - (clip.start or 0)
     layers = store.settings["frames"]
-    price = round(seconds * 50) * store.width * len(layers) * np.dtype(np.float16).itemsize
+    price = round(seconds * FRAMES_PER_SECOND) * store.width * len(layers) * np.dtype(np.float16).itemsize
     free = shutil.disk_usage(store.folder).free
     if price > free:
         raise DiskFullError(

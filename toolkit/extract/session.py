@@ -22,7 +22,6 @@ from toolkit.models.whisper import Context
 from toolkit.runs import commit_json
 from toolkit.windows import Windows
 
-DTYPES = ("auto", "float32", "bfloat16")
 CONTEXTS = ("full", "clip")
 PRECISION_CLIPS = 4  # compared in bfloat16 and float32
 PRECISION_BOUND = 1e-2  # relative error of a pooled vector above which `auto` falls back to float32
@@ -33,7 +32,7 @@ PRECISION_FILE = "precision.json"
 class Options:
     """What the user may choose; the first seven change the numbers.
 
-    dtype: one of DTYPES. context: one of CONTEXTS; "clip" gives Whisper the clip alone instead of 30 s.
+    dtype: for `models.load.choose_dtype`. context: one of CONTEXTS; "clip" gives Whisper the clip alone, not 30 s.
     decoder: also Whisper's decoder, fed its start token alone. layers: (first, last) encoder layers, None for all.
     frames: layers whose frame-level states are kept as well. window, hop: seconds; recordings longer than a window are
     cut, see `toolkit.windows`. workers: threads that decode; None for one per core.
@@ -74,9 +73,8 @@ class Session:
     ) -> None:
         if checkpoint.backbone.family in NOT_YET:
             raise CheckpointError(f"{checkpoint.name}: the family {checkpoint.backbone.family} cannot be extracted yet")
-        for name, value, expected in (("dtype", options.dtype, DTYPES), ("context", options.context, CONTEXTS)):
-            if value not in expected:
-                raise InputError(one_of(name, value, expected))
+        if options.context not in CONTEXTS:
+            raise InputError(one_of("context", options.context, CONTEXTS))
         self.checkpoint, self.features, self.options, self.say = checkpoint, features, options, say
         self.names = layer_names(checkpoint, options)
         encoder_names = [name for name in self.names if name.startswith("encoder.")]
@@ -111,8 +109,11 @@ class Session:
         """The store to fill, made if it is not there."""
         if self.options.dtype == "auto" and self.dtype == torch.bfloat16:
             self._keep_or_fall_back()
-        backbone = self.checkpoint.backbone
-        return create(self.features, self.checkpoint.name, self.names, backbone.width, self._settings(self.dtype))
+        return self._create()
+
+    def _create(self) -> Store:
+        width = self.checkpoint.backbone.width
+        return create(self.features, self.checkpoint.name, self.names, width, self._settings(self.dtype))
 
     def _settings(self, dtype: torch.dtype) -> dict[str, Any]:
         """Everything that changes the numbers, and nothing else."""
@@ -145,15 +146,8 @@ class Session:
             self.reason = f"float32, not bfloat16: {measured}."
         else:
             self.reason = f"{self.reason.removesuffix('.')}; {measured}."
-        store = create(
-            self.features,
-            self.checkpoint.name,
-            self.names,
-            self.checkpoint.backbone.width,
-            self._settings(self.dtype),
-        )
         result = {"deviation": error, "bound": PRECISION_BOUND, "device": str(self.device)}
-        commit_json(store.folder / PRECISION_FILE, result)
+        commit_json(self._create().folder / PRECISION_FILE, result)
 
     def _deviation(self, clips: list[Samples]) -> float:
         """The largest relative error of a mean-pooled layer in bfloat16 against float32; infinite if not finite."""

@@ -103,14 +103,15 @@ def load(
     if device.type == "cuda" and dtype == torch.float32:
         torch.backends.cudnn.allow_tf32 = False  # convolutions would keep 10 bits of 23
         torch.backends.cuda.matmul.allow_tf32 = False
-    feature_extractor = _feature_extractor(checkpoint)
-    model = _model(checkpoint, config, decoder=decoder, last_layer=last)
+    feature_extractor = feature_extractor_of(checkpoint)
+    model = model_of(checkpoint, config, decoder=decoder, last_layer=last)
     if family == "whisper":
         return WhisperEncoder(model, feature_extractor, device, dtype, last, context, decoder)
     return Wav2Vec2Encoder(model, bool(feature_extractor.do_normalize), device, dtype, last)
 
 
-def _feature_extractor(checkpoint: Checkpoint) -> Any:
+def feature_extractor_of(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's own feature extractor. Raises CheckpointError for another rate than SAMPLE_RATE."""
     whisper = checkpoint.backbone.family == "whisper"
     kind = transformers.WhisperFeatureExtractor if whisper else transformers.Wav2Vec2FeatureExtractor
     extractor = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
@@ -122,7 +123,7 @@ def _feature_extractor(checkpoint: Checkpoint) -> Any:
     return extractor
 
 
-def _model(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: int) -> Any:
+def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: int) -> Any:
     """The Hugging Face base model with its weights in float32, less the parts that are not asked for.
 
     transformers only warns of missing weights and goes on with random ones; here they are refused.

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from toolkit.audio import Samples
 from toolkit.errors import InputError
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.load import MODELS, _feature_extractor, _model
+from toolkit.models.load import MODELS, feature_extractor_of, model_of
 from toolkit.models.states import own_frames
 from toolkit.models.whisper import Context
 
@@ -88,9 +88,9 @@ def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Co
     if context == "clip" and not whisper:
         context = "full"  # the others hear the clip alone whatever they are told
     config = MODELS[backbone.family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
-    extractor = _feature_extractor(checkpoint)
+    extractor = feature_extractor_of(checkpoint)
     decoder = stack == "decoder"
-    model = _model(checkpoint, config, decoder=decoder, last_layer=backbone.layers if decoder else number)
+    model = model_of(checkpoint, config, decoder=decoder, last_layer=backbone.layers if decoder else number)
     if whisper:
         return TrainableWhisper(model, extractor, layer, context).eval()
     return TrainableWav2Vec2(model, bool(extractor.do_normalize), layer).eval()

@@ -14,7 +14,7 @@ from toolkit.models.normalisation import normalise
 from toolkit.models.positions import PositionalConvolutions
 from toolkit.models.states import own_frames, refuse_empty
 from toolkit.models.trainable import Batch, attention, own_mask, parsed, through
-from toolkit.models.wav2vec2 import _gate_of
+from toolkit.models.wav2vec2 import gate_of
 
 
 class TrainableWav2Vec2(nn.Module):
@@ -107,7 +107,7 @@ class TrainableWav2Vec2(nn.Module):
         """One layer; norms before its halves ("stable") or behind them. values: (batch, frames, width)."""
         attended = layer.layer_norm(values) if self._stable else values
         if bias is not None:
-            gated = _gate_of(layer.attention)(attended) * bias
+            gated = gate_of(layer.attention)(attended) * bias
             mask = gated if mask is None else gated.masked_fill(~mask, float("-inf"))
         values = values + layer.dropout(attention(layer.attention, attended, mask))
         if not self._stable:

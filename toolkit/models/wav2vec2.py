@@ -111,7 +111,7 @@ class TransformerLayer:
         self._stable = stable
         self._layer = layer
         self._attention = SelfAttention(layer.attention)
-        self._gate = _gate_of(layer.attention) if hasattr(layer.attention, "gru_rel_pos_linear") else None
+        self._gate = gate_of(layer.attention) if hasattr(layer.attention, "gru_rel_pos_linear") else None
         self._adapter = getattr(layer, "adapter_layer", None)
         self._dtype = self._attention.weight.dtype
 
@@ -140,7 +140,7 @@ def _feed_forward(module: Any, values: Tensor) -> Tensor:
     return apply(module.output_dense, inner).float()
 
 
-def _gate_of(attention: Any) -> Callable[[Tensor], Tensor]:
+def gate_of(attention: Any) -> Callable[[Tensor], Tensor]:
     """WavLM's gate: (batch, frames, width) -> (batch, heads, frames, 1). Source: WavLM, equations 5 and 6."""
 
     def gate(values: Tensor) -> Tensor:
