@@ -97,8 +97,7 @@ def test_killed_again_and_again_it_ends_with_the_same_predictions_and_weights(st
         shutil.copytree(study, workspace, ignore=shutil.ignore_patterns("result", "features"))
         command = [sys.executable, "-W", "ignore", "-m", "toolkit", *words, "-w", str(workspace)]
         for number in range(kills):
-            killed_after_epochs(command, 1 + number % 2)
-        assert not kills or list(workspace.glob("result/*/.training/*/trusted.json"))
+            killed_once_there(command, workspace, f"result/*/.training/round-{number}/trusted.json")
         subprocess.run(command, check=True, capture_output=True)
         (folder,) = workspace.glob("result/high-tiny-hubert-finetune-*")
         names = ("predictions.csv", "layers.safetensors", *(f"weights/round-{fold}.safetensors" for fold in range(3)))
@@ -106,15 +105,12 @@ def test_killed_again_and_again_it_ends_with_the_same_predictions_and_weights(st
     assert ended[0] == ended[1]
 
 
-def killed_after_epochs(command: list[str], epochs: int) -> None:
-    """SIGKILL in the middle of the epoch behind so many."""
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as child:
-        assert child.stderr is not None
-        for line in child.stderr:
-            epochs -= line.startswith("epoch ")
-            if not epochs:
-                break
-        time.sleep(0.05)
+def killed_once_there(command: list[str], workspace: Path, pattern: str) -> None:
+    """SIGKILL in the middle of training, as soon as a file like this is committed."""
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
+        while not list(workspace.glob(pattern)):
+            assert child.poll() is None, "it ended before it was killed"
+            time.sleep(0.005)
         child.kill()
 
 
