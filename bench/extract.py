@@ -3,7 +3,6 @@
     python bench/extract.py                              HuBERT-base and Whisper-small, 48 clips
     python bench/extract.py --model whisper-medium --clips 32 --context clip
     python bench/extract.py --front-end                  what decoding, resampling and mel can feed
-    python bench/extract.py --memory                     peak memory and restart, 500 against 50,000 clips
 
 One run, one machine, one checkpoint (real sizes, random weights), the same clips: durations log-normal around 3 s, cut
 to 0.5 .. 20 s, wav at 22.05, 16 and 8 kHz. Every way begins with the files on disk and a loaded model:
@@ -20,12 +19,8 @@ processor` compares the work of all threads instead of the time on the wall; wai
 import argparse
 import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,104 +28,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 import transformers
+from workload import CLOCKS, CONFIGS, checkpoint_of, corpus_of, machine, peak
 
-from toolkit import manifest as manifests
 from toolkit.audio import SAMPLE_RATE, Samples, decode
 from toolkit.extract.batching import batches
 from toolkit.extract.decoding import decode_all
 from toolkit.extract.run import BUDGETS_FILE, Extraction, extract
 from toolkit.extract.session import Options
 from toolkit.manifest import Manifest
-from toolkit.models.checkpoint import Checkpoint, inspect
+from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device, load
 from toolkit.models.logmel import LogMel
 from toolkit.models.normalisation import normalise
 from toolkit.progress import Advance, quiet
 
-RATES = (22_050, 16_000, 8_000)
-MEDIAN_SECONDS, SPREAD, SHORTEST, LONGEST = 3.0, 0.7, 0.5, 20.0
 PADDED_BATCH = 8
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 now = CLOCKS["wall"]
-
-
-def _whisper(width: int, layers: int, heads: int) -> transformers.WhisperConfig:
-    """The encoder's real size; the decoder, which no way here runs, of one layer to spare the disk."""
-    return transformers.WhisperConfig(
-        d_model=width,
-        encoder_layers=layers,
-        encoder_attention_heads=heads,
-        encoder_ffn_dim=4 * width,
-        decoder_layers=1,
-        decoder_attention_heads=heads,
-        decoder_ffn_dim=4 * width,
-    )
-
-
-CONFIGS: dict[str, Callable[[], Any]] = {
-    "hubert-base": transformers.HubertConfig,
-    "xlsr-53-large": lambda: transformers.Wav2Vec2Config(
-        hidden_size=1024,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        intermediate_size=4096,
-        feat_extract_norm="layer",
-        conv_bias=True,
-        do_stable_layer_norm=True,
-    ),
-    "whisper-small": lambda: _whisper(768, 12, 12),
-    "whisper-medium": lambda: _whisper(1024, 24, 16),
-    "tiny": lambda: transformers.HubertConfig(
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        conv_dim=(16,) * 7,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=2,
-    ),
-}
-
-
-def checkpoint_of(name: str, folder: Path) -> Checkpoint:
-    """A checkpoint of that model's size with random weights, made in `folder` if it is not there."""
-    place = folder / f"random-{name}"
-    if not place.is_dir():
-        torch.manual_seed(0)
-        config = CONFIGS[name]()
-        model = transformers.AutoModel.from_config(config)
-        whisper = config.model_type == "whisper"
-        kind = transformers.WhisperFeatureExtractor if whisper else transformers.Wav2Vec2FeatureExtractor
-        model.save_pretrained(place)
-        (kind() if whisper else kind(do_normalize=True)).save_pretrained(place)
-    return inspect(place, place.name)
-
-
-def voice(seconds: float, rate: int, generator: np.random.Generator) -> Samples:
-    """Harmonics of a gliding pitch in syllables, with breath: (round(seconds * rate),) float32."""
-    time_ = np.arange(round(seconds * rate)) / rate
-    pitch = 110 * 2 ** generator.uniform(0, 1) * (1 + 0.2 * np.sin(2 * np.pi * generator.uniform(0.5, 2) * time_))
-    phase = 2 * np.pi * np.cumsum(pitch) / rate
-    tone = sum(np.sin(k * phase) / k for k in range(1, 12))
-    syllables = 0.1 + np.sin(2 * np.pi * generator.uniform(2, 4) * time_) ** 2
-    return np.asarray(0.1 * syllables * tone + 0.005 * generator.standard_normal(len(time_)), dtype=np.float32)
-
-
-def corpus_of(count: int, folder: Path) -> Manifest:
-    """Hotline-like clips and their manifest, made in `folder`; the same ones for the same count."""
-    generator = np.random.default_rng(0)
-    seconds = np.clip(MEDIAN_SECONDS * np.exp(SPREAD * generator.standard_normal(count)), SHORTEST, LONGEST)
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number, length in enumerate(seconds):
-        rate = RATES[number % len(RATES)]
-        soundfile.write(folder / f"{number}.wav", voice(float(length), rate, generator), rate)
-        rows.append((str(number), f"{number}.wav"))
-    manifests.write(folder / manifests.FILE_NAME, ("id", "path"), rows)
-    return manifests.read(folder / manifests.FILE_NAME)
 
 
 @dataclass
@@ -298,71 +213,6 @@ def front_end(corpus: Manifest, device: torch.device, workers: int) -> None:
         print(f"  {way:30}{audio / best:9,.0f} audio s/s{1e3 * best / len(corpus.clips):8.2f} ms a clip", flush=True)
 
 
-def memory(counts: Sequence[int], folder: Path) -> None:
-    """Print peak memory, cost per hour of audio, and the time of a restart, each in a process of its own."""
-    files = corpus_of(64, folder / "files")
-    checkpoint_of("tiny", folder)
-    seconds = [soundfile.info(files.audio_path(clip)).duration for clip in files.clips]
-    print(f"\nmemory, tiny backbone, {len(seconds)} files; segments of them as clips")
-    first: dict[str, float] = {}
-    budgets: list[Path] = []
-    for count in counts:
-        rows = []
-        for number in range(count):
-            file = number % len(seconds)
-            start = 0.2 * seconds[file] * (number // len(seconds)) / (count // len(seconds) + 1)
-            rows.append((str(number), f"{file}.wav", f"{start:.4f}", f"{seconds[file]:.4f}"))
-        manifests.write(files.root / f"{count}.csv", ("id", "path", "start", "end"), rows)
-        for file in budgets:
-            store = folder / f"features-{count}" / file.parent.name
-            store.mkdir(parents=True)
-            shutil.copy(file, store)
-        for what in ("extract", "again"):
-            command = [sys.executable, __file__, "--child", str(count), "--folder", str(folder)]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            if not budgets:  # all runs get the first one's batches, so that their peaks can be compared
-                budgets = list((folder / f"features-{count}").glob(f"*/{BUDGETS_FILE}"))
-            first.setdefault(what, found["peak"])
-            print(
-                f"  {what:8}{count:7,} clips {found['audio'] / 3600:7.2f} h{found['seconds']:9.1f} s"
-                f"{found['peak'] / 2**20:9.1f} MiB peak ({found['peak'] / first[what]:.3f} of the first)"
-                + (f"{found['seconds'] / found['audio'] * 3600:9.1f} s an hour" if what == "extract" else ""),
-                flush=True,
-            )
-
-
-def child(count: int, folder: Path) -> None:
-    """What `memory` runs in a process of its own: read, extract, report as JSON."""
-    began = now()
-    corpus = manifests.read(folder / "files" / f"{count}.csv")
-    checkpoint = inspect(folder / "random-tiny", "random-tiny")
-    options = Options(dtype="float32")
-
-    @contextmanager
-    def silent(title: str, total: int, unit: str) -> Iterator[Advance]:
-        yield quiet
-
-    extract(corpus, checkpoint, folder / f"features-{count}", options, show=silent)
-    seconds = now() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    audio = sum((clip.end or 0.0) - (clip.start or 0.0) for clip in corpus.clips)
-    print(json.dumps({"seconds": seconds, "peak": peak, "audio": audio}))
-
-
-def machine() -> str:
-    """What the figures were measured on, without its name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in facts.items()}
-    flags = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in facts.get("flags", "").split()]
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return (
-        f"{os.cpu_count()} cores {facts.get('model name', '')} ({' '.join(flags)}){gpu}; torch {torch.__version__} on "
-        f"{torch.get_num_threads()} threads, transformers {transformers.__version__}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     models = [name for name in CONFIGS if name != "tiny"]
@@ -376,9 +226,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: of all threads together")
     parser.add_argument("--skip", action="append", default=[], choices=["loop", "padded"], help="a way to leave out")
     parser.add_argument("--front-end", action="store_true")
-    parser.add_argument("--memory", type=int, nargs="*", metavar="CLIPS", help="500 and 50000 unless told")
     parser.add_argument("--folder", type=Path, help="keep clips and checkpoints here, for the next run")
-    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     global now
     now = CLOCKS[given.clock]
@@ -386,19 +234,15 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    if given.child is not None:
-        child(given.child, given.folder)
-        return
-    print(f"{machine()}; {given.clock} clock", flush=True)
+    device = choose_device(given.device)
+    peaks = ", ".join(f"{peak(dtype, device):,.0f} in {dtype}" for dtype in (torch.float32, torch.bfloat16))
+    print(f"{machine()}; {given.clock} clock; products at best, GFLOP/s: {peaks}".replace("torch.", ""), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        if given.memory is not None:
-            memory(given.memory or (500, 50_000), Path(tempfile.mkdtemp(dir=temporary)))
-            return
         corpus = corpus_of(given.clips, folder / f"clips-{given.clips}")
         if given.front_end:
-            front_end(corpus, choose_device(given.device), os.cpu_count() or 1)
+            front_end(corpus, device, os.cpu_count() or 1)
             return
         options = Options(dtype=given.dtype, context=given.context, device=given.device)
         for name in given.model or ("hubert-base", "whisper-small"):

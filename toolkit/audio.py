@@ -1,8 +1,9 @@
 """Audio files in, (n_samples,) float32 mono at SAMPLE_RATE out, and nothing shorter than its header promises."""
 
 import hashlib
+import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from toolkit import containers
+from toolkit import containers, mp3
 from toolkit.errors import AudioError
 
 SAMPLE_RATE = 16_000  # samples per second, of every backbone here
@@ -62,21 +63,29 @@ def decode(
     end: float | None = None,
     channel: int | None = None,
     duration: float | None = None,
+    told: Callable[[float], None] = lambda seconds: None,
 ) -> Audio:
     """Decode a file, or its part from `start` to `end` (seconds), to mono at SAMPLE_RATE.
 
     channel: 0, 1, ...; without it the channels are averaged. duration: what the manifest says, in seconds. An `end`
-    or a `duration` may be off by DURATION_TOLERANCE; the audio is what counts.
+    or a `duration` may be off by DURATION_TOLERANCE; the audio is what counts. told: gets, before the first sample is
+    decoded, the seconds of audio that will be.
     Raises AudioError when the file is not a regular file, cannot be decoded, is shorter than its header or the
     manifest says, is empty, holds NaN, infinite or absurdly large samples, or is beyond the limits above.
     """
     with _opened(path) as (file, frames):
         first, count = _part(file, frames, start, end, channel, duration)
-        mono = _read_mono(file, first, count, channel)
         rate = file.samplerate
-    if not np.isfinite(mono).all():
+        told((count + (first if file.format == "MP3" else 0)) / rate)
+        if file.format == "MP3":
+            mono = mp3.read(path, frames, first, count, channel)
+        else:
+            mono = _read_mono(file, first, count, channel)
+        if len(mono) < count:
+            raise AudioError(f"ends early: {len(mono)} of {count} samples per channel could be decoded")
+    peak = max(float(mono.max()), -float(mono.min()))  # NaN where one sample is
+    if not math.isfinite(peak):
         raise AudioError("holds NaN or infinite samples")
-    peak = float(np.abs(mono).max())
     if peak > MAX_PEAK:
         raise AudioError(f"holds samples as large as {peak:,.0f}, expected -1 to 1: integers stored as floats?")
     samples = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
@@ -126,8 +135,7 @@ def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
                     raise AudioError(f"is of the format {file.format}, expected one of {list(FORMATS)}")
                 frames = file.frames
                 if file.format == "MP3":
-                    with path.open("rb") as again:
-                        frames = containers.mp3_samples(again, frames)
+                    frames = mp3.samples_of(path, frames)
                 yield file, frames
     except OSError as error:
         raise AudioError(f"cannot be read: {error.strerror}") from None
@@ -172,19 +180,12 @@ def _part(
 
 
 def _read_mono(file: soundfile.SoundFile, first: int, count: int, channel: int | None) -> Samples:
-    """(count,) samples at the file's rate; in blocks, so that a header's false promise costs no memory."""
+    """(count,) samples at the file's rate, fewer where it ends early; in blocks: a false promise costs no memory."""
     mono = np.empty(count, dtype=np.float32)
-    # MP3 is sought imprecisely, and what is decoded depends on the blocks asked for: the same ones from 0, always.
-    whole_blocks = file.format == "MP3"
-    position, last = (0 if whole_blocks else first), first + count
-    if position:
-        file.seek(position)
-    while position < last:
-        block = file.read(BLOCK if whole_blocks else min(BLOCK, last - position), dtype="float32", always_2d=True)
-        if not len(block):
-            raise AudioError(f"ends early: {max(0, position - first)} of {count} samples per channel could be decoded")
-        wanted = block[max(0, first - position) : last - position]
-        done = max(0, position - first)
-        mono[done : done + len(wanted)] = wanted[:, channel] if channel is not None else wanted.mean(axis=1)
-        position += len(block)
-    return mono
+    if first:
+        file.seek(first)
+    done = 0
+    while done < count and len(block := file.read(min(BLOCK, count - done), dtype="float32", always_2d=True)):
+        mono[done : done + len(block)] = block[:, channel] if channel is not None else block.mean(axis=1)
+        done += len(block)
+    return mono[:done]

@@ -1,15 +1,17 @@
 """Recordings longer than a backbone's context, cut into windows that stay clips of their recording."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from toolkit import audio
+from toolkit import decoders
 from toolkit.errors import AudioError, InputError, ManifestError
 from toolkit.manifest import Clip, Manifest
 
 SHORTEST_HOP = 0.1  # seconds
+WINDOW_ID = re.compile(r"(.+)@[0-9.]+-[0-9.]+")
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,20 @@ def cut(manifest: Manifest, windows: Windows | None) -> Manifest:
     return replace(manifest, clips=tuple(clips))
 
 
+def recording_of(clip: str) -> str:
+    """The id of the recording that a window's id names; any other id as it is.
+
+    >>> recording_of("call 7@12.5-22.5"), recording_of("call@home")
+    ('call 7', 'call@home')
+    """
+    window = WINDOW_ID.fullmatch(clip)
+    return window[1] if window else clip
+
+
 def _cut(manifest: Manifest, clip: Clip, windows: Windows) -> list[Clip]:
     try:
         path = manifest.audio_path(clip)
-        duration = audio.header(path, clip.start, clip.end, clip.channel, clip.duration, longest=math.inf).seconds
+        duration = decoders.header(path, clip.start, clip.end, clip.channel, clip.duration, longest=math.inf).seconds
     except AudioError:
         return [clip]  # named when it is decoded
     if duration <= windows.seconds + 5e-4:

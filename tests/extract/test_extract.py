@@ -14,6 +14,7 @@ import soundfile
 import torch
 
 from tests.models import tiny
+from toolkit import decoders
 from toolkit import manifest as manifests
 from toolkit.audio import decode
 from toolkit.errors import CheckpointError, DiskFullError, InputError
@@ -386,7 +387,7 @@ def test_the_self_test_does_not_settle_the_dtype_of_a_store(
 
 def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = corpus(tmp_path, count=40)
-    monkeypatch.setattr(decoding, "AHEAD_SECONDS", 0.0)
+    monkeypatch.setattr(decoders, "AHEAD_SECONDS", 0.0)
     started: list[str] = []
     honest = decoding.decode
 
@@ -406,3 +407,12 @@ def test_a_family_that_is_not_run_yet_is_refused_before_a_store_is_made(tmp_path
     with pytest.raises(CheckpointError, match="wav2vec2-bert cannot be extracted yet"):
         extract(corpus(tmp_path, count=1), unknown, tmp_path / "features", Options())
     assert not (tmp_path / "features").exists()
+
+
+def test_silence_that_two_recordings_share_is_no_leak_between_them(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path, count=3)
+    for number in (0, 2):
+        soundfile.write(tmp_path / f"{number}.wav", np.zeros(8_000, np.float32), 16_000)
+    store = extract(clips, hubert, tmp_path / "features", Options(dtype="float32")).store
+    assert store.audio_sha256["clip0"] == store.audio_sha256["clip2"]
+    assert set(store.sounding_sha256) == {"clip1"}

@@ -15,6 +15,7 @@ from toolkit.audio import RECEPTIVE_FIELD, SAMPLE_RATE, Samples, decode
 from toolkit.models.states import Encoder
 
 BOUND = 1e-5  # of the relative error, in float32
+BFLOAT16_BOUND = 1e-2
 WINDOW = 30 * SAMPLE_RATE
 
 

@@ -9,9 +9,10 @@ import pytest
 import transformers
 from safetensors.torch import load_file, save_file
 
+from tests.conftest import Run
 from tests.models import tiny
 from toolkit.errors import CheckpointError, InputError
-from toolkit.models.checkpoint import committed_folder, installed, locate
+from toolkit.models.checkpoint import committed_folder, inspect, installed, locate
 from toolkit.models.table import BACKBONES
 
 
@@ -155,7 +156,7 @@ def test_a_missing_or_foreign_shard_is_named(sharded: Path) -> None:
 
 def test_the_hash_follows_what_changes_numbers_and_nothing_else(folder: Path) -> None:
     def now() -> str:
-        return locate("mine", folder.parent).weights_sha256
+        return inspect(folder, "mine").weights_sha256
 
     before = now()
     edit(folder / "config.json", transformers_version="0", torch_dtype="float16", dtype="float16", _name_or_path="x")
@@ -188,3 +189,23 @@ def test_a_folder_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
         (tmp_path / "late").mkdir()
         (tmp_path / "late" / "theirs").touch()
     assert [path.name for path in (tmp_path / "late").iterdir()] == ["theirs"]
+
+
+def test_weights_are_pinned_at_their_first_use(tmp_path: Path, run: Run) -> None:
+    models = tmp_path / "models"
+    tiny.hubert(models / "mine")
+    tiny.hubert(tmp_path / "elsewhere" / "mine", seed=1)
+    first, other = locate("mine", models), locate(str(tmp_path / "elsewhere" / "mine"), models)
+    assert first.weights_sha256 != other.weights_sha256 and len(list(models.glob("mine*.pin.json"))) == 2
+    assert locate("mine", models) == first
+    config = models / "mine" / "config.json"
+    config.write_text(config.read_text().replace('"layer_norm_eps": 1e-05', '"layer_norm_eps": 1e-06'))
+    now = inspect(models / "mine", "mine").weights_sha256
+    code, out, err = run("models", "show", "mine", "-w", tmp_path)
+    assert (code, out) == (4, "") and first.weights_sha256 in err and now in err
+    assert "`toolkit models accept mine`" in err
+    assert run("models", "accept", "mine", "-w", tmp_path)[:2] == (0, f"mine is pinned at SHA-256 {now}\n")
+    assert locate("mine", models).weights_sha256 == now
+    (models / "mine.pin.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"models/mine\.pin\.json is damaged"):
+        locate("mine", models)

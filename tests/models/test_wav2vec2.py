@@ -1,5 +1,6 @@
 """Every layer of wav2vec 2.0, HuBERT, WavLM and data2vec against plain transformers, one clip at a time."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models.reference import BOUND, Reference, own_states, recordings, relative_error, worst_error
+from tests.models import tiny
+from tests.models.reference import BFLOAT16_BOUND, BOUND, Reference, own_states, recordings, relative_error, worst_error
 from tests.models.tiny import FAMILIES, speech_like
 from toolkit.audio import Samples
 from toolkit.errors import AudioError
@@ -76,9 +78,22 @@ def test_signals_at_the_edge_stay_finite_and_right(encoder: Encoder, reference: 
     assert worst_error(found, [reference.states(clip) for clip in clips]) < BOUND
 
 
-def test_bfloat16_stays_close_to_float32(folder: Path, encoder: Encoder, clips: list[Samples]) -> None:
-    half = load(locate(str(folder), folder.parent), CPU, torch.bfloat16)
-    assert worst_error(own_states(half, clips), own_states(encoder, clips)) < 5e-2
+@pytest.fixture(scope="module")
+def calm(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, Encoder]:
+    """The same backbone in float32 and in bfloat16."""
+    copy = tiny.calm(shutil.copytree(folder, tmp_path_factory.mktemp("calm") / folder.name))
+    exact, half = (load(locate(str(copy), copy.parent), CPU, dtype) for dtype in (torch.float32, torch.bfloat16))
+    return exact, half
+
+
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(lengths=st.lists(st.integers(8_000, 30_000), min_size=1, max_size=4), seed=st.integers(0, 1000))
+def test_a_batch_in_bfloat16_is_close_to_each_clip_alone_in_float32(
+    calm: tuple[Encoder, Encoder], lengths: list[int], seed: int
+) -> None:
+    clips = [speech_like(n / 16_000, seed + i) for i, n in enumerate(lengths)]
+    exact, half = calm
+    assert worst_error(own_states(half, clips), [own_states(exact, [clip])[0] for clip in clips]) < BFLOAT16_BOUND
 
 
 def test_stopping_at_a_layer_gives_the_same_layers_and_no_more(

@@ -1,6 +1,7 @@
 """Every layer of Whisper's encoder and decoder against plain transformers, one clip at a time."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models import tiny
-from tests.models.reference import BOUND, Reference, own_states, recordings, relative_error, worst_error
+from tests.models.reference import BFLOAT16_BOUND, BOUND, Reference, own_states, recordings, relative_error, worst_error
 from tests.models.tiny import FAMILIES, speech_like
 from toolkit.audio import Samples
 from toolkit.models.checkpoint import locate
 from toolkit.models.load import load
 from toolkit.models.states import Encoder
+from toolkit.models.whisper import Context
 
 CPU = torch.device("cpu")
 
@@ -128,10 +130,17 @@ def test_without_the_decoder_only_the_encoder_is_read_and_run(folder: Path, enco
         assert worst_error(own_states(short, [clip]), whole) < 1e-6
 
 
-def test_bfloat16_stays_close_to_float32(folder: Path, encoder: Encoder) -> None:
-    clips = [speech_like(0.5), speech_like(1.5, seed=1)]
-    half = load(locate(str(folder), folder.parent), CPU, torch.bfloat16, decoder=True)
-    assert worst_error(own_states(half, clips), own_states(encoder, clips)) < 5e-2
+@pytest.mark.parametrize("context", ["full", "clip"])
+def test_a_batch_in_bfloat16_is_close_to_each_clip_alone_in_float32(
+    folder: Path, tmp_path: Path, context: Context
+) -> None:
+    clips = [speech_like(0.5), speech_like(1.5, seed=1), speech_like(7.0, seed=2)]
+    copy = tiny.calm(shutil.copytree(folder, tmp_path / folder.name))
+    exact, half = (
+        load(locate(str(copy), tmp_path), CPU, dtype, context=context, decoder=True)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert worst_error(own_states(half, clips), [own_states(exact, [clip])[0] for clip in clips]) < BFLOAT16_BOUND
 
 
 def test_the_paper_s_decoder_state_is_that_of_the_start_token(tmp_path: Path) -> None:

@@ -1,18 +1,15 @@
-"""Clips decoded by worker threads, ahead of the model, in order."""
+"""Clips decoded ahead of the model, in order, each with the evidence of where its audio came from."""
 
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 
-from toolkit.audio import Audio, decode
+from toolkit.audio import Audio
+from toolkit.decoders import ahead, decode
 from toolkit.errors import AudioError
 from toolkit.extract.plan import source_of
 from toolkit.features.shard import Source
 from toolkit.manifest import Clip, Manifest
-
-AHEAD_PER_WORKER = 16  # decoded clips that may wait for the model,
-AHEAD_SECONDS = 1_200.0  # and seconds of audio, were all as long as the longest so far: 77 MB
 
 
 @dataclass(frozen=True)
@@ -24,41 +21,20 @@ class Decoded:
     audio: Audio | None
     reason: str = ""
 
+    @property
+    def seconds(self) -> float:
+        return self.audio.seconds if self.audio else 0.0
+
 
 def decode_all(manifest: Manifest, clips: Iterable[Clip], workers: int) -> Generator[Decoded, None, None]:
-    """Decode in `workers` threads (libsndfile and soxr release the interpreter's lock), in the order given.
+    """Decode by `workers` processes, in the order given, and as far ahead as `toolkit.decoders.ahead` goes."""
 
-    Begins with one clip a worker, and goes further ahead once it is seen how long they are.
-    """
-    longest = 0.0
-
-    def one(clip: Clip) -> Decoded:
+    def one(clip: Clip, stop: Event) -> Decoded:
         path = manifest.audio_path(clip)
         source = source_of(path, clip)
         try:
-            return Decoded(clip, source, decode(path, clip.start, clip.end, clip.channel, clip.duration))
+            return Decoded(clip, source, decode(path, clip.start, clip.end, clip.channel, clip.duration, stop))
         except AudioError as error:
             return Decoded(clip, source, None, str(error))
 
-    def take(future: Future[Decoded]) -> Decoded:
-        nonlocal longest
-        decoded = future.result()
-        longest = max(longest, decoded.audio.seconds if decoded.audio else 0.0)
-        return decoded
-
-    def ahead() -> int:
-        within = int(AHEAD_SECONDS / longest) if longest else 0
-        return max(workers, min(workers * AHEAD_PER_WORKER, within))
-
-    waiting: deque[Future[Decoded]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        try:
-            for clip in clips:
-                waiting.append(pool.submit(one, clip))
-                while len(waiting) >= ahead():
-                    yield take(waiting.popleft())
-            while waiting:
-                yield take(waiting.popleft())
-        finally:
-            for future in waiting:
-                future.cancel()
+    return ahead(one, clips, workers, lambda decoded: decoded.seconds)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.audio import decode
+from toolkit.decoders import decode
 from toolkit.errors import AudioError, InputError
 from toolkit.features.layout import CLIPS_PER_SHARD
 from toolkit.features.shard import Source

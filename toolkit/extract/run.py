@@ -9,17 +9,20 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from toolkit.audio import SAMPLE_RATE, Samples, header
+from toolkit.audio import SAMPLE_RATE, Samples
+from toolkit.decoders import header
 from toolkit.errors import AudioError, DiskFullError
 from toolkit.extract.decoding import decode_all
 from toolkit.extract.pipeline import Pipeline, measure_budget
-from toolkit.extract.plan import plan
+from toolkit.extract.plan import Plan, plan
 from toolkit.extract.session import PRECISION_CLIPS, Options, Session
-from toolkit.features.store import Store
+from toolkit.features import costs
+from toolkit.features.store import Store, Writer
 from toolkit.manifest import Clip, Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.states import Encoder
@@ -31,6 +34,47 @@ from toolkit.windows import cut
 CALIBRATION_CLIPS = 32  # to find the batch size by
 CALIBRATION_SECONDS = 30.0  # of each
 BUDGETS_FILE = "batches.json"
+
+
+class Hands(Protocol):
+    """Who does the work of a run: this process (`Here`), or others (`toolkit.extract.spread.Spread`)."""
+
+    store: Store  # the one to fill, made if it was not there
+
+    def prepare(self, todo: Plan) -> None:
+        """All that must stand before the first batch: a loaded model, the batch budget."""
+        ...
+
+    def compute(self, todo: Plan, writer: Writer, advance: Advance) -> None:
+        """Every shard of the plan, under the writer's next numbers."""
+        ...
+
+
+class Here:
+    """A run in this process."""
+
+    def __init__(
+        self, manifest: Manifest, checkpoint: Checkpoint, features: Path, options: Options, say: Callable[[str], None]
+    ) -> None:
+        self._manifest, self._workers = manifest, options.workers or os.cpu_count() or 1
+
+        def first_clips() -> list[Samples]:
+            return first(manifest, manifest.clips, PRECISION_CLIPS, self._workers)
+
+        self._session = Session(checkpoint, features, options, first_clips, say)
+        self.store = self._session.store()
+
+    def prepare(self, todo: Plan) -> None:
+        def samples() -> list[Samples]:
+            return first(self._manifest, todo.shards[0], CALIBRATION_CLIPS, self._workers)
+
+        self._encoder = self._session.encoder()
+        self._budget = budget_of(self.store, self._encoder, samples)
+
+    def compute(self, todo: Plan, writer: Writer, advance: Advance) -> None:
+        layers, frames = self.store.layers, self._session.frames
+        pipeline = Pipeline(self._manifest, self._encoder, writer, self._workers, layers, frames)
+        pipeline.run(todo, self._budget, advance)
 
 
 @dataclass(frozen=True)
@@ -51,37 +95,36 @@ def extract(
     options: Options,
     say: Callable[[str], None] = lambda sentence: None,
     show: Callable[[str, int, str], AbstractContextManager[Advance]] = bar,
+    begin: Callable[[Manifest, Checkpoint, Path, Options, Callable[[str], None]], Hands] = Here,
 ) -> Extraction:
     """Compute what is missing of every clip's layers and commit it to the store that the options name.
 
     features: the workspace's folder of stores. say: gets the sentences a user should read, e.g. which dtype and why.
+    begin: gives the hands that do the work; the store does not tell whose they were.
     Raises InputError, CheckpointError, StoreError, DiskFullError. Clips that fail do not raise: they are recorded.
     """
     began = time.monotonic()
-    workers = options.workers or os.cpu_count() or 1
     recordings = len(manifest.clips)
     manifest = cut(manifest, options.windows)
-
-    def first_clips() -> list[Samples]:
-        return _first(manifest, manifest.clips, PRECISION_CLIPS, workers)
-
-    session = Session(checkpoint, features, options, first_clips, say)
-    if session.windows:
-        say(f"{recordings:,} recordings are {len(manifest.clips):,} clips, windows of {session.windows.seconds:g} s")
-    store = session.store()
+    if options.windows:
+        say(f"{recordings:,} recordings are {len(manifest.clips):,} clips, windows of {options.windows.seconds:g} s")
+    hands = begin(manifest, checkpoint, features, options, say)
+    store = hands.store
     with store.writing() as writer:
-        todo = plan(manifest, store, options.retry_failed)
+        todo, before = plan(manifest, store, options.retry_failed), costs.clips_of(store)
         already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"
         if todo.done:
             say(f"{already}; {todo.missing:,} are missing" if todo.missing else already)
         if todo.missing:
             if options.frames:
                 say(_frames_price(manifest, todo.shards, store))
-            encoder = session.encoder()
-            budget = _budget(store, encoder, lambda: _first(manifest, todo.shards[0], CALIBRATION_CLIPS, workers))
+            hands.prepare(todo)
             with show(f"extract {store.backbone}", todo.missing, "clips") as advance:
-                Pipeline(manifest, encoder, writer, workers, store.layers, session.frames).run(todo, budget, advance)
+                hands.compute(todo, writer, advance)
+    del hands  # the backbone's memory, before the store's index takes a kilobyte a clip
     store.refresh()
+    if todo.missing:
+        costs.add(store, before, time.monotonic() - began)
     ids = {clip.id for clip in manifest.clips}
     failed = {clip: reason for clip, reason in store.failed.items() if clip in ids}
     stored = sum(clip in ids for clip in store.ids)
@@ -89,14 +132,14 @@ def extract(
     return Extraction(store, new, todo.done, failed, time.monotonic() - began)
 
 
-def _first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int) -> list[Samples]:
+def first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int) -> list[Samples]:
     """The beginnings of the first clips that have audio."""
     most = round(CALIBRATION_SECONDS * SAMPLE_RATE)
     with closing(decode_all(manifest, clips, workers)) as decoded:
         return list(islice((item.audio.samples[:most] for item in decoded if item.audio is not None), count))
 
 
-def _budget(store: Store, encoder: Encoder, samples: Callable[[], list[Samples]]) -> float:
+def budget_of(store: Store, encoder: Encoder, samples: Callable[[], list[Samples]]) -> float:
     """The batch size in seconds of audio, kept with the store, so that a run that goes on batches as it began."""
     path = store.folder / BUDGETS_FILE
     device = torch.cuda.get_device_name(encoder.device) if encoder.device.type == "cuda" else str(encoder.device)

@@ -12,6 +12,7 @@ import torch
 from toolkit.audio import SAMPLE_RATE, Samples
 from toolkit.errors import CheckpointError, InputError, one_of
 from toolkit.extract.pipeline import name_of
+from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store, create, folder_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device, choose_dtype, load
@@ -110,6 +111,15 @@ class Session:
         if self.options.dtype == "auto" and self.dtype == torch.bfloat16:
             self._keep_or_fall_back()
         return self._create()
+
+    def found(self) -> Store | None:
+        """The store that `store` would give, if it was begun; nothing is measured or written."""
+        measured = self.options.dtype == "auto" and self.dtype == torch.bfloat16
+        for dtype in (torch.bfloat16, torch.float32) if measured else (self.dtype,):
+            folder = folder_of(self.features, self.checkpoint.name, self._settings(dtype))
+            if (folder / (PRECISION_FILE if measured else STORE_FILE)).exists():
+                return Store(folder)
+        return None
 
     def _create(self) -> Store:
         width = self.checkpoint.backbone.width

@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.models.products import apply
-from toolkit.products import linear
+from toolkit.products import linear, onednn_is_faster
+
+LONG = 300  # frames from which `head_by_head` is faster where it may be used at all
+QUERIES = 512  # at once, so that their scores stay in the processor's caches
 
 
 class SelfAttention:
@@ -30,12 +33,40 @@ class SelfAttention:
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:
         """values: (batch, frames, width) float32; so is what is returned, whatever the products are computed in.
 
-        mask: added to the scores in the products' dtype, broadcasts to (batch, heads, frames, frames).
+        mask: float32, added to the scores, broadcasts to (batch, heads, frames, frames).
         """
         batch, frames, width = values.shape
         projected = linear(values.to(self.weight.dtype), self.weight, self.bias).view(
             batch, frames, 3, self.heads, width // self.heads
         )
         query, key, value = projected.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return apply(self.out, mixed.transpose(1, 2).reshape(batch, frames, width)).float()
+        if values.device.type == "cpu" and frames >= LONG and onednn_is_faster():
+            mixed = head_by_head(query, key, value, mask)
+        else:
+            if mask is not None and mask.device.type != "cpu":  # whose kernel alone takes it in float32
+                mask = mask.to(query.dtype)
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
+        return apply(self.out, mixed.reshape(batch, frames, width))
+
+
+def head_by_head(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Scaled dot-product attention by oneDNN, where torch's own kernel multiplies by MKL, slowly: half of its time.
+
+    query, key, value: (batch, heads, frames, head width), mask as above. Scores and their softmax are float32. Returns
+    (batch, frames, heads, head width) in the dtype of the values.
+    """
+    batch, heads, frames, width = query.shape
+    query = (query * width**-0.5).float().contiguous()
+    key, value = key.float().contiguous(), value.transpose(2, 3).contiguous()
+    bias = None if mask is None else mask.expand(batch, heads, -1, frames)
+    mixed = value.new_empty(batch, frames, heads, width)
+    for clip in range(batch):
+        for head in range(heads):
+            for first in range(0, frames, QUERIES):
+                block = slice(first, first + QUERIES)
+                scores = linear(query[clip, head, block], key[clip, head])
+                if bias is not None:
+                    scores += bias[clip, head, block if bias.shape[2] > 1 else slice(None)]
+                share = torch.softmax(scores, dim=-1).to(value.dtype)
+                mixed[clip, block, head] = linear(share, value[clip, head])
+    return mixed

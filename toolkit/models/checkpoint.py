@@ -13,6 +13,7 @@ from typing import Any, get_args
 from safetensors import SafetensorError, safe_open
 
 from toolkit.errors import CheckpointError, InputError, disk_full_is_named, one_of
+from toolkit.models import pins
 from toolkit.models.table import BACKBONES, FRAMES_PER_SECOND, Backbone, ConvolutionNorm, Family
 from toolkit.runs import make_folder, sha256_of_file, signature, sync_folder
 
@@ -70,12 +71,19 @@ class Checkpoint:
     weights_sha256: str
 
 
-def locate(name_or_path: str, models_folder: Path) -> Checkpoint:
+def locate(name_or_path: str, models_folder: Path, accept: bool = False) -> Checkpoint:
     """The checkpoint for `--model`: a name of the table, a name of a folder in `models_folder`, or a folder's path.
 
+    accept: it may differ from what it was at its first use, and is what counts from now on.
     Raises InputError for a name that means nothing, CheckpointError for a backbone that is not there, of another
-    family than those known, incomplete, pickled, or other than its name says.
+    family than those known, incomplete, pickled, other than its name says, or changed since its first use.
     """
+    found = _found(name_or_path, models_folder)
+    pins.hold(models_folder, found.name, found.folder, found.weights_sha256, accept)
+    return found
+
+
+def _found(name_or_path: str, models_folder: Path) -> Checkpoint:
     path = Path(name_or_path)
     inside = models_folder / name_or_path
     if name_or_path in BACKBONES:
@@ -136,7 +144,10 @@ def committed_folder(folder: Path) -> Iterator[Path]:
         with disk_full_is_named(parent):
             temporary.mkdir(parents=True)
             yield temporary
-            for path in sorted(temporary.iterdir()):
+            for path in sorted(temporary.rglob("*")):
+                if path.is_dir():
+                    sync_folder(path)
+                    continue
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
             sync_folder(temporary)

@@ -142,13 +142,13 @@ def _unreached(backbone: Backbone, place: str, error: Exception) -> Exception:
 
 def _unpickle(source: Path, out: Path) -> None:
     """Write a pickled state_dict as safetensors, value for value; `weights_only` refuses code in the pickle."""
-    import pickle
+    import pickle  # noqa: TID251 - for the name of its error
 
     import torch
     from safetensors.torch import save_file
 
     try:
-        state = torch.load(source, map_location="cpu", weights_only=True, mmap=False)
+        state = torch.load(source, map_location="cpu", weights_only=True, mmap=False)  # noqa: TID251 - tensors alone, once
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointError(f"{source.name} is damaged or holds more than tensors: {type(error).__name__}") from error
     if not isinstance(state, dict) or not all(

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from toolkit.audio import Samples
 from toolkit.errors import AudioError
 
+# Computed in the compute dtype, as are the costly convolutions of wav2vec 2.0 and its kin. All else is float32:
+# attention's output alone, a twelfth of a layer's multiplications, would bring a third of bfloat16's error.
+LARGEST_PRODUCTS = ("q_proj", "k_proj", "v_proj", "intermediate_dense", "output_dense", "fc1", "fc2")
+
 
 @dataclass(frozen=True)
 class LayerStates:
@@ -31,8 +35,8 @@ class Encoder(Protocol):
     """A loaded backbone.
 
     layer_names: in the order in which `states` yields them. width: values per frame. device: of the computation.
-    dtype: of its matrix products; what is summed along the layers (the residual stream) and the norms are float32,
-    which takes a third off bfloat16's error in the last layers. A clip's states do not depend on the other clips of
+    dtype: of its costly products; what is summed along the layers (the residual stream), the norms, the softmax and
+    all that costs little are float32. A clip's states do not depend on the other clips of
     its batch. longest_seconds: of a clip; beyond it, memory would run out.
     """
 
@@ -72,12 +76,11 @@ def on_device(values: npt.NDArray[np.float32], device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def cast_products(module: nn.Module, dtype: torch.dtype) -> None:
-    """Bring a module's weights to the compute dtype, in place, all but those of its norms."""
-    for part in module.modules():
-        if not isinstance(part, (nn.LayerNorm, nn.BatchNorm1d)):
-            for weight in part.parameters(recurse=False):
-                weight.data = weight.data.to(dtype)
+def cast_products(layers: nn.Module, dtype: torch.dtype) -> None:
+    """Bring the weights of the largest products in transformer layers to the compute dtype, in place."""
+    for name, part in layers.named_modules():
+        if name.endswith(LARGEST_PRODUCTS):
+            part.to(dtype)
 
 
 def own_frames(lengths: Tensor, frames: int) -> Tensor:
@@ -85,12 +88,12 @@ def own_frames(lengths: Tensor, frames: int) -> Tensor:
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
-def attention_mask(lengths: Sequence[int], frames: int, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+def attention_mask(lengths: Sequence[int], frames: int, device: torch.device) -> Tensor | None:
     """0 for a clip's own frames and -inf behind them, to be added to the attention's scores.
 
-    The result is (batch, 1, 1, frames), or None when every clip fills all frames (the kernels are faster without).
+    The result is (batch, 1, 1, frames) float32, or None when every clip fills all frames: kernels are faster without.
     """
     if min(lengths) == frames:
         return None
     own = own_frames(torch.tensor(lengths, device=device), frames)
-    return torch.zeros(own.shape, device=device, dtype=dtype).masked_fill_(~own, float("-inf"))[:, None, None]
+    return torch.zeros(own.shape, device=device).masked_fill_(~own, float("-inf"))[:, None, None]

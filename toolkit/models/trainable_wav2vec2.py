@@ -13,7 +13,7 @@ from toolkit.models.convolutions import output_frames, receptive_field
 from toolkit.models.normalisation import normalise
 from toolkit.models.positions import PositionalConvolutions
 from toolkit.models.states import own_frames, refuse_empty
-from toolkit.models.trainable import Batch, attention, own_mask, parsed, through
+from toolkit.models.trainable import Batch, Prepared, attention, own_mask, parsed, through
 from toolkit.models.wav2vec2 import gate_of
 
 
@@ -50,17 +50,18 @@ class TrainableWav2Vec2(nn.Module):
     def cost(self, n_samples: int) -> int:
         return math.ceil(max(n_samples, self._shortest) / self._total_stride) * self._total_stride
 
-    def collate(self, clips: Sequence[Samples]) -> Batch:
-        refuse_empty(clips)
-        samples = [max(len(clip), self._shortest) for clip in clips]
-        waveforms = np.zeros((len(clips), self.cost(max(samples))), dtype=np.float32)
+    def prepare(self, clip: Samples) -> Prepared:
+        refuse_empty([clip])
+        waveform = np.zeros(max(len(clip), self._shortest), dtype=np.float32)
+        waveform[: len(clip)] = normalise(clip) if self._normalises_input else clip
+        return Prepared((torch.from_numpy(waveform),), (len(waveform),))
+
+    def collate(self, clips: Sequence[Prepared]) -> Batch:
+        own = [clip.own[0] for clip in clips]
+        waveforms = torch.zeros(len(clips), self.cost(max(own)))
         for row, clip in zip(waveforms, clips):
-            row[: len(clip)] = normalise(clip) if self._normalises_input else clip
-        return {
-            "signal": torch.from_numpy(waveforms),
-            "own": torch.tensor(samples),
-            "owner": torch.arange(len(clips)),
-        }
+            row[: clip.own[0]] = clip.pieces[0]
+        return {"signal": waveforms, "own": torch.tensor(own), "owner": torch.arange(len(clips))}
 
     def states(self, signal: Tensor, own: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         lengths = _frames(own, self._kernels, self._strides)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from toolkit.audio import Samples
 from toolkit.models.logmel import LogMel
-from toolkit.models.states import own_frames, refuse_empty
-from toolkit.models.trainable import Batch, attention, own_mask, parsed, through
+from toolkit.models.states import refuse_empty
+from toolkit.models.trainable import Batch, Prepared, attention, own_mask, parsed, through
 from toolkit.models.whisper import Context
 
 
@@ -55,16 +55,25 @@ class TrainableWhisper(nn.Module):
             return math.ceil(n_samples / self._window) * self._window
         return math.ceil(n_samples / self._stride) * self._stride
 
-    def collate(self, clips: Sequence[Samples]) -> Batch:
-        refuse_empty(clips)
-        pieces = [clip[start : start + self._window] for clip in clips for start in range(0, len(clip), self._window)]
-        owner = [number for number, clip in enumerate(clips) for _ in range(0, len(clip), self._window)]
-        own = torch.tensor([math.ceil(len(piece) / self._stride) for piece in pieces])
-        frames = self._log_mel.frames // 2 if self._context == "full" else int(own.max())
-        spectrogram = self._log_mel(pieces, 2 * frames).clone()  # out of inference mode
-        if self._context == "clip":  # what lies behind a clip must be the convolution's own padding: zero
-            spectrogram = torch.where(own_frames(2 * own, 2 * frames)[:, None], spectrogram, 0.0)
-        return {"signal": spectrogram, "own": own, "owner": torch.tensor(owner)}
+    def prepare(self, clip: Samples) -> Prepared:
+        refuse_empty([clip])
+        pieces, own = [], []
+        for start in range(0, len(clip), self._window):
+            piece = clip[start : start + self._window]
+            own.append(math.ceil(len(piece) / self._stride))
+            frames = self._log_mel.frames if self._context == "full" else 2 * own[-1]
+            pieces.append(self._log_mel([piece], frames)[0].clone())  # out of inference mode
+        return Prepared(tuple(pieces), tuple(own))
+
+    def collate(self, clips: Sequence[Prepared]) -> Batch:
+        pieces = [piece for clip in clips for piece in clip.pieces]
+        # What lies behind a piece must be the convolution's own padding: zero.
+        spectrogram = torch.zeros(len(pieces), pieces[0].shape[0], max(piece.shape[1] for piece in pieces))
+        for row, piece in zip(spectrogram, pieces):
+            row[:, : piece.shape[1]] = piece
+        own = [frames for clip in clips for frames in clip.own]
+        owner = [number for number, clip in enumerate(clips) for _ in clip.pieces]
+        return {"signal": spectrogram, "own": torch.tensor(own), "owner": torch.tensor(owner)}
 
     def states(self, signal: Tensor, own: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         first, second = self.convolutions

@@ -42,9 +42,8 @@ class Wav2Vec2Encoder:
         self._shortest = receptive_field(self._kernels, self._strides)
         model.feature_extractor.to(device)
         self._convolutions = Convolutions(model.feature_extractor, dtype)
-        for part in (model.feature_projection.to(device), model.encoder.to(device)):
-            cast_products(part, dtype)
-        self._projection = model.feature_projection
+        self._projection = model.feature_projection.to(device)
+        cast_products(model.encoder.to(device).layers, dtype)
         self._positions = PositionalConvolutions(model.encoder.pos_conv_embed)
         self._stable = bool(getattr(config, "do_stable_layer_norm", False)) and config.model_type != "data2vec-audio"
         self._norm: nn.LayerNorm = model.encoder.layer_norm
@@ -65,7 +64,7 @@ class Wav2Vec2Encoder:
         lengths = [self.frames(len(clip)) for clip in clips]
         frames = max(lengths)
         own_lengths = torch.tensor(lengths, device=self.device)
-        mask = attention_mask(lengths, frames, self.device, self.dtype)
+        mask = attention_mask(lengths, frames, self.device)
         own = None if mask is None else own_frames(own_lengths, frames)[..., None]
         with torch.inference_mode():
             values = self._first_states(clips, frames, own)
@@ -113,7 +112,6 @@ class TransformerLayer:
         self._attention = SelfAttention(layer.attention)
         self._gate = gate_of(layer.attention) if hasattr(layer.attention, "gru_rel_pos_linear") else None
         self._adapter = getattr(layer, "adapter_layer", None)
-        self._dtype = self._attention.weight.dtype
 
     def __call__(self, values: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
         """values: (batch, frames, width) float32; mask of `attention_mask`; bias: (heads, frames, frames) or None."""
@@ -121,7 +119,7 @@ class TransformerLayer:
         attended = layer.layer_norm(values) if self._stable else values
         if bias is not None and self._gate is not None:
             gated = self._gate(attended) * bias
-            mask = (gated if mask is None else gated + mask).to(self._dtype)
+            mask = gated if mask is None else gated + mask
         values = values + self._attention(attended, mask)
         if not self._stable:
             values = layer.layer_norm(values)
@@ -136,7 +134,7 @@ class TransformerLayer:
 
 def _feed_forward(module: Any, values: Tensor) -> Tensor:
     """values: (batch, frames, width) float32; so is what is returned."""
-    inner = module.intermediate_act_fn(apply(module.intermediate_dense, values))
+    inner = apply(module.intermediate_dense, values, module.intermediate_act_fn)
     return apply(module.output_dense, inner).float()
 
 
@@ -144,7 +142,6 @@ def gate_of(attention: Any) -> Callable[[Tensor], Tensor]:
     """WavLM's gate: (batch, frames, width) -> (batch, heads, frames, 1). Source: WavLM, equations 5 and 6."""
 
     def gate(values: Tensor) -> Tensor:
-        values = values.to(attention.gru_rel_pos_linear.weight.dtype)
         per_head = values.view(*values.shape[:2], attention.num_heads, -1).transpose(1, 2)
         sums = attention.gru_rel_pos_linear(per_head).view(*per_head.shape[:3], 2, 4).sum(dim=-1)
         update, reset = torch.sigmoid(sums).chunk(2, dim=-1)

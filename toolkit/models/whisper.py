@@ -46,7 +46,7 @@ class WhisperEncoder:
         self.device, self.dtype, self.width = device, dtype, int(config.d_model)
         self._context = context
         self._log_mel = LogMel(feature_extractor, device)
-        cast_products(model.to(device), dtype)
+        cast_products(model.to(device).encoder.layers, dtype)
         self._encoder = model.encoder
         self._is_last = last_layer == config.encoder_layers
         self._layers = [EncoderLayer(layer) for layer in model.encoder.layers[:last_layer]]
@@ -73,7 +73,7 @@ class WhisperEncoder:
         own = [self.frames(len(piece)) for piece in pieces]
         encoder_frames = self._log_mel.frames // 2 if self._context == "full" else max(own)
         seen = own if self._context == "clip" else [encoder_frames] * len(own)
-        mask = attention_mask(seen, encoder_frames, self.device, self.dtype)
+        mask = attention_mask(seen, encoder_frames, self.device)
         with torch.inference_mode():
             values = self._first_states(pieces, seen, encoder_frames)
         yield self._joined("encoder.0", values, own, windows)
@@ -94,8 +94,8 @@ class WhisperEncoder:
         if self._context == "clip":  # what lies behind a clip must be the convolution's own padding: zero
             own = own_frames(2 * torch.tensor(seen, device=self.device), 2 * frames)[:, None]
             spectrogram = torch.where(own, spectrogram, 0.0)
-        values = F.gelu(encoder.conv1(spectrogram.to(self.dtype)))
-        values = F.gelu(encoder.conv2(values)).transpose(1, 2).float()
+        values = F.gelu(encoder.conv1(spectrogram))
+        values = F.gelu(encoder.conv2(values)).transpose(1, 2)
         first: Tensor = (values + encoder.embed_positions.weight[:frames]).contiguous()
         return first
 
@@ -128,7 +128,7 @@ class EncoderLayer:
 
 
 class Decoder:
-    """The decoder, fed its start token alone: one frame, so its self-attention only passes the value on."""
+    """The decoder, fed its start token alone: one frame, so its self-attention only passes the value on. In float32."""
 
     def __init__(self, decoder: Any, start_token: int) -> None:
         self._decoder = decoder
@@ -138,9 +138,8 @@ class Decoder:
         """encoded: (batch, frames, width), the encoder's last states. Yields (batch, 1, width), layer by layer."""
         decoder = self._decoder
         with torch.inference_mode():
-            start = decoder.embed_tokens.weight[self._start_token].float() + decoder.embed_positions.weight[0]
+            start = decoder.embed_tokens.weight[self._start_token] + decoder.embed_positions.weight[0]
             values = start.expand(len(encoded), 1, -1)
-            encoded = encoded.to(decoder.embed_tokens.weight.dtype)
         yield values
         for number, layer in enumerate(decoder.layers, start=1):
             with torch.inference_mode():
@@ -151,16 +150,14 @@ class Decoder:
 
     def _layer(self, layer: Any, values: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:
         attention = layer.self_attn
-        heard = layer.self_attn_layer_norm(values).to(encoded.dtype)
-        values = values + attention.out_proj(attention.v_proj(heard))
-        query = layer.encoder_attn_layer_norm(values).to(encoded.dtype)
-        values = values + cross_attention(layer.encoder_attn, query, encoded, mask)
+        values = values + attention.out_proj(attention.v_proj(layer.self_attn_layer_norm(values)))
+        values = values + cross_attention(layer.encoder_attn, layer.encoder_attn_layer_norm(values), encoded, mask)
         return values + feed_forward(layer, values)
 
 
 def feed_forward(layer: Any, values: Tensor) -> Tensor:
     """The second half of a layer. values: (batch, frames, width) float32; so is what is returned."""
-    inner = layer.activation_fn(apply(layer.fc1, layer.final_layer_norm(values)))
+    inner = apply(layer.fc1, layer.final_layer_norm(values), layer.activation_fn)
     return apply(layer.fc2, inner).float()
 
 
@@ -179,7 +176,6 @@ def cross_attention(attention: Any, query: Tensor, encoded: Tensor, mask: Tensor
     scores = (per_head @ key_weight).squeeze(2) @ encoded.transpose(1, 2)
     if mask is not None:
         scores = scores + mask[:, 0]
-    share = torch.softmax(scores.float(), dim=-1).to(scores.dtype)
-    mixed = (share @ encoded)[:, :, None] @ value_weight.transpose(1, 2)
+    mixed = (torch.softmax(scores, dim=-1) @ encoded)[:, :, None] @ value_weight.transpose(1, 2)
     result: Tensor = attention.out_proj(mixed.reshape(len(query), 1, width) + attention.v_proj.bias)
     return result
