@@ -11,12 +11,13 @@ from pathlib import Path
 from demo.prepare import CHECKOUT, MODEL, WORKSPACE, marked_corpus, run_toolkit
 from toolkit.result.metrics import title
 
-PROBE = ("--target", "tone", "--group-by", "syllable", "--folds", "5", "--trials", "20")
+PROBE = ("--probe", "all", "--target", "tone", "--group-by", "syllable", "--folds", "5", "--trials", "20")
+LAYERWISE = "linear"  # the probe whose layer curve the last lines are about
 
 
-def newest_result(workspace: Path) -> Path:
-    """The folder of the run that was finished last: run.json is what a run writes last."""
-    return max(workspace.glob("result/*/run.json"), key=lambda file: file.stat().st_mtime_ns).parent
+def newest(workspace: Path, pattern: str) -> Path:
+    """The folder in result/ whose file of this pattern was written last; a run writes run.json last."""
+    return max(workspace.glob(f"result/{pattern}"), key=lambda file: file.stat().st_mtime_ns).parent
 
 
 def best_layer(folder: Path) -> dict[str, str]:
@@ -33,16 +34,19 @@ def main() -> int:
         return 2
     run_toolkit(["extract", "--model", MODEL], WORKSPACE)
     run_toolkit(["probe", "--model", MODEL, *PROBE, "--note", corpus.note], WORKSPACE)
-    folder = newest_result(WORKSPACE)
+    folder = newest(WORKSPACE, f"*-{LAYERWISE}-*/run.json")
+    overview = newest(WORKSPACE, "*-overview-*/overview.csv") / "report.html"
     layer = best_layer(folder)
     metric = title(json.loads((folder / "run.json").read_text(encoding="utf-8"))["metric"])
     print()
     print(
-        f"Best layer on the development folds: {layer['layer']}, {metric} {float(layer['test']):.3f} on the test folds "
+        f"Best layer of the {LAYERWISE} probe on the development folds: {layer['layer']}, "
+        f"{metric} {float(layer['test']):.3f} on the test folds "
         f"(95 % interval {float(layer['lower']):.3f} to {float(layer['upper']):.3f}; chance 0.250)"
     )
     if corpus.name == "synthetic":
         print("The corpus is synthetic: spoken by espeak-ng, not by people.")
+    print(f"All four probes: {overview.relative_to(CHECKOUT)}")
     print(f"Report: {(folder / 'report.html').relative_to(CHECKOUT)}")
     return 0
 

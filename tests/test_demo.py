@@ -227,5 +227,5 @@ def test_the_best_layer_is_the_one_that_development_chose(tmp_path: Path) -> Non
     (folder / "run.json").write_text(json.dumps({}))
     lines = ["layer,development,test,lower,upper", "encoder.0,0.5,0.9,0.8,0.95", "encoder.10,0.75,0.7,0.6,0.8"]
     (folder / "layers.csv").write_text("\n".join(lines) + "\n")
-    assert run.newest_result(tmp_path) == folder
+    assert run.newest(tmp_path, "tone-*/run.json") == folder
     assert run.best_layer(folder)["layer"] == "encoder.10"

@@ -21,7 +21,7 @@ def test_a_search_that_is_late_makes_one_batch_and_keeps_what_is_stored(tmp_path
     file = StudyFile(tmp_path / "study.db")
 
     def run(trials: int, deadline: float) -> int:
-        scores = lambda settings: [0.5] * len(settings)  # noqa: E731
+        scores = lambda settings, report: [0.5] * len(settings)  # noqa: E731
         return len(search(file, "one", "sig", SPACES["linear"], trials, 0, scores, deadline))
 
     past = time.monotonic() - 1

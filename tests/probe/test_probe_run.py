@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from tests.probe.conftest import Corpus
 from toolkit.errors import InputError, SplitError, StoreError
@@ -46,6 +48,26 @@ def test_a_label_planted_in_one_layer_is_found_there_by_development(
     assert list(found.layers) == ["encoder.0", "encoder.1", "encoder.2"]
 
 
+def test_boosting_gives_up_the_same_trials_whatever_the_number_of_workers(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus("multilabel", strength=1.0)
+    one, two = (
+        run(corpus, tmp_path, probe="lightgbm", trials=12, workers=workers, study=tmp_path / f"{workers}.db")
+        for workers in (1, 2)
+    )
+    assert one.choices == two.choices
+    assert one.predictions.probability.tobytes() == two.predictions.probability.tobytes()
+    states = [
+        [[trial.state for trial in study.trials] for study in studies(tmp_path / f"{workers}.db")] for workers in (1, 2)
+    ]
+    assert states[0] == states[1]
+    assert any(state == TrialState.PRUNED for study in states[0] for state in study)
+
+
+def studies(path: Path) -> list[optuna.Study]:
+    storage = f"sqlite:///{path}"
+    return [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+
+
 @pytest.mark.parametrize("name", ["mlp", "lightgbm"])
 def test_every_probe_of_one_layer_finds_the_planted_one(make_corpus: Make, tmp_path: Path, name: str) -> None:
     found = run(make_corpus("multiclass", strength=3.0), tmp_path, probe=name, trials=4)
@@ -65,6 +87,9 @@ def test_the_mix_weighs_the_planted_layer_most(make_corpus: Make, tmp_path: Path
     assert score(found) > 0.75
     for winner in winners.read(tmp_path / "kept"):
         assert np.argmax(winner.model["parameter.layers"]) == 1
+    shares = np.array([found.weights[layer] for layer in ("encoder.0", "encoder.1", "encoder.2")])
+    np.testing.assert_allclose(shares.sum(axis=0), np.ones(3))
+    assert (shares.argmax(axis=0) == 1).all()
 
 
 def test_a_label_that_is_only_the_speakers_identity_scores_chance(make_corpus: Make, tmp_path: Path) -> None:
@@ -186,7 +211,7 @@ def test_saved_winners_predict_what_they_predicted(make_corpus: Make, tmp_path: 
     for winner in kept:
         probability, decision = winner.apply([corpus.layer(layer) for layer in winner.layers])
         tested = corpus.folds.fold == winner.fold
-        np.testing.assert_allclose(probability[tested], found.predictions.probability[tested], atol=1e-6)
+        np.testing.assert_array_equal(probability[tested].astype(np.float32), found.predictions.probability[tested])
         np.testing.assert_array_equal(decision[tested], found.predictions.prediction[tested])
 
 

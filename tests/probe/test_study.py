@@ -1,7 +1,7 @@
 """Studies: the same proposals whatever happened in between, and nothing half-made on disk."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import optuna
@@ -9,13 +9,13 @@ import pytest
 
 from toolkit.errors import StoreError
 from toolkit.probe.search import BATCH, SPACES, LogUniform, Setting, explain
-from toolkit.probe.study import StudyFile, best, search
+from toolkit.probe.study import PRUNED_AFTER, Report, StudyFile, Trial, best, search
 from toolkit.probe.table import PROBES
 
 SPACE = {"C": LogUniform(1e-3, 1e3)}
 
 
-def scores(settings: Sequence[Setting]) -> list[float]:
+def scores(settings: Sequence[Setting], _: Report) -> list[float]:
     return [-abs(math.log10(float(setting["C"])) - 1) for setting in settings]
 
 
@@ -47,9 +47,9 @@ def test_finished_trials_are_not_evaluated_again(tmp_path: Path) -> None:
     run(tmp_path / "a.db", 20)
     asked: list[int] = []
 
-    def counted(settings: Sequence[Setting]) -> list[float]:
+    def counted(settings: Sequence[Setting], report: Report) -> list[float]:
         asked.append(len(settings))
-        return scores(settings)
+        return scores(settings, report)
 
     file = StudyFile(tmp_path / "a.db")
     search(file, "linear encoder.0 round 0", "same", SPACE, 30, 0, counted)
@@ -62,6 +62,28 @@ def test_optuna_itself_reads_the_file_and_finds_only_finished_trials(tmp_path: P
     study = optuna.load_study(study_name="linear encoder.0 round 0", storage=f"sqlite:///{tmp_path / 'a.db'}")
     assert {trial.state for trial in study.trials} == {optuna.trial.TrialState.COMPLETE}
     assert [trial.params["C"] for trial in study.trials] == [strength for strength, _ in found]
+
+
+def test_what_is_worse_than_the_median_on_the_way_is_given_up_and_never_the_best(tmp_path: Path) -> None:
+    def stepwise(settings: Sequence[Setting], report: Report) -> Iterator[float]:
+        for number, final in enumerate(scores(settings, report)):
+            # The last step of what is given up would have been the best of all.
+            yield 10.0 if report(number, 1, final) else final
+
+    def run_stepwise(path: Path) -> list[Trial]:
+        file = StudyFile(path)
+        found = search(file, "s", "same", SPACE, 30, 0, stepwise)
+        file.close()
+        return found
+
+    found = run_stepwise(tmp_path / "a.db")
+    pruned = [trial.number for trial in found if trial.pruned]
+    assert 5 <= len(pruned) < 25 and min(pruned) >= PRUNED_AFTER
+    assert best(found).score == max(trial.score for trial in found if not trial.pruned)
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'a.db'}")
+    assert [trial.number for trial in study.get_trials(states=[optuna.trial.TrialState.PRUNED])] == pruned
+    assert study.trials[pruned[0]].intermediate_values.keys() == {1}
+    assert run_stepwise(tmp_path / "a.db") == found == run_stepwise(tmp_path / "b.db")
 
 
 def test_a_study_of_other_data_is_refused(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def plan(
     if question.folds.group_by == "clip" and question.groups != question.folds.ids:
         try:
             honest = kept_apart(question)
-            refuse_leaks(honest, store.audio_sha256)
+            refuse_leaks(honest, store.sounding_sha256)
             companions.append(Companion("split", f"{question.group}s kept apart", store, honest))
         except SplitError as error:
             note = f"By how much the figures flatter cannot be measured. {error}."

@@ -1,21 +1,26 @@
 """The lightgbm probe: gradient-boosted trees on features that are binned once for all rounds, trials and labels."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any
 
 import lightgbm
 import numpy as np
+import numpy.typing as npt
 
 from toolkit import seeds
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, Model
+from toolkit.probe.fitting import Fit, GiveUp, Model, never
 from toolkit.probe.search import Setting
 from toolkit.probe.targets import FloatArray, Targets, targets_of
 
 MAX_TREES = 200  # per class
 PATIENCE = 15  # trees without a better development loss before a fit stops
+STEP = 10  # trees between two reports of how far a fit has come
 # 63 bins: six times faster than 255 on embeddings, and as good. No pre-filter, since trials differ in min_data_in_leaf.
 BINNING = {"max_bin": 63, "feature_pre_filter": False, "verbosity": -1, "num_threads": 1}
 SEARCHED = ("num_leaves", "learning_rate", "min_data_in_leaf", "feature_fraction", "lambda_l2")
@@ -33,43 +38,69 @@ class BoostingFitter:
         self._binned: dict[str, lightgbm.Dataset] = {}
         self._lock = Lock()
 
-    def search(self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str) -> list[Fit]:
+    def search(
+        self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never
+    ) -> Iterator[Fit]:
         """One setting after the other, each label stopped early on the development clips."""
-        return [self._fit(train, development, setting, name, ()) for setting in settings]
+        for number, setting in enumerate(settings):
+            yield self._stopped_early(train, development, setting, name, partial(give_up, number))
 
     def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
         """As many trees as the search found; the model is LightGBM's text, one per label or one for a softmax."""
-        return self._fit(train, test, setting, name, tuple(found))
-
-    def _fit(self, clips: IntArray, held_out: IntArray, setting: Setting, name: str, trees: tuple[int, ...]) -> Fit:
-        targets = targets_of(self._task, self._truth[clips])
-        binned = self._dataset(str(setting["statistics"]))
-        features = self._features.matrix(str(setting["statistics"]))[held_out]
-        part = binned.subset(clips.tolist()).construct()
-        development = None if trees else binned.subset(held_out.tolist()).construct()
-        weighting = str(setting["class_weights"])
-        columns = targets.columns_of(self._task, self._truth[held_out])
-        weights, other_weights = targets.weights(weighting), targets.weights(weighting, columns)
+        targets = targets_of(self._task, self._truth[train])
         parameters = self._parameters(setting, targets, name)
+        weights = targets.weights(str(setting["class_weights"]))
+        part = self._dataset(str(setting["statistics"])).subset(train.tolist()).construct()
         boosters = []
-        for problem in range(targets.n_problems):
+        for problem, trees in enumerate(found):
             part.set_label(_label(targets, targets.columns, problem)).set_weight(weights[:, problem])
-            valid, stop = [], []
-            if development is not None:
-                development.set_label(_label(targets, columns, problem)).set_weight(other_weights[:, problem])
-                valid, stop = [development], [lightgbm.early_stopping(PATIENCE, verbose=False)]
-            rounds = trees[problem] if trees else MAX_TREES
-            boosters.append(lightgbm.train(parameters, part, rounds, valid_sets=valid, callbacks=stop))
-        used = trees or tuple(booster.best_iteration for booster in boosters)
-        fitted: list[FloatArray] = [
-            np.asarray(booster.predict(features, num_iteration=count, num_threads=1)).reshape(len(features), -1)
-            for booster, count in zip(boosters, used, strict=True)
-        ]
-        probability = targets.probability(np.concatenate(fitted, axis=1), self._task)
-        model = (
-            {f"trees.{number}": booster.model_to_string() for number, booster in enumerate(boosters)} if trees else {}
-        )
-        return Fit(probability, used, model)
+            boosters.append(lightgbm.train(parameters, part, trees))
+        features = self._features.matrix(str(setting["statistics"]))[test]
+        model = {f"trees.{number}": booster.model_to_string() for number, booster in enumerate(boosters)}
+        return Fit(targets.probability(_predicted(boosters, features, found), self._task), tuple(found), model)
+
+    def _stopped_early(
+        self,
+        train: IntArray,
+        development: IntArray,
+        setting: Setting,
+        name: str,
+        give_up: Callable[[int, FloatArray], bool],
+    ) -> Fit:
+        """All labels tree by tree, side by side, so that what they amount to so far can be told."""
+        targets = targets_of(self._task, self._truth[train])
+        features = self._features.matrix(str(setting["statistics"]))[development]
+        growing = self._growing(targets, train, development, setting, name)
+        for tree in range(1, MAX_TREES + 1):
+            for one in growing:
+                one.grow(tree)
+            over = not any(one.grows(tree) for one in growing)
+            if over or tree % STEP == 0:
+                found = tuple(one.trees for one in growing)
+                fitted = _predicted([one.booster for one in growing], features, found)
+                probability = targets.probability(fitted, self._task)
+                if over or give_up(tree, probability):
+                    break
+        return Fit(probability, found)
+
+    def _growing(
+        self, targets: Targets, train: IntArray, development: IntArray, setting: Setting, name: str
+    ) -> list["_Growing"]:
+        binned = self._dataset(str(setting["statistics"]))
+        columns = targets.columns_of(self._task, self._truth[development])
+        weighting, parameters = str(setting["class_weights"]), self._parameters(setting, targets, name)
+        parts = ((train, targets.columns, None), (development, columns, columns))
+        growing = []
+        for problem in range(targets.n_problems):
+            part, other = (
+                binned.subset(clips.tolist())
+                .construct()
+                .set_label(_label(targets, truth, problem))
+                .set_weight(targets.weights(weighting, of)[:, problem])
+                for clips, truth, of in parts
+            )
+            growing.append(_Growing(lightgbm.Booster(parameters, part).add_valid(other, "development")))
+        return growing
 
     def _dataset(self, statistics: str) -> lightgbm.Dataset:
         with self._lock:
@@ -88,9 +119,41 @@ class BoostingFitter:
             **{parameter: setting[parameter] for parameter in SEARCHED},
             "seed": seeds.integer(self._seed, name) % 2**31,
             "deterministic": True,
-            "force_row_wise": True,
+            "force_col_wise": True,
             "device_type": self._device,
         }
+
+
+@dataclass
+class _Growing:
+    """A booster whose development loss is watched. trees: of its best loss so far."""
+
+    booster: lightgbm.Booster
+    trees: int = 0
+    best: float = math.inf
+
+    def grows(self, tree: int) -> bool:
+        """Whether it does after `tree` trees."""
+        return tree - self.trees < PATIENCE and tree < MAX_TREES
+
+    def grow(self, tree: int) -> None:
+        """Add the tree of that number, unless it has stopped."""
+        if self.grows(tree - 1):
+            self.booster.update()
+            ((_, _, loss, _),) = self.booster.eval_valid()
+            if loss < self.best:
+                self.trees, self.best = tree, loss
+
+
+def _predicted(
+    boosters: Sequence[lightgbm.Booster], features: npt.NDArray[np.float32], trees: Sequence[int]
+) -> FloatArray:
+    """(n, n_fitted), each booster by so many of its trees."""
+    fitted: list[FloatArray] = [
+        np.asarray(booster.predict(features, num_iteration=count, num_threads=1)).reshape(len(features), -1)
+        for booster, count in zip(boosters, trees, strict=True)
+    ]
+    return np.concatenate(fitted, axis=1)
 
 
 def _label(targets: Targets, columns: IntArray, problem: int) -> IntArray:
@@ -102,6 +165,4 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, softm
     """Kept trees to one layer's clips: (n, n_fitted) probabilities. The texts must have been verified by hash."""
     features = layers[0].matrix(str(setting["statistics"]))
     boosters = [lightgbm.Booster(model_str=str(model[f"trees.{number}"])) for number in range(len(model))]
-    fitted = [np.asarray(booster.predict(features, num_threads=1)).reshape(len(features), -1) for booster in boosters]
-    probability: FloatArray = np.concatenate(fitted, axis=1)
-    return probability
+    return _predicted(boosters, features, [booster.current_iteration() for booster in boosters])

@@ -1,11 +1,13 @@
 """What every probe gives back, and what the run asks of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from toolkit.labels import IntArray
 from toolkit.probe.search import Setting
@@ -28,13 +30,30 @@ class Fit:
     model: Model = field(default_factory=dict)
 
 
+# A setting's number, a step, and its probability (n_development, n_labels) by then -> whether to give it up.
+GiveUp = Callable[[int, int, FloatArray], bool]
+
+
+def never(number: int, step: int, probability: FloatArray) -> bool:
+    """Give nothing up."""
+    return False
+
+
 class Fitter(Protocol):
     """A probe on the features of one layer (or, for a mix, of all). Clips are positions in those features."""
 
-    def search(self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str) -> list[Fit]:
+    def search(
+        self,
+        train: IntArray,
+        development: IntArray,
+        settings: Sequence[Setting],
+        name: str,
+        give_up: GiveUp = never,
+    ) -> Iterable[Fit]:
         """Fit every setting on `train` and apply it to `development`, which early stopping may look at.
 
-        name: of the round; whatever is random is drawn from it and the seed.
+        name: of the round; whatever is random is drawn from it and the seed. give_up: asked on the way by a fit that
+        takes steps and is made before the next; what is given up is returned as it stands.
         """
         ...
 
@@ -47,3 +66,14 @@ def by_statistics(settings: Sequence[Setting]) -> Iterator[tuple[str, list[int]]
     """The settings' numbers, grouped by the statistics they use: those share a matrix and are fitted together."""
     for statistics in sorted({str(setting["statistics"]) for setting in settings}):
         yield statistics, [number for number, setting in enumerate(settings) if setting["statistics"] == statistics]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread: no figure depends on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, Model, by_statistics
+from toolkit.probe.fitting import Fit, GiveUp, Model, by_statistics, never
 from toolkit.probe.search import Setting
 from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, solve
 from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of, targets_of
@@ -37,7 +37,9 @@ class LinearFitter:
         self._parts: dict[str, _Part] = {}
         self._lock = Lock()
 
-    def search(self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str) -> list[Fit]:
+    def search(
+        self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never
+    ) -> list[Fit]:
         """Settings that share a matrix are solved together."""
         part = self._parts.setdefault(name, _Part(train, {}))
         targets = targets_of(self._task, self._truth[train])
@@ -110,9 +112,11 @@ def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: b
 
 
 def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, as_softmax: bool) -> FloatArray:
-    """A kept model to one layer's clips: (n, n_fitted) probabilities."""
-    mean, scale, coefficients, intercepts = (
-        np.asarray(model[name], dtype=np.float64) for name in ("mean", "scale", "coefficients", "intercepts")
+    """A kept model to one layer's clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
+    mean, scale, coefficients, intercepts = (  # copied, for a product's last bit can depend on where its numbers lie
+        torch.tensor(np.asarray(model[name], dtype=np.float64)).numpy()
+        for name in ("mean", "scale", "coefficients", "intercepts")
     )
+    solution = Solution(coefficients, intercepts)
     features = Scaler(mean, scale)(layers[0].matrix(str(setting["statistics"])))
-    return predict(features, Solution(coefficients, intercepts), as_softmax)
+    return np.concatenate([predict(features[row : row + 1], solution, as_softmax) for row in range(len(features))])

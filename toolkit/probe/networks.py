@@ -1,20 +1,22 @@
 """The mlp and mix probes: stacked networks on one layer, or on a weighting of all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from toolkit import seeds
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, Model
+from toolkit.probe.fitting import Fit, GiveUp, Model, never
 from toolkit.probe.search import MLP_WIDTHS, Setting, Value
 from toolkit.probe.stack import Batch, Inputs, Logits, Parameters, Part, Stack, Trained, probability_of, product, train
 from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of, targets_of
 
 HIDDEN = max(MLP_WIDTHS)
+HALVES = {"mean": ("mean",), "both": ("mean", "std"), "std": ("std",)}  # what a network reads; in this order they stand
 
 
 class NetworkFitter:
@@ -28,7 +30,9 @@ class NetworkFitter:
         }
         self._task, self._truth, self._seed, self._mix, self._device = task, truth, seed, mix, device
 
-    def search(self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str) -> list[Fit]:
+    def search(
+        self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never
+    ) -> list[Fit]:
         """All settings in one stack, each stopped early on the development clips."""
         targets = targets_of(self._task, self._truth[train])
         trained, _ = self._fit(targets, train, development, settings, name)
@@ -55,7 +59,8 @@ class NetworkFitter:
         ordered = [settings[number] for number in order]
         scaling = self._scaling(clips, ordered)
         seed = seeds.integer(self._seed, name, "start")
-        stack = (_mix_stack if self._mix else _mlp_stack)(self._widths(), targets, ordered, seed)
+        layers = self._layers["mean"]
+        stack = (_mix_stack if self._mix else _mlp_stack)(len(layers), layers[0].shape[1], targets, ordered, seed)
         part = self._part(targets, clips, targets.columns, ordered, scaling)
         columns = targets.columns_of(self._task, self._truth[held_out])
         other = self._part(targets, held_out, columns, ordered, scaling)
@@ -63,21 +68,16 @@ class NetworkFitter:
         model = _joined(scaling, str(ordered[0]["statistics"])) if len(ordered) == 1 else {}
         return [trained[order.index(number)] for number in range(len(order))], model
 
-    def _place(self, setting: Setting) -> tuple[int, int, str]:
-        """Networks stand in this order, so that those of one shape are neighbours."""
-        if self._mix:
-            return 0, 0, str(setting["statistics"])
-        return int(setting["width"]), int(setting["depth"]), str(setting["statistics"])
-
-    def _widths(self) -> dict[str, int]:
-        width = self._layers["mean"][0].shape[1]
-        return {"mean": width, "std": width, "both": 2 * width, "layers": len(self._layers["mean"])}
+    def _place(self, setting: Setting) -> tuple[int, int, int]:
+        """Networks stand in this order, so that those of one shape, or that read the same, are neighbours."""
+        statistics = list(HALVES).index(str(setting["statistics"]))
+        return (0, 0, statistics) if self._mix else (int(setting["width"]), int(setting["depth"]), statistics)
 
     def _scaling(self, clips: IntArray, settings: Sequence[Setting]) -> dict[str, list[Scaler]]:
         """By "mean" and "std", where a setting wants it: standardisation by the training clips, per layer."""
-        asked = {str(setting["statistics"]) for setting in settings}
-        wanted = [name for name in ("mean", "std") if asked & {name, "both"}]
-        return {name: [scaler_of(layer[clips].cpu().numpy()) for layer in self._layers[name]] for name in wanted}
+        return {
+            half: [scaler_of(layer[clips].cpu().numpy()) for layer in self._layers[half]] for half in _readers(settings)
+        }
 
     def _part(
         self,
@@ -93,20 +93,19 @@ class NetworkFitter:
         inputs = Inputs(
             self._layers,
             torch.from_numpy(clips).to(self._device),
-            {name: there([scaler.mean for scaler in scalers]) for name, scalers in scaling.items()},
-            {name: there([scaler.scale for scaler in scalers]) for name, scalers in scaling.items()},
-            _names(settings),
+            {half: there([scaler.mean for scaler in scalers])[:, None] for half, scalers in scaling.items()},
+            {half: there([scaler.scale for scaler in scalers])[:, None] for half, scalers in scaling.items()},
         )
-        weights = [targets.weights(str(setting["class_weights"]), columns) for setting in settings]
-        return Part(inputs, there([columns])[0], there(weights))
+        weights = [targets.weights(str(setting["class_weights"]), columns).T for setting in settings]
+        return Part(inputs, there([columns.T])[0], there(weights))
 
 
 def _joined(scaling: dict[str, list[Scaler]], statistics: str) -> Model:
     """mean, scale: (layers, width of the statistics) float64."""
-    names = ("mean", "std") if statistics == "both" else (statistics,)
+    halves = HALVES[statistics]
     return {
-        "mean": np.concatenate([np.stack([scaler.mean for scaler in scaling[name]]) for name in names], axis=1),
-        "scale": np.concatenate([np.stack([scaler.scale for scaler in scaling[name]]) for name in names], axis=1),
+        "mean": np.concatenate([np.stack([scaler.mean for scaler in scaling[half]]) for half in halves], axis=1),
+        "scale": np.concatenate([np.stack([scaler.scale for scaler in scaling[half]]) for half in halves], axis=1),
     }
 
 
@@ -120,31 +119,36 @@ def _numbers(settings: Sequence[Setting], name: str) -> list[float]:
     return [float(setting[name]) for setting in settings]
 
 
-def _names(settings: Sequence[Setting]) -> list[str]:
-    """The statistics that the settings use, each once, in their order."""
-    return list(dict.fromkeys(str(setting["statistics"]) for setting in settings))
+def _readers(settings: Sequence[Setting]) -> dict[str, list[int]]:
+    """By "mean" and "std": the settings that read it, where there are any."""
+    rows = {
+        half: [row for row, setting in enumerate(settings) if half in HALVES[str(setting["statistics"])]]
+        for half in HALVES["both"]
+    }
+    return {half: mine for half, mine in rows.items() if mine}
 
 
 class _Mlp:
     """One or two hidden layers of rectified units, of the settings in their order.
 
-    "first.STATISTICS": (units of all networks, inputs), one product for all of them; by the width W of a hidden layer
-    "first_bias.W" (networks, W, 1), "second.W" (networks with two, W, W), "second_bias.W", "last.W" (networks, outputs,
-    W); "last_bias" (networks, outputs, 1).
+    "first.mean", "first.std": (units of all networks that read it, inputs), one product for all of them; a network that
+    reads both adds up its two. By the width W of a hidden layer "first_bias.W" (networks, W, 1), "second.W" (networks
+    with two, W, W), "second_bias.W", "last.W" (networks, outputs, W); "last_bias" (networks, outputs, 1).
     """
 
     def __init__(self, settings: Sequence[Setting]) -> None:
         self._widths = [int(setting["width"]) for setting in settings]
-        self._by_statistics = {name: _rows(settings, statistics=name) for name in _names(settings)}
+        self._readers = _readers(settings)
         self._by_width = {width: _rows(settings, width=width) for width in dict.fromkeys(self._widths)}
         self._deep = {width: _rows(settings, width=width, depth=2) for width in self._by_width}
         self._dropout = torch.tensor(_numbers(settings, "dropout"))[:, None, None]
 
     def __call__(self, parameters: Parameters, inputs: Batch, draws: Tensor | None) -> Tensor:
         units: dict[int, Tensor] = {}
-        for statistics, mine in self._by_statistics.items():
-            together = product(parameters[f"first.{statistics}"], inputs[statistics][:, 0])
-            units.update(zip(mine, torch.split(together, [self._widths[row] for row in mine]), strict=True))
+        for half, mine in self._readers.items():
+            together = product(parameters[f"first.{half}"], inputs[half][0])
+            for row, own in zip(mine, torch.split(together, [self._widths[row] for row in mine]), strict=True):
+                units[row] = units[row] + own if row in units else own
         logits = []
         for width, mine in self._by_width.items():
             hidden = torch.stack([units[row] for row in mine]) + parameters[f"first_bias.{width}"]
@@ -165,15 +169,11 @@ class _Mlp:
         return hidden * ((draws[start : start + hidden.shape[1]] >= share) / (1 - share))
 
 
-def _mlp_stack(widths: Mapping[str, int], targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
+def _mlp_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
     """First values after He et al. (2015), the output's a sixth of it; the same draws whatever the company."""
     outputs = len(targets.fitted)
     found: dict[str, list[Tensor]] = {}
     owners: dict[str, list[int]] = {}
-    draws = {
-        statistics: _draws(widths[statistics], outputs, seeds.integer(seed, statistics))
-        for statistics in _names(settings)
-    }
 
     def add(name: str, network: int, value: Tensor) -> None:
         found.setdefault(name, []).append(value)
@@ -181,8 +181,10 @@ def _mlp_stack(widths: Mapping[str, int], targets: Targets, settings: Sequence[S
 
     for network, setting in enumerate(settings):
         statistics, width = str(setting["statistics"]), int(setting["width"])
-        first, second, last = draws[statistics]
-        add(f"first.{statistics}", network, first[:width] * (6 / widths[statistics]) ** 0.5)
+        halves = HALVES[statistics]
+        first, second, last = _draws(len(halves) * inputs, outputs, seeds.integer(seed, statistics))
+        for half, own in zip(halves, torch.split(first[:width], inputs, dim=1), strict=True):
+            add(f"first.{half}", network, own * (6 / first.shape[1]) ** 0.5)
         add(f"first_bias.{width}", network, torch.zeros(1, width, 1))
         if setting["depth"] == 2:
             add(f"second.{width}", network, second[None, :width, :width] * (6 / width) ** 0.5)
@@ -214,35 +216,37 @@ def _draws(inputs: int, outputs: int, seed: int) -> tuple[Tensor, Tensor, Tensor
 class _Mix:
     """A linear head on a softmax-weighted sum of the layers, of the settings in their order.
 
-    "layers": (networks, layers); "head.STATISTICS": (networks, outputs, width); "bias": (networks, outputs, 1).
-    The head goes over every layer first, one product for all networks; the sum comes last: the same by linearity.
+    "layers": (networks, layers); "head.mean", "head.std": (networks that read it, outputs, width); "bias": (networks,
+    outputs, 1). The head goes over every layer first, one product for all networks; the sum comes last: the same by
+    linearity.
     """
 
     def __init__(self, settings: Sequence[Setting]) -> None:
-        self._by_statistics = {name: _rows(settings, statistics=name) for name in _names(settings)}
+        self._readers, self._networks = _readers(settings), len(settings)
 
     def __call__(self, parameters: Parameters, inputs: Batch, draws: Tensor | None) -> Tensor:
         share = parameters["layers"].softmax(dim=1)
-        logits = []
-        for statistics, mine in self._by_statistics.items():
-            head, batch = parameters[f"head.{statistics}"], inputs[statistics]
+        logits = parameters["bias"]
+        for half, mine in self._readers.items():
+            head, batch = parameters[f"head.{half}"], inputs[half]
             seen = product(head.flatten(0, 1), batch.flatten(0, 1)).view(*head.shape[:2], *batch.shape[:2])
-            logits.append((seen * share[mine][:, None, None]).sum(dim=3))
-        return torch.cat(logits) + parameters["bias"]
+            own = (seen * share[mine][:, None, :, None]).sum(dim=2)
+            before, after = mine[0], self._networks - 1 - mine[-1]  # readers are neighbours
+            logits = logits + functional.pad(own, (0, 0, 0, 0, before, after))
+        return logits
 
 
-def _mix_stack(widths: Mapping[str, int], targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
+def _mix_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
     """From equal weights and a head of 0, as in SUPERB (Yang et al., 2021); nothing is drawn."""
     outputs, networks = len(targets.fitted), len(settings)
     parameters = {
-        "layers": torch.zeros(networks, widths["layers"]),
+        "layers": torch.zeros(networks, layers),
         "bias": torch.zeros(networks, outputs, 1),
     }
     owners = {name: list(range(networks)) for name in parameters}
-    for statistics in _names(settings):
-        mine = _rows(settings, statistics=statistics)
-        parameters[f"head.{statistics}"] = torch.zeros(len(mine), outputs, widths[statistics])
-        owners[f"head.{statistics}"] = mine
+    for half, mine in _readers(settings).items():
+        parameters[f"head.{half}"] = torch.zeros(len(mine), outputs, inputs)
+        owners[f"head.{half}"] = mine
     return Stack(
         parameters=parameters,
         owners=owners,
@@ -256,28 +260,37 @@ def _mix_stack(widths: Mapping[str, int], targets: Targets, settings: Sequence[S
 
 
 def apply_mlp(layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool) -> FloatArray:
-    """A kept mlp to one layer's clips: (n, n_fitted) probabilities."""
+    """A kept mlp to one layer's clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
     return _apply(layers, model, setting, softmax, _Mlp([setting]))
 
 
 def apply_mix(layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool) -> FloatArray:
-    """A kept mix to all layers' clips: (n, n_fitted) probabilities."""
+    """A kept mix to all layers' clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
     return _apply(layers, model, setting, softmax, _Mix([setting]))
+
+
+def layer_shares(model: Model) -> FloatArray:
+    """(layers,) what a kept mix makes of each layer; adds up to 1."""
+    shares: FloatArray = torch.tensor(np.asarray(model["parameter.layers"])[0]).double().softmax(dim=0).numpy()
+    return shares
 
 
 def _apply(
     layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool, logits: Logits
 ) -> FloatArray:
-    statistics = str(setting["statistics"])
-    scaled = [
-        Scaler(mean, scale)(layer.matrix(statistics))
-        for layer, mean, scale in zip(layers, np.asarray(model["mean"]), np.asarray(model["scale"]), strict=True)
-    ]
-    parameters = {
-        name.removeprefix("parameter."): torch.from_numpy(np.asarray(value))
+    halves = HALVES[str(setting["statistics"])]
+    centres, scales = (np.split(np.asarray(model[name]), len(halves), axis=1) for name in ("mean", "scale"))
+    inputs = {
+        half: torch.from_numpy(np.stack([Scaler(*own)(getattr(layer, half)) for layer, *own in zip(layers, *scaling)]))
+        for half, *scaling in zip(halves, centres, scales)
+    }
+    parameters = {  # copied, for a product's last bit can depend on where its numbers lie
+        name.removeprefix("parameter."): torch.tensor(np.asarray(value))
         for name, value in model.items()
         if name.startswith("parameter.")
     }
-    inputs = {statistics: torch.from_numpy(np.stack(scaled, axis=1))}
-    probability: FloatArray = probability_of(logits(parameters, inputs, None)[0].T, softmax).numpy()
-    return probability
+    alone = (
+        {half: values[:, clip : clip + 1].clone() for half, values in inputs.items()}
+        for clip in range(len(layers[0].ids))
+    )
+    return np.concatenate([probability_of(logits(parameters, clip, None), softmax)[0].numpy() for clip in alone])

@@ -1,15 +1,18 @@
 """What else a layer knows: who speaks, their sex, how long and how loud the clip is. Questions beside the target's."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
+from threading import Event
 
 import numpy as np
 
 from toolkit import splits
-from toolkit.audio import SAMPLE_RATE, decode
+from toolkit.audio import SAMPLE_RATE
+from toolkit.decoders import ahead, decode
 from toolkit.errors import AudioError, InputError, one_of
 from toolkit.features.store import Store
 from toolkit.folding import Question
@@ -34,15 +37,15 @@ def loudnesses(manifest: Manifest, workers: int | None = None) -> dict[str, floa
     Clips that cannot be decoded have none.
     """
 
-    def one(clip: Clip) -> float | None:
+    def one(clip: Clip, stop: Event) -> float | None:
         try:
-            audio = decode(manifest.audio_path(clip), clip.start, clip.end, clip.channel, clip.duration)
+            audio = decode(manifest.audio_path(clip), clip.start, clip.end, clip.channel, clip.duration, stop)
         except AudioError:
             return None
         return 20 * float(np.log10(max(np.sqrt(np.mean(audio.samples.astype(np.float64) ** 2)), SILENCE)))
 
-    with ThreadPoolExecutor(workers) as pool:
-        levels = dict(zip((clip.id for clip in manifest.clips), pool.map(one, manifest.clips)))
+    with closing(ahead(one, manifest.clips, workers or os.cpu_count() or 1, lambda level: 0.0)) as every:
+        levels = dict(zip((clip.id for clip in manifest.clips), every))
     return {clip: level for clip, level in levels.items() if level is not None}
 
 

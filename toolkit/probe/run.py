@@ -20,11 +20,12 @@ import torch
 from toolkit.errors import InputError, one_of
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
+from toolkit.probe import networks
 from toolkit.probe import winners as winners_folder
-from toolkit.probe.data import Data, Layers, check, matched
-from toolkit.probe.fitting import Fit, Fitter
+from toolkit.probe.data import Data, Layers, check, matched, rows_of
+from toolkit.probe.fitting import Fit, Fitter, one_thread
 from toolkit.probe.search import BATCH, SPACES, Setting
-from toolkit.probe.study import StudyFile, best, search
+from toolkit.probe.study import Report, StudyFile, Trials, best, search
 from toolkit.probe.table import PROBES
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.probe.winners import Winner
@@ -35,7 +36,7 @@ from toolkit.result.run import Choice, Run
 from toolkit.runs import signature
 from toolkit.splits import Folds, Round
 
-PROTOCOL = 3  # part of every study's signature: raise it when the same setting would get another score
+PROTOCOL = 5  # part of every study's signature: raise it when the same setting would get another score
 
 Progress = Callable[[str, int, int], None]  # the layer just finished, layers done, layers in all
 
@@ -88,6 +89,7 @@ def probe(
     device: str = "cpu",
     workers: int | None = None,
     progress: Progress = lambda layer, done, total: None,
+    hands: "Hands | None" = None,
 ) -> Run:
     """Probe every layer of a feature store by the toolkit's protocol.
 
@@ -98,7 +100,7 @@ def probe(
     least; the figures then depend on the machine.
     winners: a folder for each round's refitted probe (`toolkit.probe.winners`); not saved unless told.
     device: "cpu" or "cuda", of linear, mlp and mix. workers: rounds fitted at a time, the processor's cores unless
-    told, one on CUDA; it does not change a figure.
+    told, one on CUDA; it does not change a figure. hands: who does the fitting; this process unless told.
 
     In each round a search of its own per layer maximises the headline metric on the development fold; the layer with
     the best development score is chosen; the winner is refitted on training and development clips and predicts the
@@ -118,21 +120,27 @@ def probe(
     budget = Budget(trials) if minutes is None else Budget(sys.maxsize, time.monotonic(), 60 * minutes)
     file = StudyFile(study)
     try:
-        tested = _all_layers(features, data, rounds, probe, budget, seed, file, device, at_a_time, progress)
+        fit = hands or here
+        tested = fit(features, data, rounds, probe, budget, seed, file, device, at_a_time, progress)
     finally:
         file.close()
     if minutes is not None:
         notes.append(_minutes_note(minutes, tested))
     chosen = _chosen(tested)
+    kept = [_winner(data, probe, layer, features.layers, tested[layer][number]) for number, layer in enumerate(chosen)]
     if winners is not None:
-        kept = [
-            _winner(data, probe, layer, features.layers, tested[layer][number]) for number, layer in enumerate(chosen)
-        ]
         winners_folder.write(winners, kept)
-    return _run(data, probe, tested, chosen, group, backbone, notes, provenance or {})
+    # The test clips once more by the winners as they are kept, clip by clip: what applies them later finds the same.
+    applied = winners_folder.apply(features, kept, [data.rows[round_.test] for round_ in rounds])
+    return _run(data, probe, tested, chosen, applied, kept, group, backbone, notes, provenance or {})
 
 
-def _all_layers(
+def units_of(layers: Sequence[str], probe: str) -> dict[str, tuple[str, ...]]:
+    """What is fitted together, by its place in the layer curve: each layer alone, or all of them for a mix."""
+    return {probe: tuple(layers)} if PROBES[probe].all_layers else {layer: (layer,) for layer in layers}
+
+
+def here(
     features: Layers,
     data: Data,
     rounds: Sequence[Round],
@@ -145,20 +153,17 @@ def _all_layers(
     progress: Progress,
 ) -> dict[str, list[Tested]]:
     """Every layer's rounds, `workers` at a time on one thread each, so that no figure depends on their number."""
-    units = [[name] for name in features.layers]
-    if PROBES[probe].all_layers:
-        units = [list(features.layers)]
+    units = units_of(features.layers, probe)
     tested: dict[str, list[Tested]] = {}
     pending: deque[tuple[str, list[Future[Tested]]]] = deque()
-    with _one_thread(), _pool(workers) as pool:
-        for number, names in enumerate(units):
-            title = probe if PROBES[probe].all_layers else names[0]
-            layers = [_rows_of(features.layer(name), data.rows) for name in names]
+    with one_thread(), _pool(workers) as pool:
+        for number, (title, names) in enumerate(units.items()):
+            layers = [rows_of(features.layer(name), data.rows) for name in names]
             fitter = PROBES[probe].build(layers, data.task, data.truth, seed, device)
-            mark = _signature(layers, data, probe, seed)
-            test = partial(_test, fitter, data, file, f"{probe} {title}", mark, probe, budget.trials, seed)
+            mark = signature_of(layers, data, probe, seed)
+            test_round = partial(test, fitter, data, file, f"{probe} {title}", mark, probe, budget.trials, seed)
             ends = budget.deadlines(number, len(units), len(rounds), workers)
-            pending.append((title, [pool.submit(test, round_, end) for round_, end in zip(rounds, ends)]))
+            pending.append((title, [pool.submit(test_round, round_, end) for round_, end in zip(rounds, ends)]))
             while len(pending) > 1 or (pending and number == len(units) - 1):  # one layer ahead keeps workers busy
                 name, futures = pending.popleft()
                 tested[name] = [future.result() for future in futures]
@@ -175,14 +180,9 @@ def _minutes_note(minutes: float, tested: Mapping[str, Sequence[Tested]]) -> str
     )
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+Hands = Callable[
+    [Layers, Data, Sequence[Round], str, Budget, int, StudyFile, str, int, Progress], dict[str, list[Tested]]
+]  # as `here`
 
 
 @contextlib.contextmanager
@@ -195,14 +195,7 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _rows_of(layer: LayerFeatures, rows: IntArray) -> LayerFeatures:
-    if np.array_equal(rows, np.arange(len(layer.ids))):
-        return layer
-    ids = tuple(layer.ids[row] for row in rows)
-    return replace(layer, ids=ids, mean=layer.mean[rows], std=layer.std[rows])
-
-
-def _signature(layers: Sequence[LayerFeatures], data: Data, probe: str, seed: int) -> str:
+def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, seed: int) -> str:
     """Of everything that changes a score: features, truth, folds, space, seed, protocol."""
     return signature(
         {
@@ -223,10 +216,10 @@ def _digest(array: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _test(
+def test(
     fitter: Fitter,
     data: Data,
-    file: StudyFile,
+    file: Trials,
     title: str,
     mark: str,
     probe: str,
@@ -239,11 +232,12 @@ def _test(
     task, name = data.task, f"{title} round {round_.fold}"
     truth = data.truth[round_.development]
 
-    def scores(settings: Sequence[Setting]) -> list[float]:
-        return [
-            _score(task, truth, fit.probability)
-            for fit in fitter.search(round_.train, round_.development, settings, name)
-        ]
+    def scores(settings: Sequence[Setting], report: Report) -> Iterator[float]:
+        def give_up(number: int, step: int, probability: FloatArray) -> bool:
+            return report(number, step, _score(task, truth, probability))
+
+        for fit in fitter.search(round_.train, round_.development, settings, name, give_up):
+            yield _score(task, truth, fit.probability)
 
     finished = search(file, name, mark, SPACES[probe], trials, seed, scores, deadline)
     winner = best(finished)
@@ -300,11 +294,18 @@ def _run(
     probe: str,
     tested: Mapping[str, Sequence[Tested]],
     chosen: Sequence[str],
+    applied: Sequence[FloatArray],
+    kept: Sequence[Winner],
     group: str,
     backbone: str,
     notes: Sequence[str],
     provenance: Mapping[str, Any],
 ) -> Run:
+    winners = [tested[layer][number] for number, layer in enumerate(chosen)]
+    final = [
+        replace(one, fit=replace(one.fit, probability=own), prediction=decide(data.task, own, one.thresholds))
+        for one, own in zip(winners, applied, strict=True)
+    ]
     return Run(
         title=f"{data.task.name} from {backbone}" if backbone else data.task.name,
         backbone=backbone,
@@ -312,17 +313,24 @@ def _run(
         task=data.task,
         metric=headline(data.task),
         folds=data.folds,
-        predictions=_predictions(data, group, [tested[layer][number] for number, layer in enumerate(chosen)]),
+        predictions=_predictions(data, group, final),
         layers={layer: _predictions(data, group, own) for layer, own in tested.items()},
         development={layer: tuple(one.development for one in own) for layer, own in tested.items()},
         choices=tuple(
             Choice(one.round.fold, layer, dict(one.setting), one.development)
-            for layer, one in ((layer, tested[layer][number]) for number, layer in enumerate(chosen))
+            for layer, one in zip(chosen, winners, strict=True)
         ),
         left_out=data.left_out,
         notes=tuple(notes),
         provenance=provenance,
+        weights=_weights(kept) if PROBES[probe].all_layers else {},
     )
+
+
+def _weights(kept: Sequence[Winner]) -> dict[str, tuple[float, ...]]:
+    """By layer, its share in each round's mix."""
+    shares = np.stack([networks.layer_shares(winner.model) for winner in kept])
+    return {layer: tuple(own.tolist()) for layer, own in zip(kept[0].layers, shares.T, strict=True)}
 
 
 def _predictions(data: Data, group: str, rounds: Sequence[Tested]) -> Predictions:

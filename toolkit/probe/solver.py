@@ -107,21 +107,21 @@ def solve(
     """Fit every problem to the standardised features (n_clips, width) of one training part."""
     rotated = features if isinstance(features, Rotated) else rotate(features)
     matrix = rotated.matrix
-    weights = np.concatenate([targets.weights(problem.class_weights) for problem in problems], axis=1) / len(matrix)
+    weights = np.concatenate([targets.weights(problem.class_weights).T for problem in problems]) / len(matrix)
     weights_of = torch.from_numpy(weights).to(matrix).unsqueeze(1)
-    truth = torch.from_numpy(targets.columns).to(matrix)
+    truth = torch.from_numpy(np.ascontiguousarray(targets.columns.T)).to(matrix)
     loss: Loss
     if targets.softmax:
-        loss, columns = Softmax(truth.unsqueeze(2), weights_of), len(targets.fitted)
+        loss, columns = Softmax(truth.unsqueeze(0), weights_of), len(targets.fitted)
     else:
-        loss, columns = Logistic((2 * truth - 1).repeat(1, len(problems)).unsqueeze(1), weights_of), 1
+        loss, columns = Logistic((2 * truth - 1).repeat(len(problems), 1).unsqueeze(1), weights_of), 1
     penalty = torch.tensor(
         [1 / (problem.C * len(matrix)) for problem in problems for _ in range(targets.n_problems)], dtype=torch.float64
     )
     found, _ = minimise(matrix, rotated.spectrum, loss, penalty, columns, tolerance)
-    by_problem = found.double().transpose(1, 2)  # a softmax's columns are classes, the others' problems are labels
-    variables = by_problem.reshape(len(found), len(problems), len(targets.fitted))
-    return [
-        Solution((rotated.axes.double() @ variables[:-1, number]).cpu().numpy(), variables[-1, number].cpu().numpy())
-        for number in range(len(problems))
-    ]
+    # A softmax's columns are classes, the others' problems are labels: a row for each, setting by setting.
+    variables = found.double().view(-1, rotated.axes.shape[1] + 1)
+    coefficients = (rotated.axes.double() @ variables[:, :-1].T).cpu().numpy()
+    intercepts = variables[:, -1].cpu().numpy()
+    own = [slice(start, start + len(targets.fitted)) for start in range(0, len(variables), len(targets.fitted))]
+    return [Solution(np.ascontiguousarray(coefficients[:, mine]), intercepts[mine]) for mine in own]

@@ -23,10 +23,9 @@ PATIENCE = 5  # epochs without a better development loss before a network stops
 DECAY = (0.9, 0.999)  # of Adam's averages
 SMALL = 1e-8  # added to Adam's denominator
 APPLIED_CLIPS = 1024  # held-out clips at a time
-STOPPED_SHARE = 0.25  # of the networks must have stopped before the others are copied together
 
 Parameters = dict[str, Tensor]  # (networks, ...) each
-Batch = Mapping[str, Tensor]  # by statistics: (n, layers, width) float32, standardised
+Batch = Mapping[str, Tensor]  # "mean" and "std": (layers, n, width) float32, standardised
 Logits = Callable[[Parameters, Batch, Tensor | None], Tensor]
 
 
@@ -35,23 +34,22 @@ class Inputs:
     """Clips' features, standardised when a batch asks: the raw ones are shared by all rounds and never copied whole.
 
     layers: "mean" and "std", of each layer (all clips, width) float32; clips: (n,) positions there; mean, scale: by the
-    same names, (layers, width) float32; wanted: the statistics that a batch must hold.
+    names that a batch must hold, (layers, 1, width) float32.
     """
 
     layers: Mapping[str, Sequence[Tensor]]
     clips: Tensor
     mean: Mapping[str, Tensor]
     scale: Mapping[str, Tensor]
-    wanted: Sequence[str]
 
     def batch(self, rows: Tensor) -> Batch:
-        clips = self.clips[rows]
-        found = {
-            name: torch.stack([layer[clips] for layer in self.layers[name]], dim=1).sub_(mean).div_(self.scale[name])
-            for name, mean in self.mean.items()
-        }
-        if "both" in self.wanted:
-            found["both"] = torch.cat([found["mean"], found["std"]], dim=2)
+        clips, found = self.clips[rows], {}
+        for name, mean in self.mean.items():
+            layers = self.layers[name]
+            gathered = layers[0].new_empty(len(layers), len(clips), layers[0].shape[1])
+            for layer, own in zip(layers, gathered, strict=True):
+                torch.index_select(layer, 0, clips, out=own)
+            found[name] = gathered.sub_(mean).div_(self.scale[name])
         return found
 
 
@@ -59,7 +57,7 @@ class Inputs:
 class Part:
     """Clips as the networks see them.
 
-    columns: (n, n_fitted) 0 and 1 in float32; weights: (networks, n, n_problems) float32.
+    columns: (n_fitted, n) 0 and 1 in float32; weights: (networks, n_problems, n) float32.
     """
 
     inputs: Inputs
@@ -99,8 +97,9 @@ class Trained:
 
 
 def probability_of(logits: Tensor, softmax: bool) -> Tensor:
-    """(..., n_fitted) float64."""
-    return logits.double().softmax(dim=-1) if softmax else logits.double().sigmoid()
+    """(networks, n_fitted, n) -> (networks, n, n_fitted) float64."""
+    logits = logits.double()
+    return (logits.softmax(dim=1) if softmax else logits.sigmoid()).transpose(1, 2)
 
 
 class _Product(torch.autograd.Function):
@@ -114,7 +113,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (inputs,) = context.saved_tensors
-        return linear(gradients[0].contiguous(), inputs.T.contiguous()), None
+        return linear(gradients[0].contiguous(), inputs.T), None  # a copy of the transposed would be slower to read
 
 
 def product(weight: Tensor, inputs: Tensor) -> Tensor:
@@ -124,9 +123,9 @@ def product(weight: Tensor, inputs: Tensor) -> Tensor:
 
 
 def _loss(logits: Tensor, columns: Tensor, weights: Tensor, softmax: bool) -> Tensor:
-    """Weighted mean loss of each network, (networks,). logits: (networks, n, n_fitted)."""
+    """Weighted mean loss of each network, (networks,). logits: (networks, n_fitted, n)."""
     if softmax:
-        return -((logits.log_softmax(dim=2) * columns).sum(dim=2, keepdim=True) * weights).mean(dim=(1, 2))
+        return -((logits.log_softmax(dim=1) * columns).sum(dim=1, keepdim=True) * weights).mean(dim=(1, 2))
     return (functional.softplus(logits) - columns * logits).mul(weights).mean(dim=(1, 2))
 
 
@@ -144,10 +143,10 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
     best: list[tuple[float, Trained]] = []
     for epoch in range(1, (epochs or MAX_EPOCHS) + 1):
         weights = part.weights[optimiser.alive]
-        shuffled = torch.from_numpy(order.permutation(len(part.columns))).to(device)
+        shuffled = torch.from_numpy(order.permutation(len(part.inputs.clips))).to(device)
         for clips in torch.split(shuffled, BATCH_CLIPS):
             draws = torch.rand(stack.draws, len(clips), generator=dropout, device=device)
-            optimiser.step(part.inputs.batch(clips), part.columns[clips], weights[:, clips], draws)
+            optimiser.step(part.inputs.batch(clips), part.columns[:, clips], weights[..., clips], draws)
         if epochs is not None and epoch < epochs:
             continue
         logits = _logits(optimiser, held_out.inputs)
@@ -167,17 +166,17 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
         going = [network for network in optimiser.alive if epoch - best[network][1].epochs < PATIENCE]
         if not going:
             break
-        if len(going) <= (1 - STOPPED_SHARE) * len(optimiser.alive):
+        if len(going) < len(optimiser.alive):
             optimiser.keep(going)
     return [trained for _, trained in best]
 
 
 @torch.no_grad()
 def _logits(optimiser: "_Optimiser", inputs: Inputs) -> Tensor:
-    """(networks, n, n_fitted) of all clips, a few at a time."""
+    """(networks, n_fitted, n) of all clips, a few at a time."""
     everyone = torch.arange(len(inputs.clips), device=inputs.clips.device)
     batches = torch.split(everyone, APPLIED_CLIPS)
-    return torch.cat([optimiser.logits(inputs.batch(clips), None) for clips in batches], dim=1)
+    return torch.cat([optimiser.logits(inputs.batch(clips), None) for clips in batches], dim=2)
 
 
 @dataclass(frozen=True)
@@ -224,8 +223,8 @@ class _Optimiser:
                 self._own.append(_Own(mine, self._stack.learning_rate[network], decay, values, first, second))
 
     def logits(self, inputs: Batch, draws: Tensor | None) -> Tensor:
-        """(networks, n, n_fitted)."""
-        return self._logits(self._values, inputs, draws).transpose(1, 2)
+        """(networks, n_fitted, n)."""
+        return self._logits(self._values, inputs, draws)
 
     def network(self, row: int) -> Parameters:
         return {

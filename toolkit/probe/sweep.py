@@ -1,24 +1,33 @@
 """`toolkit probe`: one store and one question in, a run's folder out; begun once, finished once, read ever after."""
 
+import re
+import resource
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.features.costs import extraction_seconds
 from toolkit.features.store import Store
 from toolkit.folding import Question, refuse_leaks
 from toolkit.probe import run as probe_run
-from toolkit.probe.run import PROTOCOL, Progress
+from toolkit.probe import winners
+from toolkit.probe.nuisance import durations
+from toolkit.probe.run import PROTOCOL, Hands, Progress, here
 from toolkit.result import run as result_run
+from toolkit.result.applied import write_clips
 from toolkit.result.run import Run
 from toolkit.runs import locked, make_folder, signature
 
 STUDY, WINNERS = "study.db", "winners"
+LEARNT = re.compile(r"coefficients|intercepts|parameter\.")  # of what a winner keeps; scalers and trees are not
 
 
 @dataclass(frozen=True)
 class Options:
     """probe: a name of `probe.table.PROBES`. workers: fits at a time, None: one a core.
+    hands: who fits; no figure depends on it.
 
     trials: per layer and round; or minutes: of search, shared by all layers and rounds.
     """
@@ -28,6 +37,7 @@ class Options:
     minutes: float | None = None
     seed: int = 0
     workers: int | None = None
+    hands: Hands = here
 
     @property
     def budget(self) -> dict[str, float]:
@@ -57,11 +67,12 @@ def sweep(
     notes: more sentences for the report. A run that was stopped goes on; a finished one is read and verified instead.
     Raises SplitError when the same audio is on both sides, and what `probe.run.probe` and `result.run.read` raise.
     """
-    refuse_leaks(question, store.audio_sha256)
-    folder = _folder(store, question, options, result, notes)
+    refuse_leaks(question, store.sounding_sha256)
+    folder = folder_of(store, question, options, result, notes)
     with locked(make_folder(folder)):
         if (folder / result_run.RUN).exists():
             return Sweep(folder, result_run.read(folder), stood=True)
+        whole, began = not (folder / STUDY).exists(), time.monotonic()
         run = probe_run.probe(
             store,
             question.task,
@@ -87,12 +98,37 @@ def sweep(
             winners=folder / WINNERS,
             workers=options.workers,
             progress=progress,
+            hands=options.hands,
         )
+        seconds = time.monotonic() - began if whole else None
+        run = replace(run, provenance={**run.provenance, **_costs(store, folder, run, seconds)})
+        write_clips(folder, {clip: store.audio_sha256[clip] for clip in run.folds.ids})
         result_run.write(folder, run)
     return Sweep(folder, run, stood=False)
 
 
-def _folder(store: Store, question: Question, options: Options, result: Path, notes: Sequence[str]) -> Path:
+def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[str, float]:
+    """What the run took, as far as it is known. seconds: of the search; None where it was stopped in between.
+
+    Every figure is read by `toolkit compare` under its name here; peak memory is the whole process's.
+    """
+    known = durations(store)
+    kept = winners.read(folder / WINNERS)
+    learnt = [sum(value.size for name, value in one.model.items() if LEARNT.match(name) and not isinstance(value, str))
+              for one in kept]  # fmt: skip
+    found = {
+        "trained_parameters": max(learnt, default=0) or None,
+        "seconds": seconds,
+        "extraction_seconds": extraction_seconds(store),
+        "audio_seconds": sum(known[clip] for clip in run.folds.ids),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "bytes_on_disk": store.bytes + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
+    }
+    return {name: round(value, 1) for name, value in found.items() if value is not None}
+
+
+def folder_of(store: Store, question: Question, options: Options, result: Path, notes: Sequence[str]) -> Path:
+    """Where `sweep` with the same arguments writes its run, or finds it."""
     task = question.task
     sha256 = signature(
         {

@@ -13,14 +13,16 @@ from safetensors.numpy import save as save_tensors
 from toolkit.errors import InputError, StoreError
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Model
+from toolkit.probe.data import Layers, rows_of
+from toolkit.probe.fitting import Model, one_thread
 from toolkit.probe.search import Setting
 from toolkit.probe.table import PROBES
 from toolkit.probe.targets import FloatArray, Targets
 from toolkit.result.decide import decide
-from toolkit.runs import commit_file, commit_json, make_folder, sha256_of_file
+from toolkit.runs import commit_file, commit_json, make_folder, sha256_of_file, signature
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 3  # 2: a network's first weights lie apart by the statistics they read; 3: the index has its own hash
+WITHOUT_HASH = {"format", "task", "winners"}  # all that an index of format 2 has
 INDEX = "winners.json"
 
 
@@ -46,15 +48,29 @@ class Winner:
     def apply(self, layers: Sequence[LayerFeatures]) -> tuple[FloatArray, IntArray]:
         """Probability (n, n_labels) and decision for the clips of these layers, which must be `self.layers`.
 
+        A clip's own numbers depend, to the bit, neither on the other clips nor on the number of threads.
         Raises InputError for other layers.
         """
         given = tuple(layer.layer for layer in layers)
         if given != self.layers:
             raise InputError(f"This winner reads the layers {list(self.layers)}, given {list(given)}")
-        fitted = PROBES[self.probe].apply(layers, self.model, self.setting, self.softmax)
+        with one_thread():
+            fitted = PROBES[self.probe].apply(layers, self.model, self.setting, self.softmax)
         targets = Targets(self.softmax, self.fitted, np.empty((0, len(self.fitted)), dtype=np.int64), self.prevalence)
         probability = targets.probability(fitted, self.task)
         return probability, decide(self.task, probability, self.thresholds)
+
+
+def apply(features: Layers, winners: Sequence[Winner], rows: Sequence[IntArray]) -> list[FloatArray]:
+    """Each winner's probabilities (n, n_labels) of its own clips: `rows` of the features. Every layer is read once."""
+    parts: list[list[LayerFeatures]] = [[] for _ in winners]
+    for name in dict.fromkeys(layer for winner in winners for layer in winner.layers):
+        layer = features.layer(name)
+        for winner, part, wanted in zip(winners, parts, rows, strict=True):
+            if name in winner.layers and len(wanted):
+                part.append(rows_of(layer, wanted))
+    nothing = np.empty((0, len(winners[0].task.labels)))
+    return [winner.apply(part)[0] if part else nothing for winner, part in zip(winners, parts, strict=True)]
 
 
 def write(folder: Path, winners: Sequence[Winner]) -> None:
@@ -88,13 +104,22 @@ def write(folder: Path, winners: Sequence[Winner]) -> None:
         )
     task = winners[0].task
     described = {"name": task.name, "kind": task.kind, "labels": list(task.labels), "columns": list(task.columns)}
-    commit_json(folder / INDEX, {"format": FORMAT_VERSION, "task": described, "winners": entries})
+    index = {"format": FORMAT_VERSION, "task": described, "winners": entries}
+    commit_json(folder / INDEX, {**index, "sha256": signature(index)})
 
 
 def read(folder: Path) -> list[Winner]:
-    """Read winners back, each file's hash checked before it is parsed. Raises StoreError."""
+    """Read winners back, each file's hash checked before it is parsed, the index's own too. Raises StoreError."""
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if content["format"] == FORMAT_VERSION:
+            stated = content.pop("sha256")
+            if signature(content) != stated:
+                raise ValueError("its hash does not fit")
+        elif content["format"] != 2 or content.keys() != WITHOUT_HASH:
+            raise StoreError(
+                f"{folder.name}/{INDEX} has format {content['format']}, expected {FORMAT_VERSION}; probe again"
+            )
         described = content["task"]
         task = Task(described["name"], described["kind"], tuple(described["labels"]), tuple(described["columns"]))
         return [_winner(folder, task, entry) for entry in content["winners"]]

@@ -1,0 +1,78 @@
+"""The winners that a probe run kept, and the features of any clips for them: stored by the run, or extracted since."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.errors import StoreError
+from toolkit.features.layout import LayerFeatures
+from toolkit.features.store import Store, stores
+from toolkit.labels import IntArray
+from toolkit.probe import winners
+from toolkit.probe.data import Layers, rows_of
+from toolkit.probe.sweep import WINNERS
+from toolkit.probe.winners import Winner
+from toolkit.result.run import Run
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Clips of several stores of one backbone as if they lay in one. parts: each store, and the ids there by clip."""
+
+    parts: Sequence[tuple[Layers, Mapping[str, str]]]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(clip for _, own in self.parts for clip in own)
+
+    @property
+    def layers(self) -> Sequence[str]:
+        return self.parts[0][0].layers
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        return {}
+
+    def rows_of(self, clips: Sequence[str]) -> IntArray:
+        """Where some clips stand."""
+        position = {clip: row for row, clip in enumerate(self.ids)}
+        return np.array([position[clip] for clip in clips], dtype=np.int64)
+
+    def layer(self, name: str) -> LayerFeatures:
+        """One layer of all the clips. Raises StoreError."""
+        picked = []
+        for features, own in self.parts:
+            position = {clip: row for row, clip in enumerate(features.ids)}
+            picked.append(rows_of(features.layer(name), np.array([position[clip] for clip in own.values()])))
+        mean, std = (np.concatenate([getattr(part, statistic) for part in picked]) for statistic in ("mean", "std"))
+        return LayerFeatures(name, self.ids, mean, std)
+
+
+def of_run(folder: Path, run: Run) -> list[Winner]:
+    """The winners that a probe run kept, one per round. Raises StoreError for none, or those of another run."""
+    found = winners.read(folder / WINNERS)
+    mine = [(choice.fold, dict(choice.setting)) for choice in run.choices]
+    if [(winner.fold, dict(winner.setting)) for winner in found] != mine or any(
+        winner.task != run.task or winner.probe != run.probe for winner in found
+    ):
+        raise StoreError(f"{folder.name}/{WINNERS}/ holds the probes of another run; restore them, or probe again")
+    return found
+
+
+def stored(run: Run, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
+    """The store that a run probed, None where it is gone, and the id there of each clip whose audio it holds.
+
+    features: the workspace's folder of stores. audio_sha256: by clip.
+    """
+    for store in stores(features):
+        if store.signature == run.provenance.get("store"):
+            known = {sha256: clip for clip, sha256 in store.audio_sha256.items()}
+            own = store.audio_sha256
+            return store, {
+                clip: clip if own.get(clip) == sha256 else known[sha256]
+                for clip, sha256 in audio_sha256.items()
+                if sha256 in known
+            }
+    return None, {}
