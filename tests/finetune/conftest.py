@@ -1,6 +1,7 @@
 """A small corpus whose pitch tells the label, and tiny checkpoints to train on it."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,11 @@ from toolkit.folding import Question, pose
 from toolkit.manifest import Manifest, read
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.progress import quiet
+from toolkit.result import run as result_run
+from toolkit.result.predictions import Predictions
 
+Run = Callable[..., tuple[int, str, str]]
+QUICK = ("--epochs", 3, "--batch", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
 COLUMNS = ("id", "path", "speaker", "high", "noisy", "never", "kind")
 
 
@@ -68,3 +73,37 @@ def make_job(
     cpu = torch.device("cpu")
     job = Job(checkpoint, "clip", question.task, question.folds.ids, question.truth, recordings, recipe, 0, cpu, 1)
     return job, question
+
+
+@pytest.fixture(scope="module")
+def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study") / "workspace"
+    shutil.copytree(corpus, folder)
+    tiny.hubert(folder / "models" / "tiny-hubert")
+    tiny.whisper(folder / "models" / "tiny-whisper")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def probed(study: Path) -> Path:
+    """A probe run of the corpus, as `toolkit probe` leaves it; its figures are made up."""
+    question = pose(read(study / "manifest.csv"), "high", 3, 0)
+    probability = np.random.default_rng(0).dirichlet((1, 1), len(question.truth))
+    predictions = Predictions(question.task, question.folds.ids, question.groups, question.folds.fold, question.truth,
+                              probability.argmax(axis=1), probability)  # fmt: skip
+    layers = ("encoder.1", "encoder.2")
+    chosen = ("encoder.1", "encoder.2", "encoder.1")
+    checkpoint = locate("tiny-hubert", study / "models")
+    run = result_run.Run(
+        "high from tiny-hubert", "tiny-hubert", "linear", question.task, "unweighted_average_recall", question.folds,
+        predictions, dict.fromkeys(layers, predictions), dict.fromkeys(layers, (0.5, 0.6, 0.7)),
+        tuple(result_run.Choice(fold, layer, {"C": 1.0}, 0.6) for fold, layer in enumerate(chosen)), {}, (),
+        {"features": {"weights_sha256": checkpoint.weights_sha256}, "folds": question.folds.sha256},
+    )  # fmt: skip
+    folder = study / "result" / "high-tiny-hubert-linear-0123456789ab"
+    result_run.write(folder, run)
+    return folder
+
+
+def finetune(run: Run, study: Path, *more: object) -> tuple[int, str, str]:
+    return run("finetune", *more, *QUICK, "-w", study)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from tests.models.tiny import FAMILIES, speech_like
 from toolkit.finetune.classifier import Classifier, pool
-from toolkit.labels import Task
+from toolkit.labels import Task, one_hot
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.pooling import mean_and_std
 from toolkit.models.trainable import load_trainable
@@ -19,7 +19,7 @@ LABELS = Task("two", "multilabel", ("a", "b", "c"), ("a", "b", "c"))
 def classifier(checkpoint: Checkpoint, task: Task, truth: np.ndarray, context: str = "full") -> Classifier:
     backbone = load_trainable(checkpoint, context=context)  # type: ignore[arg-type]
     torch.manual_seed(0)
-    return Classifier(backbone, task, truth, (torch.zeros(32), torch.ones(32))).eval()
+    return Classifier(backbone, task, one_hot(task, truth).mean(axis=0), (torch.zeros(32), torch.ones(32))).eval()
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -28,8 +28,8 @@ def test_a_clips_logits_do_not_depend_on_its_batch(checkpoints: dict[str, Checkp
     for context in ("full", "clip") if family.startswith("whisper") else ("full",):
         model = classifier(checkpoints[family], CLASSES, np.array([0, 1, 2]), context)
         with torch.no_grad():
-            together = model(**model.backbone.collate(clips))["logits"]  # type: ignore[operator, union-attr]
-            alone = [model(**model.backbone.collate([clip]))["logits"][0] for clip in clips]  # type: ignore[operator, union-attr]
+            together = model(**model.backbone.collate([model.backbone.prepare(clip) for clip in clips]))["logits"]  # type: ignore[operator, union-attr]
+            alone = [model(**model.backbone.collate([model.backbone.prepare(clip)]))["logits"][0] for clip in clips]  # type: ignore[operator, union-attr]
         assert torch.allclose(together, torch.stack(alone), rtol=1e-5, atol=1e-5)
 
 
@@ -81,5 +81,6 @@ def test_parts_that_do_not_learn_stay_in_evaluation_mode(checkpoints: dict[str, 
     assert model.training and not model.backbone.front.training  # type: ignore[union-attr]
     assert set(model.state_dict()) == {name for name, w in model.named_parameters() if w.requires_grad} | {
         "centre",
+        "prevalence",
         "scale",
     }

@@ -9,56 +9,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+import soundfile
 from safetensors.torch import load_file
 
+from tests.finetune.conftest import finetune
 from tests.models import tiny
 from toolkit import manifest
 from toolkit.finetune import trusted
-from toolkit.finetune.run import one_name
-from toolkit.folding import pose
-from toolkit.models.checkpoint import locate
+from toolkit.finetune.outcome import one_name
 from toolkit.result import run as result_run
 from toolkit.result.predictions import Predictions
 from toolkit.runs import sha256_of_file
 
 Run = Callable[..., tuple[int, str, str]]
-QUICK = ("--epochs", 3, "--batch", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
-
-
-@pytest.fixture(scope="module")
-def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("study") / "workspace"
-    shutil.copytree(corpus, folder)
-    tiny.hubert(folder / "models" / "tiny-hubert")
-    tiny.whisper(folder / "models" / "tiny-whisper")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def probed(study: Path) -> Path:
-    """A probe run of the corpus, as `toolkit probe` leaves it; its figures are made up."""
-    question = pose(manifest.read(study / "manifest.csv"), "high", 3, 0)
-    probability = np.random.default_rng(0).dirichlet((1, 1), len(question.truth))
-    predictions = Predictions(question.task, question.folds.ids, question.groups, question.folds.fold, question.truth,
-                              probability.argmax(axis=1), probability)  # fmt: skip
-    layers = ("encoder.1", "encoder.2")
-    chosen = ("encoder.1", "encoder.2", "encoder.1")
-    checkpoint = locate("tiny-hubert", study / "models")
-    run = result_run.Run(
-        "high from tiny-hubert", "tiny-hubert", "linear", question.task, "unweighted_average_recall", question.folds,
-        predictions, dict.fromkeys(layers, predictions), dict.fromkeys(layers, (0.5, 0.6, 0.7)),
-        tuple(result_run.Choice(fold, layer, {"C": 1.0}, 0.6) for fold, layer in enumerate(chosen)), {}, (),
-        {"features": {"weights_sha256": checkpoint.weights_sha256}, "folds": question.folds.sha256},
-    )  # fmt: skip
-    folder = study / "result" / "high-tiny-hubert-linear-0123456789ab"
-    result_run.write(folder, run)
-    return folder
-
-
-def finetune(run: Run, study: Path, *more: object) -> tuple[int, str, str]:
-    return run("finetune", *more, *QUICK, "-w", study)
 
 
 def test_from_a_probe_run_it_takes_backbone_task_folds_and_each_rounds_layer(
@@ -72,7 +36,13 @@ def test_from_a_probe_run_it_takes_backbone_task_folds_and_each_rounds_layer(
     assert done.folds.sha256 == probe.folds.sha256 and done.predictions.ids == probe.predictions.ids
     assert done.provenance["folds"] == probe.provenance["folds"] and done.provenance["from"] == probed.name
     assert [choice.setting["layer"] for choice in done.choices] == [choice.layer for choice in probe.choices]
-    assert {"trained_parameters", "seconds", "peak_memory_bytes"} <= set(done.provenance)
+    cost = {name: done.provenance[name] for name in ("trained_parameters", "parameters", "seconds", "learning_seconds",
+            "peak_memory_bytes", "bytes_on_disk", "audio_seconds", "heard_seconds")}  # fmt: skip
+    assert all(value > 0 for value in cost.values())
+    assert cost["learning_seconds"] < cost["seconds"] and cost["trained_parameters"] < cost["parameters"]
+    assert cost["bytes_on_disk"] == sum(path.stat().st_size for path in (folder / "weights").iterdir())
+    clips = sum(soundfile.info(path).duration for path in study.glob("*.wav"))
+    assert cost["audio_seconds"] == pytest.approx(clips, abs=0.1)
     for name in ("predictions.csv", "metrics.json", "report.html", "figures/layers.pdf"):
         assert (folder / name).stat().st_size > 0
     for fold in range(3):
@@ -122,11 +92,11 @@ def test_a_checkpoint_that_is_not_byte_for_byte_what_was_written_is_not_opened(t
         (folder / "checkpoint-3" / "optimizer.pt").write_bytes(b"as it was")
         (folder / "best-1.safetensors").write_bytes(b"weights")
         trusted.write_best(folder, 0.5, 1.0, 1)
-        trusted.write(folder, folder / "checkpoint-3", 7.0)
+        trusted.write(folder, folder / "checkpoint-3", 7.0, 5.0)
         return folder
 
     found = trusted.last(made())
-    assert found is not None and found.seconds == 7.0 and found.folder.name == "checkpoint-3"
+    assert found is not None and (found.seconds, found.learning) == (7.0, 5.0) and found.folder.name == "checkpoint-3"
     for damage in (
         lambda folder: (folder / "checkpoint-3" / "optimizer.pt").write_bytes(b"not what it was"),
         lambda folder: (folder / "checkpoint-3" / "rng_state.pth").write_bytes(b"one more"),
@@ -177,7 +147,7 @@ def test_a_clip_that_failed_in_extraction_is_left_out_here_too(
     assert done.left_out == {first: "ends early"} and done.predictions.ids == lacking.predictions.ids
     code, out, err = run("compare", tmp_path / "lacking", folder, "-w", study)
     assert code == 0 and "linear probe" in out and "fine-tuned, head" in out
-    (page,) = (study / "result").glob("high-compare-*/compare.html")
+    (page,) = (study / "result").glob("high-compare-*/report.html")
     assert "points of UAR" in page.read_text()
 
 
@@ -238,9 +208,19 @@ def test_a_probe_run_of_other_folds_labels_or_weights_is_refused(
     workspace = tmp_path / "workspace"
     shutil.copytree(study, workspace)
     shutil.rmtree(workspace / "models" / "tiny-hubert")
+    (workspace / "models" / "tiny-hubert.pin.json").unlink(missing_ok=True)  # as a user who accepts them
     tiny.hubert(workspace / "models" / "tiny-hubert", seed=1)
     code, _, err = finetune(run, workspace, "--from", probed.name)
     assert code == 4 and "other weights" in err
+
+
+def test_from_takes_probe_runs_alone(run: Run, study: Path, probed: Path) -> None:
+    code, _, err = finetune(run, study, "--from", probed.name, "--train", "head")
+    assert code == 0, err
+    (tuned,) = (path for path in (study / "result").glob("high-tiny-hubert-finetune-head-*")
+                if result_run.read(path).provenance["from"] == probed.name)  # fmt: skip
+    code, _, err = finetune(run, study, "--from", tuned)
+    assert code == 2 and f"{tuned.name} is no probe run; --from takes the folder of one" in err
 
 
 def test_the_layers_of_all_rounds_have_one_name() -> None:

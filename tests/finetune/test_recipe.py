@@ -1,5 +1,6 @@
 """Which weights learn, and how fast."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ def classifier(checkpoint: Checkpoint, recipe: Recipe, layer: str | None = None)
     backbone = load_trainable(checkpoint, layer)
     choose_weights(backbone, recipe)
     statistics = (torch.zeros(32), torch.ones(32))
-    return Classifier(backbone, TASK, torch.tensor([0, 1]).numpy(), statistics)
+    return Classifier(backbone, TASK, np.array([0.5, 0.5]), statistics)
 
 
 def learning(model: Classifier) -> set[str]:
@@ -66,7 +67,8 @@ def test_lora_adapts_each_projection_and_every_adapter_gets_a_gradient(checkpoin
         model = classifier(checkpoint, Recipe("lora", rank=2), layer)
         assert all("lora_" in weight for weight in learning(model)), name
         clips = [torch.randn(9_000).numpy(), torch.randn(5_000).numpy()]
-        model.train()(**model.backbone.collate(clips))["logits"].square().sum().backward()  # type: ignore[operator, union-attr]
+        batch = model.backbone.collate([model.backbone.prepare(clip) for clip in clips])  # type: ignore[operator, union-attr]
+        model.train()(**batch)["logits"].square().sum().backward()
         second = [weight for weight_name, weight in trained(model) if "lora_B" in weight_name]
         assert len(second) >= 6 * checkpoint.backbone.layers
         # Of a key, only what differs between frames counts; all others must hear of the loss.

@@ -11,12 +11,13 @@ from tests.models.tiny import FAMILIES
 from toolkit.errors import MachineError
 from toolkit.finetune import training
 from toolkit.finetune.recipe import Recipe
-from toolkit.finetune.training import EpochOrder, train
+from toolkit.finetune.trainer import EpochOrder
+from toolkit.finetune.training import train
 from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import load_trainable
 
-QUICK = {"epochs": 2, "patience": 2, "batch": 4}
+QUICK = {"epochs": 2, "patience": 2, "batch": 4, "head_epochs": 0}
 
 
 def one_round(
@@ -37,7 +38,7 @@ def test_every_family_trains(
     before = dict(load_trainable(checkpoints[family], "encoder.2").named_parameters())
     changed = {name for name, value in done.weights.items() if name.startswith("backbone.")
                and not torch.equal(value, before[name.removeprefix("backbone.")])}  # fmt: skip
-    assert len(changed) > 20 and done.parameters > 1000
+    assert len(changed) > 20 and done.learning > 1000
     assert done.probability.shape == (12, 2) and np.allclose(done.probability.sum(axis=1), 1)
 
 
@@ -50,7 +51,8 @@ def test_every_way_trains_what_it_names_and_nothing_else(
     names = {name for name in done.weights if name.startswith("backbone.")}
     assert bool(names) == (way != "head")
     assert {"dense.weight", "out.weight", "centre", "scale"} <= set(done.weights)
-    assert done.parameters == sum(v.numel() for k, v in done.weights.items() if k not in ("centre", "scale"))
+    untrained = ("centre", "scale", "prevalence")
+    assert done.learning == sum(v.numel() for k, v in done.weights.items() if k not in untrained)
     assert 1 <= done.epoch <= done.epochs <= 2 and done.seconds > 0 and done.peak_bytes > 1e6
 
 
@@ -87,7 +89,11 @@ def test_patience_ends_a_round_and_the_best_epoch_is_what_predicts(
     scores = iter([0.5, 0.7, 0.6, 0.65, 0.1])
     monkeypatch.setattr(training, "headline_score", lambda *_: next(scores))
     done = one_round(
-        manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", epochs=5, patience=2), "encoder.1"
+        manifest_of,
+        checkpoints["hubert-group"],
+        tmp_path,
+        Recipe("head", epochs=5, patience=2, head_epochs=0),
+        "encoder.1",
     )
     assert (done.development, done.epoch, done.epochs) == (0.7, 2, 4)
 
@@ -98,16 +104,46 @@ def test_of_epochs_with_equal_scores_the_one_with_the_lowest_loss_predicts(
     losses = iter([0.9, 0.4, 0.6])
     monkeypatch.setattr(training, "headline_score", lambda *_: 0.7)
     monkeypatch.setattr(training.KeepBest, "_loss", lambda *_: next(losses))
-    done = one_round(manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", epochs=3), "encoder.1")
+    done = one_round(
+        manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", epochs=3, head_epochs=0), "encoder.1"
+    )
     assert (done.epoch, done.epochs) == (2, 3)
 
 
 def test_numbers_that_are_not_finite_end_the_run_with_a_sentence(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
-    recipe = Recipe("full", learning_rate=1e30, head_rate=1e30, gradient_norm=0.0, epochs=2)
-    with pytest.raises(MachineError, match="smaller --learning-rate"):
+    recipe = Recipe("full", 1e30, 1e30, gradient_norm=0.0, epochs=2, head_epochs=0)
+    with pytest.raises(MachineError, match=r"Epoch 1 of .* smaller --learning-rate"):
         one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.2")
+
+
+def test_the_clip_that_gives_no_number_is_named_before_the_first_epoch_and_in_one(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", Recipe("head", head_epochs=0))
+    (round_, *_) = question.folds.rounds()
+    spoilt = question.folds.ids[round_.train[5]]
+    job.recordings.samples[spoilt][100] = np.nan
+    with pytest.raises(MachineError, match=f"untrained backbone gives no finite numbers for clip '{spoilt}' in float"):
+        train(job, round_, "encoder.1", tmp_path, lambda sentence: None)
+    whole = training.layer_of
+    monkeypatch.setattr(training, "layer_of", lambda *given: whole(*given).nan_to_num())
+    with pytest.raises(MachineError, match=f"Epoch 1 of the round that tests fold 0: .* at clip '{spoilt}'"):
+        train(job, round_, "encoder.1", tmp_path, lambda sentence: None)
+
+
+def test_the_head_alone_competes_with_the_epochs_behind_it(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.9, 0.7, 0.8])
+    monkeypatch.setattr(training, "headline_score", lambda *_: next(scores))
+    recipe = Recipe("full", epochs=5, patience=2, batch=4)
+    done = one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
+    assert (done.development, done.epoch, done.epochs) == (0.9, 0, 2)
+    before = dict(load_trainable(checkpoints["hubert-group"], "encoder.1").named_parameters())
+    learnt = [name.removeprefix("backbone.") for name in done.weights if name.startswith("backbone.")]
+    assert learnt and all(torch.equal(done.weights[f"backbone.{name}"], before[name]) for name in learnt)
 
 
 def test_training_with_everything_asked_for_still_gives_finite_predictions(
@@ -126,7 +162,8 @@ def test_every_epoch_has_every_clip_once_in_another_order_with_like_lengths_toge
     first = list(order)
     order.set_epoch(1)
     second = list(order)
-    assert sorted(first) == sorted(second) == list(range(403)) and first != second
+    assert set(first) == set(second) == set(range(403)) and first != second
+    assert len(first) == len(order) == 404  # every step has as many clips
     order.set_epoch(0)
     assert list(order) == first != list(EpochOrder(lengths, 4, 0, 2))
     spread = [np.ptp([lengths[clip] for clip in first[i : i + 4]]) for i in range(0, 400, 4)]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toolkit.labels import IntArray, Task, one_hot
+from toolkit.labels import Task
 from toolkit.models.states import own_frames
 
 FloatArray = npt.NDArray[np.float64]
@@ -44,8 +44,9 @@ class Classifier(nn.Module):
     constant: Tensor
     prevalence: Tensor
 
-    def __init__(self, backbone: Any, task: Task, truth: IntArray, statistics: tuple[Tensor, Tensor]) -> None:
-        """backbone: a `Trainable`. truth: of the training clips. statistics: centre and scale, (width,) each.
+    def __init__(self, backbone: Any, task: Task, share: FloatArray, statistics: tuple[Tensor, Tensor]) -> None:
+        """backbone: a `Trainable`. share: of the training clips that have each label. statistics: centre and scale,
+        (width,) each.
 
         The head is drawn from torch's generator.
         """
@@ -55,13 +56,9 @@ class Classifier(nn.Module):
         self.out = nn.Linear(backbone.width, len(task.labels))
         self.register_buffer("centre", statistics[0])
         self.register_buffer("scale", statistics[1])
-        share = one_hot(task, truth).mean(axis=0)
         constant = (share == 0) | (share == 1) if task.multilabel else share == 0
-        for name, value in (
-            ("weights", _weights(share, constant, task.multilabel)),
-            ("constant", constant),
-            ("prevalence", share.astype(np.float32)),
-        ):
+        self.register_buffer("prevalence", torch.from_numpy(share.astype(np.float32)))
+        for name, value in (("weights", _weights(share, constant, task.multilabel)), ("constant", constant)):
             self.register_buffer(name, torch.from_numpy(value), persistent=False)
 
     def forward(self, signal: Tensor, own: Tensor, owner: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
@@ -70,9 +67,13 @@ class Classifier(nn.Module):
         Returns logits (clips, n_labels) float32 and, with labels, the mean loss over the clips.
         """
         values, lengths = self.backbone.last(signal, own, owner)
-        pooled = pool(values, lengths, owner)
-        logits = self.out(torch.tanh(self.dense((pooled - self.centre) / self.scale))).float()
+        logits = self.head(pool(values, lengths, owner))
         return {"logits": logits} if labels is None else {"loss": self.loss(logits, labels), "logits": logits}
+
+    def head(self, pooled: Tensor) -> Tensor:
+        """Logits (clips, n_labels) float32 of the pooled layer, (clips, width)."""
+        logits: Tensor = self.out(torch.tanh(self.dense((pooled - self.centre) / self.scale)))
+        return logits.float()
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Weighted so that every class, or each label's two sides, count the same over the training clips."""
@@ -109,8 +110,9 @@ class Classifier(nn.Module):
         return self
 
     def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What training changes, and the head's standardisation; the rest is the checkpoint's."""
-        own = {name for name, weight in self.named_parameters() if weight.requires_grad} | {"centre", "scale"}
+        """What training changes, the head's standardisation and the prevalences; the rest is the checkpoint's."""
+        own = {name for name, weight in self.named_parameters() if weight.requires_grad}
+        own |= {"centre", "scale", "prevalence"}
         whole: Mapping[str, Any] = super().state_dict(*arguments, **options)
         return {name: value for name, value in whole.items() if name in own}
 

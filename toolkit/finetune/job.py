@@ -1,22 +1,47 @@
 """What all rounds of a run share, and how clips go through a model: in batches for training, or only to be scored."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
 from toolkit.audio import SAMPLE_RATE
+from toolkit.finetune import processes
 from toolkit.finetune.classifier import Classifier, pool
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.recordings import Recordings
 from toolkit.labels import IntArray, Task
 from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.trainable import Prepared
 from toolkit.models.whisper import Context
 
+INPUTS_SHARE = 0.25  # of the memory that is free once the clips are decoded
 EVALUATION_SECONDS = 60.0  # of audio in a batch that is only predicted
+
+
+class Inputs:
+    """What enters the backbone, by clip: computed once and kept while it fits into the budget (bytes)."""
+
+    def __init__(self, budget: int) -> None:
+        self._left, self._kept = budget, dict[str, Prepared]()
+
+    def of(self, backbone: Any, recordings: Recordings, clip: str) -> Prepared:
+        """A backbone's own input; all that share one have one checkpoint and context, and may differ in depth."""
+        found = self._kept.get(clip)
+        if found is None:
+            found = backbone.prepare(recordings[clip])
+            if found.bytes <= self._left:
+                self._left -= found.bytes
+                self._kept[clip] = found
+        return found
+
+
+def _budget() -> int:
+    return int(psutil.virtual_memory().available * INPUTS_SHARE)
 
 
 @dataclass(frozen=True)
@@ -33,19 +58,21 @@ class Job:
     seed: int
     device: torch.device
     workers: int
+    inputs: Inputs = field(default_factory=lambda: Inputs(_budget()))
 
 
-def scored(job: Job, model: Classifier, clips: IntArray) -> Tensor:
-    """(len(clips), n_labels) logits; a clip's own do not depend on the others."""
+def scored(job: Job, model: Classifier, clips: IntArray, alone: bool = False) -> Tensor:
+    """(len(clips), n_labels) logits; a clip's neighbours change them by rounding; alone, they are none."""
     result = torch.zeros(len(clips), len(job.task.labels), device=job.device)
     was_training = model.training
     model.eval()
     with torch.no_grad(), _autocast(job):
-        for rows in _batches(job, model.backbone, clips):
-            batch = _on(job.device, model.backbone.collate([job.recordings[job.ids[clip]] for clip in clips[rows]]))
+        batches = list(np.arange(len(clips))[:, None] if alone else _batches(job, model.backbone, clips))
+        for rows in batches[processes.rank() :: processes.count()]:
+            batch = _on(job.device, _joined(job, model.backbone, clips[rows]))
             result[rows] = model(**batch)["logits"]
     model.train(was_training)
-    return result
+    return processes.summed(result)
 
 
 def _autocast(job: Job) -> torch.autocast:
@@ -53,18 +80,15 @@ def _autocast(job: Job) -> torch.autocast:
     return torch.autocast(job.device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
-def statistics(job: Job, backbone: Any, clips: IntArray) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the pooled layer over the training clips, untrained: (width,) each."""
-    pooled = []
+def layer_of(job: Job, backbone: Any, clips: IntArray) -> Tensor:
+    """The pooled layer, (len(clips), width) float32 on the device."""
+    result = torch.zeros(len(clips), backbone.width, device=job.device)
     with torch.no_grad(), _autocast(job):
-        for rows in _batches(job, backbone, clips):
-            batch = _on(job.device, backbone.collate([job.recordings[job.ids[clip]] for clip in clips[rows]]))
+        for rows in list(_batches(job, backbone, clips))[processes.rank() :: processes.count()]:
+            batch = _on(job.device, _joined(job, backbone, clips[rows]))
             values, lengths = backbone.last(**batch)
-            pooled.append(pool(values, lengths, batch["owner"]).double().cpu())
-    whole = torch.cat(pooled)
-    scale = whole.std(dim=0, correction=0)
-    scale = torch.where(scale > 1e-6 * whole.abs().amax(dim=0), scale, 1.0)
-    return whole.mean(dim=0).float(), scale.float()
+            result[rows] = pool(values, lengths, batch["owner"])
+    return processes.summed(result)
 
 
 def _batches(job: Job, backbone: Any, clips: IntArray) -> Iterator[IntArray]:
@@ -81,8 +105,14 @@ def _batches(job: Job, backbone: Any, clips: IntArray) -> Iterator[IntArray]:
 
 
 def collate(job: Job, backbone: Any, clips: Sequence[int]) -> dict[str, Tensor]:
-    batch: dict[str, Tensor] = backbone.collate([job.recordings[job.ids[clip]] for clip in clips])
-    return {**batch, "labels": torch.from_numpy(job.truth[list(clips)])}
+    """A batch to learn from. clips: positions; they stand in it too, to name the one that a fault is of."""
+    labels = torch.from_numpy(job.truth[list(clips)])
+    return {**_joined(job, backbone, clips), "labels": labels, "clips": torch.tensor(clips)}
+
+
+def _joined(job: Job, backbone: Any, clips: Sequence[int] | IntArray) -> dict[str, Tensor]:
+    batch: dict[str, Tensor] = backbone.collate([job.inputs.of(backbone, job.recordings, job.ids[c]) for c in clips])
+    return batch
 
 
 def _on(device: torch.device, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,11 +10,12 @@ from torch import nn
 
 from toolkit.errors import InputError, one_of
 from toolkit.models.trainable import parsed
+from toolkit.models.trainable_products import quicken
 
 WAYS = ("full", "encoder-frozen", "top-K", "lora", "head")
 TOP = re.compile(r"top-([1-9][0-9]*)")
 # Of the backbone's weights. Low-rank factors start at zero and take more.
-LEARNING_RATES = {"full": 5e-5, "encoder-frozen": 5e-5, "top": 5e-5, "lora": 5e-4, "head": 0.0}
+LEARNING_RATES = {"full": 1e-5, "encoder-frozen": 5e-5, "top": 1e-5, "lora": 5e-4, "head": 0.0}
 ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense", "fc1", "fc2")
 
 
@@ -28,7 +29,8 @@ class Recipe:
     in `accumulate` parts. gradient_norm: gradients are scaled down to it. rank: of LoRA. spec_augment: share of
     the frames, and of the channels, that are blanked; layer_drop: probability that a layer is skipped; both 0 for none.
     train_convolutions: those of wav2vec 2.0 and its kin too, which its authors keep frozen. dtype: of the products.
-    recompute: keep less for the backward pass and compute it again (gradient checkpointing).
+    head_epochs: of the head alone, on the frozen layer, before the backbone learns too; what that gives competes with
+    the epochs behind it. recompute: keep less for the backward pass and compute it again (gradient checkpointing).
     """
 
     train: str = "full"
@@ -36,9 +38,9 @@ class Recipe:
     head_rate: float = 1e-3
     layer_decay: float = 1.0
     weight_decay: float = 0.01
-    warmup: float = 0.1
-    epochs: int = 15
-    patience: int = 4
+    warmup: float = 0.3
+    epochs: int = 10
+    patience: int = 5
     batch: int = 8
     accumulate: int = 1
     gradient_norm: float = 1.0
@@ -48,6 +50,7 @@ class Recipe:
     train_convolutions: bool = False
     dtype: str = "float32"
     recompute: bool = False
+    head_epochs: int = 30
 
     def __post_init__(self) -> None:
         if self.train not in WAYS and not TOP.fullmatch(self.train):
@@ -130,6 +133,7 @@ def _adapt(backbone: Any, rank: int) -> None:
         raise InputError(f"--train lora adapts layers, and up to {backbone.layer} there is none; take --depth full")
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
     peft.inject_adapter_in_model(config, backbone.layers)
+    quicken(backbone.layers)
 
 
 def parameter_groups(classifier: Any, recipe: Recipe) -> list[dict[str, Any]]:

@@ -1,12 +1,14 @@
-"""The clips' audio: decoded by worker threads, kept in memory where it fits, else decoded again in every epoch."""
+"""The clips' audio: decoded in processes apart, kept in memory where it fits, else decoded again in every epoch."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from threading import Event
 
 import psutil
 
-from toolkit.audio import Samples, decode
+from toolkit.audio import Audio, Samples
+from toolkit.decoders import ahead, decode
 from toolkit.errors import AudioError
 from toolkit.manifest import Clip, Manifest
 from toolkit.progress import Advance
@@ -31,13 +33,12 @@ class Recordings:
 
     def __getitem__(self, clip: str) -> Samples:
         kept = self.samples.get(clip)
-        return decoded(self.manifest, self.clips[clip])[0] if kept is None else kept
+        return decoded(self.manifest, self.clips[clip]).samples if kept is None else kept
 
 
-def decoded(manifest: Manifest, clip: Clip) -> tuple[Samples, str]:
-    """A clip's samples and their SHA-256. Raises AudioError."""
-    audio = decode(manifest.audio_path(clip), clip.start, clip.end, clip.channel, clip.duration)
-    return audio.samples, audio.sha256
+def decoded(manifest: Manifest, clip: Clip, stop: Event | None = None) -> Audio:
+    """A clip's audio. Raises AudioError."""
+    return decode(manifest.audio_path(clip), clip.start, clip.end, clip.channel, clip.duration, stop)
 
 
 def record(manifest: Manifest, ids: Sequence[str], workers: int, advance: Advance) -> Recordings:
@@ -50,26 +51,26 @@ def record(manifest: Manifest, ids: Sequence[str], workers: int, advance: Advanc
     failed: dict[str, str] = {}
     total = 0
 
-    def one(clip: str) -> tuple[Samples, str] | str:
+    def one(clip: str, stop: Event) -> Audio | str:
         try:
-            return decoded(manifest, clips[clip])
+            return decoded(manifest, clips[clip], stop)
         except AudioError as error:
             return str(error)
 
-    step = 16 * workers  # decoded clips that may wait
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for first in range(0, len(ids), step):
-            some = ids[first : first + step]
-            for clip, found in zip(some, pool.map(one, some)):
-                advance(1, 0.0)
-                if isinstance(found, str):
-                    failed[clip] = found
-                    continue
-                audio, sha256[clip] = found
-                lengths[clip] = len(audio)
-                total += audio.nbytes
-                if total <= budget:
-                    samples[clip] = audio
-                else:
-                    samples.clear()
+    def seconds(found: Audio | str) -> float:
+        return 0.0 if isinstance(found, str) else found.seconds
+
+    with closing(ahead(one, ids, workers, seconds)) as every:
+        for clip, found in zip(ids, every):
+            advance(1, 0.0)
+            if isinstance(found, str):
+                failed[clip] = found
+                continue
+            sha256[clip] = found.sha256
+            lengths[clip] = len(found.samples)
+            total += found.samples.nbytes
+            if total <= budget:
+                samples[clip] = found.samples
+            else:
+                samples.clear()
     return Recordings(manifest, clips, samples, lengths, sha256, failed)

@@ -17,6 +17,9 @@ from toolkit.runs import commit_file, commit_json, make_folder, sha256_of_file, 
 from toolkit.splits import Round
 
 ROUNDS, WEIGHTS = "rounds", "weights"
+OWN_HASH = "described_sha256"  # of what stands beside the weights
+SAID = ("layer", "train", "rate", "epoch", "epochs", "development", "learning", "parameters", "seconds",
+        "learning_seconds", "heard_seconds", "peak_bytes")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,16 @@ class Finished:
 
     fold: int
     layer: str
+    train: str
+    rate: float
     epoch: int
     epochs: int
     development: float
+    learning: int
     parameters: int
     seconds: float
+    learning_seconds: float
+    heard_seconds: float
     peak_bytes: int
     prediction: IntArray
     probability: npt.NDArray[np.float64]
@@ -42,19 +50,10 @@ def write(folder: Path, round_: Round, trained: Trained, settings: Mapping[str, 
         commit_file(weights, lambda path: save_file(trained.weights, path))
         described = {**settings, "fold": round_.fold, "layer": trained.layer, "epoch": trained.epoch,
                      "thresholds": trained.thresholds.tolist(), "sha256": sha256_of_file(weights)}  # fmt: skip
-        commit_json(weights.with_suffix(".json"), described)
-    content = {
-        "fold": round_.fold,
-        "layer": trained.layer,
-        "epoch": trained.epoch,
-        "epochs": trained.epochs,
-        "development": trained.development,
-        "parameters": trained.parameters,
-        "seconds": trained.seconds,
-        "peak_bytes": trained.peak_bytes,
-        "prediction": trained.prediction.tolist(),
-        "probability": trained.probability.tolist(),
-    }
+        commit_json(weights.with_suffix(".json"), {**described, OWN_HASH: signature(described)})
+    said = {name: getattr(trained, name) for name in SAID}
+    content = {"fold": round_.fold, **said, "prediction": trained.prediction.tolist(),
+               "probability": trained.probability.tolist()}  # fmt: skip
     commit_json(_file(folder, round_.fold), {**content, "sha256": signature(content)})
     return _finished(content)
 

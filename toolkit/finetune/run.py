@@ -3,9 +3,8 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,14 @@ import numpy as np
 import torch
 
 from toolkit.errors import InputError, MachineError, SplitError, one_of
+from toolkit.finetune import processes
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.job import Job
+from toolkit.finetune.outcome import collected
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.recordings import record
 from toolkit.finetune.rounds import Finished
+from toolkit.finetune.search import Search, Studies, settle
 from toolkit.finetune.source import Source
 from toolkit.finetune.training import train
 from toolkit.folding import refuse_leaks
@@ -26,22 +28,23 @@ from toolkit.manifest import Manifest
 from toolkit.models.load import choose_device, choose_dtype
 from toolkit.progress import Advance, bar
 from toolkit.result import run as result_run
-from toolkit.result.metrics import headline
-from toolkit.result.predictions import Predictions
-from toolkit.result.run import TUNED, Choice, Run
+from toolkit.result.applied import write_clips
+from toolkit.result.run import TUNED, Run
 from toolkit.runs import locked, make_folder, signature
 from toolkit.splits import Folds, Round
 
-PROTOCOL = 1  # part of the folder's name: raise it when the same options would give other predictions
+PROTOCOL = 2  # part of the folder's name: raise it when the same options would give other predictions
 KEEP = ("none", "best")
 PRIVATE = ".training"
 
 
 @dataclass(frozen=True)
 class Options:
-    """keep: "best" leaves each round's weights in the run's folder. workers: threads that decode, None: the cores."""
+    """keep: "best" leaves each round's weights in the run's folder. workers: threads that decode, None: the cores.
+    search: how each round finds its own recipe and layer; None: it takes the ones that are given."""
 
     recipe: Recipe
+    search: Search | None = None
     seed: int = 0
     device: str = "auto"
     workers: int | None = None
@@ -77,9 +80,8 @@ def finetune(
     """
     if options.keep not in KEEP:
         raise InputError(one_of("--keep", options.keep, KEEP))
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("finetune runs in one process on one device; start it without `accelerate launch`")
     device, recipe = _device(options, say)
+    _refuse_search(options, source)
     question, workers = source.question, options.workers or os.cpu_count() or 1
     wanted = [clip for clip in question.folds.ids if clip not in source.left_out]
     with show("decode", len(wanted), "clips") as advance:
@@ -91,22 +93,32 @@ def finetune(
     truth = question.truth[kept]
     groups = tuple(group for group, keep in zip(question.groups, kept) if keep)
     notes = [*question.notes, *_check(question.task, truth, folds), *notes]
-    content = _content(source, recipe, options.seed, notes, folds, truth, recordings.sha256)
-    folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{recipe.train}-{signature(content)[:12]}"
-    with locked(make_folder(folder)):
+    content = _content(source, recipe, options, notes, folds, truth, recordings.sha256)
+    way = "search" if options.search else recipe.train
+    folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{way}-{signature(content)[:12]}"
+    main = not processes.rank()
+    with locked(make_folder(folder)) if main else nullcontext():
+        processes.wait()  # now the others may look into the folder: only the main process changes it
         if (folder / result_run.RUN).exists():
             if options.keep == "best" and not (folder / rounds_folder.WEIGHTS).exists():
                 say(f"{folder.name} was finished without --keep best; delete its folder to train it again")
-            _tidy(folder)
+            if main:
+                _tidy(folder)
             return Finetuned(folder, result_run.read(folder), True, recordings.failed)
         job = Job(
             source.checkpoint, source.context, question.task, folds.ids, truth, recordings, recipe, options.seed,
             device, workers,
         )  # fmt: skip
-        finished = [_round(job, round_, source, folder, options.keep, say) for round_ in folds.rounds()]
-        run = _run(job, source, folds, groups, finished, left_out, notes, provenance)
-        result_run.write(folder, run)
-        _tidy(folder)
+        with closing(Studies(folder)) if options.search else nullcontext() as studies:
+            finished = [_round(job, round_, source, folder, options, studies, say) for round_ in folds.rounds()]
+        weights = _weights_bytes(folder) if options.keep == "best" else None
+        run = collected(job, source, folds, groups, finished, left_out, notes, way, weights, provenance)
+        if main:
+            if options.keep == "best":
+                write_clips(folder, {clip: recordings.sha256[clip] for clip in folds.ids})
+            result_run.write(folder, run)
+            _tidy(folder)
+        processes.wait()
     return Finetuned(folder, run, False, recordings.failed)
 
 
@@ -116,6 +128,20 @@ def _tidy(folder: Path) -> None:
     rounds_folder.clear(folder)
 
 
+def _weights_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in (folder / rounds_folder.WEIGHTS).iterdir())
+
+
+def _refuse_search(options: Options, source: Source) -> None:
+    if options.search is None:
+        return
+    options.search.check(options.recipe)
+    if processes.count() > 1:
+        raise InputError("--search runs in one process; give what it finds to several with --train and --learning-rate")
+    if any(layer.startswith("decoder.") for layer in source.layers.values()):
+        raise InputError("--search cuts the encoder at different depths, and these models end in the decoder")
+
+
 def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device, Recipe]:
     """The device, and the recipe with the dtype that stands in the end."""
     device, recipe = choose_device(options.device), options.recipe
@@ -123,12 +149,18 @@ def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device,
         raise InputError(
             f"--device {options.device}: finetune takes cpu or cuda; CUDA_VISIBLE_DEVICES picks another one"
         )
+    together = processes.count()
+    if recipe.batch // recipe.accumulate % together:
+        raise InputError(
+            f"--batch {recipe.batch} --accumulate {recipe.accumulate}: {together} processes get no equal parts of it"
+        )
+    device = processes.join(device)
     if recipe.dtype == "float16":
         if device.type != "cuda":
             raise InputError("--dtype float16 trains on CUDA devices alone; take bfloat16 or float32")
         return device, recipe
     dtype, reason = choose_dtype(recipe.dtype, device)
-    say(f"training on {device.type}, {reason}")
+    say(f"training on {device.type}{f' in {together} processes' if together > 1 else ''}, {reason}")
     return device, replace(recipe, dtype=str(dtype).removeprefix("torch."))
 
 
@@ -153,7 +185,7 @@ def _check(task: Task, truth: IntArray, folds: Folds) -> list[str]:
 def _content(
     source: Source,
     recipe: Recipe,
-    seed: int,
+    options: Options,
     notes: Sequence[str],
     folds: Folds,
     truth: IntArray,
@@ -167,113 +199,48 @@ def _content(
         "context": source.context,
         "layers": [[fold, layer] for fold, layer in source.layers.items()],
         "recipe": asdict(recipe),
+        **({"search": asdict(options.search)} if options.search else {}),
         "task": [task.kind, list(task.labels), list(task.columns)],
         "truth": truth.tolist(),
         "folds": folds.sha256,
         "audio": [sha256[clip] for clip in folds.ids],
-        "seed": seed,
+        "seed": options.seed,
         "notes": list(notes),
     }
 
 
-def _round(job: Job, round_: Round, source: Source, folder: Path, keep: str, say: Callable[[str], None]) -> Finished:
+def _round(
+    job: Job,
+    round_: Round,
+    source: Source,
+    folder: Path,
+    options: Options,
+    studies: Studies | None,
+    say: Callable[[str], None],
+) -> Finished:
     """One round, read if it was finished before."""
-    stood = rounds_folder.read(folder, round_.fold, keep)
+    stood = rounds_folder.read(folder, round_.fold, options.keep)
     if stood is not None:
         return stood
-    private = make_folder(folder / PRIVATE / f"round-{round_.fold}")
+    private, layer = make_folder(folder / PRIVATE / f"round-{round_.fold}"), source.layers[round_.fold]
     try:
-        trained = train(job, round_, source.layers[round_.fold], private, say)
+        if options.search and studies:
+            recipe, layer = settle(job, round_, layer, options.search, studies, private / "trial", say)
+            job = replace(job, recipe=recipe)
+        trained = train(job, round_, layer, private, say)
     except torch.OutOfMemoryError:
         raise MachineError(
             f"The device has no memory for {job.recipe.batch // job.recipe.accumulate} clips at a time; "
             f"take --accumulate {2 * job.recipe.accumulate}, or --recompute"
         ) from None
     settings = {"checkpoint": job.checkpoint.name, "weights_sha256": job.checkpoint.weights_sha256,
-                "context": job.context, "recipe": asdict(job.recipe), "labels": list(job.task.labels)}  # fmt: skip
-    finished = rounds_folder.write(folder, round_, trained, settings if keep == "best" else None)
-    shutil.rmtree(private)
+                "context": job.context, "recipe": asdict(job.recipe), "labels": list(job.task.labels),
+                "device": job.device.type, "threads": torch.get_num_threads(),
+                "folds": source.question.folds.sha256, "seed": job.seed}  # fmt: skip
+    if not processes.rank():
+        rounds_folder.write(folder, round_, trained, settings if options.keep == "best" else None)
+        shutil.rmtree(private)
+    processes.wait()
+    finished = rounds_folder.read(folder, round_.fold, options.keep)
+    assert finished is not None
     return finished
-
-
-def _run(
-    job: Job,
-    source: Source,
-    folds: Folds,
-    groups: Sequence[str],
-    finished: Sequence[Finished],
-    left_out: Mapping[str, str],
-    notes: Sequence[str],
-    provenance: Mapping[str, Any],
-) -> Run:
-    task, recipe, name = job.task, job.recipe, source.checkpoint.name
-    layer = one_name([one.layer for one in finished])
-    predictions = _predictions(job, source, folds, groups, finished)
-    return Run(
-        title=f"{task.name} from {name}",
-        backbone=name,
-        probe=f"{TUNED}{recipe.train}",
-        task=task,
-        metric=headline(task),
-        folds=folds,
-        predictions=predictions,
-        layers={layer: predictions},
-        development={layer: tuple(one.development for one in finished)},
-        choices=tuple(
-            Choice(
-                one.fold,
-                layer,
-                {"layer": one.layer, "best epoch": one.epoch, "epochs": one.epochs},
-                one.development,
-            )
-            for one in finished
-        ),
-        left_out=dict(left_out),
-        notes=tuple(notes),
-        provenance={
-            **provenance,
-            "packages": {**provenance.get("packages", {}), **{p: metadata.version(p) for p in ("accelerate", "peft")}},
-            "seed": job.seed,
-            "from": source.origin or "by hand",
-            "weights_sha256": source.checkpoint.weights_sha256,
-            "context": source.context,
-            "recipe": {**asdict(recipe), "learning_rate": recipe.rate},
-            "layers": [one.layer for one in finished],
-            "folds": source.question.folds.sha256,
-            "trained_parameters": max(one.parameters for one in finished),
-            "seconds": round(sum(one.seconds for one in finished), 1),
-            "peak_memory_bytes": max(one.peak_bytes for one in finished),
-            "device": job.device.type,
-        },
-    )
-
-
-def one_name(layers: Sequence[str]) -> str:
-    """One name for the layers that the rounds ended at.
-
-    >>> one_name(["encoder.3", "encoder.3"]), one_name(["encoder.3", "encoder.11", "encoder.3"])
-    ('encoder.3', 'encoder.3/11')
-    """
-    different = sorted(set(layers), key=lambda layer: (layer.split(".")[0], int(layer.split(".")[1])))
-    first, *rest = different
-    stack = first.split(".")[0]
-    return "/".join([first, *(layer.removeprefix(f"{stack}.") for layer in rest)])
-
-
-def _predictions(
-    job: Job, source: Source, folds: Folds, groups: Sequence[str], finished: Sequence[Finished]
-) -> Predictions:
-    """The tested clips of all rounds, in the order of the folds."""
-    rounds = list(folds.rounds())
-    clips = np.concatenate([round_.test for round_ in rounds])
-    order = np.argsort(clips)
-    return Predictions(
-        job.task,
-        tuple(folds.ids[clip] for clip in clips[order]),
-        tuple(groups[clip] for clip in clips[order]),
-        np.concatenate([np.full(len(round_.test), round_.fold) for round_ in rounds])[order],
-        job.truth[clips[order]],
-        np.concatenate([one.prediction for one in finished])[order],
-        np.concatenate([one.probability for one in finished])[order],
-        source.question.group,
-    )

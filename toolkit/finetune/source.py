@@ -1,5 +1,6 @@
 """What a fine-tuning is of: a probe run's backbone, layers, task and folds, or the same told by hand."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.whisper import Context
 from toolkit.result.run import Run, read
+from toolkit.windows import Windows
 
 DEPTHS = ("best", "full")
 
@@ -22,7 +24,7 @@ class Source:
     """Backbone and question, and where each round's model ends.
 
     layers: the last layer by test fold. left_out: the reason by id, of clips that the probe run had to leave out.
-    origin: the probe run's folder name, empty by hand.
+    origin: the probe run's folder name, empty by hand. windows: that the recordings were cut by.
     """
 
     checkpoint: Checkpoint
@@ -31,6 +33,7 @@ class Source:
     layers: Mapping[int, str]
     left_out: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
+    windows: Windows | None = None
 
 
 def find_run(name: str, result: Path) -> Path:
@@ -46,37 +49,79 @@ def find_run(name: str, result: Path) -> Path:
     return (exact or found)[0]
 
 
-def from_run(folder: Path, manifest: Manifest, models: Path, depth: str | None, train: str) -> Source:
+def from_run(
+    run: Run,
+    name: str,
+    manifest: Manifest,
+    models: Path,
+    depth: str | None,
+    train: str,
+    context: Context | None = None,
+    place: int = 1,
+) -> Source:
     """Everything as the probe run had it, on the very same folds.
 
-    depth: "best" ends each round's model at the layer that the round chose on its own development set, so that no round
-    sees its own test; "full" takes the whole encoder, or for encoder-frozen the whole decoder. None: best, but full for
-    encoder-frozen. Raises InputError or SplitError where manifest, checkpoint or run do not belong together.
+    run, name: as `probed` reads it, and its folder's. manifest: cut by the run's windows.
+    depth: "best" ends each round's model at the layer that stands at `place` (1 the best) by the round's own
+    development set, so that no round sees its own test; "full" takes the whole encoder, or for encoder-frozen the whole
+    decoder. None: best, but full for encoder-frozen. context: of Whisper, None for the one that was probed.
+    Raises InputError or SplitError where manifest, checkpoint or run do not belong together.
     """
+    features = run.provenance["features"]
+    checkpoint = locate(run.backbone, models)
+    if checkpoint.weights_sha256 != features["weights_sha256"]:
+        raise CheckpointError(f"The checkpoint {run.backbone} has other weights than those that {name} probed")
+    question = _question(run, name, manifest)
+    depth = depth or ("full" if train == "encoder-frozen" else "best")
+    if depth not in DEPTHS:
+        raise InputError(one_of("--depth", depth, DEPTHS))
+    if context is None:
+        context = "clip" if features.get("context") == "clip" and checkpoint.backbone.decoder_layers else "full"
+    if depth == "full":
+        layers = dict.fromkeys((round_.fold for round_ in question.folds.rounds()), deepest(checkpoint, train))
+    else:
+        layers = standings(run, name)[place - 1]
+    return Source(checkpoint, context, question, layers, dict(run.left_out), name, windows_of(run))
+
+
+def probed(folder: Path) -> Run:
+    """A probe run. Raises InputError for a run of another kind, StoreError for one that is not whole."""
     run = read(folder)
     features = run.provenance.get("features")
     if not isinstance(features, Mapping) or "weights_sha256" not in features:
         raise InputError(f"{folder.name} is no probe run; --from takes the folder of one")
-    checkpoint = locate(run.backbone, models)
-    if checkpoint.weights_sha256 != features["weights_sha256"]:
-        raise CheckpointError(f"The checkpoint {run.backbone} has other weights than those that {folder.name} probed")
-    question = _question(run, folder.name, manifest)
-    depth = depth or ("full" if train == "encoder-frozen" else "best")
-    if depth not in DEPTHS:
-        raise InputError(one_of("--depth", depth, DEPTHS))
-    context: Context = "clip" if features.get("context") == "clip" and checkpoint.backbone.decoder_layers else "full"
-    folds = [round_.fold for round_ in question.folds.rounds()]
-    if depth == "full":
-        layers = dict.fromkeys(folds, deepest(checkpoint, train))
-    else:
-        layers = {choice.fold: choice.layer for choice in run.choices}
-        if not all(layer.startswith(("encoder.", "decoder.")) for layer in layers.values()):
-            raise InputError(f"{folder.name} is of a probe on all layers at once; take --depth full")
-    return Source(checkpoint, context, question, layers, dict(run.left_out), folder.name)
+    return run
+
+
+def windows_of(run: Run) -> Windows | None:
+    """What the recordings of a probe run were cut by."""
+    return Windows.kept_in(run.provenance["features"])
+
+
+def standings(run: Run, name: str) -> list[dict[int, str]]:
+    """Each round's layers by test fold, from the best on: ranked by the round's own development score alone.
+
+    A layer stands for its best setting there. The first are the layers that the rounds chose.
+    """
+    chosen = {choice.fold: choice.layer for choice in run.choices}
+    if not all(layer.startswith(("encoder.", "decoder.")) for layer in chosen.values()):
+        raise InputError(f"{name} is of a probe on all layers at once; take --depth full")
+    ranked = {}
+    for number, (fold, first) in enumerate(chosen.items()):
+        scores = {layer: values[number] for layer, values in run.development.items() if layer != first}
+        known = {layer: -math.inf if score is None else score for layer, score in scores.items()}
+        ranked[fold] = [first, *sorted(known, key=lambda layer: known[layer], reverse=True)]
+    return [dict(zip(ranked, place)) for place in zip(*ranked.values())]
 
 
 def by_hand(
-    checkpoint: Checkpoint, context: Context, question: Question, layer: int | None, depth: str | None, train: str
+    checkpoint: Checkpoint,
+    context: Context,
+    question: Question,
+    layer: int | None,
+    depth: str | None,
+    train: str,
+    windows: Windows | None = None,
 ) -> Source:
     """The whole backbone, or up to encoder layer `layer`."""
     if depth == "best":
@@ -84,7 +129,8 @@ def by_hand(
     if depth not in (None, "full"):
         raise InputError(one_of("--depth", depth, DEPTHS))
     last = deepest(checkpoint, train) if layer is None else f"encoder.{layer}"
-    return Source(checkpoint, context, question, {round_.fold: last for round_ in question.folds.rounds()})
+    layers = {round_.fold: last for round_ in question.folds.rounds()}
+    return Source(checkpoint, context, question, layers, windows=windows)
 
 
 def deepest(checkpoint: Checkpoint, train: str) -> str:

@@ -18,16 +18,18 @@ TRUSTED, BEST = "trusted.json", "best.json"
 
 @dataclass(frozen=True)
 class Resumable:
-    """A checkpoint that is whole. seconds: of training until it was written."""
+    """A checkpoint that is whole. seconds: until it was written, and learning: of them in steps."""
 
     folder: Path
     seconds: float
+    learning: float
 
 
-def write(round_folder: Path, checkpoint: Path, seconds: float) -> None:
+def write(round_folder: Path, checkpoint: Path, seconds: float, learning: float) -> None:
     """Commit the newest checkpoint's hashes; what it says before this is done is the one before."""
     hashes = {path.name: sha256_of_file(path) for path in sorted(checkpoint.iterdir())}
-    commit_json(round_folder / TRUSTED, {"checkpoint": checkpoint.name, "seconds": seconds, "sha256": hashes})
+    content = {"checkpoint": checkpoint.name, "seconds": seconds, "learning": learning, "sha256": hashes}
+    commit_json(round_folder / TRUSTED, content)
 
 
 def last(round_folder: Path) -> Resumable | None:
@@ -38,7 +40,7 @@ def last(round_folder: Path) -> Resumable | None:
         found = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
         whole = found == content["sha256"]
         read_best(round_folder)
-        seconds = float(content["seconds"])
+        seconds, learning = float(content["seconds"]), float(content["learning"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not whole:
@@ -46,7 +48,7 @@ def last(round_folder: Path) -> Resumable | None:
     for other in round_folder.glob("checkpoint-*"):  # begun, or older: not gone on from
         if other != folder:
             shutil.rmtree(other)
-    return Resumable(folder, seconds)
+    return Resumable(folder, seconds, learning)
 
 
 def write_best(round_folder: Path, score: float, loss: float, epoch: int) -> None:

@@ -1,0 +1,46 @@
+"""Kept models on clips: the run's own test clips get the run's own bits, in any order and company."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.finetune.conftest import make_job
+from tests.models.tiny import FAMILIES
+from toolkit.finetune import rounds
+from toolkit.finetune.apply import Kept, apply
+from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.training import train
+from toolkit.manifest import Manifest
+from toolkit.models.checkpoint import Checkpoint
+
+WAYS = [(family, "full", "high", "float32") for family in FAMILIES]
+WAYS += [
+    ("whisper-80", "encoder-frozen", "high,noisy,never", "float32"),
+    ("hubert-group", "lora", "kind", "float32"),
+    ("hubert-stable", "top-1", "high", "bfloat16"),
+]
+
+
+@pytest.mark.parametrize(("family", "way", "target", "dtype"), WAYS)
+def test_the_runs_test_clips_get_the_runs_own_bits(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, family: str, way: str, target: str,
+    dtype: str,
+) -> None:  # fmt: skip
+    checkpoint = checkpoints[family]
+    recipe = Recipe(way, learning_rate=1e-3, epochs=1, batch=4, dtype=dtype)
+    job, question = make_job(manifest_of, checkpoint, target, recipe)
+    round_ = list(question.folds.rounds())[1]
+    done = train(job, round_, "decoder.2" if way == "encoder-frozen" else "encoder.2", tmp_path, lambda _: None)
+    settings = {"context": "clip", "recipe": asdict(recipe), "threads": torch.get_num_threads()}
+    rounds.write(tmp_path, round_, done, settings)
+    weights = tmp_path / "weights" / "round-1.safetensors"
+    kept = Kept(weights, json.loads(weights.with_suffix(".json").read_text()), done.thresholds)
+
+    some = round_.test[[5, 2, 9]]
+    (again,) = apply(question.task, [kept], checkpoint, job.recordings, job.ids, [some], "cpu")
+    np.testing.assert_array_equal(again, done.probability[[5, 2, 9]])
+    assert len(np.unique(again)) > 1

@@ -1,0 +1,134 @@
+"""Several layers of one probe run, a search in every round, and recordings cut into windows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tests.finetune.conftest import finetune, make_job
+from toolkit.finetune import training
+from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.search import STUDY, Search, Studies, settle
+from toolkit.finetune.source import standings
+from toolkit.manifest import Manifest
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.result import run as result_run
+
+Run = Callable[..., tuple[int, str, str]]
+SEARCH = Search(4, ("full", "head"))
+
+
+def test_top_trains_each_rounds_best_layers_and_says_how_they_did(run: Run, study: Path, probed: Path) -> None:
+    code, out, err = finetune(run, study, "--from", probed.name, "--top", 2, "--train", "head")
+    assert code == 0, err
+    folders = list((study / "result").glob("high-tiny-hubert-finetune-head-*"))
+    layers = {tuple(choice.setting["layer"] for choice in result_run.read(folder).choices) for folder in folders}
+    assert layers == {("encoder.1", "encoder.2", "encoder.1"), ("encoder.2", "encoder.1", "encoder.2")}
+    table = out[out.index("each round's layer") :]
+    assert all(folder.name in table for folder in folders) and table.index("1, 2, 1") < table.index("2, 1, 2")
+    code, _, err = finetune(run, study, "--from", probed.name, "--top", 3)
+    assert code == 2 and f"--top 3: {probed.name} has 2 layers" in err
+    code, _, err = finetune(run, study, "--from", probed.name, "--top", 2, "--depth", "full")
+    assert code == 2 and "leave --depth at best" in err
+
+
+def test_a_layers_place_in_a_round_is_by_that_rounds_development_alone(probed: Path) -> None:
+    run = result_run.read(probed)
+    development = {"encoder.0": (0.1, 0.9, None), "encoder.1": (0.5, 0.2, 0.5), "encoder.2": (0.4, 0.8, 0.4)}
+    places = standings(replace(run, development=development, layers=dict.fromkeys(development, run.predictions)), "it")
+    assert [[place[fold] for place in places] for fold in range(3)] == [
+        ["encoder.1", "encoder.2", "encoder.0"],
+        ["encoder.2", "encoder.0", "encoder.1"],
+        ["encoder.1", "encoder.2", "encoder.0"],
+    ]
+
+
+def searched(
+    manifest: Manifest, checkpoint: Checkpoint, folder: Path, stop_at: str = "never"
+) -> tuple[tuple[Recipe, str], list[optuna.trial.FrozenTrial]]:
+    """The first round's search, and its trials; interrupted at the sentence that says `stop_at`."""
+    job, question = make_job(manifest, checkpoint, recipe=Recipe(epochs=4, batch=4, head_epochs=0))
+    (round_, *_) = question.folds.rounds()
+    folder.mkdir(exist_ok=True)
+
+    def say(sentence: str) -> None:
+        if stop_at in sentence:
+            raise KeyboardInterrupt
+
+    studies = Studies(folder)
+    try:
+        found = settle(job, round_, "encoder.2", SEARCH, studies, folder / "trial", say)
+        return found, studies.of(round_.fold).trials
+    finally:
+        studies.close()
+
+
+def test_a_search_sees_no_test_clip_and_goes_on_where_it_was_stopped(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, question = make_job(manifest_of, checkpoints["hubert-group"])
+    (round_, *_) = question.folds.rounds()
+    seen: set[int] = set()
+    plain, learnt = training.scored, training.collate
+    monkeypatch.setattr(training, "scored", lambda job, model, clips: (seen.update(clips), plain(job, model, clips))[1])
+    monkeypatch.setattr(training, "collate", lambda *given: (seen.update(given[-1]), learnt(*given))[1])
+    (recipe, layer), trials = searched(manifest_of, checkpoints["hubert-group"], tmp_path / "whole")
+    assert seen == set(round_.train) | set(round_.development)
+    assert trials[0].params == {"train": "full", "factor": 1.0, "depth": 2}
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best = max(done, key=lambda trial: (trial.value, -trial.number))
+    assert (recipe.train, layer) == (best.params["train"], f"encoder.{best.params['depth']}")
+    assert recipe.rate == pytest.approx(best.params["factor"] * Recipe(recipe.train).rate)
+    with pytest.raises(KeyboardInterrupt):
+        searched(manifest_of, checkpoints["hubert-group"], tmp_path / "stopped", "trial 3 of 4")
+    again, others = searched(manifest_of, checkpoints["hubert-group"], tmp_path / "stopped")
+    assert again == (recipe, layer)
+    same = [(trial.params, trial.value, trial.state, trial.intermediate_values) for trial in trials]
+    assert same == [(trial.params, trial.value, trial.state, trial.intermediate_values) for trial in others]
+
+
+def test_a_trial_below_the_median_is_given_up(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([*[0.9] * 4, *[0.8] * 4, *[0.1] * 3, *[0.95] * 4])
+    monkeypatch.setattr(training, "headline_score", lambda *_: next(scores))
+    _, trials = searched(manifest_of, checkpoints["hubert-group"], tmp_path)
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE"]
+
+
+def test_every_round_trains_what_its_search_found(run: Run, study: Path) -> None:
+    words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3)
+    code, _, err = finetune(run, study, *words, "--search", 2, "--train", "head,lora", "--keep", "best")
+    assert code == 0 and "trial 2 of 2" in err, err
+    (folder,) = (study / "result").glob("high-tiny-hubert-finetune-search-*")
+    done = result_run.read(folder)
+    names = optuna.get_all_study_names(f"sqlite:///{folder / STUDY}")
+    assert done.probe == "finetune-search" and sorted(names) == ["round-0", "round-1", "round-2"]
+    assert {choice.setting["train"] for choice in done.choices} <= {"head", "lora"}
+    whisper = ("--model", "tiny-whisper", *words[2:])
+    code, _, err = finetune(run, study, *whisper, "--search", 2, "--train", "full,encoder-frozen")
+    assert code == 2 and "needs all of it" in err
+    code, _, err = finetune(run, study, *words, "--search", 2, "--train", "full,all")
+    assert code == 2 and "Bad --train 'all'" in err
+
+
+def test_recordings_are_cut_into_windows_that_stay_with_their_speaker(run: Run, study: Path) -> None:
+    words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3, "--train", "head", "--window", "0.2")
+    code, out, err = finetune(run, study, *words, "--hop", "0.1")
+    assert code == 0, err
+    (folder,) = (path for path in (study / "result").glob("high-tiny-hubert-finetune-head-*")
+                 if result_run.read(path).provenance["windows"])  # fmt: skip
+    done = result_run.read(folder)
+    assert done.provenance["windows"] == {"seconds": 0.2, "hop": 0.1}
+    assert f"{len(done.predictions.ids)} clips predicted" in out and "clip0@0-0.2" in done.predictions.ids
+    folds = {}
+    for clip, fold in zip(done.predictions.ids, done.predictions.fold):
+        folds.setdefault(clip.split("@")[0], set()).add(int(fold))
+    assert len(folds) == 36 and all(len(own) == 1 for own in folds.values())
+    assert np.isfinite(done.predictions.probability).all()
+    code, _, err = finetune(run, study, *words[:-2], "--hop", "0.1")
+    assert code == 2 and "--hop 0.1 without --window" in err

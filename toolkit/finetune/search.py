@@ -1,0 +1,128 @@
+"""`--search`: each round looks for its own learning rate, depth and way to train, by Optuna, on development alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from toolkit import seeds
+from toolkit.errors import InputError, StoreError
+from toolkit.finetune.job import Job
+from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.training import fit
+from toolkit.models.trainable import parsed
+from toolkit.runs import commit_file, make_folder
+from toolkit.splits import Round
+
+STUDY = "study.db"
+FACTORS = 0.1, 10.0  # on the learning rate that a way to train has by itself, or that the user gave
+RANDOM_TRIALS = 4  # before Optuna's TPE proposes, the first of them what would be trained without a search
+UNPRUNED = 2  # trials, and epochs of each, before one is given up for being below the median
+
+
+@dataclass(frozen=True)
+class Search:
+    """trials: of each round. ways: to train, that are tried, as `Recipe.train` names them."""
+
+    trials: int
+    ways: tuple[str, ...]
+
+    def recipe(self, base: Recipe, way: str, factor: float) -> Recipe:
+        new = replace(base, train=way)
+        return replace(new, learning_rate=factor * new.rate)
+
+    def check(self, base: Recipe) -> None:
+        """Raises InputError for ways that a search cannot compare."""
+        if "encoder-frozen" in self.ways:
+            raise InputError("--search cuts the encoder at different depths, and encoder-frozen needs all of it")
+        for way in self.ways:
+            replace(base, train=way)
+
+
+class Studies:
+    """One Optuna study per round, in one SQLite file in the run's folder; only finished trials are ever in it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises StoreError for a file that is no study."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        path = folder / STUDY
+        if not path.exists():
+            commit_file(path, lambda new: RDBStorage(f"sqlite:///{new}").engine.dispose())
+        try:
+            self._storage = RDBStorage(f"sqlite:///{path}")
+            optuna.get_all_study_names(self._storage)
+        except Exception as error:  # SQLAlchemy's, SQLite's or Optuna's own
+            raise StoreError(
+                f"{folder.name}/{STUDY} is not a readable Optuna study file ({type(error).__name__}); "
+                "move it away to begin the search anew"
+            ) from None
+
+    def close(self) -> None:
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def of(self, fold: int) -> optuna.Study:
+        """The study of the round that tests this fold."""
+        return optuna.create_study(
+            study_name=f"round-{fold}", storage=self._storage, direction="maximize", load_if_exists=True
+        )
+
+
+def settle(
+    job: Job, round_: Round, layer: str, search: Search, studies: Studies, folder: Path, say: Callable[[str], None]
+) -> tuple[Recipe, str]:
+    """The recipe and the layer of the round's best trial, by the development score of its best epoch.
+
+    layer: what is trained without a search, and the first trial. folder: private. Proposals are made in memory, by a
+    sampler that is seeded by (seed, fold, number of trials so far); a trial that was stopped is begun again, so a
+    search that goes on ends where an undisturbed one does.
+    """
+    kept = studies.of(round_.fold)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=UNPRUNED)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    study.add_trials(kept.trials[: search.trials])
+    highest = job.checkpoint.backbone.layers
+    lowest = max([1, *(top for way in search.ways if (top := replace(job.recipe, train=way).top))])
+    first = {"train": search.ways[0], "factor": 1.0, "depth": max(lowest, parsed(layer)[1])}
+    for number in range(len(study.trials), search.trials):
+        seed = seeds.integer(job.seed, "finetune", round_.fold, "search", number)
+        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
+        if number == 0:
+            study.enqueue_trial(first)
+        trial = study.ask()
+        way = trial.suggest_categorical("train", search.ways)
+        factor = trial.suggest_float("factor", *FACTORS, log=True)
+        depth = trial.suggest_int("depth", lowest, highest)
+        say(f"trial {number + 1} of {search.trials}: {way}, {factor:.2g} x its learning rate, encoder.{depth}")
+        recipe = search.recipe(job.recipe, way, factor)
+        score = _tried(replace(job, recipe=recipe), round_, f"encoder.{depth}", trial, folder, say)
+        pruned = score is None
+        study.tell(trial, score, state=TrialState.PRUNED if pruned else TrialState.COMPLETE)
+        kept.add_trial(study.trials[-1])
+    best = max((one for one in study.trials if one.state == TrialState.COMPLETE), key=_standing)
+    return search.recipe(job.recipe, best.params["train"], best.params["factor"]), f"encoder.{best.params['depth']}"
+
+
+def _standing(trial: Any) -> tuple[float, int]:
+    """The highest score; of equals the earliest."""
+    return trial.value, -trial.number
+
+
+def _tried(
+    job: Job, round_: Round, layer: str, trial: optuna.Trial, folder: Path, say: Callable[[str], None]
+) -> float | None:
+    """The trial's development score; None where it was given up on the way."""
+    pruned = False
+
+    def hopeless(epoch: int, score: float) -> bool:
+        nonlocal pruned
+        trial.report(score, epoch)
+        pruned = trial.should_prune()
+        return pruned
+
+    _, best = fit(job, round_, layer, make_folder(folder), say, hopeless)
+    return None if pruned else best.score
