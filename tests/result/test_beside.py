@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import InputError, StoreError
-from toolkit.result import beside, figures, overview, overview_page, page, report, run, stats, words
+from toolkit.result import beside, curves, figures, overview, overview_page, page, paired, report, run, stats, words
 from toolkit.result.beside import compare
 from toolkit.result.overview import Entry
 from toolkit.result.run import Run, curve
@@ -43,8 +43,8 @@ def test_the_same_truth_is_demanded_where_labels_were_not_shuffled(run_of) -> No
 def test_differences_are_those_of_the_pairs_one_by_one(run_of) -> None:
     real, other = run_of(), run_of(layers=3)
     pairs = list(real.layers.values())[:3], list(other.layers.values())
-    together = stats.differences(*pairs, real.metric)
-    assert together == [stats.difference(first, second, real.metric) for first, second in zip(*pairs)]
+    together = paired.differences(*pairs, real.metric)
+    assert together == [paired.difference(first, second, real.metric) for first, second in zip(*pairs)]
 
 
 def test_what_is_beside_a_run_is_kept_added_to_and_drawn(run_of, tmp_path: Path) -> None:
@@ -62,6 +62,10 @@ def test_what_is_beside_a_run_is_kept_added_to_and_drawn(run_of, tmp_path: Path)
     assert "real minus shuffled" in html and "&lt;b&gt;sex&lt;/b&gt;" in html and "<b>sex" not in html
     rows = list(csv.DictReader((tmp_path / "real" / "beside.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["layer"] for row in rows[:4]] == ["chosen on development", *real.layers]
+    kept = (tmp_path / "real" / "beside.json").read_text(encoding="utf-8")
+    (tmp_path / "real" / "beside.json").write_text(kept.replace("sex", "age"), encoding="utf-8")
+    with pytest.raises(StoreError, match=r"beside\.json is damaged: it has been changed since it was written"):
+        beside.read(tmp_path / "real")
     (tmp_path / "real" / "beside.json").write_text("{", encoding="utf-8")
     with pytest.raises(StoreError, match=r"beside\.json is damaged"):
         beside.read(tmp_path / "real")
@@ -84,12 +88,13 @@ def test_an_overview_pairs_all_with_the_best_on_development(run_of, tmp_path: Pa
     runs = {"good": good, "worse": bad, "elsewhere": elsewhere}
     found = overview.lines([Entry(name, tmp_path / name, one) for name, one in runs.items()])
     assert [line.behind is None for line in found] == [True, False, True]  # the best itself, and other clips
-    difference = stats.difference(bad.predictions, good.predictions, good.metric)
+    difference = paired.difference(bad.predictions, good.predictions, good.metric)
     assert found[1].behind == difference.score and found[1].p_value == difference.p_value
     assert overview.answer(found).startswith("Of 3 runs good with the linear probe is best on development; its UAR")
     folder = overview.write(tmp_path, found)
     assert folder == overview.write(tmp_path, found) and folder.name.startswith("emotion-overview-")
     for name in ("overview.csv", "curves.csv", "report.html", "figures/backbones.pdf"):
         assert (folder / name).stat().st_size > 100
-    assert overview.depths(good) == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert "http" not in str(overview_page.spec(found, figures.LIGHT, 500)["layer"])
+    assert curves.depths(len(good.layers)) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    (spec,) = overview_page.specs(found, figures.PLAIN).values()
+    assert "http" not in str(spec["layer"])

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from toolkit.errors import InputError
-from toolkit.result import compare, compare_page
+from toolkit.result import compare, compare_files, compare_page, compare_words, figures, page
 from toolkit.result import run as result_run
+from toolkit.result.language import of
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Run
 from toolkit.splits import Folds
@@ -23,7 +24,8 @@ def tuned(run: Run, predictions: Predictions, way: str = "full", development: fl
     choices = tuple(
         replace(c, layer="encoder.2", setting={"layer": "encoder.2"}, development=development) for c in run.choices
     )
-    costs = {"trained_parameters": 1_234_567, "seconds": 410.5, "peak_memory_bytes": 3_200_000_000}
+    costs = {"trained_parameters": 1_234_567, "seconds": 410.5, "peak_memory_bytes": 3_200_000_000,
+             "bytes_on_disk": 5_000_000, "audio_seconds": 4105.0}  # fmt: skip
     return replace(
         run,
         probe=f"finetune-{way}",
@@ -33,6 +35,13 @@ def tuned(run: Run, predictions: Predictions, way: str = "full", development: fl
         choices=choices,
         provenance={**run.provenance, **costs},
     )
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the still pictures and the script's bundle, which take seconds."""
+    monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
+    monkeypatch.setattr(page, "_script", lambda: "")
 
 
 @pytest.fixture(params=["multiclass", "binary", "multilabel"])
@@ -65,57 +74,95 @@ def test_the_best_of_each_kind_is_picked_by_development_and_all_are_paired_with_
         )
         assert line.p_value is not None and 0 < line.p_value <= 1
     assert found.tuned.behind is not None and found.tuned.behind.lower > 0, metric  # type: ignore[operator]
-    told = compare.answer(found)
-    assert told.startswith("Fine-tuning whisper-tiny.en (full) gains") and "no difference" not in told and "410" in told
+    told = compare_words.answer(found)
+    assert told.startswith("Fine-tuning whisper-tiny.en (full) gains") and "No difference" not in told and "410" in told
 
 
 def test_a_difference_whose_interval_holds_zero_is_said_to_be_none(run_of: RunOf) -> None:
     frozen = run_of()
     found = compare.compare({"a": frozen, "b": tuned(frozen, frozen.predictions)})
-    assert "no difference is shown" in compare.answer(found)
+    assert compare_words.answer(found).startswith("No difference is shown between fine-tuning whisper-tiny.en (full)")
 
 
-def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf, predictions_of: Callable[..., Predictions]) -> None:
+def test_a_frozen_probe_that_is_ahead_is_said_to_be_ahead(
+    run_of: RunOf, predictions_of: Callable[..., Predictions]
+) -> None:
     frozen = run_of()
-    assert "Only frozen runs" in compare.answer(compare.compare({"a": frozen, "b": replace(frozen, probe="mlp")}))
+    worse = predictions_of(frozen.task, strength=0.5, seed=78)
+    found = compare.compare({"a": frozen, "b": tuned(frozen, worse, "lora")})
+    assert found.tuned is not None and found.tuned.behind is not None
+    lost = f"loses {-100 * found.tuned.behind.estimate:.1f} points of UAR"  # type: ignore[operator]
+    told = compare_words.answer(found)
+    assert told.startswith("Frozen is ahead: fine-tuning") and lost in told and "linear probe on encoder.2" in told
+    assert compare_words.answer(found, of("zh")).startswith("冻结领先：微调 whisper-tiny.en（lora）")
+
+
+def test_the_price_is_told_where_both_are_known_and_nothing_unknown_is_0(run_of: RunOf) -> None:
+    frozen = run_of()
+    costs = {"seconds": 10.0, "extraction_seconds": 31.05, "audio_seconds": 4105.0}
+    known = replace(frozen, provenance={**frozen.provenance, **costs})
+    found = compare.compare({"a": known, "b": tuned(known, known.predictions)})
+    assert "at 10 times the time" in compare_words.answer(found)
+    assert [line.throughput for line in found.lines] == [pytest.approx(100), pytest.approx(10)]
+    searched = replace(frozen, provenance={**frozen.provenance, "seconds": 10.0, "audio_seconds": 4105.0})
+    found = compare.compare({"a": searched, "b": tuned(searched, searched.predictions)})
+    assert found.lines[0].seconds is None and found.lines[0].throughput is None
+    assert "times the time" not in compare_words.answer(found)
+    assert "Training took 410 s; what the frozen features cost was not recorded." in compare_words.answer(found)
+
+
+def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf, quick: None) -> None:
+    frozen = run_of()
+    assert "Only frozen runs" in compare_words.answer(compare.compare({"a": frozen, "b": replace(frozen, probe="mlp")}))
     both = {name: tuned(frozen, frozen.predictions, name) for name in ("full", "lora")}
     alone = compare.compare(both)
-    assert "Only fine-tuned runs" in compare.answer(alone) and all(line.behind is None for line in alone.lines)
+    assert "Only fine-tuned runs" in compare_words.answer(alone) and all(line.behind is None for line in alone.lines)
     compare_page.page(alone)
 
 
-def test_other_tested_clips_are_not_paired_and_the_reason_is_told(run_of: RunOf) -> None:
+def test_other_tested_clips_are_not_paired_and_the_reason_is_told(run_of: RunOf, quick: None) -> None:
     frozen = run_of()
     p = frozen.predictions
     fewer = Predictions(p.task, p.ids[1:], p.groups[1:], p.fold[1:], p.truth[1:], p.prediction[1:], p.probability[1:])
     found = compare.compare({"a": frozen, "b": tuned(frozen, fewer)})
     assert found.lines[1].behind is None and "Not the same clips" in found.lines[1].why
-    assert "cannot be paired" in compare.answer(found) and "Not the same clips" in compare_page.page(found)
+    assert "No difference between" in compare_words.answer(found) and "Not the same clips" in compare_page.page(found)
 
 
 def test_csv_and_latex_have_every_run_and_nothing_a_spreadsheet_or_latex_would_run(runs: dict[str, Run]) -> None:
     hostile = {name: replace(run, backbone="=x_&%$#{\\") for name, run in runs.items()}
     found = compare.compare(hostile)
-    rows = list(csv.DictReader(io.StringIO(compare.to_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(compare_files.to_csv(found))))
     assert len(rows) == 4 and all(row["backbone"].startswith("'=") for row in rows)
     assert float(rows[2]["trained_parameters"]) == 1_234_567 and rows[0]["trained_parameters"] == ""
     assert float(rows[2]["difference"]) == pytest.approx(found.lines[2].behind.estimate, abs=1e-6)  # type: ignore[union-attr]
-    latex = compare.to_latex(found)
+    latex = compare_files.to_latex(found)
     assert latex.count(r"\\") == 5 and r"=x\_\&\%\$\#\{\textbackslash{}" in latex
 
 
-def test_the_page_stands_alone_and_shows_hostile_names_as_text(runs: dict[str, Run]) -> None:
+def test_the_page_stands_alone_and_shows_hostile_names_as_text(runs: dict[str, Run], quick: None) -> None:
     hostile = {name: replace(run, backbone="<script>alert(1)</script>") for name, run in runs.items()}
-    page = compare_page.page(compare.compare(hostile))
-    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
-    assert 'src="http' not in page and "@import" not in page and page.count("data:image/svg+xml") == 1
+    html = compare_page.page(compare.compare(hostile))
+    assert "<script>alert" not in html and "&lt;script&gt;alert(1)" in html
+    assert 'src="http' not in html and "@import" not in html
+    for name in (
+        "dumbbell",
+        "cost",
+        "layers",
+        "labels",
+        "confusion-frozen",
+        "confusion-tuned",
+        "reliability",
+        "spread",
+    ):
+        assert f'id="chart-{name}"' in html
 
 
 def test_the_same_runs_give_the_same_files(runs: dict[str, Run], tmp_path: Path) -> None:
-    first = compare.write(tmp_path, compare.compare(runs))
+    first = compare_files.write(tmp_path, compare.compare(runs))
     before = {path: path.read_bytes() for path in first.rglob("*") if path.suffix in (".html", ".csv", ".tex", ".svg")}
-    again = compare.write(tmp_path, compare.compare(dict(reversed(runs.items()))))
-    assert first == again and len(before) == 4
+    again = compare_files.write(tmp_path, compare.compare(dict(reversed(runs.items()))))
+    assert first == again and len(before) == 11
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -148,6 +195,21 @@ def test_only_runs_of_one_task_on_the_same_folds_come_together(kept: Path) -> No
 
 def test_costs_and_numbers_read_plainly(runs: dict[str, Run]) -> None:
     found = compare.compare(runs)
-    assert compare.costs(found.lines[2]) == ("1,234,567", "410", "3.2 GB")
-    assert compare.costs(found.lines[0]) == ("", "", "")
+    told = [text for text, _ in compare_words.costs(found.lines[2]).values()]
+    assert told == ["1,234,567", "410", "", "3.2 GB", "5.0 MB", "10"]
+    assert all(cost == ("", None) for cost in compare_words.costs(found.lines[0]).values())
     assert np.isfinite([line.score.estimate for line in found.lines]).all()  # type: ignore[arg-type]
+
+
+def test_groups_of_the_manifest_are_held_against_each_other(runs: dict[str, Run], quick: None) -> None:
+    ids = runs["e-a-linear-3"].predictions.ids
+    sex = {clip: "female" if int(clip[7:9]) < 4 else "male" for clip in ids}
+    found = compare.compare(runs, {"<b>sex</b>": sex})
+    for _, (female, male) in found.gaps["<b>sex</b>"]:
+        assert (female.value, female.callers, male.callers) == ("female", 4, 6)
+        assert female.gap.estimate == pytest.approx(female.score.estimate - male.score.estimate)  # type: ignore[operator]
+        assert female.gap.estimate == pytest.approx(-male.gap.estimate)  # type: ignore[operator]
+    html = compare_page.page(found)
+    assert 'id="chart-gaps-1"' in html and "<b>sex" not in html and "&lt;b&gt;sex&lt;/b&gt;" in html
+    chinese = compare_page.page(found, of("zh"))
+    assert '<html lang="zh">' in chinese and "对谁的效果较差" in chinese

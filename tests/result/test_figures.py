@@ -6,8 +6,11 @@ import pytest
 import sklearn.metrics
 
 from toolkit.labels import Task
-from toolkit.result import figures, stats
-from toolkit.result.figures import DARK, LIGHT, WIDTH, confusion_counts, multilabel_counts, specs, svg
+from toolkit.result import stats
+from toolkit.result.figures import DARK, LIGHT, Style, svg
+from toolkit.result.label_figures import MULTILABEL_CELLS, confusion_counts, multilabel_counts
+from toolkit.result.language import of
+from toolkit.result.report_figures import specs
 from toolkit.result.run import curve
 
 HOSTILE = ("</script><img src=x onerror=alert(1)>", 'it\'s "quoted"', "=1+1", "datum['x'].y", "愤怒")
@@ -18,8 +21,9 @@ def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stats, "RANKED_RESAMPLES", 20)
 
 
-def drawn(run, palette=LIGHT, width=WIDTH):
-    return specs(run, curve(run), stats.evaluate(run.predictions), palette, width)
+def drawn(run, palette=LIGHT, language="en"):
+    style = Style(palette, say=of(language))
+    return specs(run, curve(run), stats.evaluate(run.predictions), style)
 
 
 def texts(spec) -> str:
@@ -82,4 +86,4 @@ def test_confusion_counts_are_scikit_learns(run_of):
     assert np.array_equal(confusion_counts(single), expected)
     (tn, fp), (fn, tp) = sklearn.metrics.multilabel_confusion_matrix(multi.truth, multi.prediction).transpose(1, 2, 0)
     assert np.array_equal(multilabel_counts(multi), np.stack([tp, fn, fp, tn], axis=1))
-    assert figures.MULTILABEL_CELLS == ("found", "missed", "false alarm", "rejected")
+    assert MULTILABEL_CELLS == ("found", "missed", "false_alarm", "rejected")

@@ -142,5 +142,5 @@ def test_chance_is_what_guessing_scores(predictions_of, tasks):
     value, name = metrics.chance(given)
     everything = count(given.truth, np.ones_like(given.truth), 11)
     assert value == pytest.approx(float(f1(everything, "macro")))
-    assert name == "chance: every label given to every clip"
-    assert metrics.chance(predictions_of(tasks["multiclass"])) == (1 / 7, "chance: 1 / 7 labels")
+    assert name == "every label given to every clip"
+    assert metrics.chance(predictions_of(tasks["multiclass"])) == (1 / 7, "1 / 7 labels")

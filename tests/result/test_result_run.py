@@ -16,7 +16,7 @@ from toolkit.result.run import Choice, curve, read, write
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes seconds; where it does not matter it is left out."""
     if not request.node.name.startswith("test_figures_and_report"):
-        monkeypatch.setattr(figures, "write", lambda *arguments: None)
+        monkeypatch.setattr(figures, "write_specs", lambda *arguments: None)
         monkeypatch.setattr(report, "page", lambda *arguments: "<!doctype html>\n")
 
 
@@ -52,7 +52,7 @@ def test_run_json_is_the_commit(tmp_path: Path, run_of, monkeypatch: pytest.Monk
     def fails(*arguments: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(figures, "write", fails)
+    monkeypatch.setattr(figures, "write_specs", fails)
     with pytest.raises(OSError, match="Input/output"):
         write(tmp_path / "run", run_of(clips=300))
     with pytest.raises(StoreError, match=r"No finished run in .*run: there is no run\.json"):
@@ -145,3 +145,13 @@ def test_figures_and_report_lie_beside_the_data(tmp_path: Path, run_of):
     write(tmp_path / "again", run_of())
     assert (tmp_path / "again" / "report.html").read_bytes() == page
     assert (tmp_path / "again" / "figures" / "layers.svg").read_bytes() == svg
+
+
+def test_figures_and_report_of_a_mix_draw_the_weight_of_each_layer(tmp_path: Path, run_of):
+    weights = {"encoder.0": (0.2, 0.3), "encoder.1": (0.7, 0.5), "encoder.2": (0.1, 0.2)}
+    write(tmp_path / "run", replace(run_of(), weights=weights))
+    assert read(tmp_path / "run").weights == weights
+    svg = (tmp_path / "run" / "figures" / "weights.svg").read_text(encoding="utf-8")
+    assert "encoder.1" in svg and "equal weights" in svg
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert 'id="chart-weights"' in page

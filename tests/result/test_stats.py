@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from toolkit.errors import InputError, ToolkitError
 from toolkit.result import metrics, stats
-from toolkit.result.stats import caution, difference, evaluate, headline_scores, holm, weights
+from toolkit.result.paired import difference, holm
+from toolkit.result.stats import caution, evaluate, headline_scores, weights
 
 NAMES = ("fold", "truth", "prediction", "probability")
 

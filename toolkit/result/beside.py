@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.errors import StoreError, ToolkitError
-from toolkit.result import metrics, stats
-from toolkit.result.run import FIGURES, REPORT, Run, curve
+from toolkit.result import metrics, paired, stats
+from toolkit.result.predictions import plain_text
+from toolkit.result.run import Run, curve
 from toolkit.result.stats import Score
-from toolkit.runs import commit_json, commit_text
+from toolkit.runs import commit_json, commit_text, signature
 
 FILE, TABLE = "beside.json", "beside.csv"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Kind = Literal["split", "shuffled", "random", "nuisance"]
 
@@ -52,10 +53,10 @@ def compare(kind: Kind, name: str, folder: Path, run: Run, other: Run) -> Beside
     minus, curve_minus = None, {}
     if kind != "nuisance":
         metric, same = run.metric, kind != "shuffled"
-        minus = stats.difference(run.predictions, other.predictions, metric, same_truth=same).score
+        minus = paired.difference(run.predictions, other.predictions, metric, same_truth=same).score
         shared = [layer for layer in run.layers if layer in other.layers]
         pairs = [run.layers[layer] for layer in shared], [other.layers[layer] for layer in shared]
-        found = stats.differences(*pairs, metric, same_truth=same) if shared else []
+        found = paired.differences(*pairs, metric, same_truth=same) if shared else []
         curve_minus = {layer: difference.score for layer, difference in zip(shared, found)}
     chance, _ = metrics.chance(other.predictions)
     (score,) = stats.headline_scores([other.predictions])
@@ -69,16 +70,15 @@ def add(folder: Path, run: Run, new: Sequence[Beside]) -> list[Beside]:
 
     Returns all of them. Raises StoreError for a damaged beside.json, DiskFullError.
     """
-    from toolkit.result import figures, report  # Altair takes a second to import
+    from toolkit.result import report  # Altair takes a second to import
 
     kept = {(one.kind, one.name): one for one in (*read(folder), *new)}
     order = ("split", "shuffled", "random", "nuisance")
     every = sorted(kept.values(), key=lambda one: order.index(one.kind))
-    commit_json(folder / FILE, {"format": FORMAT_VERSION, "beside": [_to_json(one) for one in every]})
+    content = {"format": FORMAT_VERSION, "beside": [_to_json(one) for one in every]}
+    commit_json(folder / FILE, {**content, "sha256": signature(content)})
     commit_text(folder / TABLE, _csv(every))
-    points, evaluation = curve(run), stats.evaluate(run.predictions)
-    figures.write(folder / FIGURES, run, points, evaluation, every)
-    commit_text(folder / REPORT, report.page(run, points, evaluation, every))
+    report.draw(folder, run, curve(run), stats.evaluate(run.predictions), every)
     return every
 
 
@@ -88,6 +88,8 @@ def read(folder: Path) -> list[Beside]:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if content["format"] != FORMAT_VERSION:
             raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
+        if content.pop("sha256") != signature(content):
+            raise ValueError("it has been changed since it was written: its hash does not fit")
         return [_of_json(row) for row in content["beside"]]
     except FileNotFoundError:
         return []
@@ -130,7 +132,7 @@ def _csv(every: Sequence[Beside]) -> str:
         for layer, score, minus in rows:
             values = [one.chance, *_values(score), *(_values(minus) if minus else (None, None, None))]
             cells = ["" if value is None else f"{value:.6f}" for value in values]
-            writer.writerow([one.kind, one.name, layer, one.metric, *cells])
+            writer.writerow([one.kind, plain_text(one.name), layer, one.metric, *cells])
     return text.getvalue()
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import altair as alt
 
+from toolkit.result import metrics, words
 from toolkit.result.beside import Beside
+from toolkit.result.figures import Style, padded, zoomable
 from toolkit.result.run import Point, Run
 from toolkit.result.stats import Score
 
@@ -25,6 +27,15 @@ class Curve:
     places: Sequence[float]
 
 
+def depths(layers: int) -> list[float]:
+    """Each layer's place from 0 (what enters the first) to 1 (the last).
+
+    >>> depths(5)
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    return [number / max(1, layers - 1) for number in range(layers)]
+
+
 def numbered(scores: Mapping[str, Score]) -> Sequence[float]:
     """The layers' places on an axis of layer numbers."""
     return [float(number) for number in range(len(scores))]
@@ -32,8 +43,7 @@ def numbered(scores: Mapping[str, Score]) -> Sequence[float]:
 
 def chart(
     curves: Sequence[Curve],
-    palette: Any,
-    width: Any,
+    style: Style,
     y_title: str,
     x_title: str,
     rule: float | None = None,
@@ -49,15 +59,21 @@ def chart(
         alone = len(curve.places) == 1
         for (layer, score), place in zip(curve.scores.items(), curve.places):
             for x in ends if alone else [place]:
-                row = {"x": x, "layer": layer, "series": curve.name, "told": str(score), "value": score.estimate}
+                row = {
+                    "x": x,
+                    "layer": layer,
+                    "series": curve.name,
+                    "told": style.say.figure(score),
+                    "value": score.estimate,
+                }
                 rows.append({**row, "lower": score.lower, "upper": score.upper})
     names = [curve.name for curve in curves]
     colours = [COLOURS[(number + first_colour) % len(COLOURS)] for number in range(len(names))]
     dashes = [DASHES[number // len(COLOURS) % len(DASHES)] for number in range(len(names))]
     drawn = [value for row in rows for value in (row["lower"], row["upper"], row["value"]) if value is not None]
     drawn += [] if rule is None else [rule]
-    scale = alt.Scale(domain=_padded(drawn or [0.0, 1.0]), nice=False)
-    columns = 1 if max(map(len, names)) > 32 else 3
+    scale = padded(drawn)
+    columns = 1 if sum(map(len, names)) > 40 else 3
     look: dict[str, Any] = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 3}
     legend = alt.Legend(title=None, orient="top", columns=columns, labelLimit=0, **look)
     colour = alt.Color("series:N", sort=None, scale=alt.Scale(domain=names, range=colours), legend=legend)
@@ -65,15 +81,17 @@ def chart(
     scale_x = alt.Scale(domain=[ends[0] - margin, ends[1] + margin], nice=False)
     counted = list(range(int(ends[1]) + 1)) if ends[1] > 1 else [0, 0.25, 0.5, 0.75, 1]  # layers, or a share of depth
     axis = alt.Axis(values=counted, format="d" if ends[1] > 1 else ".2f", labelOverlap=True)
-    x = alt.X("x:Q", title="All layers at once" if level else x_title, scale=scale_x, axis=None if level else axis)
+    x = alt.X(
+        "x:Q", title=style.say("figure.all_layers") if level else x_title, scale=scale_x, axis=None if level else axis
+    )
     tooltip = [
         alt.Tooltip("series:N", title=" "),
-        alt.Tooltip("layer:N"),
-        alt.Tooltip("told:N", title=f"{y_title}, 95 %"),
+        alt.Tooltip("layer:N", title=style.say("figure.layer")),
+        alt.Tooltip("told:N", title=style.say("common.interval", name=y_title)),
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour, tooltip=tooltip)
     y = alt.Y("value:Q", scale=scale, title=y_title)
-    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
+    dash = alt.StrokeDash("series:N", sort=None, scale=alt.Scale(domain=names, range=dashes), legend=legend)
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=scale, title=y_title), y2="upper:Q")
     line = base.mark_line(strokeWidth=2.2, point=alt.OverlayMarkDef(size=36, filled=True)).encode(y=y, strokeDash=dash)
     layers = [band, line]
@@ -81,48 +99,60 @@ def chart(
         constant = alt.Chart(alt.Data(values=[{"rule": rule, "name": rule_name}])).encode(
             y=alt.Y("rule:Q", scale=scale)
         )
-        layers.append(constant.mark_rule(strokeDash=[2, 3], color=palette.faint, strokeWidth=1.5))
-        told = constant.mark_text(align="left", dy=-7, dx=4, color=palette.faint)
+        layers.append(constant.mark_rule(strokeDash=[2, 3], color=style.palette.faint, strokeWidth=1.5))
+        told = constant.mark_text(align="left", dy=-7, dx=4, color=style.palette.faint)
         layers.append(told.encode(x=alt.value(0), text="name:N"))
-    return alt.layer(*layers).properties(width=width, height=HEIGHT)
+    channels = ("y",) if level else ("x", "y")
+    return zoomable(alt.layer(*layers).properties(width=style.width, height=HEIGHT), *channels)
 
 
-def _padded(values: Sequence[float]) -> list[float]:
-    low, high = min(values), max(values)
-    margin = 0.06 * (high - low or 1.0)
-    return [low - margin, high + margin]
+def over_depth(named: Sequence[tuple[str, Mapping[str, Score]]], run: Run, title: str, style: Style) -> Any:
+    """Curves over relative depth, 0 to 1, for layer counts differ; a mix is a level line. run: any of them."""
+    say = style.say
+    lines = [Curve(name, scores, depths(len(scores))) for name, scores in named]
+    chance, _ = metrics.chance(run.predictions)
+    told = say("chance.short", value=f"{chance:.3f}")
+    drawn = chart(lines, style, metrics.title(run.metric, say), say("figure.depth_axis"), chance, told)
+    return drawn.properties(title=style.heading(title, [words.protocol_line(run, say), say("figure.bands")]))
 
 
 def beside_charts(
-    run: Run, points: Sequence[Point], chance: float, metric: str, beside: Sequence[Beside], palette: Any, width: Any
+    run: Run, points: Sequence[Point], beside: Sequence[Beside], style: Style
 ) -> dict[str, tuple[str, Any]]:
     """Title and chart by file name: the run with its controls, what it has over them, and what else a layer knows."""
+    say, title = style.say, words.run_title(run, style.say)
+    metric, (chance, _) = metrics.title(run.metric, say), metrics.chance(run.predictions)
     own = {point.layer: point.test for point in points}
     charts: dict[str, tuple[str, Any]] = {}
-    x_title = "Layer (0: what enters the first)"
-    paired = [one for one in beside if one.kind != "nuisance"]
-    if paired:
+    x_title = say("figure.layer_axis_numbers")
+    controls = [one for one in beside if one.kind != "nuisance"]
+    if controls:
+        names = [words.beside_name(run, one, say) for one in controls]
         lines = [Curve(run.task.name, own, numbered(own))]
-        lines += [Curve(one.name, one.curve, numbered(one.curve)) for one in paired]
-        over = [Curve(f"minus {one.name}", one.curve_minus, numbered(one.curve_minus)) for one in paired]
-        title = f"{run.title}: beside its controls"
-        charts["controls"] = title, chart(lines, palette, width, metric, x_title, chance, f"chance ({chance:.3f})")
-        if any(curve.scores for curve in over):
-            text = f"{run.title}: what it has over its controls"
-            over = [curve for curve in over if curve.scores]
-            y_title = f"{metric}, difference"
-            drawn = chart(
-                over, palette, width, y_title, x_title, 0.0, "no gain", first_colour=1
-            )  # as in the other chart
-            charts["selectivity"] = text, drawn
+        lines += [Curve(name, one.curve, numbered(one.curve)) for name, one in zip(names, controls)]
+        told = say("chance.short", value=f"{chance:.3f}")
+        charts["controls"] = (
+            say("figure.controls_title", title=title),
+            chart(lines, style, metric, x_title, chance, told),
+        )
+        over = [
+            Curve(say("beside.minus", name=name), one.curve_minus, numbered(one.curve_minus))
+            for name, one in zip(names, controls)
+            if one.curve_minus
+        ]
+        if over:  # in the same colours as in the other chart
+            y_title = say("figure.difference_axis", metric=metric)
+            charts["selectivity"] = (
+                say("figure.selectivity_title", title=title),
+                chart(over, style, y_title, x_title, 0.0, say("figure.no_gain"), first_colour=1),
+            )
     nuisances = [one for one in beside if one.kind == "nuisance"]
     if nuisances:
-        lines = [Curve(f"{run.task.name} (target)", _above_chance(own, chance), numbered(own))]
+        lines = [Curve(say("figure.target", task=run.task.name), _above_chance(own, chance), numbered(own))]
         lines += [Curve(one.name, _above_chance(one.curve, one.chance), numbered(one.curve)) for one in nuisances]
-        y_title = "Share of the way from chance to perfect"
         charts["nuisance"] = (
-            f"{run.title}: what else it knows",
-            chart(lines, palette, width, y_title, x_title, 0.0, "chance"),
+            say("figure.nuisance_title", title=title),
+            chart(lines, style, say("figure.way_to_perfect"), x_title, 0.0, say("figure.chance")),
         )
     return charts
 

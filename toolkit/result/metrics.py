@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.labels import IntArray, Kind, Task, one_hot
+from toolkit.result.language import ENGLISH, Language
 from toolkit.result.predictions import Predictions
+from toolkit.result.ranking import ranked, ratio
 
 FloatArray = npt.NDArray[np.float64]
 Average = Literal["label", "macro", "weighted", "micro"]
@@ -64,22 +66,15 @@ def count(truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: int) -> Count
     return Counts.of(rows.sum(axis=0))
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """NaN for 0 / 0, without a warning."""
-    undefined = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), np.nan)
-    np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
-    return undefined
-
-
 def _averaged(counts: Counts, average: Average, top: FloatArray, bottom: FloatArray) -> FloatArray:
     if average == "micro":
-        return _ratio(top.sum(axis=-1), bottom.sum(axis=-1))
-    values = _ratio(top, bottom)
+        return ratio(top.sum(axis=-1), bottom.sum(axis=-1))
+    values = ratio(top, bottom)
     if average == "label":
         return values
     support = counts.true_positive + counts.false_negative
     weights = np.where(np.isnan(values), 0.0, support if average == "weighted" else 1.0)
-    return _ratio((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1))
+    return ratio((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1))
 
 
 def precision(counts: Counts, average: Average = "label") -> FloatArray:
@@ -137,7 +132,7 @@ def accuracy(counts: Counts) -> FloatArray:
     >>> accuracy(count([0, 0, 1, 1], [0, 1, 1, 1], labels=2))
     array(0.75)
     """
-    return _ratio(counts.correct, counts.clips)
+    return ratio(counts.correct, counts.clips)
 
 
 def hamming_loss(counts: Counts) -> FloatArray:
@@ -147,74 +142,13 @@ def hamming_loss(counts: Counts) -> FloatArray:
     array(0.25)
     """
     wrong = (counts.false_positive + counts.false_negative).sum(axis=-1)
-    return _ratio(wrong, counts.clips * counts.true_positive.shape[-1])
-
-
-def ranked(
-    truth: npt.ArrayLike, score: npt.ArrayLike, weights: FloatArray | None = None
-) -> tuple[FloatArray, FloatArray]:
-    """ROC-AUC and average precision from one walk through the clips, from the highest score down.
-
-    truth: (n_clips,) of 0 and 1; score: (n_clips,); weights: (..., n_clips), how often each clip was drawn; once
-    each when left out.
-    Both are sums over the positive clips alone, so nothing else is gathered. Returns two arrays of shape (...,).
-    """
-    descending = -np.asarray(score, dtype=np.float64)
-    order = np.argsort(descending, kind="stable")
-    positive = np.asarray(truth, dtype=np.int64)[order] == 1
-    level, positive_level = descending[order], descending[order][positive]
-    drawn = np.ones(len(order)) if weights is None else weights[..., order]
-    hit = drawn[..., positive]
-    clips, hits = _running_sum(drawn), _running_sum(hit)
-    # Up to and with each positive clip's threshold, and up to the one before: equal scores share a threshold.
-    clips_with, hits_with = (
-        sums[..., np.searchsorted(levels, positive_level, "right")]
-        for sums, levels in ((clips, level), (hits, positive_level))
-    )
-    clips_before, hits_before = (
-        sums[..., np.searchsorted(levels, positive_level, "left")]
-        for sums, levels in ((clips, level), (hits, positive_level))
-    )
-    positives, negatives = hits[..., -1], clips[..., -1] - hits[..., -1]
-    below = negatives[..., None] - (clips_with - hits_with + clips_before - hits_before) / 2
-    auc = _ratio((hit * below).sum(axis=-1), positives * negatives)
-    reached = np.nan_to_num(_ratio(hits_with, clips_with))  # 0 / 0 only where the clip was not drawn
-    return auc, _ratio((hit * reached).sum(axis=-1), positives)
-
-
-def _running_sum(values: FloatArray) -> FloatArray:
-    """(..., n) -> (..., n + 1), from 0."""
-    return np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
-
-
-def roc_auc(truth: npt.ArrayLike, score: npt.ArrayLike) -> FloatArray:
-    """The probability that a positive clip has a higher score than a negative one (ties count half), 0 .. 1.
-
-    truth: (n_clips,) of 0 and 1; score: (n_clips,). Chance is 0.5. Undefined without a positive or without a negative.
-    Source: scikit-learn, roc_auc_score.
-
-    >>> roc_auc([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
-    array(0.875)
-    """
-    return ranked(truth, score)[0]
-
-
-def average_precision(truth: npt.ArrayLike, score: npt.ArrayLike) -> FloatArray:
-    """The sum over thresholds of precision times the gain in recall, 0 .. 1; chance is the label's prevalence.
-
-    Arguments as in `roc_auc`. Undefined without a positive. Source: scikit-learn, average_precision_score.
-
-    >>> average_precision([0, 1, 0, 1], [0.1, 0.4, 0.3, 0.8])
-    array(1.)
-    """
-    return ranked(truth, score)[1]
+    return ratio(wrong, counts.clips * counts.true_positive.shape[-1])
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A row of METRICS. title: as a reader sees it; kinds: the tasks it is reported for; higher_is_better."""
+    """A row of METRICS. kinds: the tasks it is reported for; higher_is_better."""
 
-    title: str
     kinds: tuple[Kind, ...]
     function: Callable[[Counts], FloatArray]
     higher_is_better: bool = True
@@ -223,28 +157,28 @@ class Metric:
 SINGLE: tuple[Kind, ...] = ("binary", "multiclass")
 MULTI: tuple[Kind, ...] = ("multilabel",)
 METRICS: dict[str, Metric] = {
-    "unweighted_average_recall": Metric("UAR", SINGLE, unweighted_average_recall),
-    "accuracy": Metric("Accuracy", SINGLE, accuracy),
-    "f1_macro": Metric("F1, macro", SINGLE + MULTI, lambda counts: f1(counts, "macro")),
-    "f1_weighted": Metric("F1, weighted", SINGLE + MULTI, lambda counts: f1(counts, "weighted")),
-    "f1_micro": Metric("F1, micro", SINGLE + MULTI, lambda counts: f1(counts, "micro")),
-    "precision_macro": Metric("Precision, macro", SINGLE + MULTI, lambda counts: precision(counts, "macro")),
-    "precision_weighted": Metric("Precision, weighted", SINGLE + MULTI, lambda counts: precision(counts, "weighted")),
-    "precision_micro": Metric("Precision, micro", SINGLE + MULTI, lambda counts: precision(counts, "micro")),
-    "recall_macro": Metric("Recall, macro", SINGLE + MULTI, lambda counts: recall(counts, "macro")),
-    "recall_weighted": Metric("Recall, weighted", SINGLE + MULTI, lambda counts: recall(counts, "weighted")),
-    "recall_micro": Metric("Recall, micro", SINGLE + MULTI, lambda counts: recall(counts, "micro")),
-    "exact_match": Metric("Exact match", MULTI, accuracy),
-    "hamming_loss": Metric("Hamming loss", MULTI, hamming_loss, higher_is_better=False),
+    "unweighted_average_recall": Metric(SINGLE, unweighted_average_recall),
+    "accuracy": Metric(SINGLE, accuracy),
+    "f1_macro": Metric(SINGLE + MULTI, lambda counts: f1(counts, "macro")),
+    "f1_weighted": Metric(SINGLE + MULTI, lambda counts: f1(counts, "weighted")),
+    "f1_micro": Metric(SINGLE + MULTI, lambda counts: f1(counts, "micro")),
+    "precision_macro": Metric(SINGLE + MULTI, lambda counts: precision(counts, "macro")),
+    "precision_weighted": Metric(SINGLE + MULTI, lambda counts: precision(counts, "weighted")),
+    "precision_micro": Metric(SINGLE + MULTI, lambda counts: precision(counts, "micro")),
+    "recall_macro": Metric(SINGLE + MULTI, lambda counts: recall(counts, "macro")),
+    "recall_weighted": Metric(SINGLE + MULTI, lambda counts: recall(counts, "weighted")),
+    "recall_micro": Metric(SINGLE + MULTI, lambda counts: recall(counts, "micro")),
+    "exact_match": Metric(MULTI, accuracy),
+    "hamming_loss": Metric(MULTI, hamming_loss, higher_is_better=False),
 }
 PER_LABEL: dict[str, Callable[[Counts], FloatArray]] = {"precision": precision, "recall": recall, "f1": f1}
 # These need the clips' order by probability, not counts alone; in the order that `ranked` returns them.
-RANKED = {"roc_auc": "ROC-AUC", "average_precision": "Average precision"}
+RANKED = ("roc_auc", "average_precision")
 
 
-def title(metric: str) -> str:
+def title(metric: str, say: Language = ENGLISH) -> str:
     """The metric's name for readers: "UAR", "F1, macro", ..."""
-    return RANKED.get(metric) or METRICS[metric].title
+    return say(f"metric.{metric}")
 
 
 def headline(task: Task) -> str:
@@ -287,7 +221,7 @@ def over_labels(task: Task, values: FloatArray) -> FloatArray:
     if task.kind == "binary":
         return values[..., -1]
     defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
+    return ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
 
 
 def missing(value: FloatArray | float) -> float | None:
@@ -295,7 +229,7 @@ def missing(value: FloatArray | float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def chance(predictions: Predictions) -> tuple[float, str]:
+def chance(predictions: Predictions, say: Language = ENGLISH) -> tuple[float, str]:
     """What knowing nothing scores in the headline metric, and how to say so.
 
     UAR: 1 / the labels that occur, whatever is guessed. Macro F1: every label given to every clip, 2 p / (1 + p) for
@@ -305,6 +239,6 @@ def chance(predictions: Predictions) -> tuple[float, str]:
     support = counts.true_positive + counts.false_negative
     if predictions.task.multilabel:
         prevalence = support / counts.clips
-        return float(np.mean(2 * prevalence / (1 + prevalence))), "chance: every label given to every clip"
+        return float(np.mean(2 * prevalence / (1 + prevalence))), say("chance.every_label")
     occurring = int((support > 0).sum())
-    return 1 / occurring, f"chance: 1 / {occurring} labels"
+    return 1 / occurring, say("chance.labels", number=occurring)

@@ -2,19 +2,21 @@
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from toolkit.errors import InputError, ToolkitError
-from toolkit.result import metrics, stats, words
-from toolkit.result.run import FIGURES, REPORT, Run
-from toolkit.result.stats import Score, decimal
+from toolkit.errors import ToolkitError
+from toolkit.result import metrics, paired, stats, words
+from toolkit.result.language import ENGLISH, Language
+from toolkit.result.predictions import plain_text
+from toolkit.result.run import FIGURES, REPORT, Run, curve
+from toolkit.result.stats import Score
 from toolkit.runs import commit_text, make_folder, signature
 
 TABLE, CURVES = "overview.csv", "curves.csv"
@@ -48,39 +50,24 @@ class Line:
     behind: Score | None
     p_value: float | None
 
+    @cached_property
+    def curve(self) -> dict[str, Score]:
+        """Each layer's own score."""
+        return {point.layer: point.test for point in curve(self.entry.run)}
+
 
 def lines(entries: Sequence[Entry]) -> list[Line]:
     """Compare runs of one question, in the order given. Raises ToolkitError for runs of different questions."""
     if len({(entry.run.task, entry.run.metric) for entry in entries}) != 1:
         raise ToolkitError("An overview needs runs of one task")
-    developments = [_development(entry.run) for entry in entries]
+    developments = [entry.run.development_mean for entry in entries]
     best = int(np.argmax([-1.0 if value is None else value for value in developments]))
-    paired: list[stats.Difference | None] = []
-    for number, entry in enumerate(entries):
-        try:
-            other = stats.difference(entry.run.predictions, entries[best].run.predictions, entry.run.metric)
-            paired.append(other if number != best else None)
-        except InputError:  # other clips failed in this store's extraction
-            paired.append(None)
-    raw = [known.p_value for known in paired if known is not None and known.p_value is not None]
-    corrected = iter(stats.holm(raw))
-    found = []
-    for entry, development, known in zip(entries, developments, paired):
-        (score,) = stats.headline_scores([entry.run.predictions])
-        p_value = next(corrected) if known is not None and known.p_value is not None else None
-        behind = None if known is None else known.score
-        found.append(Line(entry, score, _layers(entry.run), development, behind, p_value))
-    return found
-
-
-def _development(run: Run) -> float | None:
-    values = [choice.development for choice in run.choices if choice.development is not None]
-    return float(np.mean(values)) if values else None
-
-
-def _layers(run: Run) -> str:
-    rounds = Counter(choice.layer for choice in run.choices)
-    return ", ".join(f"{layer} ({number})" for layer, number in rounds.most_common())
+    several = [entry.run.predictions for entry in entries]
+    compared = paired.against(best, several, entries[best].run.metric)
+    return [
+        Line(entry, stats.headline_scores([own])[0], entry.run.layers_chosen, development, one.score, one.p_value)
+        for entry, own, development, one in zip(entries, several, developments, compared)
+    ]
 
 
 def terminal(found: Sequence[Line]) -> TerminalTable:
@@ -96,10 +83,11 @@ def terminal(found: Sequence[Line]) -> TerminalTable:
     return table
 
 
-def write(result: Path, found: Sequence[Line]) -> Path:
+def write(result: Path, found: Sequence[Line], say: Language = ENGLISH) -> Path:
     """Commit table, curves, figure and page to result/TASK-overview-SIG12/, and return that folder.
 
-    The same runs share a folder. Raises DiskFullError.
+    The same runs share a folder. The page is in English; in another language beside it, where `say` is one. Raises
+    DiskFullError.
     """
     from toolkit.result import figures, overview_page
 
@@ -108,16 +96,11 @@ def write(result: Path, found: Sequence[Line]) -> Path:
     folder = make_folder(result / f"{task.name}-overview-{sha256[:12]}")
     commit_text(folder / TABLE, _table_csv(found))
     commit_text(folder / CURVES, _curves_csv(found))
-    spec = overview_page.spec(found, figures.LIGHT, figures.WIDTH)
-    figures.write_specs(make_folder(folder / FIGURES), {"backbones": spec})
-    commit_text(folder / REPORT, overview_page.page(found))
+    for language in dict.fromkeys((ENGLISH, say)):
+        specs = overview_page.specs(found, figures.Style(say=language))
+        figures.write_specs(make_folder(folder / language.file(FIGURES)), specs)
+        commit_text(folder / language.file(REPORT), overview_page.page(found, language))
     return folder
-
-
-def depths(run: Run) -> list[float]:
-    """Each layer's place from 0 (what enters the first) to 1 (the last), in the order of the run."""
-    last = max(1, len(run.layers) - 1)
-    return [number / last for number in range(len(run.layers))]
 
 
 def _table_csv(found: Sequence[Line]) -> str:
@@ -131,11 +114,12 @@ def _table_csv(found: Sequence[Line]) -> str:
 
 
 def _curves_csv(found: Sequence[Line]) -> str:
+    from toolkit.result import curves
+
     rows: list[Sequence[object]] = [["backbone", "probe", "layer", "depth", "score", "lower", "upper"]]
     for line in found:
         run = line.entry.run
-        scores = stats.headline_scores(list(run.layers.values()))
-        for layer, depth, score in zip(run.layers, depths(run), scores):
+        for depth, (layer, score) in zip(curves.depths(len(line.curve)), line.curve.items()):
             rows.append([line.entry.name, run.probe, layer, f"{depth:.4f}", *_cells(score)])
     return _csv(rows)
 
@@ -150,16 +134,23 @@ def _cell(value: float | None) -> str:
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([plain_text(str(row[0])), *row[1:]] for row in rows)  # a backbone has the name of a folder
     return text.getvalue()
 
 
-def answer(found: Sequence[Line]) -> str:
+def answer(found: Sequence[Line], say: Language = ENGLISH) -> str:
     """The sentence that stands first: who is best by development, and what it scores."""
     best = max(found, key=lambda line: -1.0 if line.development is None else line.development)
     run = best.entry.run
     chance, _ = metrics.chance(run.predictions)
-    return (
-        f"Of {words.counted(len(found), 'run')} {best.entry.name} with the {run.probe} probe is best on development; "
-        f"its {words.metric_name(run)} on {words.unheard(run)} is {best.score}, chance is {decimal(chance)}."
+    return say(
+        "overview.answer",
+        runs=say.counted(len(found), "run"),
+        name=best.entry.name,
+        probe=run.probe,
+        metric=words.metric_name(run, say),
+        unheard=words.unheard(run, say),
+        score=say.figure(best.score),
+        chance=say.figure(chance),
     )

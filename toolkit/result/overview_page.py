@@ -2,83 +2,76 @@
 
 from collections.abc import Sequence
 
-from toolkit.result import curves, figures, metrics, overview, stats, words
-from toolkit.result.curves import Curve
-from toolkit.result.figures import Palette, Spec, Width
+from toolkit.result import curves, figures, overview, words
+from toolkit.result.figures import Spec, Style, drawn
+from toolkit.result.language import ENGLISH, Language
 from toolkit.result.overview import Line
-from toolkit.result.page import Cell, Row, Table, drawing, filled, score_cell, table
-from toolkit.result.stats import decimal
+from toolkit.result.page import Cell, Row, Table, drawing, filled, number_cell, score_cell, table
 
-DEPTH = "Relative depth (0: what enters the first layer, 1: the last)"
+FIGURE = "backbones"
 
 
-def spec(found: Sequence[Line], palette: Palette, width: Width) -> Spec:
-    """Every run's test curve over relative depth, 0 to 1, for layer counts differ; a mix is a level line."""
-    run = found[0].entry.run
+def specs(found: Sequence[Line], style: Style) -> dict[str, Spec]:
+    """The one figure by its file name."""
+    say, run = style.say, found[0].entry.run
     several = len({line.entry.run.probe for line in found}) > 1
-    lines = []
-    for line in found:
-        own = line.entry.run
-        name = f"{line.entry.name}, {own.probe}" if several else line.entry.name
-        scores = dict(zip(own.layers, stats.headline_scores(list(own.layers.values()))))
-        lines.append(Curve(name, scores, overview.depths(own)))
-    chance, _ = metrics.chance(run.predictions)
-    metric = metrics.title(run.metric)
-    chart = curves.chart(lines, palette, width, metric, DEPTH, chance, f"chance ({chance:.3f})")
-    heading = figures.titled(f"{run.task.name}: {len(found)} runs", [figures.protocol_line(run), "95 % bands"], palette)
-    return figures.configured(chart.properties(title=heading), palette)
+    named = [
+        (f"{line.entry.name}, {line.entry.run.probe}" if several else line.entry.name, line.curve) for line in found
+    ]
+    title = say("figure.runs_title", task=run.task.name, runs=say.counted(len(found), "run"))
+    return {FIGURE: figures.configured(curves.over_depth(named, run, title, style), style.palette)}
 
 
-def page(found: Sequence[Line]) -> str:
+def page(found: Sequence[Line], say: Language = ENGLISH) -> str:
     """The page's HTML."""
     run = found[0].entry.run
-    themes = {
-        name: {"backbones": spec(found, palette, "container")}
-        for name, palette in (("light", figures.LIGHT), ("dark", figures.DARK))
-    }
-    caption = (
-        f"The {words.metric_name(run)} of every layer on the test clips, over relative depth, for layer counts differ. "
-        "Bands are 95 % intervals. A probe of all layers at once is a level line."
-    )
-    spoken = f"Lines of {len(found)} runs over relative depth; curves.csv beside this page has the numbers."
-    figure = drawing("backbones", spec(found, figures.LIGHT, figures.WIDTH), spoken, caption)
+    themes, stills = drawn(lambda style: specs(found, style), say)
+    caption = say("overview.caption", metric=words.metric_name(run, say))
+    spoken = say("overview.spoken", runs=say.counted(len(found), "run"))
+    notes = [words.note(note, say) for line in found for note in line.entry.run.notes]
     return filled(
         "overview.html",
         themes,
         {
-            "title": f"{run.task.name}: backbones and probes",
-            "answer": overview.answer(found),
-            "protocol": f"{figures.protocol_line(run)}.".capitalize(),
-            "cautions": list(dict.fromkeys(note for line in found for note in line.entry.run.notes)),
-            "figure": figure,
-            "matrix": _matrix(found),
-            "table": _details(found),
+            "title": say("overview.title", task=run.task.name),
+            "answer": overview.answer(found, say),
+            "protocol": words.protocol_line(run, say),
+            "cautions": list(dict.fromkeys(notes)),
+            "figure": drawing(FIGURE, stills[FIGURE], spoken, caption),
+            "matrix": _matrix(found, say),
+            "table": _details(found, say),
         },
+        say,
     )
 
 
-def _matrix(found: Sequence[Line]) -> Table:
+def _matrix(found: Sequence[Line], say: Language) -> Table:
     probes = list(dict.fromkeys(line.entry.run.probe for line in found))
     names = list(dict.fromkeys(line.entry.name for line in found))
-    cells = {(line.entry.name, line.entry.run.probe): score_cell(line.score) for line in found}
+    cells = {(line.entry.name, line.entry.run.probe): score_cell(line.score, say) for line in found}
     rows = [Row([Cell(name), *(cells.get((name, probe), score_cell(None)) for probe in probes)]) for name in names]
-    return table(["Backbone", *probes], rows)
+    return table([say("column.backbone"), *probes], rows)
 
 
-def _details(found: Sequence[Line]) -> Table:
-    columns = ["Backbone", "Probe", "Layers chosen (rounds)", "Development", "Test, 95 %", "Minus the best", "p, Holm"]
+def _details(found: Sequence[Line], say: Language) -> Table:
+    keys = ("backbone", "probe", "layers_chosen", "development", "test", "minus_best", "p_holm")
     rows = [
         Row(
             [
                 Cell(line.entry.name),
                 Cell(line.entry.run.probe),
                 Cell(line.layers),
-                Cell(decimal(line.development), True),
-                score_cell(line.score),
-                score_cell(line.behind),
-                Cell("" if line.p_value is None else f"{line.p_value:.4f}", True, line.p_value),
+                number_cell(say.figure(line.development), line.development),
+                score_cell(line.score, say),
+                score_cell(line.behind, say),
+                p_cell(line.p_value),
             ]
         )
         for line in found
     ]
-    return table(columns, rows, texts=3)
+    return table([say(f"column.{key}") for key in keys], rows, texts=3)
+
+
+def p_cell(p_value: float | None) -> Cell:
+    """A p-value; where there is none it sorts behind all others."""
+    return Cell("", True, 2.0) if p_value is None else Cell(f"{p_value:.4f}", True, p_value)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from toolkit.result import figures
 from toolkit.result.figures import Spec
+from toolkit.result.language import ENGLISH, Language
 from toolkit.result.stats import Score
 
 
@@ -39,7 +40,9 @@ class Table:
     rows: Sequence[Row]
 
 
-def filled(template: str, themes: Mapping[str, Mapping[str, Spec]], values: Mapping[str, Any]) -> str:
+def filled(
+    template: str, themes: Mapping[str, Mapping[str, Spec]], values: Mapping[str, Any], say: Language = ENGLISH
+) -> str:
     """The HTML of a template with its values. themes: "light" and "dark", each figure's specification by name."""
     script = _script()
     fitted = {
@@ -49,15 +52,17 @@ def filled(template: str, themes: Mapping[str, Mapping[str, Spec]], values: Mapp
         }
         for theme, specs in themes.items()
     }
+    menu = {"CLICK_TO_VIEW_ACTIONS": "figure_menu", "SVG_ACTION": "save_svg", "PNG_ACTION": "save_png"}
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_resource), autoescape=True, undefined=jinja2.StrictUndefined
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment.get_template(template).render(
-            specifications=_inert_json(fitted),
-            script=Markup(script),
-            script_hash=Markup(f"'sha256-{digest}'"),
+            specifications=_inert_json({**fitted, "menu": {name: say(f"page.{key}") for name, key in menu.items()}}),
+            script=Markup(script),  # noqa: S704 - ours, see `_script`
+            script_hash=Markup(f"'sha256-{digest}'"),  # noqa: S704 - base64
+            say=say,
             **values,
         )
         + "\n"
@@ -90,7 +95,7 @@ def _script() -> str:
 def _inert_json(value: Any) -> Markup:
     """JSON that is safe inside a script element: no character there can end or open one."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
 
 
 def table(columns: Sequence[str], rows: Iterable[Row], texts: int = 1) -> Table:
@@ -98,10 +103,15 @@ def table(columns: Sequence[str], rows: Iterable[Row], texts: int = 1) -> Table:
     return Table([Cell(name, number >= texts) for number, name in enumerate(columns)], list(rows))
 
 
-def score_cell(score: Score | None) -> Cell:
+def score_cell(score: Score | None, say: Language = ENGLISH) -> Cell:
     if score is None:
         return Cell("", True, -2.0)
-    return Cell(str(score), True, -1.0 if score.estimate is None else score.estimate)
+    return Cell(say.figure(score), True, -1.0 if score.estimate is None else score.estimate)
+
+
+def number_cell(text: str, value: float | None) -> Cell:
+    """A cell that sorts by its number, and before all others where it has none."""
+    return Cell(text, True, -1.0 if value is None else value)
 
 
 def count_cell(number: int) -> Cell:

@@ -21,6 +21,7 @@ Row = tuple[int, list[str]]  # line in the file, cells
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what a spreadsheet would run, or what `_inert` made of it
 NUMBER = re.compile(r"[0-9.eE+-]+")
+MODEL = "model"  # the column of `toolkit predict`, which says whose word a row is
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def write_csv(path: Path, predictions: Predictions) -> None:
     which `read_csv` takes off.
     """
     task = predictions.task
-    columns = ["id", predictions.group, "fold", *_value_columns(task, "truth"), *_value_columns(task, "prediction")]
+    columns = ["id", predictions.group, "fold", *value_columns(task, "truth"), *value_columns(task, "prediction")]
     columns += [f"probability:{label}" for label in task.labels]
     known = predictions.has_probability
     rows = [
@@ -92,8 +93,8 @@ def write_csv(path: Path, predictions: Predictions) -> None:
             clip,
             group,
             str(fold),
-            *_value_cells(task, truth),
-            *_value_cells(task, prediction),
+            *value_cells(task, truth),
+            *value_cells(task, prediction),
             *(str(value) if known else "" for value in probability),
         ]
         for clip, group, fold, truth, prediction, probability in zip(
@@ -169,7 +170,7 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
             raise bad(number, "fold", f"{fold!r}, expected 0, 1, ...")
 
     def values(what: str) -> IntArray:
-        names = _value_columns(found, what)
+        names = value_columns(found, what)
         allowed = ("0", "1") if found.multilabel else found.labels
         index = {cell: value for value, cell in enumerate(allowed)}
         result = np.empty((len(rows), len(names)), dtype=np.int64)
@@ -222,13 +223,13 @@ def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None)
         if len(labels) < 2:
             raise PredictionsError(f"{path.name}: the single label {labels[0]!r}; two or more are needed to tell apart")
         found = Task(path.stem, "binary" if len(labels) == 2 else "multiclass", labels, (path.stem,))
-    required = [*_value_columns(found, "truth"), *_value_columns(found, "prediction")]
+    required = [*value_columns(found, "truth"), *value_columns(found, "prediction")]
     required += [f"probability:{label}" for label in found.labels] if scored else []
     for column in required:
         if column not in columns:
             raise PredictionsError(f"{path.name}, line 1: no column {column!r}; the header has {columns}")
     for column in columns:
-        if column not in ("id", _group(columns), "fold", *required):
+        if column not in ("id", _group(columns), "fold", MODEL, *required):
             raise PredictionsError(f"{path.name}, line 1: unknown column {column!r}, expected {required}")
     return found
 
@@ -236,26 +237,36 @@ def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None)
 def _group(columns: Sequence[str]) -> str:
     """The column that an interval resamples: "speaker", or what stands right behind the id in its place."""
     second = columns[1] if columns[0] == "id" and len(columns) > 1 else "speaker"
-    plain = ":" not in second and second not in ("fold", "truth", "prediction")
+    plain = ":" not in second and second not in ("fold", MODEL, "truth", "prediction")
     return second if plain and "speaker" not in columns else "speaker"
 
 
-def _value_columns(task: Task, what: str) -> list[str]:
+def value_columns(task: Task, what: str) -> list[str]:
     return [f"{what}:{label}" for label in task.labels] if task.multilabel else [what]
 
 
-def _value_cells(task: Task, value: Any) -> list[str]:
+def value_cells(task: Task, value: Any) -> list[str]:
     return [str(cell) for cell in value] if task.multilabel else [task.labels[value]]
+
+
+def plain_text(cell: str) -> str:
+    """A cell that no spreadsheet runs: an apostrophe before a formula's first sign."""
+    return "'" + cell if FORMULA.match(cell) else cell
 
 
 def _inert(cell: str) -> str:
     """The cell as it stands in the file; apostrophes before a formula's first sign are counted up, so none is lost."""
-    cell = "'" + cell if FORMULA.match(cell) else cell
+    cell = plain_text(cell)
     return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in ',"\r\n') else cell
 
 
 def _commit(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    commit_text(path, "".join(",".join(map(_inert, row)) + "\n" for row in (columns, *rows)))
+    commit_text(path, csv_text(columns, rows))
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """CSV that no spreadsheet runs and that `read_csv` takes back to what it was."""
+    return "".join(",".join(map(_inert, row)) + "\n" for row in (columns, *rows))
 
 
 def _table(path: Path) -> tuple[list[str], list[Row]]:

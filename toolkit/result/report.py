@@ -1,19 +1,46 @@
 """One self-contained report.html of a run: the answer first, then how it was got, the figures and the tables."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from toolkit.result import figures, metrics, stats, words
+from toolkit.result import figures, metrics, report_figures, stats, words
 from toolkit.result.beside import Beside
-from toolkit.result.page import Cell, Row, Table, count_cell, drawing, filled, score_cell, table
-from toolkit.result.run import Point, Run
-from toolkit.result.stats import Evaluation, decimal
+from toolkit.result.figures import Style, drawn
+from toolkit.result.label_figures import MULTILABEL_CELLS, confusion_counts, label_metric, multilabel_counts
+from toolkit.result.language import ENGLISH, Language
+from toolkit.result.page import Cell, Row, Table, count_cell, drawing, filled, number_cell, score_cell, table
+from toolkit.result.run import FIGURES, REPORT, Point, Run
+from toolkit.result.stats import Evaluation
+from toolkit.runs import commit_text, make_folder
 
-PAIRED = "They do not cover the draw of the control itself, which is one."
 MAX_LISTED = 500  # clips left out; run.json has all of them
 
 
-def page(run: Run, points: Sequence[Point], evaluation: Evaluation, beside: Sequence[Beside] = ()) -> str:
+def draw(
+    folder: Path,
+    run: Run,
+    points: Sequence[Point],
+    evaluation: Evaluation,
+    beside: Sequence[Beside] = (),
+    say: Language = ENGLISH,
+) -> Path:
+    """Commit a run's page and its figures (PDF, SVG, PNG) to its folder; return the page. Raises DiskFullError."""
+    specs = report_figures.specs(run, points, evaluation, Style(say=say), beside)
+    figures.write_specs(make_folder(folder / say.file(FIGURES)), specs)
+    file = folder / say.file(REPORT)
+    commit_text(file, page(run, points, evaluation, beside, say))
+    return file
+
+
+def page(
+    run: Run,
+    points: Sequence[Point],
+    evaluation: Evaluation,
+    beside: Sequence[Beside] = (),
+    say: Language = ENGLISH,
+) -> str:
     """The page's HTML. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
 
     beside: other runs to show it with, controls and nuisances.
@@ -21,178 +48,170 @@ def page(run: Run, points: Sequence[Point], evaluation: Evaluation, beside: Sequ
     split = [one for one in beside if one.kind == "split"]
     controls = [one for one in beside if one.kind != "nuisance"]
     nuisances = [one for one in beside if one.kind == "nuisance"]
-    themes = {
-        name: figures.specs(run, points, evaluation, palette, "container", beside)
-        for name, palette in (("light", figures.LIGHT), ("dark", figures.DARK))
-    }
+    themes, stills = drawn(lambda style: report_figures.specs(run, points, evaluation, style, beside), say)
+    told = [words.note(note, say) for one in beside for note in one.notes]
     return filled(
         "report.html",
         themes,
         {
-            "title": run.title,
-            "answer": words.answer(run, evaluation),
-            "chosen": words.chosen(run),
-            "cautions": [*words.cautions(run, evaluation), *(words.beside(run, one) for one in split)],
-            "cards": _cards(run, evaluation),
-            "protocol": words.protocol(run, evaluation),
-            "figures": _figures(run, points, evaluation, beside),
-            "controls": [words.beside(run, one) for one in controls],
-            "controls_table": _controls(run, points, controls),
-            "nuisances": [words.beside(run, one) for one in nuisances],
-            "nuisances_table": _nuisances(run, points, nuisances),
-            "beside_notes": list(dict.fromkeys(note for one in beside for note in one.notes)),
-            "layers": _layers(run, points),
-            "choices": _choices(run),
-            "labels": _labels(evaluation),
-            "confusion": _confusion(run),
-            "confusion_caption": "Clips by outcome"
-            if run.task.multilabel
-            else "Clips by true label (rows) and predicted label",
-            "metrics": _metrics(evaluation),
-            "left_out": _left_out(run),
-            "left_out_summary": f"{words.counted(len(run.left_out), 'clip')}, with reasons",
-            "provenance": _provenance(run),
+            "title": words.run_title(run, say),
+            "answer": words.answer(run, evaluation, say),
+            "chosen": words.chosen(run, say),
+            "cautions": [*words.cautions(run, evaluation, say), *(words.beside(run, one, say) for one in split)],
+            "cards": _cards(run, evaluation, say),
+            "protocol": words.protocol(run, evaluation, say),
+            "figures": _figures(run, points, evaluation, stills, say),
+            "controls": [words.beside(run, one, say) for one in controls],
+            "controls_table": _controls(run, points, controls, say),
+            "nuisances": [words.beside(run, one, say) for one in nuisances],
+            "nuisances_table": _nuisances(run, points, nuisances, say),
+            "beside_notes": list(dict.fromkeys(told)),
+            "layers": _layers(run, points, say),
+            "choices": _choices(run, say),
+            "labels": _labels(evaluation, say),
+            "confusion": confusion_table(run, say),
+            "multilabel": run.task.multilabel,
+            "metrics": _metrics(evaluation, say),
+            "left_out": _left_out(run, say),
+            "left_out_summary": say("report.left_out_summary", clips=say.counted(len(run.left_out), "clip")),
+            "provenance": _provenance(run, say),
         },
+        say,
     )
 
 
-def _cards(run: Run, evaluation: Evaluation) -> list[dict[str, str]]:
-    chance, name = metrics.chance(run.predictions)
+def _cards(run: Run, evaluation: Evaluation, say: Language) -> list[dict[str, str]]:
+    chance, how = metrics.chance(run.predictions, say)
     names = (run.metric, "exact_match" if run.task.multilabel else "accuracy", "f1_weighted", "roc_auc")
     cards = []
     for metric in names:
         score = evaluation.overall[metric]
-        told = "no interval" if score.lower is None else f"{decimal(score.lower)} to {decimal(score.upper)}"
-        cards.append({"name": metrics.title(metric), "value": decimal(score.estimate), "detail": told})
-    return [*cards, {"name": "Chance", "value": decimal(chance), "detail": name.removeprefix("chance: ")}]
+        told = say("common.no_interval")
+        if score.lower is not None:
+            told = say("common.bounds", lower=say.figure(score.lower), upper=say.figure(score.upper))
+        cards.append({"name": metrics.title(metric, say), "value": say.figure(score.estimate), "detail": told})
+    return [*cards, {"name": say("chance.card"), "value": say.figure(chance), "detail": how}]
 
 
 def _figures(
-    run: Run, points: Sequence[Point], evaluation: Evaluation, beside: Sequence[Beside]
+    run: Run, points: Sequence[Point], evaluation: Evaluation, stills: Mapping[str, Any], say: Language
 ) -> dict[str, dict[str, str]]:
-    stills = figures.specs(run, points, evaluation, figures.LIGHT, figures.WIDTH, beside)
-    metric, value = words.metric_name(run), "F1" if run.task.multilabel else "recall"
+    kind = "multilabel" if run.task.multilabel else "single"
     best = max(points, key=lambda point: point.test.estimate or 0.0)
-    what = f"the model trained ({run.probe})" if run.tuned else f"a {run.probe} probe on each layer"
-    captions = {
-        "layers": (
-            f"The {metric} of {what}. The band is the 95 % interval from resampling "
-            f"{evaluation.unit}. Rings mark the layers chosen on development; what they score together is the figure "
-            "above, the only one that no test clip helped to choose."
-        ),
-        "labels": f"Bars: {value}, with its 95 % interval as a line. Short marks: the share of clips with the label.",
-        "confusion": "Clips that have the label: found or missed. Clips that lack it: false alarm or rejected."
-        if run.task.multilabel
-        else "Each row is a true label, each column what was predicted.",
-        "controls": f"The same probe, folds and search, layer by layer; bands are 95 % intervals. {PAIRED}",
-        "selectivity": f"Differences on the same resamples, layer by layer. {PAIRED}",
-        "nuisance": (
-            "Scores moved so that 0 is chance and 1 is perfect, (score - chance) / (1 - chance): questions of two "
-            "classes and of ten share the axis. The table has the scores themselves."
-        ),
+    fields = {
+        "metric": words.metric_name(run, say),
+        "value": say(f"metric.{label_metric(run.task.multilabel)}"),
+        "what": say("report.what_tuned" if run.tuned else "report.what_probe", probe=run.probe),
+        "unit": words.unit(run.predictions, say),
+        "best": f"{best.layer}, {say.figure(best.test)}",
     }
-    spoken = {
-        "layers": f"Line chart of {metric} by layer, {len(points)} layers; highest on test: {best.layer}, {best.test}.",
-        "labels": f"Bar chart of {value} for {len(run.task.labels)} labels; the table below has the numbers.",
-        "confusion": "Heat map of clips by true and predicted label; the table below has the numbers.",
-        "controls": "Lines of the run and of its controls by layer; the table below has the numbers.",
-        "selectivity": "Lines of the differences to each control by layer; the table below has the numbers.",
-        "nuisance": "Lines of the target and of each nuisance by layer; the table below has the numbers.",
-    }
-    return {name: drawing(name, spec, spoken[name], captions[name]) for name, spec in stills.items()}
+    found = {}
+    for name, spec in stills.items():
+        number = {"layers": len(points), "weights": len(run.weights)}.get(name, len(run.task.labels))
+        spoken = say(f"report.spoken_{name}", number=number, **fields)
+        caption = f"report.figure_{name}_{kind}" if name == "confusion" else f"report.figure_{name}"
+        found[name] = drawing(name, spec, spoken, say(caption, **fields))
+    return found
 
 
-def _layers(run: Run, points: Sequence[Point]) -> Table:
+def _layers(run: Run, points: Sequence[Point], say: Language) -> Table:
+    rounds = len(run.choices)
     rows = [
         Row(
             [
                 Cell(point.layer),
-                Cell(decimal(point.development), True),
-                score_cell(point.test),
-                Cell(f"{point.chosen} of {len(run.choices)}" if point.chosen else "", True),
+                number_cell(say.figure(point.development), point.development),
+                score_cell(point.test, say),
+                Cell(say("figure.chosen_in", number=point.chosen, rounds=rounds) if point.chosen else "", True),
             ],
             chosen=point.chosen > 0,
         )
         for point in points
     ]
-    name = metrics.title(run.metric)
-    return table(["Layer", f"Development {name}", f"Test {name}, 95 %", "Chosen in rounds"], rows)
+    name = metrics.title(run.metric, say)
+    heads = [say(f"column.{key}", metric=name) for key in ("layer", "development_metric", "test_metric")]
+    return table([*heads, say("column.chosen_rounds")], rows)
 
 
-def _controls(run: Run, points: Sequence[Point], controls: Sequence[Beside]) -> Table:
+def _controls(run: Run, points: Sequence[Point], controls: Sequence[Beside], say: Language) -> Table:
     """The run, and each control with the difference to it; the chosen layers first, then layer by layer."""
-    columns = ["Layer", run.task.name]
+    cell = partial(score_cell, say=say)
+    columns = [say("column.layer"), run.task.name]
     for control in controls:
-        columns += [control.name, "difference"]
+        columns += [words.beside_name(run, control, say), say("column.difference")]
     (chosen,) = stats.headline_scores([run.predictions])
     pairs = [score for control in controls for score in (control.score, control.minus)]
-    rows = [Row([Cell("chosen on development"), *map(score_cell, (chosen, *pairs))], chosen=True)]
+    rows = [Row([Cell(say("column.chosen_on_development")), *map(cell, (chosen, *pairs))], chosen=True)]
     for point in points:
         layer = point.layer
         pairs = [score for control in controls for score in (control.curve.get(layer), control.curve_minus.get(layer))]
-        rows.append(Row([Cell(layer), *map(score_cell, (point.test, *pairs))]))
+        rows.append(Row([Cell(layer), *map(cell, (point.test, *pairs))]))
     return table(columns, rows)
 
 
-def _nuisances(run: Run, points: Sequence[Point], nuisances: Sequence[Beside]) -> Table:
+def _nuisances(run: Run, points: Sequence[Point], nuisances: Sequence[Beside], say: Language) -> Table:
     chance, _ = metrics.chance(run.predictions)
+    cell = partial(score_cell, say=say)
     names = [(run.task.name, chance), *((nuisance.name, nuisance.chance) for nuisance in nuisances)]
     rows = [
-        Row([Cell(p.layer), *map(score_cell, (p.test, *(nuisance.curve.get(p.layer) for nuisance in nuisances)))])
+        Row([Cell(p.layer), *map(cell, (p.test, *(nuisance.curve.get(p.layer) for nuisance in nuisances)))])
         for p in points
     ]
-    return table(["Layer", *(f"{name}, chance {decimal(known)}" for name, known in names)], rows)
+    heads = [say("column.with_chance", name=name, chance=say.figure(known)) for name, known in names]
+    return table([say("column.layer"), *heads], rows)
 
 
-def _choices(run: Run) -> Table:
+def _choices(run: Run, say: Language) -> Table:
     rows = []
     for choice in run.choices:
         setting = ", ".join(f"{name} = {_plain(value)}" for name, value in choice.setting.items())
-        rows.append(
-            Row([Cell(str(choice.fold)), Cell(choice.layer), Cell(setting), Cell(decimal(choice.development), True)])
-        )
-    return table(["Test fold", "Layer", "Setting", "Development"], rows, texts=3)
+        development = number_cell(say.figure(choice.development), choice.development)
+        rows.append(Row([Cell(str(choice.fold)), Cell(choice.layer), Cell(setting), development]))
+    heads = [say(f"column.{key}") for key in ("test_fold", "layer", "setting", "development")]
+    return table(heads, rows, texts=3)
 
 
-def _labels(evaluation: Evaluation) -> Table:
+def _labels(evaluation: Evaluation, say: Language) -> Table:
     names = ("recall", "precision", "f1", "roc_auc", "average_precision")
-    heads = ["Label", "Clips", "Predicted", "Recall", "Precision", "F1", "ROC-AUC", "Average precision"]
+    heads = [say(f"column.{key}") for key in ("label", "clips", "predicted")]
     rows = [
         Row(
             [
                 Cell(label),
                 count_cell(evaluation.support[label]),
                 count_cell(evaluation.predicted[label]),
-                *(score_cell(scores[name]) for name in names),
+                *(score_cell(scores[name], say) for name in names),
             ]
         )
         for label, scores in evaluation.per_label.items()
     ]
-    return table(heads, rows)
+    return table([*heads, *(metrics.title(name, say) for name in names)], rows)
 
 
-def _confusion(run: Run) -> Table:
+def confusion_table(run: Run, say: Language) -> Table:
+    """The counts of the confusion figure."""
     multilabel = run.task.multilabel
-    counts = figures.multilabel_counts(run.predictions) if multilabel else figures.confusion_counts(run.predictions)
-    columns = figures.MULTILABEL_CELLS if multilabel else run.task.labels
+    counts = multilabel_counts(run.predictions) if multilabel else confusion_counts(run.predictions)
+    columns = [say(f"figure.{cell}") for cell in MULTILABEL_CELLS] if multilabel else run.task.labels
     rows = [Row([Cell(label), *map(count_cell, line)]) for label, line in zip(run.task.labels, counts.tolist())]
-    return table(["Label" if multilabel else "True", *columns], rows)
+    return table([say("column.label" if multilabel else "column.true"), *columns], rows)
 
 
-def _metrics(evaluation: Evaluation) -> Table:
-    rows = [Row([Cell(metrics.title(name)), score_cell(score)]) for name, score in evaluation.overall.items()]
-    return table(["Metric", "Value, 95 %"], rows)
+def _metrics(evaluation: Evaluation, say: Language) -> Table:
+    rows = [Row([Cell(metrics.title(name, say)), score_cell(score, say)]) for name, score in evaluation.overall.items()]
+    return table([say("column.metric"), say("column.value")], rows)
 
 
-def _left_out(run: Run) -> Table:
+def _left_out(run: Run, say: Language) -> Table:
     listed = list(run.left_out.items())[:MAX_LISTED]
     rows = [Row([Cell(clip), Cell(reason)]) for clip, reason in listed]
     if len(run.left_out) > MAX_LISTED:
-        rows.append(Row([Cell("..."), Cell(f"{len(run.left_out) - MAX_LISTED:,} more are in run.json")]))
-    return table(["Clip", "Reason"], rows, texts=2)
+        more = say("report.left_out_more", number=len(run.left_out) - MAX_LISTED)
+        rows.append(Row([Cell("..."), Cell(more)]))
+    return table([say("column.clip"), say("column.reason")], rows, texts=2)
 
 
-def _provenance(run: Run) -> Table:
+def _provenance(run: Run, say: Language) -> Table:
     facts: dict[str, Any] = {
         "backbone": run.backbone,
         "probe": run.probe,
@@ -200,7 +219,7 @@ def _provenance(run: Run) -> Table:
         **run.provenance,
     }
     rows = [Row([Cell(name.replace("_", " ")), Cell(_plain(value))]) for name, value in facts.items()]
-    return table(["What", "Value"], rows, texts=2)
+    return table([say("column.what"), say("column.fact")], rows, texts=2)
 
 
 def _plain(value: Any) -> str:

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Run:
     layers: every layer's own predictions, same clips in the same order, in the order of depth.
     development: by layer, the headline metric on each round's development set, None when undefined.
     choices: one per round. left_out: reason by clip id. notes: sentences that the reader must see.
-    provenance: command, versions, hashes, seed.
+    provenance: command, versions, hashes, seed. weights: of a mix, by layer, its share in each round's refitted probe.
     """
 
     title: str
@@ -67,11 +68,24 @@ class Run:
     left_out: Mapping[str, str]
     notes: tuple[str, ...]
     provenance: Mapping[str, Any]
+    weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def tuned(self) -> bool:
         """Whether the backbone was trained, and not only probed."""
         return self.probe.startswith(TUNED)
+
+    @property
+    def development_mean(self) -> float | None:
+        """Of the chosen layers' development scores over the rounds; None where none is defined."""
+        values = [choice.development for choice in self.choices if choice.development is not None]
+        return float(np.mean(values)) if values else None
+
+    @property
+    def layers_chosen(self) -> str:
+        """What the rounds chose or ended at, and in how many: "encoder.3 (4), encoder.2 (1)"."""
+        rounds = Counter(str(choice.setting.get("layer", choice.layer)) for choice in self.choices)
+        return ", ".join(f"{layer} ({number})" for layer, number in rounds.most_common())
 
     def __post_init__(self) -> None:
         if self.layers.keys() != self.development.keys():
@@ -118,18 +132,16 @@ def write(folder: Path, run: Run) -> None:
 
     Raises DiskFullError.
     """
-    from toolkit.result import figures, report  # Altair takes a second to import, and reading a run needs none of it
+    from toolkit.result import report  # Altair takes a second to import, and reading a run needs none of it
 
-    make_folder(folder / FIGURES)
-    (folder / RUN).unlink(missing_ok=True)  # until it is back, the folder is no finished run
+    (make_folder(folder) / RUN).unlink(missing_ok=True)  # until it is back, the folder is no finished run
     points, evaluation = curve(run), stats.evaluate(run.predictions)
     run.folds.write(folder / FOLDS)
     predictions_file.write_csv(folder / PREDICTIONS, run.predictions)
     commit_file(folder / LAYERS, lambda temporary: _write_bytes(temporary, save(_tensors(run))))
     commit_text(folder / CURVE, _curve_csv(points))
     commit_json(folder / METRICS, evaluation.to_json())
-    figures.write(folder / FIGURES, run, points, evaluation)
-    commit_text(folder / REPORT, report.page(run, points, evaluation))
+    report.draw(folder, run, points, evaluation)
     content = _content(run)
     hashes = {RUN: signature(content), **{name: sha256_of_file(folder / name) for name in VERIFIED}}
     commit_json(folder / RUN, {**content, "sha256": hashes})
@@ -151,7 +163,10 @@ def read(folder: Path) -> Run:
         for name in (RUN, *VERIFIED):
             found = signature(content) if name == RUN else sha256_of_file(folder / name)
             if found != hashes[name]:
-                raise StoreError(f"{where}/{name} has been changed since it was written: its hash does not fit")
+                raise StoreError(
+                    f"{where}/{name} has been changed since it was written: its hash does not fit. Restore it; or "
+                    f"delete {RUN} there and start its command again, which does the rest anew and keeps the search"
+                )
         return _rebuilt(folder, content)
     except FileNotFoundError as error:
         raise StoreError(f"{where}/{Path(error.filename).name} is missing") from None
@@ -187,6 +202,7 @@ def _content(run: Run) -> dict[str, Any]:
         "left_out": dict(run.left_out),
         "notes": list(run.notes),
         "provenance": dict(run.provenance),
+        **({"weights": {layer: list(shares) for layer, shares in run.weights.items()}} if run.weights else {}),
     }
 
 
@@ -222,6 +238,7 @@ def _rebuilt(folder: Path, content: dict[str, Any]) -> Run:
         content["left_out"],
         tuple(content["notes"]),
         content["provenance"],
+        {layer: tuple(shares) for layer, shares in content.get("weights", {}).items()},
     )
 
 

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from toolkit.labels import Task
-from toolkit.result import stats, tables, words
+from toolkit.result import stats, tables
+from toolkit.result.language import ENGLISH
 from toolkit.result.predictions import Predictions, read_csv
 from toolkit.result.stats import Evaluation
 
@@ -27,8 +28,8 @@ class Scored:
     def renderable(self) -> RenderableType:
         """For the terminal: what was read, the metrics, the labels, and what to mind."""
         task, evaluation = self.predictions.task, self.evaluation
-        who = words.counted(evaluation.clips, "clip")
-        who += "" if evaluation.unit == "clips" else f" of {words.counted(evaluation.units, self.predictions.group)}"
+        who = ENGLISH.counted(evaluation.clips, "clip")
+        who += "" if evaluation.unit == "clips" else f" of {ENGLISH.counted(evaluation.units, self.predictions.group)}"
         read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals from resampling {evaluation.unit}")
         notes = [Text(f"note: {evaluation.caution}", style="yellow")] if evaluation.caution else []
         if not self.predictions.has_probability:

@@ -1,4 +1,4 @@
-"""How sure a figure is: 95 % intervals from resampling speakers, paired differences, Holm's correction.
+"""How sure a figure is: 95 % intervals from resampling speakers.
 
 Clips of one speaker resemble each other, so speakers are drawn with replacement, each with all of its clips (cluster
 bootstrap, percentile interval: Davison and Hinkley, Bootstrap Methods and their Application, 1997, chapter 3.8). What a
@@ -6,14 +6,14 @@ metric needs of a speaker is a short row of counts, so one matrix product gives 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from toolkit import seeds
-from toolkit.errors import InputError, ToolkitError
+from toolkit.result.language import ENGLISH, Language
 from toolkit.result.metrics import (
     METRICS,
     PER_LABEL,
@@ -102,14 +102,6 @@ class Evaluation:
         }
 
 
-@dataclass(frozen=True)
-class Difference:
-    """First minus second on the same resamples. p_value: two-sided, before any correction; None with one speaker."""
-
-    score: Score
-    p_value: float | None
-
-
 def weights(units: int, resamples: int, seed: int) -> Iterator[FloatArray]:
     """How often each of `units` was drawn in each resample: blocks of (n, units), in all `resamples` rows.
 
@@ -124,33 +116,38 @@ def weights(units: int, resamples: int, seed: int) -> Iterator[FloatArray]:
         yield np.bincount(flat, minlength=size * units).reshape(size, units).astype(np.float64)
 
 
-def _members(predictions: Predictions) -> tuple[int, npt.NDArray[np.intp]]:
+def members(predictions: Predictions) -> tuple[int, npt.NDArray[np.intp]]:
     """How many speakers there are, and the number of each clip's, in order of the speakers' names."""
     names, member = np.unique(np.array(predictions.groups, dtype=object).astype(str), return_inverse=True)
     return len(names), member
 
 
-def _resampled_counts(several: Sequence[Predictions], seed: int) -> list[tuple[Counts, Counts]]:
+def resampled_sums(predictions: Predictions, rows: FloatArray, seed: int = 0) -> tuple[FloatArray, FloatArray]:
+    """The sum of each column over all clips, (columns,), and over the clips of every resample, (RESAMPLES, columns).
+
+    rows: (n_clips, columns). The same speakers give the same resamples, whatever the columns.
+    """
+    units, member = members(predictions)
+    per_unit = np.zeros((units, rows.shape[1]))
+    np.add.at(per_unit, member, rows)
+    resampled = np.concatenate([block @ per_unit for block in weights(units, RESAMPLES, seed)])
+    return per_unit.sum(axis=0), resampled
+
+
+def resampled_counts(several: Sequence[Predictions], seed: int = 0) -> list[tuple[Counts, Counts]]:
     """Of each set of predictions, counts of all clips and of every resample, (RESAMPLES,) of them.
 
     All must have the same speakers in the same order: the resamples are drawn once.
     """
-    units, member = _members(several[0])
-    columns = []
-    for predictions in several:
-        rows = clip_counts(predictions.truth, predictions.prediction, len(predictions.task.labels))
-        per_unit = np.zeros((units, rows.shape[1]))
-        np.add.at(per_unit, member, rows)
-        columns.append(per_unit)
-    together = np.concatenate(columns, axis=1)
-    resampled = np.concatenate([block @ together for block in weights(units, RESAMPLES, seed)])
-    parts = np.split(resampled, len(several), axis=1)
-    return [(Counts.of(part.sum(axis=0)), Counts.of(drawn)) for part, drawn in zip(columns, parts)]
+    columns = [clip_counts(one.truth, one.prediction, len(one.task.labels)) for one in several]
+    sums, resampled = resampled_sums(several[0], np.concatenate(columns, axis=1), seed)
+    parts = zip(np.split(sums, len(several)), np.split(resampled, len(several), axis=1))
+    return [(Counts.of(whole), Counts.of(drawn)) for whole, drawn in parts]
 
 
 def _ranked(predictions: Predictions, seed: int) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Each ranked metric of each label: of all clips (n_labels,), of every resample (RANKED_RESAMPLES, n_labels)."""
-    units, member = _members(predictions)
+    units, member = members(predictions)
     rows = max(1, RANKED_BLOCK // len(member))
     parts = [
         ranked_per_label(predictions, block[first : first + rows][:, member])
@@ -164,7 +161,7 @@ def _ranked(predictions: Predictions, seed: int) -> dict[str, tuple[FloatArray, 
     }
 
 
-def _score(estimate: FloatArray | float, resampled: FloatArray, units: int) -> Score:
+def score_of(estimate: FloatArray | float, resampled: FloatArray, units: int) -> Score:
     """The percentile interval over the resamples in which the metric is defined."""
     defined = resampled[~np.isnan(resampled)]
     if np.isnan(estimate) or units < 2 or len(defined) < DEFINED_SHARE * len(resampled):
@@ -177,19 +174,19 @@ def _score(estimate: FloatArray | float, resampled: FloatArray, units: int) -> S
 def evaluate(predictions: Predictions, seed: int = 0) -> Evaluation:
     """Every metric with its interval, overall and per label. The same seed gives the same figures."""
     task, units = predictions.task, len(set(predictions.groups))
-    ((counts, resampled),) = _resampled_counts([predictions], seed)
+    ((counts, resampled),) = resampled_counts([predictions], seed)
     overall = {
-        name: _score(row.function(counts), row.function(resampled), units)
+        name: score_of(row.function(counts), row.function(resampled), units)
         for name, row in METRICS.items()
         if task.kind in row.kinds
     }
     columns = {name: (function(counts), function(resampled)) for name, function in PER_LABEL.items()}
     ranked = _ranked(predictions, seed)
     for name, (estimate, drawn) in ranked.items():
-        overall[name] = _score(over_labels(task, estimate), over_labels(task, drawn), units)
+        overall[name] = score_of(over_labels(task, estimate), over_labels(task, drawn), units)
     per_label = {
         label: {
-            name: _score(estimate[number], drawn[:, number], units)
+            name: score_of(estimate[number], drawn[:, number], units)
             for name, (estimate, drawn) in {**columns, **ranked}.items()
         }
         for number, label in enumerate(task.labels)
@@ -214,95 +211,19 @@ def headline_scores(layers: Sequence[Predictions], seed: int = 0) -> list[Score]
     layers: predictions of the same task for the same clips.
     """
     function, units = METRICS[headline(layers[0].task)].function, len(set(layers[0].groups))
-    pairs = _resampled_counts(layers, seed)
-    return [_score(function(counts), function(resampled), units) for counts, resampled in pairs]
+    pairs = resampled_counts(layers, seed)
+    return [score_of(function(counts), function(resampled), units) for counts, resampled in pairs]
 
 
-def caution(predictions: Predictions) -> str | None:
+def caution(predictions: Predictions, say: Language = ENGLISH) -> str | None:
     """What the reader of an interval must be told, or None."""
-    units = len(set(predictions.groups))
+    units, alone = len(set(predictions.groups)), predictions.groups == predictions.ids
+    group = "clip" if alone else predictions.group
+    fields = {"units": say.counted(units, group), "unit": say.many(group)}
     if units == 1:
-        return f"1 {predictions.group}: there is no interval over {predictions.unit}."
+        return say("caution.one_group", **fields)
     if units < FEW_GROUPS:
-        return f"{units} {predictions.unit}: the interval says little."
-    if predictions.unit == "clips":
-        why = "" if predictions.group == "clip" else ", for no speaker is known"
-        return f"Intervals resample clips{why}; clips of one speaker make them too narrow."
+        return say("caution.few_groups", **fields)
+    if alone:
+        return say("caution.clips" if predictions.group == "clip" else "caution.clips_unknown")
     return None
-
-
-def difference(
-    first: Predictions, second: Predictions, metric: str, seed: int = 0, same_truth: bool = True
-) -> Difference:
-    """First minus second in a count-based metric of METRICS, paired: both from the same resamples of the same clips.
-
-    same_truth: False compares with a control whose labels were shuffled. p_value: twice the share of resamples on the
-    smaller side of zero, each tail counted with one added, at most 1.
-    Raises InputError when the two do not predict the same clips, groups and truth, or for an unknown metric.
-    """
-    (only,) = differences([first], [second], metric, seed, same_truth)
-    return only
-
-
-def differences(
-    first: Sequence[Predictions],
-    second: Sequence[Predictions],
-    metric: str,
-    seed: int = 0,
-    same_truth: bool = True,
-) -> list[Difference]:
-    """`difference` of each pair, e.g. layer by layer; all of the first predict the same clips in the same order."""
-    one = first[0]
-    if metric not in METRICS or one.task.kind not in METRICS[metric].kinds:
-        known = [name for name, row in METRICS.items() if one.task.kind in row.kinds]
-        raise InputError(f"Bad metric {metric!r}, expected one of {known}")
-    for other in second:
-        if one.task.labels != other.task.labels or one.task.kind != other.task.kind:
-            raise InputError(f"The labels differ: {one.task.labels} and {other.task.labels}")
-    ordered = [_in_order_of(one, other, same_truth) for other in second]
-    function, units = METRICS[metric].function, len(set(one.groups))
-    pairs = _resampled_counts([*first, *ordered], seed)
-    return [
-        _difference(function(counts) - function(counts_2), function(drawn) - function(drawn_2), units)
-        for (counts, drawn), (counts_2, drawn_2) in zip(pairs, pairs[len(first) :])
-    ]
-
-
-def _difference(estimate: FloatArray, resampled: FloatArray, units: int) -> Difference:
-    score = _score(estimate, resampled, units)
-    if score.lower is None:
-        return Difference(score, None)
-    defined = resampled[~np.isnan(resampled)]
-    smaller = min((defined <= 0).sum(), (defined >= 0).sum())
-    return Difference(score, min(1.0, 2 * float(smaller + 1) / (len(defined) + 1)))
-
-
-def _in_order_of(first: Predictions, second: Predictions, same_truth: bool) -> Predictions:
-    """`second` with its clips in the order of `first`."""
-    position = {clip: number for number, clip in enumerate(second.ids)}
-    if position.keys() != set(first.ids):
-        only = sorted(position.keys() ^ set(first.ids))
-        raise InputError(f"Not the same clips: {only[0]!r} is in one of the two only (and {len(only) - 1} more)")
-    order = np.array([position[clip] for clip in first.ids])
-    arrays = {name: getattr(second, name)[order] for name in ("fold", "truth", "prediction", "probability")}
-    ordered = replace(second, ids=first.ids, groups=tuple(second.groups[number] for number in order), **arrays)
-    if ordered.groups != first.groups or (same_truth and not np.array_equal(ordered.truth, first.truth)):
-        raise InputError("The same clips have another group or another truth in the two predictions")
-    return ordered
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values for a family of comparisons, in the order given.
-
-    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics, 1979.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    if any(not 0 <= value <= 1 for value in p_values):
-        raise ToolkitError(f"p-values {list(p_values)}, expected 0 to 1")
-    adjusted, reached = [0.0] * len(p_values), 0.0
-    for rank, number in enumerate(sorted(range(len(p_values)), key=lambda number: p_values[number])):
-        reached = max(reached, min(1.0, (len(p_values) - rank) * p_values[number]))
-        adjusted[number] = reached
-    return adjusted

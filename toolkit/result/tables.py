@@ -8,6 +8,7 @@ from rich.text import Text
 
 from toolkit.result import metrics, words
 from toolkit.result.beside import Beside
+from toolkit.result.language import ENGLISH
 from toolkit.result.run import Point, Run
 from toolkit.result.stats import Evaluation, Score, decimal
 
@@ -21,7 +22,7 @@ def summary(run: Run, points: Sequence[Point], evaluation: Evaluation, others: S
     lines += [Text(words.beside(run, other)) for other in others]
     notes = [Text(f"note: {note}", style="yellow") for note in words.cautions(run, evaluation)]
     if run.left_out:
-        notes.append(Text(f"note: {words.counted(len(run.left_out), 'clip')} left out", style="yellow"))
+        notes.append(Text(f"note: {ENGLISH.counted(len(run.left_out), 'clip')} left out", style="yellow"))
     blank = Text("")
     return Group(layers(run, points), blank, per_label(evaluation), blank, *lines, *notes)
 

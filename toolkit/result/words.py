@@ -1,138 +1,177 @@
-"""What a run found and how, in sentences: for the report, the terminal and the figures."""
+"""What a run found and how, in sentences: for the report, the terminal and the figures, in either language."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
-from toolkit.result import metrics
+from toolkit.result import metrics, stats
 from toolkit.result.beside import Beside
+from toolkit.result.language import ENGLISH, Language
+from toolkit.result.predictions import Predictions
 from toolkit.result.run import Run
-from toolkit.result.stats import COVERAGE, RANKED_RESAMPLES, RESAMPLES, Evaluation, decimal
+from toolkit.result.stats import RANKED_RESAMPLES, RESAMPLES, Evaluation
+
+NOTES = tuple(name for name in ENGLISH.phrases if name.startswith("note."))
 
 
-def counted(number: int, singular: str) -> str:
-    """
-    >>> counted(1, "clip"), counted(2000, "clip")
-    ('1 clip', '2,000 clips')
-    """
-    return f"{number:,} {singular}{'' if number == 1 else 's'}"
-
-
-def metric_name(run: Run) -> str:
+def metric_name(run: Run, say: Language = ENGLISH) -> str:
     """The headline metric inside a sentence: "UAR", "macro F1"."""
-    return " ".join(reversed(metrics.title(run.metric).split(", ")))
+    return inside(metrics.title(run.metric, say))
 
 
-def answer(run: Run, evaluation: Evaluation) -> str:
+def inside(title: str) -> str:
+    """
+    >>> inside("F1, macro")
+    'macro F1'
+    """
+    return " ".join(reversed(title.split(", ")))
+
+
+def unit(predictions: Predictions, say: Language = ENGLISH) -> str:
+    """What an interval resamples, in the plural."""
+    return say.many("clip" if predictions.groups == predictions.ids else predictions.group)
+
+
+def run_title(run: Run, say: Language = ENGLISH) -> str:
+    """The run's title; one that the toolkit gave it is said in the language."""
+    fields = {"task": run.task.name, "backbone": run.backbone}
+    return say("run.title", **fields) if run.title == ENGLISH("run.title", **fields) else run.title
+
+
+def protocol_line(run: Run, say: Language = ENGLISH) -> str:
+    """Data and protocol in a few words, under every figure's title."""
+    predictions, folds = run.predictions, run.folds
+    apart = "clip" if folds.groups == folds.ids else folds.group_by
+    fields = {
+        "clips": say.counted(len(predictions.ids), "clip"),
+        "how": say("protocol.fixed_split") if folds.scheme == "fixed" else say.counted(folds.count, "fold"),
+        "apart": say.many("clip") if apart == "clip" else say.name("noun", apart),
+    }
+    if predictions.groups == predictions.ids:
+        return say("protocol.line", **fields)
+    return say("protocol.line_groups", groups=say.counted(len(set(predictions.groups)), predictions.group), **fields)
+
+
+def answer(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> str:
     """One or two sentences that stand first."""
-    name = metric_name(run)
+    name = metric_name(run, say)
     score = evaluation.overall[run.metric]
     chance, _ = metrics.chance(run.predictions)
-    target = f"the {len(run.task.labels)} labels of {run.task.name}"
-    done = f"predicts {target}" if run.task.multilabel else f"tells {target} apart"
     if score.estimate is None:
-        return f"The {name} of {run.task.name} is undefined for these clips."
-    text = f"{run.backbone} {done} with a {name} of {score}, on {unheard(run)}; chance is {decimal(chance)}."
-    if score.lower is not None and score.lower <= chance:
-        text += " The interval reaches down to chance: no knowledge is shown."
-    return text
+        return say("run.undefined", metric=name, task=run.task.name)
+    text = say(
+        "run.answer_multilabel" if run.task.multilabel else "run.answer_single",
+        backbone=run.backbone,
+        target=say("run.labels_of", number=len(run.task.labels), task=run.task.name),
+        metric=name,
+        score=score,
+        unheard=unheard(run, say),
+        chance=say.figure(chance),
+    )
+    reaches_chance = score.lower is not None and score.lower <= chance
+    return text + (say("run.no_knowledge") if reaches_chance else "")
 
 
-def chosen(run: Run) -> str:
+def chosen(run: Run, say: Language = ENGLISH) -> str:
     """Which layers the rounds settled on, or ended their models at."""
-    how = "Trained up to" if run.tuned else "Chosen on development"
     rounds = Counter(choice.layer for choice in run.choices)
     if len(rounds) == 1:
         (layer,) = rounds
-        when = "in the only round" if len(run.choices) == 1 else f"in all {len(run.choices)} rounds"
-        return f"{how}: {layer} {when}."
-    parts = [f"{layer} in {number}" for layer, number in rounds.most_common()]
-    return f"{how}: {', '.join(parts)} of {len(run.choices)} rounds."
+        one = len(run.choices) == 1
+        layers = say("run.in_only_round" if one else "run.in_all_rounds", layer=layer, rounds=len(run.choices))
+    else:
+        parts = [say("run.in_some", layer=layer, number=number) for layer, number in rounds.most_common()]
+        layers = say("run.of_rounds", parts=say("common.list").join(parts), rounds=len(run.choices))
+    return say("run.chosen_tuned" if run.tuned else "run.chosen_probe", layers=layers)
 
 
 def _by_clip(run: Run) -> bool:
     return run.folds.groups == run.folds.ids
 
 
-def unheard(run: Run) -> str:
+def unheard(run: Run, say: Language = ENGLISH) -> str:
     """Whom the tested clips are of, as the folds kept them apart."""
-    who = "model" if run.tuned else "probe"
     if _by_clip(run):
-        return "clips whose speakers it may have heard"
-    if run.folds.group_by == "speaker":
-        return f"speakers that the {who} never heard"
-    return f"clips whose {run.folds.group_by} the {who} never heard"
+        return say("run.unheard_leaky")
+    who = say("run.who_tuned" if run.tuned else "run.who_probe")
+    group = say.name("noun", run.folds.group_by)
+    return say("run.unheard_speaker" if run.folds.group_by == "speaker" else "run.unheard_group", who=who, group=group)
 
 
-def beside(run: Run, other: Beside) -> str:
+def beside_name(run: Run, other: Beside, say: Language = ENGLISH) -> str:
+    """A nuisance's name, or what kind of run this is."""
+    group = say.name("noun", run.predictions.group)
+    return other.name if other.kind == "nuisance" else say(f"beside.name_{other.kind}", group=group)
+
+
+def beside(run: Run, other: Beside, say: Language = ENGLISH) -> str:
     """What another run says about this one."""
-    name = metric_name(run)
-    if other.kind == "split":
-        return (
-            f"Split clip by clip the {name} flatters. With every {run.predictions.group} kept apart, same probe and "
-            f"search, it is {other.score}: the inflation is {other.minus}."
-        )
-    if other.kind == "shuffled":
-        return (
-            f"On labels shuffled by {run.predictions.group} the same probe scores {other.score}; selectivity, real "
-            f"minus shuffled, is {other.minus}."
-        )
-    if other.kind == "random":
-        return f"The same backbone with random weights scores {other.score}; what training it gave is {other.minus}."
-    metric = " ".join(reversed(metrics.title(other.metric).split(", ")))
-    return f"{other.name}: {metric} {other.score}; chance is {decimal(other.chance)}."
+    return say(
+        f"beside.{other.kind}",
+        name=other.name,
+        metric=inside(metrics.title(other.metric, say)) if other.kind == "nuisance" else metric_name(run, say),
+        group=say.name("noun", run.predictions.group),
+        score=say.figure(other.score),
+        minus=say.figure(other.minus),
+        chance=say.figure(other.chance),
+    )
 
 
-def protocol(run: Run, evaluation: Evaluation) -> list[tuple[str, str]]:
+def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[tuple[str, str]]:
     """Data and protocol: (heading, sentences) pairs."""
     predictions = run.predictions
-    who = "" if predictions.unit == "clips" else f" of {counted(evaluation.units, predictions.group)}"
-    labels = ", ".join(f"{label} {number:,}" for label, number in evaluation.support.items())
-    what = "any number of them a clip" if run.task.multilabel else "one a clip"
-    pairs = [
-        ("Clips", f"{counted(evaluation.clips, 'clip')}{who} were tested."),
-        ("Labels", f"{len(run.task.labels)}, {what}. Clips that have them: {labels}."),
-        ("Kept apart", _kept_apart(run)),
-    ]
-    choice = (
-        "Scaling, class weights, hyper-parameters, thresholds and the layer see training and development clips only. "
-        "With the winner's setting the probe is fitted again on both and predicts the test clips. "
-    )
-    if run.tuned:
-        choice = (
-            "Each round begins with the checkpoint's own weights and learns from its training clips; its best epoch "
-            "and the thresholds are chosen on its development clips, and that epoch's model predicts the test clips. "
-        )
-    pairs.append(("Chosen", choice + chosen(run)))
+    clips, alone = say.counted(evaluation.clips, "clip"), predictions.groups == predictions.ids
+    groups = say.counted(evaluation.units, predictions.group)
+    tested = say("protocol.tested", clips=clips) if alone else say("protocol.tested_groups", clips=clips, groups=groups)
+    labels = say("common.list").join(f"{label} {number:,}" for label, number in evaluation.support.items())
+    kind = "multilabel" if run.task.multilabel else "single"
+    left_out = say("protocol.left_out_none")
     if run.left_out:
-        pairs.append(("Left out", f"{counted(len(run.left_out), 'clip')}; the reasons are listed below."))
-    else:
-        pairs.append(("Left out", "No clip."))
-    interval = (
-        f"{100 * COVERAGE:.0f} %, percentile, from {RESAMPLES:,} resamples of {evaluation.unit} "
-        f"({RANKED_RESAMPLES:,} for ROC-AUC and average precision)"
-    )
-    interval += ", each drawn with all of its clips" if evaluation.unit != "clips" else ""
-    pairs.append(("Intervals", f"{interval}. They do not cover chance in fitting or in dealing out the folds."))
-    return pairs
+        left_out = say("protocol.left_out", clips=say.counted(len(run.left_out), "clip"))
+    intervals = {
+        "resamples": RESAMPLES,
+        "ranked": RANKED_RESAMPLES,
+        "unit": unit(predictions, say),
+        "whole": "" if alone else say("protocol.intervals_whole"),
+    }
+    pairs = {
+        "clips": tested,
+        "labels": say(f"protocol.labels_{kind}", number=len(run.task.labels), labels=labels),
+        "apart": _kept_apart(run, say),
+        "chosen": say("protocol.chosen_tuned" if run.tuned else "protocol.chosen_probe", chosen=chosen(run, say)),
+        "left_out": left_out,
+        "intervals": say("protocol.intervals", **intervals),
+    }
+    return [(say(f"protocol.{name}_heading"), text) for name, text in pairs.items()]
 
 
-def _kept_apart(run: Run) -> str:
+def _kept_apart(run: Run, say: Language) -> str:
     folds = run.folds
-    groups = len(set(folds.groups))
     if folds.scheme == "fixed":
-        parts = [int((folds.fold == part).sum()) for part in (2, 1, 0)]
-        text = f"A fixed split: {parts[0]:,} clips train, {parts[1]:,} are for development, {parts[2]:,} for the test"
+        train, development, test = (int((folds.fold == part).sum()) for part in (2, 1, 0))
+        text = say("protocol.apart_fixed", train=train, development=development, test=test)
     else:
-        text = (
-            f"{folds.count} folds. Each in turn is the test, the next one the development set, the other "
-            f"{folds.count - 2} train, so that every clip is predicted once"
-        )
+        text = say("protocol.apart_folds", folds=say.counted(folds.count, "fold"), rest=folds.count - 2)
     if _by_clip(run):
-        return f"{text}. Clips are dealt out one by one: a speaker may stand on both sides, and the figures flatter."
-    text += f". All clips of one {folds.group_by} ({groups:,} of them) stay on one side."
-    return text
+        return say("protocol.apart_leaky", text=text)
+    group, number = say.name("noun", folds.group_by), len(set(folds.groups))
+    return say("protocol.apart_groups", text=text, group=group, number=number)
 
 
-def cautions(run: Run, evaluation: Evaluation) -> Sequence[str]:
+def cautions(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Sequence[str]:
     """What the reader must see before the figures: the run's own notes, and what the statistics add."""
-    return [*run.notes, *([evaluation.caution] if evaluation.caution else [])]
+    added = stats.caution(run.predictions, say)
+    return [*(note(text, say) for text in run.notes), *([added] if added else [])]
+
+
+def note(text: str, say: Language) -> str:
+    """A note of a run in the language, where the toolkit wrote it itself; a user's own stays as it is."""
+    if say is ENGLISH:
+        return text
+    for key in NOTES:
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(ENGLISH.phrases[key]))
+        if found := re.fullmatch(pattern, text, re.DOTALL):
+            nouns = ("group", "other")
+            fields = found.groupdict().items()
+            return say(key, **{name: say.name("noun", text) if name in nouns else text for name, text in fields})
+    return text

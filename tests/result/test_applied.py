@@ -1,0 +1,81 @@
+"""Whose word a clip gets: its own round's where the run tested it, told by its audio; else the mean of all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toolkit.errors import InputError, StoreError
+from toolkit.labels import Task
+from toolkit.result import applied
+from toolkit.result.applied import Known, assign, read_clips, together, write_clips
+from toolkit.result.predictions import Predictions, read_csv
+from toolkit.result.run import Choice, Run
+from toolkit.splits import Folds
+
+TASK = Task("two", "multilabel", ("fear", "joy"), ("fear", "joy"))
+KNOWN = {"a": "A", "b": "B", "c": "C"}
+
+
+@pytest.fixture
+def run() -> Run:
+    folds = Folds(("a", "b", "c"), ("s0", "s1", "s2"), np.array([0, 1, 2]), "speaker", 0)
+    values = np.array([[0.2, 0.4], [0.6, 0.8], [0.9, 0.1]])
+    truth = np.array([[0, 1], [1, 0], [1, 0]])
+    said = Predictions(TASK, folds.ids, folds.groups, folds.fold, truth, truth, values)
+    choices = tuple(Choice(fold, "encoder.1", {}, 0.5) for fold in range(3))
+    return Run("t", "b", "linear", TASK, "f1", folds, said, {"encoder.1": said}, {"encoder.1": (0.5,) * 3}, choices,
+               {}, (), {})  # fmt: skip
+
+
+def test_a_clip_is_known_by_its_audio_and_without_hashes_by_its_id(run: Run) -> None:
+    clips = [("b", "B"), ("renamed", "C"), ("a", "other audio"), ("new", "N")]
+    found = assign(run, KNOWN, clips, None)
+    assert found.own.tolist() == [1, 2, -1, -1] and found.heard == ()
+    assert [rows.tolist() for rows in found.rows] == [[2, 3], [0, 2, 3], [1, 2, 3]]
+    assert assign(run, None, clips, None).own.tolist() == [1, -1, 0, -1]
+    assert [rows.tolist() for rows in assign(run, KNOWN, clips, 2).rows] == [[], [0], [1, 2, 3]]
+    with pytest.raises(InputError, match="Bad --round 7"):
+        assign(run, KNOWN, clips, 7)
+
+
+def test_clips_that_taught_a_fixed_splits_only_model_are_named(run: Run) -> None:
+    fixed = replace(run, folds=replace(run.folds, scheme="fixed"), choices=run.choices[:1])
+    found = assign(fixed, KNOWN, [("a", "A"), ("c", "C"), ("new", "N")], None)
+    assert found.own.tolist() == [0, 0, -1] and found.heard == (1,)
+
+
+def test_own_words_keep_their_bits_and_others_are_means_of_probabilities_and_of_thresholds(run: Run) -> None:
+    found = assign(run, KNOWN, [("b", "B"), ("new", "N")], None)
+    bars = [np.array([0.1, 0.9]), np.array([0.3, 0.3]), np.array([0.2, 0.9])]
+    third = 1 / 3
+    said = together(TASK, found, bars, [np.array([[0.1, 0.6]]), np.array([[third, 0.2], [0.4, 0.6]]),
+                                        np.array([[0.4, 0.6]])])  # fmt: skip
+    assert said.models == ("round-1", "mean") and said.probability[0, 0] == third
+    np.testing.assert_allclose(said.probability[1], (0.3, 0.6))
+    np.testing.assert_allclose(said.thresholds[1], (0.2, 0.7))
+    assert said.decision.tolist() == [[1, 0], [1, 0]]
+
+
+def test_with_the_truth_the_csv_is_read_as_predictions(run: Run, tmp_path: Path) -> None:
+    found = assign(run, KNOWN, [("b", "B"), ("new", "N")], 0)
+    said = together(TASK, found, [np.zeros(2)] * 3, [np.full((1, 2), 0.7), np.full((1, 2), 1 / 3), np.empty((0, 2))])
+    path = tmp_path / "predictions.csv"
+    path.write_text(applied.to_csv(said, ["=b", "new"], Known(np.eye(2, dtype=np.int64), ("s", "t"), "speaker")))
+    again = read_csv(path)
+    assert again.ids == ("=b", "new") and again.groups == ("s", "t") and again.task.labels == TASK.labels
+    np.testing.assert_array_equal(again.probability, said.probability.astype(np.float32))
+    head, first, _ = applied.to_csv(said, ["=b", "new"], None).splitlines()
+    assert head == "id,model,prediction:fear,prediction:joy,probability:fear,probability:joy"
+    assert first.startswith("'=b,round-1,1,1,")
+
+
+def test_a_damaged_list_of_clips_is_refused(tmp_path: Path) -> None:
+    assert read_clips(tmp_path) is None
+    write_clips(tmp_path, KNOWN)
+    assert read_clips(tmp_path) == KNOWN
+    path = tmp_path / "clips.json"
+    path.write_text(path.read_text().replace('"A"', '"X"'))
+    with pytest.raises(StoreError, match=r"clips\.json is damaged: its hash"):
+        read_clips(tmp_path)

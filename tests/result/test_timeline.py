@@ -1,0 +1,109 @@
+"""A recording over time: at every instant the mean of the windows there, and what is summed up from it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.labels import Task
+from toolkit.result import figures, timeline_page
+from toolkit.result.applied import Applied
+from toolkit.result.decide import decide
+from toolkit.result.timeline import (
+    Timeline,
+    Window,
+    audacity,
+    negative_labels,
+    stretches,
+    summary,
+    summary_csv,
+    timeline_csv,
+    timelines,
+)
+
+MOOD = Task("mood", "multiclass", ("calm", "=anger", "joy"), ("mood",))
+TWO = Task("two", "multilabel", ("fear", "joy"), ("fear", "joy"))
+
+
+def made(
+    task: Task, spans: Sequence[tuple[float, float]], probability: Sequence[Sequence[float]], lost: Sequence[str] = ()
+) -> Timeline:
+    values = np.array(probability, dtype=np.float64)
+    bars = np.full(values.shape, 0.5) if task.multilabel else np.empty((len(values), 0))
+    applied = Applied(task, ("mean",) * len(values), values, bars, decide(task, values, bars))
+    windows = [Window("call", start, end, row) for row, (start, end) in enumerate(spans)]
+    (found,) = timelines(applied, windows, lost)
+    return found
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 400), st.integers(1, 200), st.floats(0, 1)), min_size=1, max_size=12, unique_by=id
+    ),
+    st.integers(0, 600),
+)
+def test_an_instant_has_the_mean_of_the_windows_that_cover_it(
+    windows: list[tuple[int, int, float]], instant: int
+) -> None:
+    spans = [(start / 10, (start + length) / 10) for start, length, _ in windows]
+    found = made(TWO, spans, [(value, 1 - value) for *_, value in windows])
+    now = instant / 10 + 0.05
+    covering = [value for (start, end), (*_, value) in zip(spans, windows) if start < now < end]
+    pieces = np.flatnonzero((found.start < now) & (now < found.end))
+    assert len(pieces) == bool(covering)
+    if covering:
+        assert found.probability[pieces[0], 0] == pytest.approx(np.mean(covering))
+    assert (found.start[1:] >= found.end[:-1]).all() and found.windows == len(windows)
+
+
+def test_times_shares_and_changes_are_those_counted_by_hand() -> None:
+    spans = [(0, 20), (10, 30), (40, 50), (50, 60)]  # a window is missing from 30 to 40 s
+    found = made(MOOD, spans, [(0.8, 0.1, 0.1), (0.2, 0.7, 0.1), (0, 1, 0), (0, 0, 1)], ["call", "another"])
+    assert found.start.tolist() == [0, 10, 20, 40, 50] and found.end.tolist() == [10, 20, 30, 50, 60]
+    np.testing.assert_allclose(found.probability[1], (0.5, 0.4, 0.1))
+    assert found.decision.tolist() == [0, 0, 1, 1, 2] and found.failed == 1
+    own = summary(found, ["=anger"])
+    assert own.seconds == 50 and own.negative == pytest.approx(20 / 50)
+    np.testing.assert_allclose(own.share, (20 / 50, 20 / 50, 10 / 50))
+    assert own.changes == pytest.approx(2 / (50 / 60))  # calm to anger at 20 s, anger to joy at 50 s; not over the gap
+    np.testing.assert_allclose(own.slope * 50 / 60, (0.3 + 0.3 + 0, 0.3 + 0.3 + 1, 0 + 0 + 1), atol=1e-12)
+    assert list(stretches(found)) == [(0, 20, "calm"), (20, 30, "=anger"), (40, 50, "=anger"), (50, 60, "joy")]
+    assert audacity(found).splitlines()[1] == "20.000000\t30.000000\t=anger"
+
+
+def test_labels_of_one_task_may_overlap_and_each_has_its_own_stretches() -> None:
+    found = made(TWO, [(0, 5), (5, 10), (10, 15)], [(0.9, 0.9), (0.9, 0.2), (0.1, 0.8)])
+    assert list(stretches(found)) == [(0, 5, "joy"), (0, 10, "fear"), (10, 15, "joy")]
+    assert summary(found, negative_labels(TWO)).negative == pytest.approx(10 / 15)
+    assert summary(found, ()).negative is None
+
+
+def test_what_counts_as_negative_goes_by_the_labels_names() -> None:
+    assert negative_labels(Task("n", "binary", ("not negative", "negative"), ("negative",))) == ("negative",)
+    assert negative_labels(Task("n", "multiclass", ("anger", "happiness", "neutral"), ("n",))) == ("anger",)
+    assert negative_labels(Task("n", "binary", ("low", "high"), ("n",))) == ()
+
+
+def test_the_tables_are_inert_and_what_is_not_known_is_empty() -> None:
+    found = made(MOOD, [(0, 1.5)], [(0.25, 0.5, 0.25)])
+    head, row = timeline_csv([found]).splitlines()
+    assert head == "recording,start,end,probability:calm,probability:=anger,probability:joy,decision"
+    assert row == "call,0,1.5,0.25,0.5,0.25,'=anger"
+    head, row = summary_csv([(found, summary(found, ()))]).splitlines()
+    assert dict(zip(head.split(","), row.split(",")))["negative_share"] == ""
+
+
+def test_a_long_recording_is_drawn_in_few_pieces_and_hostile_labels_stay_text() -> None:
+    hostile = Task("m", "multiclass", ("</script><img src=x>", "\"]+alert(1)+['", "joy"), ("m",))
+    pieces = 2_000
+    values = np.random.default_rng(0).dirichlet((1, 1, 1), pieces)
+    found = made(hostile, [(second, second + 1) for second in range(pieces)], values.tolist())
+    spec = timeline_page.spec(found, figures.LIGHT, figures.WIDTH)
+    (rows,) = (layer["data"]["values"] for layer in spec["layer"] if layer["mark"]["type"] == "rect")
+    assert len(rows) == 3 * timeline_page.BINS and rows[0]["start"] == 0 and rows[-1]["end"] == pieces
+    drawn = figures.svg(spec)
+    assert "&lt;/script&gt;" in drawn and "<img" not in drawn and "alert(1)" in drawn
+    html = timeline_page.page({"call": found}, [(found, summary(found, ()))], (), "t", "p", ["note"])
+    assert "<img src=x>" not in html and "2,000" not in html and "33:20" in html

@@ -1,0 +1,163 @@
+"""What a run's models, one a round, say of clips: of a clip that the run tested its own round's; of others the mean."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.errors import InputError, StoreError, one_of
+from toolkit.labels import IntArray, Task
+from toolkit.result.decide import decide
+from toolkit.result.predictions import MODEL, Predictions, csv_text, value_cells, value_columns
+from toolkit.result.run import Run
+from toolkit.runs import commit_json, signature
+
+FloatArray = npt.NDArray[np.float64]
+CLIPS = "clips.json"
+MEAN = "mean"  # in the column `model`, of all rounds; else "round-K"
+
+
+def write_clips(folder: Path, audio_sha256: Mapping[str, str]) -> None:
+    """Commit the SHA-256 of the decoded audio of a run's clips, by id, so that its models know them again."""
+    content = {"format": 1, "audio_sha256": dict(audio_sha256)}
+    commit_json(folder / CLIPS, {**content, "sha256": signature(content)})
+
+
+def read_clips(folder: Path) -> dict[str, str] | None:
+    """What `write_clips` wrote; None for a run of before. Raises StoreError for a damaged file."""
+    try:
+        content = json.loads((folder / CLIPS).read_text(encoding="utf-8"))
+        stated = content.pop("sha256")
+        if signature(content) != stated:
+            raise ValueError("its hash does not fit")
+        return dict(content["audio_sha256"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{folder.name}/{CLIPS} is damaged: {error}") from None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which rounds' models each clip is for.
+
+    folds: the test fold of each round. own: (n_clips,) the round (a position in `folds`) that tested the clip, -1 for a
+    clip that the run does not know. only: the round for those, None for all of them. heard: positions of clips that
+    every model has learnt from or was chosen by (a fixed split's train and dev parts).
+    """
+
+    folds: tuple[int, ...]
+    own: IntArray
+    only: int | None
+    heard: tuple[int, ...]
+
+    @property
+    def rows(self) -> list[IntArray]:
+        """For each round, the positions of the clips that its model is asked about."""
+        return [
+            np.flatnonzero((self.own == number) | ((self.own < 0) & (self.only in (None, number))))
+            for number in range(len(self.folds))
+        ]
+
+
+def assign(run: Run, known: Mapping[str, str] | None, clips: Sequence[tuple[str, str]], only: int | None) -> Assignment:
+    """Find the clips that the run tested: those of the same audio, whatever their id.
+
+    known: SHA-256 of the audio by id, as `read_clips` gives it; without it ids are compared. clips: id and SHA-256.
+    only: the fold whose round alone is asked about other clips. Raises InputError for a fold that the run has not.
+    """
+    folds = tuple(choice.fold for choice in run.choices)
+    if only is not None and only not in folds:
+        raise InputError(one_of("--round", only, folds))
+    fold_of = dict(zip(run.folds.ids, run.folds.fold.tolist()))
+    by_audio = {known[clip]: fold for clip, fold in fold_of.items() if clip in known} if known is not None else {}
+    own = np.full(len(clips), -1)
+    heard = []
+    for position, (clip, sha256) in enumerate(clips):
+        if known is None or (clip in fold_of and known.get(clip) == sha256):
+            fold = fold_of.get(clip)
+        else:
+            fold = by_audio.get(sha256)
+        if fold is not None and fold not in folds:
+            heard.append(position)
+            fold = folds[0]
+        own[position] = -1 if fold is None else folds.index(fold)
+    return Assignment(folds, own, None if only is None else folds.index(only), tuple(heard))
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What is said of each clip.
+
+    models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all.
+    probability: (n, n_labels) float64. thresholds: (n, n_labels) for a multilabel task, else (n, 0).
+    decision: (n,) label indices, or (n, n_labels) of 0 and 1.
+    """
+
+    task: Task
+    models: tuple[str, ...]
+    probability: FloatArray
+    thresholds: FloatArray
+    decision: IntArray
+
+
+def together(
+    task: Task, assigned: Assignment, thresholds: Sequence[FloatArray], probability: Sequence[FloatArray]
+) -> Applied:
+    """What the rounds' models said, joined.
+
+    thresholds: of each round, (n_labels,) or empty; probability: of each round, of the clips in `assigned.rows`.
+    A clip for several models gets the mean of their probabilities, and is decided by the mean of their thresholds.
+    """
+    shape = (len(assigned.own), len(task.labels))
+    total, bars, count = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
+    for rows, own, bar in zip(assigned.rows, probability, thresholds, strict=True):
+        total[rows] += own
+        count[rows] += 1
+        if task.multilabel:
+            bars[rows] += bar
+    mean, bars = total / count[:, None], bars / count[:, None]  # of one model, divided by 1: its own bits
+    bars = bars if task.multilabel else np.empty((shape[0], 0))
+    rounds = [f"round-{fold}" for fold in assigned.folds]
+    new = MEAN if assigned.only is None else rounds[assigned.only]
+    models = tuple(new if number < 0 else rounds[number] for number in assigned.own)
+    return Applied(task, models, mean, bars, decide(task, mean, bars))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a manifest knows of the clips. truth: as in Predictions. groups: what an interval resamples, or ids."""
+
+    truth: IntArray
+    groups: tuple[str, ...]
+    group: str
+
+
+def to_csv(applied: Applied, ids: Sequence[str], known: Known | None) -> str:
+    """The predictions as CSV: id, model, prediction and probability:LABEL in the form of a run's predictions.csv.
+
+    With the truth it has speaker and truth too, and `toolkit score` reads it. Probabilities are rounded to float32, as
+    a run's are.
+    """
+    task = applied.task
+    columns = ["id", *([known.group] if known else []), MODEL, *(value_columns(task, "truth") if known else [])]
+    columns += [*value_columns(task, "prediction"), *(f"probability:{label}" for label in task.labels)]
+    rows = []
+    for row, (clip, model, decision, probability) in enumerate(
+        zip(ids, applied.models, applied.decision.tolist(), applied.probability.astype(np.float32))
+    ):
+        group = [known.groups[row]] if known else []
+        truth = value_cells(task, known.truth[row].tolist()) if known else []
+        rows.append([clip, *group, model, *truth, *value_cells(task, decision), *map(str, probability)])
+    return csv_text(columns, rows)
+
+
+def predictions_of(applied: Applied, ids: Sequence[str], known: Known) -> Predictions:
+    """The same as Predictions, for the paper's form and for metrics; the fold says nothing."""
+    fold = np.zeros(len(ids), dtype=np.int64)
+    return Predictions(
+        applied.task, tuple(ids), known.groups, fold, known.truth, applied.decision, applied.probability, known.group
+    )

@@ -1,0 +1,140 @@
+"""The folder that `toolkit predict` leaves: predictions, and of recordings in windows timelines, tracks and figures."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import LabelError
+from toolkit.labels import Task
+from toolkit.manifest import Clip, Manifest
+from toolkit.result import applied as said
+from toolkit.result import timeline
+from toolkit.result.applied import Applied, Known
+from toolkit.result.language import ENGLISH
+from toolkit.result.predictions import write_paper_csv
+from toolkit.result.timeline import Window
+from toolkit.runs import commit_json, commit_text, make_folder
+
+PREDICTIONS, PAPER, TIMELINE, SUMMARY, MADE = (
+    "predictions.csv",
+    "paper.csv",
+    "timeline.csv",
+    "summary.csv",
+    "predict.json",
+)
+PAGE, TRACKS, FIGURES = "timeline.html", "tracks", "figures"
+DRAWN = 12  # recordings that get a figure, the first ones; all are in the tables
+
+
+def known_of(
+    task: Task, group: str, manifest: Manifest, ids: Sequence[str], say: Callable[[str], None]
+) -> Known | None:
+    """The truth of these clips, None where the manifest does not have all of it.
+
+    group: the column that an interval resamples. Raises LabelError for a cell that is none of the task's labels.
+    """
+    if not set(task.columns) <= set(manifest.columns):
+        return None
+    by_id = {clip.id: clip for clip in manifest.clips}
+    clips = [by_id[clip] for clip in ids]
+    flags = task.multilabel or (task.kind == "binary" and task.labels[0] == f"not {task.columns[0]}")
+    allowed = ("0", "1") if flags else task.labels
+    truth = np.empty((len(clips), len(task.columns)), dtype=np.int64)
+    for row, clip in enumerate(clips):
+        for number, column in enumerate(task.columns):
+            cell = clip.cells[column]
+            if not cell.strip():
+                say(f"no truth is written: line {clip.line} has none in {column!r}")
+                return None
+            if cell not in allowed:
+                raise LabelError(f"Line {clip.line}, column {column!r}: {cell!r}, expected one of {list(allowed)}")
+            truth[row, number] = allowed.index(cell)
+    groups = tuple(clip.cells[group] if group in manifest.columns else clip.id for clip in clips)
+    return Known(truth if task.multilabel else truth[:, 0], groups, group)
+
+
+def write(
+    folder: Path,
+    applied: Applied,
+    clips: Sequence[Clip],
+    seconds: Sequence[float],
+    failed: Mapping[str, str],
+    known: Known | None,
+    windows: bool,
+    negative: Sequence[str],
+    run: str,
+    made: Mapping[str, Any],
+    lost: Iterable[str] = (),
+) -> str:
+    """Commit everything to a folder and return the finding in a sentence.
+
+    clips, seconds: what was predicted, in the order of `applied`. failed: reason by id; lost: the recordings of those.
+    windows: whether there are timelines. run: its folder's name. made: what predict.json should say.
+    """
+    ids = [clip.id for clip in clips]
+    commit_text(folder / PREDICTIONS, said.to_csv(applied, ids, known))
+    if known is not None:
+        write_paper_csv(folder / PAPER, said.predictions_of(applied, ids, known))
+    answer = ""
+    if windows:
+        answer = _timelines(folder, applied, clips, seconds, list(lost), negative, run)
+    commit_json(folder / MADE, {**made, "failed": dict(failed)})
+    return answer
+
+
+def _timelines(
+    folder: Path,
+    applied: Applied,
+    clips: Sequence[Clip],
+    seconds: Sequence[float],
+    lost: Sequence[str],
+    negative: Sequence[str],
+    run: str,
+) -> str:
+    from toolkit.result import figures, timeline_page  # Altair takes a second to import
+
+    starts = [clip.start or 0.0 for clip in clips]
+    parts = [
+        Window(clip.recording or clip.id, start, start + length, position)
+        for position, (clip, start, length) in enumerate(zip(clips, starts, seconds))
+    ]
+    found = timeline.timelines(applied, parts, lost)
+    summed = [(one, timeline.summary(one, negative)) for one in found]
+    names = file_names([one.recording for one in found])
+    commit_text(folder / TIMELINE, timeline.timeline_csv(found))
+    commit_text(folder / SUMMARY, timeline.summary_csv(summed))
+    tracks = make_folder(folder / TRACKS)
+    for one in found:
+        commit_text(tracks / f"{names[one.recording]}.txt", timeline.audacity(one))
+    drawn = {names[one.recording]: one for one in found if len(one.start) > 1 or len(found) == 1}
+    drawn = dict(list(drawn.items())[:DRAWN])
+    specs = {name: timeline_page.spec(one, figures.LIGHT, figures.WIDTH) for name, one in drawn.items()}
+    figures.write_specs(make_folder(folder / FIGURES), specs)
+    cautions = []
+    if len(drawn) < len(found):
+        cautions.append(f"{len(drawn)} of {len(found):,} recordings are drawn: the first of those with several pieces.")
+    if lost:
+        cautions.append(f"{len(lost):,} windows or recordings could not be predicted; they are gaps, and predict.json "
+                        "names them.")  # fmt: skip
+    title, protocol = (
+        f"{applied.task.name} over time",
+        f"By {run}; {ENGLISH.counted(len(clips), 'window')} of {ENGLISH.counted(len(found), 'recording')}.",
+    )
+    commit_text(folder / PAGE, timeline_page.page(drawn, summed, negative, title, protocol, cautions))
+    return timeline_page.answer(summed, negative)
+
+
+def file_names(recordings: Sequence[str]) -> dict[str, str]:
+    """A file name for each recording: plain signs of its id, numbered where two would be one."""
+    names: dict[str, str] = {}
+    for recording in recordings:
+        plain = re.sub(r"[^\w.@+-]+", "_", recording).strip("._").encode()[:120].decode(errors="ignore") or "recording"
+        name, number = plain, 1
+        while name.lower() in map(str.lower, names.values()):  # some file systems take A for a
+            number += 1
+            name = f"{plain}-{number}"
+        names[recording] = name
+    return names

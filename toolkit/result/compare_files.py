@@ -1,0 +1,123 @@
+"""A comparison for the terminal, as CSV and LaTeX, and the folder that holds it with its page and figures."""
+
+import csv
+import io
+from pathlib import Path
+
+from rich.table import Table as TerminalTable
+from rich.text import Text
+
+from toolkit.result import compare_words
+from toolkit.result.compare import COSTS, Comparison
+from toolkit.result.language import ENGLISH, Language
+from toolkit.result.metrics import title
+from toolkit.result.predictions import FORMULA
+from toolkit.result.run import FIGURES, REPORT
+from toolkit.result.stats import Score
+from toolkit.runs import commit_text, make_folder, signature
+
+TABLE, LATEX = "compare.csv", "compare.tex"
+LATEX_SIGNS = {"\\": r"\textbackslash{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+               "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
+
+
+def terminal(comparison: Comparison) -> TerminalTable:
+    """A row a run: headline, difference and what it took; the CSV has every metric."""
+    table = TerminalTable(box=None, header_style="bold", pad_edge=False)
+    metric = title(comparison.run.metric)
+    for name in ("backbone", "way", "up to layer (rounds)"):
+        table.add_column(name, overflow="fold")
+    for name in (f"{metric}, 95 %", "minus best probe", "p, Holm", "trained", "s", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in comparison.lines:
+        behind = "best probe" if line is comparison.frozen else "" if line.behind is None else str(line.behind)
+        costs = compare_words.costs(line)
+        table.add_row(
+            Text(line.run.backbone), Text(compare_words.way(line)), Text(line.run.layers_chosen), str(line.score),
+            behind, compare_words.p_text(line), costs["trained_parameters"][0],
+            "" if line.seconds is None else f"{line.seconds:,.0f}", costs["peak_memory_bytes"][0],
+            style="bold" if line in comparison.best else None,
+        )  # fmt: skip
+    return table
+
+
+def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path:
+    """Commit table, LaTeX, figures and page to result/TASK-compare-SIG12/, and return that folder.
+
+    The same runs share a folder. The page and its figures are in English; in another language beside it, where `say` is
+    one. Raises DiskFullError.
+    """
+    from toolkit.result import compare_figures, compare_page, figures
+
+    sha256 = signature({"runs": sorted(line.folder for line in comparison.lines)})
+    folder = make_folder(result / f"{comparison.run.task.name}-compare-{sha256[:12]}")
+    commit_text(folder / TABLE, to_csv(comparison))
+    commit_text(folder / LATEX, to_latex(comparison))
+    for language in dict.fromkeys((ENGLISH, say)):
+        specs = compare_figures.specs(comparison, figures.Style(say=language))
+        figures.write_specs(make_folder(folder / language.file(FIGURES)), specs)
+        commit_text(folder / language.file(REPORT), compare_page.page(comparison, language))
+    return folder
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Every metric with its interval, the difference, and the costs; a row a run."""
+    names = list(comparison.lines[0].evaluation.overall)
+    head = ["backbone", "way", "layers", "development", "difference", "difference_lower", "difference_upper",
+            "p_value_holm", *COSTS, "audio_hours_per_hour", "clips", "folder"]  # fmt: skip
+    head += [f"{name}{part}" for name in names for part in ("", "_lower", "_upper")]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for line in comparison.lines:
+        numbers = [line.run.development_mean, *_parts(line.behind), line.p_value]
+        numbers += [*(line.cost(name) for name in COSTS), line.throughput]
+        scores = [value for name in names for value in _parts(line.evaluation.overall[name])]
+        texts = [line.run.backbone, compare_words.way(line), line.run.layers_chosen]
+        clips, folder = str(len(line.run.predictions.ids)), line.folder
+        writer.writerow([*map(_inert, texts), *map(_number, numbers), clips, _inert(folder), *map(_number, scores)])
+    return text.getvalue()
+
+
+def to_latex(comparison: Comparison) -> str:
+    """A tabular of the shown metrics, for a paper; it needs no package."""
+    names = comparison.metrics
+    heads = ["backbone", "", "layers", *(title(name) for name in names), "difference", "$p$", "parameters", "s"]
+    rows = [[_escaped(head) if head != "$p$" else head for head in heads]]
+    for line in comparison.lines:
+        behind = "" if line.behind is None else _interval(line.behind, signed=True)
+        seconds = "" if line.seconds is None else f"{line.seconds:,.0f}"
+        scores = [_interval(line.evaluation.overall[name]) for name in names]
+        texts = [_escaped(cell) for cell in (line.run.backbone, compare_words.way(line), line.run.layers_chosen)]
+        parameters, _ = compare_words.costs(line)["trained_parameters"]
+        rows.append([*texts, *scores, behind, compare_words.p_text(line), parameters, seconds])
+    body = [" & ".join(row) + r" \\" for row in rows]
+    columns = "lll" + "r" * (len(heads) - 3)
+    lines = [f"\\begin{{tabular}}{{{columns}}}", r"\hline", body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def _interval(score: Score, signed: bool = False) -> str:
+    if score.estimate is None:
+        return "--"
+    sign = "+" if signed else ""
+    if score.lower is None or score.upper is None:
+        return f"${score.estimate:{sign}.3f}$"
+    return f"${score.estimate:{sign}.3f}$ [${score.lower:{sign}.3f}$, ${score.upper:{sign}.3f}$]"
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX_SIGNS.get(sign, sign) for sign in text)
+
+
+def _inert(cell: str) -> str:
+    """A cell that no spreadsheet runs."""
+    return "'" + cell if FORMULA.match(cell) else cell
+
+
+def _parts(score: Score | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if score is None else (score.estimate, score.lower, score.upper)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}".rstrip("0").rstrip(".") if value % 1 else f"{value:.0f}"
