@@ -6,14 +6,15 @@ PYTHON ?= python3
 IN_VENV = .venv/bin/python
 
 .NOTPARALLEL:
-.PHONY: help demo test check slow bench clean
+.PHONY: help demo test check slow bench faults clean
 
 help:
 	@echo 'make demo    real Whisper weights, real speech, a layer curve: ends with the path of a report page'
 	@echo 'make test    the tests, less the slow ones'
-	@echo 'make check   format, lint and types'
+	@echo 'make check   format, lint (security too), types, known vulnerabilities of the dependencies'
 	@echo 'make slow    the tests that take minutes or gigabytes'
 	@echo 'make bench   every benchmark in bench/, one by one'
+	@echo 'make faults  kills, full disks, power cuts, damage, nonsense, injected and survived (docs/reliability.md); needs cc'
 	@echo 'make clean   remove .venv, the demo'\''s workspace and every cache'
 	@echo
 	@echo 'Each sets up what it needs in .venv. Another Python: make test PYTHON=python3.12'
@@ -27,18 +28,23 @@ demo: .venv/installed-demo
 
 # One torch thread a process, or the processes get in each other's way.
 test: .venv/installed-dev
+	@sh .ci/browser
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -m 'not slow' -n auto --maxprocesses 4
 
 check: .venv/installed-dev
 	@$(IN_VENV) -m ruff format --check .
 	@$(IN_VENV) -m ruff check .
 	@$(IN_VENV) -m mypy
+	@$(IN_VENV) .ci/audit.py
 
 slow: .venv/installed-dev
 	@$(IN_VENV) -m pytest -m slow
 
 bench: .venv/installed-dev
 	@for script in bench/*.py; do echo "== $$script"; $(IN_VENV) "$$script" || exit 1; done
+
+faults: .venv/installed-dev
+	@$(IN_VENV) -m faults --write
 
 clean:
 	@rm -rf .venv build dist demo/workspace *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -47,6 +47,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """Call the command in this process: (exit code, standard output, standard error)."""
     umask, handlers = os.umask(0o022), {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
 
+    monkeypatch.setattr("toolkit.cli.faults.install", lambda: None)  # the hooks are pytest's here
+
     def call(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["toolkit", *map(str, words)])
         with pytest.raises(SystemExit) as left:

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit import audio
+from toolkit import audio, mp3
 from toolkit.errors import AudioError
 
 WriteSound = Callable[..., Path]
@@ -349,3 +349,31 @@ def test_an_end_or_a_duration_may_be_a_little_off(write_sound: WriteSound) -> No
     assert audio.decode(path, 0.25, 0.5, duration=0.25).seconds == 0.25
     with pytest.raises(AudioError, match=r"lasts 1\.00 s, the manifest says 1\.20 s"):
         audio.decode(path, duration=1.2)
+
+
+def test_windows_of_an_mp3_are_decoded_once_and_are_what_the_whole_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "long.mp3"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.3, 0.3, (144_000, 2)), 16_000)
+    whole = {channel: audio.decode(path, channel=channel).samples for channel in (None, 0, 1)}
+    monkeypatch.setattr(mp3, "BLOCK", 2**12)
+    monkeypatch.setattr(mp3, "KEPT_BLOCKS", 8)
+    opened: list[int] = []
+    honest = mp3.Mp3.__init__
+
+    def counted(self: mp3.Mp3, *rest: object) -> None:
+        opened.append(1)
+        honest(self, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mp3.Mp3, "__init__", counted)
+    for channel in (None, 0, 1):
+        expected = audio.decode(path, channel=channel).samples  # by these blocks
+        np.testing.assert_allclose(expected, whole[channel], atol=1e-3)
+        opened.clear()
+        for start in (0.0, 0.5, 1.0, 4.0, 7.9):
+            window = audio.decode(path, start, start + 1.0, channel).samples
+            np.testing.assert_array_equal(window, expected[round(16_000 * start) : round(16_000 * (start + 1.0))])
+        assert len(opened) == 1
+        np.testing.assert_array_equal(audio.decode(path, 0.1, 0.2, channel).samples, expected[1600:3200])
+        assert len(opened) == 2  # too far back

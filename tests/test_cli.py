@@ -182,11 +182,36 @@ def test_a_fault_of_ours_is_exit_code_1_without_a_traceback(
     run: Run, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> NoReturn:
-        raise ZeroDivisionError(f"in {Path.home()}/somewhere")
+        try:
+            (study / "not there").read_bytes()
+        except OSError as error:
+            raise ZeroDivisionError(f"in {Path.home()}/somewhere, '/data/ann lee/calls', file:///srv/x") from error
 
     monkeypatch.setattr("toolkit.models.checkpoint.installed", broken)
-    code, out, err = run("models", "list", "-w", study)
-    assert (code, out) == (1, "") and "ZeroDivisionError" in err and str(Path.home()) not in err
+    for debug in ("", "1"):
+        monkeypatch.setenv("TOOLKIT_DEBUG", debug)
+        code, out, err = run("models", "list", "-w", study)
+        assert (code, out) == (1, "") and "ZeroDivisionError at " in err and "in somewhere, 'calls', x" in err
+        assert ("not there" in err) == bool(debug)
+        assert not [folder for folder in ("/home", "/data", "/srv", str(study), sys.prefix) if folder in err]
+
+
+def test_warnings_and_errors_of_threads_tell_no_folder(study: Path) -> None:
+    program = f"""
+import threading, warnings
+from toolkit.cli import faults
+faults.install()
+warnings.warn("see {study}/a.wav")
+def fail(): open("{study}/nowhere")
+thread = threading.Thread(target=fail); thread.start(); thread.join()
+class Bad:
+    def __del__(self): fail()
+Bad()
+fail()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("'nowhere'") == 3 and "UserWarning: see a.wav" in done.stderr
+    assert str(study) not in done.stderr and str(study.parent) not in done.stderr and sys.prefix not in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

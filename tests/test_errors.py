@@ -10,6 +10,7 @@ EXIT_CODES = {
     errors.ToolkitError: 1,
     errors.InputError: 2,
     errors.ManifestError: 2,
+    errors.RecipeError: 2,
     errors.AudioError: 2,
     errors.LabelError: 2,
     errors.SplitError: 2,

@@ -56,7 +56,7 @@ def test_lines_are_counted_through_quoted_line_ends_and_any_line_end(folder: Pat
     read, found = manifest.inspect(folder / "manifest.csv")
     assert read is not None
     assert read.lines == (2, 4, 5)
-    assert found == ["line 5: duplicate id '1', first used in line 2"]
+    assert found == ["line 5, column 'id': duplicate id '1', first used in line 2"]
 
 
 @pytest.mark.parametrize(
@@ -71,34 +71,34 @@ def test_lines_are_counted_through_quoted_line_ends_and_any_line_end(folder: Pat
         ("id,path,Speaker\nx,a.wav,s\n", "line 1: column 'Speaker'; expected 'speaker' in small letters"),
         ("id,path,\nx,a.wav,\n", "line 1: bad column name ''"),
         ("id,path\nx,a.wav,1\n", "line 2: 3 cells, expected 2"),
-        ("id,path\nx,a.wav\nx,a.wav\n", "line 3: duplicate id 'x', first used in line 2"),
-        ("id,path\n,a.wav\n", "line 2: bad id ''"),
-        ("id,path\n x,a.wav\n", "line 2: bad id ' x'"),
-        ('id,path\n"x\ty",a.wav\n', r"line 2: bad id 'x\ty'"),
-        ("id,path\nx,\n", "line 2: path is empty"),
-        ("id,path\nx,b.wav\n", "line 2: no such file 'b.wav' under the audio root"),
-        ("id,path\nx,sub\n", "line 2: path 'sub' is not a regular file"),
-        ("id,path\nx,.\n", "line 2: path '.' is not a regular file"),
-        ("id,path\nx,../secret.wav\n", "line 2: path '../secret.wav' leaves the audio root"),
-        ("id,path\nx,link.wav\n", "line 2: path 'link.wav' leaves the audio root"),
-        ("id,path\nx,loop.wav\n", "line 2: path 'loop.wav' cannot be followed"),
-        ("id,path\nx,fifo.wav\n", "line 2: path 'fifo.wav' is not a regular file"),
-        ("id,path\nx,/etc/passwd\n", "line 2: path '/etc/passwd'; expected one relative"),
-        ("id,path\nx,sub\\b.wav\n", r"line 2: path 'sub\\b.wav'; expected one relative"),
-        ("id,path\nx," + "a" * 5000 + "\n", "line 2: path"),
-        ("id,path,start\nx,a.wav,-1\n", "line 2: start '-1', expected seconds from 0"),
-        ("id,path,start\nx,a.wav,nan\n", "line 2: start 'nan', expected seconds from 0"),
-        ("id,path,start\nx,a.wav,1_0\n", "line 2: start '1_0', expected seconds from 0"),
-        ("id,path,start\nx,a.wav,1e999\n", "line 2: start '1e999', expected seconds from 0"),
-        ("id,path,end\nx,a.wav,soon\n", "line 2: end 'soon', expected seconds from 0"),
-        ("id,path,end\nx,a.wav,0\n", "line 2: end 0 is not after start 0 (seconds)"),
-        ("id,path,start,end\nx,a.wav,2,1.5\n", "line 2: end 1.5 is not after start 2 (seconds)"),
-        ("id,path,channel\nx,a.wav,-1\n", "line 2: channel '-1', expected 0, 1, ..."),
-        ("id,path,channel\nx,a.wav,²\n", "line 2: channel '²', expected 0, 1, ..."),
-        ("id,path,channel\nx,a.wav," + "9" * 5000 + "\n", "line 2: channel '999"),
-        ("id,path,speaker\nx,a.wav, \n", "line 2: speaker is empty"),
-        ("id,path,speaker\nx,a.wav,s1 \n", "line 2: bad speaker 's1 '"),
-        ("id,path,split\nx,a.wav,\n", "line 2: split is empty"),
+        ("id,path\nx,a.wav\nx,a.wav\n", "line 3, column 'id': duplicate id 'x', first used in line 2"),
+        ("id,path\n,a.wav\n", "line 2, column 'id': bad id ''"),
+        ("id,path\n x,a.wav\n", "line 2, column 'id': bad id ' x'"),
+        ('id,path\n"x\ty",a.wav\n', r"line 2, column 'id': bad id 'x\ty'"),
+        ("id,path\nx,\n", "line 2, column 'path': it is empty"),
+        ("id,path\nx,b.wav\n", "line 2, column 'path': no such file 'b.wav' under the audio root"),
+        ("id,path\nx,sub\n", r"line 2, column 'path': 'sub' is not a regular file"),
+        ("id,path\nx,.\n", "line 2, column 'path': \'.' is not a regular file"),
+        ("id,path\nx,../secret.wav\n", "line 2, column 'path': \'../secret.wav' leaves the audio root"),
+        ("id,path\nx,link.wav\n", "line 2, column 'path': \'link.wav' leaves the audio root"),
+        ("id,path\nx,loop.wav\n", "line 2, column 'path': \'loop.wav' cannot be followed"),
+        ("id,path\nx,fifo.wav\n", "line 2, column 'path': \'fifo.wav' is not a regular file"),
+        ("id,path\nx,/etc/passwd\n", "line 2, column 'path': \'/etc/passwd'; expected one relative"),
+        ("id,path\nx,sub\\b.wav\n", r"line 2, column 'path': 'sub\\b.wav'; expected one relative"),
+        ("id,path\nx," + "a" * 5000 + "\n", "line 2, column 'path'"),
+        ("id,path,start\nx,a.wav,-1\n", "line 2, column 'start': '-1', expected seconds from 0"),
+        ("id,path,start\nx,a.wav,nan\n", "line 2, column 'start': 'nan', expected seconds from 0"),
+        ("id,path,start\nx,a.wav,1_0\n", "line 2, column 'start': '1_0', expected seconds from 0"),
+        ("id,path,start\nx,a.wav,1e999\n", "line 2, column 'start': '1e999', expected seconds from 0"),
+        ("id,path,end\nx,a.wav,soon\n", "line 2, column 'end': 'soon', expected seconds from 0"),
+        ("id,path,end\nx,a.wav,0\n", "line 2, column 'end': 0 is not after start 0 (seconds)"),
+        ("id,path,start,end\nx,a.wav,2,1.5\n", "line 2, column 'end': 1.5 is not after start 2 (seconds)"),
+        ("id,path,channel\nx,a.wav,-1\n", "line 2, column 'channel': '-1', expected 0, 1, ..."),
+        ("id,path,channel\nx,a.wav,²\n", "line 2, column 'channel': '²', expected 0, 1, ..."),
+        ("id,path,channel\nx,a.wav," + "9" * 5000 + "\n", "line 2, column 'channel': '999"),
+        ("id,path,speaker\nx,a.wav, \n", "line 2, column 'speaker': it is empty"),
+        ("id,path,speaker\nx,a.wav,s1 \n", "line 2, column 'speaker': 's1 '"),
+        ("id,path,split\nx,a.wav,\n", "line 2, column 'split': it is empty"),
         ('id,path\nx,"a.wav\n', "line 2: it is not CSV"),
         ('id,path\nx,"a"b\n', "line 2: it is not CSV"),
         ("id,path,note\nx,a.wav," + "n" * 200_000 + "\n", "line 2: it is not CSV"),
@@ -119,7 +119,7 @@ def test_a_wrong_manifest_is_refused_by_its_line(text: str | bytes, expected: st
 
 def test_every_defect_is_listed(folder: Path) -> None:
     found = defects(folder, "id,path,start\nx,b.wav,0\ny,a.wav,a\nx,c.wav,-\n")
-    assert [defect.split(":")[0] for defect in found] == ["line 2", "line 3", "line 4", "line 4", "line 4"]
+    assert [defect.split(",")[0] for defect in found] == ["line 2", "line 3", "line 4", "line 4", "line 4"]
 
 
 def test_a_link_within_the_root_is_followed(folder: Path) -> None:
@@ -130,7 +130,9 @@ def test_a_link_within_the_root_is_followed(folder: Path) -> None:
 def test_the_audio_may_lie_under_another_root(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("id,path\nx,a.wav\n")
     assert manifest.read(tmp_path / "m.csv", folder).root == folder
-    assert manifest.inspect(tmp_path / "m.csv")[1] == ["line 2: no such file 'a.wav' under the audio root"]
+    assert manifest.inspect(tmp_path / "m.csv")[1] == [
+        "line 2, column 'path': no such file 'a.wav' under the audio root"
+    ]
     assert manifest.inspect(tmp_path / "m.csv", tmp_path / "absent")[1] == [
         "line 1: the audio root absent/ is not a folder"
     ]

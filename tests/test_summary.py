@@ -58,9 +58,9 @@ def test_defects_of_rows_and_of_audio_are_listed_by_line(corpus: Path) -> None:
     figures = summary.summarise(corpus)
     assert [defect[:50] for defect in figures.defects] == [
         "line 6: 'cut.wav' ends early: its header promises ",
-        "line 7: no such file 'absent.wav' under the audio ",
+        "line 7, column 'path': no such file 'absent.wav' u",
         "line 8: 'a.wav' the segment 0.5 to 3 s is beyond t",
-        "line 9: duplicate id '7', first used in line 8",
+        "line 9, column 'id': duplicate id '7', first used ",
     ]
     text = shown(figures)
     assert "8 clips" in text

@@ -3,6 +3,7 @@
     ToolkitError                1  a fault of ours
     |- InputError               2  bad input or usage
     |  |- ManifestError            a manifest, by line
+    |  |- RecipeError              a study's recipe, by line and column
     |  |- AudioError               one clip's audio; extraction records it and goes on
     |  |- LabelError               label columns and targets
     |  |- SplitError               folds that cannot be made, or that leak
@@ -44,6 +45,14 @@ class ManifestError(InputError):
         self.file, self.defects = file, tuple(defects)
         rest = f" (and {len(defects) - 1} more: `toolkit manifest check` lists them)" if len(defects) > 1 else ""
         super().__init__(f"{file}, {defects[0]}{rest}")
+
+
+class RecipeError(InputError):
+    """A recipe that cannot be followed. line, column: from 1."""
+
+    def __init__(self, file: str, line: int, column: int, message: str) -> None:
+        self.file, self.line, self.column = file, line, column
+        super().__init__(f"{file}, line {line}, column {column}: {message}")
 
 
 class AudioError(InputError):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 import time
@@ -152,4 +153,5 @@ def command_line() -> str:
 
     # `--option=/folder/file` is one word
     words = ["=".join(map(without_folders, word.split("=", 1))) for word in sys.argv[1:]]
-    return shlex.join(["toolkit", *words])
+    command = shlex.join(["toolkit", *words])
+    return re.sub(r"(--ray[= ])(?!local\b)\S+", r"\1ADDRESS", command)  # a host is nobody's business either

@@ -1,5 +1,6 @@
 """What `toolkit manifest check` prints: counts per label and speaker, durations, and every defect by line."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from toolkit import audio, manifest
+from toolkit import decoders, manifest
 from toolkit.errors import AudioError
 
 MAX_VALUES = 50  # different values in a column; with more it is no label, and only their number is told
@@ -59,7 +60,7 @@ def summarise(file: Path, audio_root: Path | None = None) -> Summary:
         if clip.line in defective:
             continue
         try:
-            header = audio.header(read.audio_path(clip), clip.start, clip.end, clip.channel, clip.duration)
+            header = decoders.header(read.audio_path(clip), clip.start, clip.end, clip.channel, clip.duration)
         except AudioError as error:
             defects.append(f"line {clip.line}: {clip.path!r} {error}")
         else:
@@ -79,7 +80,7 @@ def summarise(file: Path, audio_root: Path | None = None) -> Summary:
 
 
 def _line(defect: str) -> int:
-    return int(defect.split(":")[0].removeprefix("line "))
+    return int(re.split("[,:]", defect)[0].removeprefix("line "))
 
 
 def _counted(values: Iterable[str]) -> dict[str, int]:

@@ -1,17 +1,18 @@
 """The command `toolkit`: thin Typer commands; every heavy import sits inside its command."""
 
+import gc
 import os
+import resource
 import signal
 import sys
-import traceback
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from toolkit import __version__
-from toolkit.cli import features, finetune, manifest, models, study
+from toolkit.cli import faults, features, finetune, manifest, models, predict, recipes, study
+from toolkit.cli.common import Made
 from toolkit.errors import FAULT, ToolkitError
 
 EXIT_CODES = """
@@ -33,6 +34,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")
 study.add_to(app)
 finetune.add_to(app)
+predict.add_to(app)
+recipes.add_to(app)
 
 
 def _version(asked: bool) -> None:
@@ -57,6 +60,8 @@ def toolkit(
 def main() -> NoReturn:
     """Run the command line and exit with a documented code."""
     os.umask(0o077)  # embeddings and predictions are personal data
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # and so is our memory
+    faults.install()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     if sys.argv[1:3] != ["models", "fetch"]:  # the only command that may open a socket
@@ -64,7 +69,8 @@ def main() -> NoReturn:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        code = app(standalone_mode=False)
+        left = app(standalone_mode=False)
+        code = left.exit_code if isinstance(left, Made) else left
     except ToolkitError as error:
         code = _refuse(str(error), error.exit_code)
     except typer.TyperException as error:  # of the words typed; no words at all are answered by the help
@@ -78,8 +84,9 @@ def main() -> NoReturn:
         code = 0
     except Exception as error:
         if os.environ.get("TOOLKIT_DEBUG"):
-            raise
-        code = _refuse(f"a fault of ours, please report it: {_where(error)} (TOOLKIT_DEBUG=1 shows all of it)", FAULT)
+            print(faults.trace(error), file=sys.stderr)
+        told = f"{faults.where(error)} (TOOLKIT_DEBUG=1 shows all of it)"
+        code = _refuse(f"a fault of ours, please report it: {told}", FAULT)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -88,15 +95,7 @@ def _refuse(sentence: str, code: int) -> int:
     return code
 
 
-def _where(error: Exception) -> str:
-    """Type, message and place, without a folder of this machine in it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = next((frame for frame in reversed(frames) if f"{os.sep}toolkit{os.sep}" in frame.filename), frames[-1])
-    text = str(error).replace(str(Path.home()), "~").replace(str(Path.cwd()), ".")
-    file = Path(place.filename)
-    return f"{type(error).__name__} at {file.parent.name}/{file.name}:{place.lineno}: {text}"
-
-
 def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
     """Unwinds the stack, so that folders are let go of and no temporary file stays. 130 for Ctrl-C, 143 for SIGTERM."""
+    gc.freeze()  # else the interpreter ends by searching all of torch for garbage: seconds, on a busy machine many
     sys.exit(_refuse("interrupted; what was committed stays, start the same command again to go on", 128 + number))

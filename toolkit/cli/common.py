@@ -1,12 +1,14 @@
 """Options that several commands share, and the two ways of talking: results on stdout, remarks on stderr."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from toolkit.errors import InputError
+from toolkit.errors import DONE, InputError
 
 Workspace = Annotated[
     Path,
@@ -25,7 +27,41 @@ AudioRoot = Annotated[
     Path | None,
     typer.Option("--audio-root", help="Folder the manifest's paths start from.", show_default="the manifest's own"),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Run on Ray: local (this host, all its GPUs), or HOST:PORT of a cluster's head. See docs/cluster.md.",
+        show_default="this process alone",
+    ),
+]
 HERE = Path()
+
+
+def _known_language(tag: str) -> str:
+    from toolkit.result.language import of
+
+    return of(tag).tag
+
+
+PageLanguage = Annotated[
+    str,
+    typer.Option(
+        "--language", callback=_known_language, help="Of the page and its figures: en; or zh, beside the English ones."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a command leaves to the one that goes on with it, and the exit code.
+
+    folders: in features/ or result/, in the order of what was asked for. stood: all of it was there already.
+    """
+
+    folders: tuple[Path, ...]
+    stood: bool = False
+    exit_code: int = DONE
 
 
 def remark(sentence: str) -> None:
@@ -55,6 +91,17 @@ def manifest_file(workspace: Path, manifest: Path | None) -> Path:
     return manifest or workspace_folder(workspace) / "manifest.csv"
 
 
+def report_in(language: str, folder: Path, run: Any, points: Any, evaluation: Any, beside: Any = ()) -> Path:
+    """A run's page in the language; the English one was drawn when the run was written."""
+    from toolkit.result import report
+    from toolkit.result.language import ENGLISH, of
+    from toolkit.result.run import REPORT
+
+    if of(language) is ENGLISH:
+        return folder / REPORT
+    return report.draw(folder, run, points, evaluation, beside, of(language))
+
+
 def relative(path: Path, workspace: Path) -> str:
     """A path as a user would type it: from here when it lies here, else from the workspace."""
     for start in (Path.cwd(), workspace.resolve()):
@@ -73,3 +120,19 @@ def of_bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
+
+
+def of_lines(lines: Sequence[int]) -> str:
+    """Line numbers, in order, as a person reads them.
+
+    >>> of_lines([2, 3, 4, 9]), of_lines([7])
+    ('lines 2-4, 9', 'line 7')
+    """
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and line == runs[-1][-1] + 1:
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+    told = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"{'line' if len(lines) == 1 else 'lines'} {told}"

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.common import HERE, Workspace, of_bytes, remark, show, workspace_folder
-from toolkit.errors import MACHINE
+from toolkit.cli.common import HERE, ManifestFile, Workspace, manifest_file, of_bytes, remark, show, workspace_folder
+from toolkit.errors import FAULT, MACHINE, InputError
 
-app = typer.Typer(no_args_is_help=True, help="The feature cache: list, verify, export.")
+app = typer.Typer(no_args_is_help=True, help="The feature cache: list, verify, export; purge a caller from everywhere.")
 
 StoreName = Annotated[str, typer.Argument(help="A backbone's name, or the beginning of a store's folder name.")]
 
@@ -79,3 +79,52 @@ def export(
     found = find(workspace_folder(workspace) / "features", store)
     size = export_store(found, out)
     print(f"{len(found.ids):,} clips, {len(found.layers)} layers: {of_bytes(size)} in {out.name}")
+
+
+@app.command()
+def purge(
+    speaker: Annotated[list[str] | None, typer.Option(help="A caller, as in the manifest. May be repeated.")] = None,
+    clip: Annotated[list[str] | None, typer.Option(help="The id of a clip or a recording. May be repeated.")] = None,
+    workspace: Workspace = HERE,
+    manifest: ManifestFile = None,
+    models: Annotated[
+        bool, typer.Option("--models", help="Delete the runs whose models learnt from them, instead of their rows.")
+    ] = False,
+    manifest_too: Annotated[
+        bool, typer.Option("--manifest-too", help="Take their lines out of the manifest as well; the audio stays.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be touched, and touch nothing.")] = False,
+) -> None:
+    """Take callers or clips out of features and results, and search every byte of the workspace for what is left.
+
+    Stores lose their rows; runs are made again without them, pages over several runs are deleted. What a model has
+    learnt cannot be taken out of it: --models deletes those runs whole. Cut off, start the same command again. Found
+    somewhere still, the exit code is 1. Not overwritten: the disk's free blocks, and copies elsewhere.
+
+    Example: toolkit features purge --speaker call0042 --dry-run
+    """
+    from toolkit.cli.purging import Purge
+    from toolkit.result.purge import finish
+
+    if not speaker and not clip:
+        raise InputError("Say who goes: --speaker NAME, or --clip ID")
+    file = manifest_file(workspace_folder(workspace), manifest)
+    if not dry_run:
+        finish(workspace / "result")  # what another purge, cut off, has begun
+    task = Purge.of(workspace, file, frozenset(speaker or ()), frozenset(clip or ()))
+    for sentence in task.told(models, manifest_too):
+        print(sentence)
+    if dry_run:
+        return
+    task.run(models, manifest_too)
+    left = task.search(manifest_too)
+    plain = " (short names and plain numbers as whole values only)" if task.plain else ""
+    print(
+        f"searched {left.files:,} files, {left.bytes:,} bytes{plain}: "
+        + ("found still" if left.found else "found nowhere")
+    )
+    for place, names in left.found.items():
+        more = f" and {len(names) - 1} more names" if len(names) > 1 else ""
+        print(f"  {place}: {names[0]}{more}")
+    if left.found:
+        raise typer.Exit(FAULT)

@@ -68,3 +68,34 @@ def check(workspace: Workspace = HERE, manifest: ManifestFile = None, audio_root
     show(render(summary))
     if summary.defects:
         raise typer.Exit(BAD_INPUT)
+
+
+@app.command()
+def anonymise(
+    key: Annotated[Path, typer.Option("--key", help="The secret; made if there is no such file. Keep it apart.")],
+    out: Annotated[Path, typer.Option("--out", help="The manifest to write, in the folder of the one it is made of.")],
+    workspace: Workspace = HERE,
+    manifest: ManifestFile = None,
+    also: Annotated[list[str] | None, typer.Option(help="Another column that names someone. May be repeated.")] = None,
+    who: Annotated[str | None, typer.Option(help="Write nothing; print the hashes of this id or speaker.")] = None,
+) -> None:
+    """Write a manifest whose ids and speakers are keyed hashes (HMAC-SHA256); all that is made of it names no one.
+
+    Paths and labels stay as they are. The same key gives the same hashes, so new calls join old ones; --who finds the
+    hash of a caller, for `features purge`. Whoever has the key can test names: keep it where features/ and result/
+    never go.
+
+    Example: toolkit manifest anonymise --key /safe/place/key --out anonymous.csv
+    """
+    from toolkit.anonymise import anonymise as run
+    from toolkit.anonymise import key_of
+    from toolkit.manifest import read
+
+    file = manifest_file(workspace, manifest)
+    secret = key_of(key, [workspace / "features", workspace / "result"])
+    if who is not None:
+        print("\n".join(f"{column}: {secret.pseudonym(column, who)}" for column in ("id", "speaker", *(also or ()))))
+        return
+    corpus = read(file)
+    columns = run(corpus, out, secret, also or ())
+    print(f"{out.name}: {len(corpus.clips):,} clips, {columns} columns hashed; use it by --manifest {out.name}")

@@ -8,7 +8,7 @@ import typer
 from toolkit.cli.common import HERE, Workspace, relative, remark, show, workspace_folder
 from toolkit.errors import FAULT
 
-app = typer.Typer(no_args_is_help=True, help="Backbones: list, show, fetch, convert, randomise, check.")
+app = typer.Typer(no_args_is_help=True, help="Backbones: list, show, fetch, convert, randomise, check, accept.")
 
 Name = Annotated[str, typer.Argument(help="A name of `toolkit models list`, or a checkpoint folder.")]
 
@@ -147,3 +147,17 @@ def check(
     )
     if not result.passed:
         raise typer.Exit(FAULT)
+
+
+@app.command()
+def accept(name: Name, workspace: Workspace = HERE) -> None:
+    """Use a checkpoint whose files have changed since its first use here; its features get a store of their own.
+
+    Every other command refuses it, with both hashes, until then.
+
+    Example: toolkit models accept my-hubert
+    """
+    from toolkit.models.checkpoint import locate
+
+    accepted = locate(name, workspace_folder(workspace) / "models", accept=True)
+    print(f"{accepted.name} is pinned at SHA-256 {accepted.weights_sha256}")

@@ -7,7 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Workspace, manifest_file, relative, remark, show
+from toolkit.cli.common import (
+    HERE,
+    AudioRoot,
+    Made,
+    ManifestFile,
+    PageLanguage,
+    RayAddress,
+    Workspace,
+    manifest_file,
+    relative,
+    remark,
+    report_in,
+    show,
+)
 from toolkit.errors import InputError
 
 ALL = "all"
@@ -64,10 +77,12 @@ def probe(
     seed: Annotated[int, typer.Option(help="Of the folds, the search and the shuffling.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Fits at a time.", show_default="cores")] = None,
     note: Annotated[list[str] | None, typer.Option(help="A sentence that the report shows. May be repeated.")] = None,
+    language: PageLanguage = "en",
+    ray: RayAddress = None,
     explain: Annotated[
         bool, typer.Option("--explain", callback=_explain, is_eager=True, help="Print the search spaces and leave.")
     ] = False,
-) -> None:
+) -> Made:
     """Which layer knows it: classifiers on every layer, by speaker-disjoint folds, searched with Optuna.
 
     Fold k is the test, the next one the development set, the rest trains. Hyper-parameters, thresholds and the layer
@@ -75,10 +90,15 @@ def probe(
 
     Example: toolkit probe --model whisper-medium --target negative --control shuffled --nuisance speaker,sex,duration
     """
+    from contextlib import ExitStack
+
+    from toolkit.cluster import joined
     from toolkit.folding import keep, pose
     from toolkit.manifest import read
     from toolkit.probe import around
     from toolkit.probe.nuisance import LOUDNESS, loudnesses
+    from toolkit.probe.run import here
+    from toolkit.probe.spread import Spread
     from toolkit.probe.sweep import Options
     from toolkit.probe.table import PROBES
     from toolkit.result.overview import Entry
@@ -88,28 +108,34 @@ def probe(
 
     if minutes is not None and trials is not None:
         raise InputError("--trials and --minutes are two ways to end a search; give one")
+    if minutes is not None and ray:
+        raise InputError("--minutes ends a search by this machine's clock; with --ray, give --trials")
     corpus = read(manifest_file(workspace, manifest), audio_root)
     stores = _stores(workspace / "features", model)
     corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in stores}))
-    question = pose(corpus, target, _fold_count(folds), seed, group_by, split_by)
+    question = pose(corpus, target, fold_count(folds), seed, group_by, split_by)
     result = workspace / "result"
     remark(f"folds in {relative(keep(question, result), workspace)}")
     probes = list(PROBES) if probe == [ALL] else list(dict.fromkeys(probe or ["linear"]))
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
     loudness = loudnesses(corpus, workers) if LOUDNESS in nuisances else None
     plans = [around.plan(store, question, corpus, control or (), nuisances, loudness, seed) for store in stores]
-    entries = []
-    for plan in plans:
-        for name in probes:
-            options = Options(name, trials or TRIALS, minutes, seed, workers)
-            done, beside = around.run(plan, options, result, made_with(command_line()), note or (), _bar(name))
-            _tell(done, beside, workspace)
-            entries.append(Entry(_name(plan, plans), done.folder, done.run))
+    entries, stood = [], []
+    with ExitStack() as stack:
+        hands = Spread(stack.enter_context(joined(ray, remark))) if ray else here
+        for plan in plans:
+            for name in probes:
+                options = Options(name, trials or TRIALS, minutes, seed, workers, hands)
+                done, beside = around.run(plan, options, result, made_with(command_line()), note or (), _bar(name))
+                _tell(done, beside, workspace, language)
+                entries.append(Entry(_name(plan, plans), done.folder, done.run))
+                stood.append(done.stood)
     if len(entries) > 1:
-        _compare(entries, result, workspace)
+        _compare(entries, result, workspace, language)
+    return Made(tuple(entry.folder for entry in entries), all(stood))
 
 
-def _fold_count(text: str) -> int | None:
+def fold_count(text: str) -> int | None:
     """None for "all"."""
     if text == ALL:
         return None
@@ -153,25 +179,27 @@ def _bar(probe: str) -> Any:
     return shown
 
 
-def _tell(done: Any, beside: Sequence[Any], workspace: Path) -> None:
+def _tell(done: Any, beside: Sequence[Any], workspace: Path, language: str) -> None:
     from toolkit.result import stats, tables
-    from toolkit.result.run import REPORT, curve
+    from toolkit.result.run import curve
 
     if done.stood:
         remark("this run stood already, finished and whole; its figures are shown again")
     run = done.run
-    show(tables.summary(run, curve(run), stats.evaluate(run.predictions), beside))
-    report = relative(done.folder / REPORT, workspace)
+    points, evaluation = curve(run), stats.evaluate(run.predictions)
+    show(tables.summary(run, points, evaluation, beside))
+    report = relative(report_in(language, done.folder, run, points, evaluation, beside), workspace)
     print(f"{len(run.predictions.ids):,} clips predicted; CSV, metrics and figures beside the report: {report}")
 
 
-def _compare(entries: Sequence[Any], result: Path, workspace: Path) -> None:
+def _compare(entries: Sequence[Any], result: Path, workspace: Path, language: str) -> None:
     from toolkit.result import overview
+    from toolkit.result.language import of
     from toolkit.result.run import REPORT
 
     found = overview.lines(entries)
     print()
     show(overview.terminal(found))
     print(overview.answer(found))
-    folder = overview.write(result, found)
-    print(f"All of it, with curves on one axis and paired differences: {relative(folder / REPORT, workspace)}")
+    page = overview.write(result, found, of(language)) / of(language).file(REPORT)
+    print(f"All of it, with curves on one axis and paired differences: {relative(page, workspace)}")

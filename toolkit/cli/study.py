@@ -8,7 +8,9 @@ import typer
 from toolkit.cli.common import (
     HERE,
     AudioRoot,
+    Made,
     ManifestFile,
+    RayAddress,
     Workspace,
     manifest_file,
     of_bytes,
@@ -17,7 +19,7 @@ from toolkit.cli.common import (
     show,
 )
 from toolkit.cli.probing import probe
-from toolkit.errors import SOME_CLIPS_FAILED, InputError
+from toolkit.errors import DONE, SOME_CLIPS_FAILED, InputError
 
 Models = Annotated[
     list[str],
@@ -59,7 +61,8 @@ def extract(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode audio.", show_default="cores")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try clips again that failed before.")] = False,
-) -> None:
+    ray: RayAddress = None,
+) -> Made:
     """Compute every layer of every clip once, pooled to its mean and standard deviation over time, into features/.
 
     Started again, it does only what is missing. Clips that cannot be decoded are named and recorded, and make the
@@ -67,8 +70,14 @@ def extract(
 
     Example: toolkit extract --model whisper-medium --model hubert-base-ls960
     """
+    from contextlib import ExitStack
+    from functools import partial
+
+    from toolkit.cluster import joined
+    from toolkit.extract.run import Here
     from toolkit.extract.run import extract as run
     from toolkit.extract.session import Options
+    from toolkit.extract.spread import Spread
     from toolkit.manifest import read
     from toolkit.models.checkpoint import locate
 
@@ -77,7 +86,7 @@ def extract(
         dtype=dtype,
         context=context,
         decoder=decoder,
-        layers=_layer_range(layers),
+        layers=layer_range(layers),
         frames=tuple(frames or ()),
         window=window,
         hop=hop,
@@ -86,23 +95,26 @@ def extract(
         retry_failed=retry_failed,
     )
     checkpoints = [locate(name, workspace / "models") for name in model]  # all of them before the first is run
-    failed = 0
-    for checkpoint in checkpoints:
-        done = run(corpus, checkpoint, workspace / "features", options, remark)
-        for clip, reason in done.failed.items():
-            remark(f"failed: clip {clip!r} {reason}")
-        failed += len(done.failed)
-        store = done.store
-        print(
-            f"{checkpoint.name}: {done.new:,} clips new, {done.before:,} there before, {len(done.failed):,} failed; "
-            f"{len(store.layers)} layers x {store.width} in {relative(store.folder, workspace)} "
-            f"({of_bytes(store.bytes)}, {done.seconds:,.1f} s)"
-        )
-    if failed:
-        raise typer.Exit(SOME_CLIPS_FAILED)
+    extracted = []
+    with ExitStack() as stack:
+        begin = partial(Spread, stack.enter_context(joined(ray, remark))) if ray else Here
+        for checkpoint in checkpoints:
+            done = run(corpus, checkpoint, workspace / "features", options, remark, begin=begin)
+            extracted.append(done)
+            for clip, reason in done.failed.items():
+                remark(f"failed: clip {clip!r} {reason}")
+            store = done.store
+            print(
+                f"{checkpoint.name}: {done.new:,} clips new, {done.before:,} there before, {len(done.failed):,} "
+                f"failed; {len(store.layers)} layers x {store.width} in {relative(store.folder, workspace)} "
+                f"({of_bytes(store.bytes)}, {done.seconds:,.1f} s)"
+            )
+    failed, new = any(done.failed for done in extracted), any(done.new for done in extracted)
+    return Made(tuple(done.store.folder for done in extracted), not new, SOME_CLIPS_FAILED if failed else DONE)
 
 
-def _layer_range(text: str | None) -> tuple[int, int] | None:
+def layer_range(text: str | None) -> tuple[int, int] | None:
+    """First and last of "0-12" or "7". Raises InputError."""
     if text is None:
         return None
     first, dash, last = text.partition("-")

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,16 @@ import numpy.typing as npt
 
 from toolkit.errors import StoreError
 from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray
-from toolkit.runs import commit_file, commit_json, sha256_of_file, signature
+from toolkit.runs import commit_file, commit_json, sha256_of_file, signature, sync_folder
+
+AGAIN = "-again"  # behind the name of a data file that took the place of another one
 
 # Where a clip's audio came from, as cheap evidence that it is unchanged: file size in bytes, mtime in ns, start and
 # end in seconds, channel.
 Source = tuple[int, int, float | None, float | None, int | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipRecord:
     """What a sidecar says of one clip. audio_sha256 and samples are of the decoded audio at 16 kHz.
 
@@ -83,28 +85,86 @@ def write(folder: Path, number: int, content: ShardContent) -> Sidecar:
 
     Raises DiskFullError; StoreError if the file does not read back as it was written.
     """
-    path = folder / f"shard-{number:05d}.h5"
-    datasets = _datasets(content)
+    path = folder / f"shard-{number:05d}.json"
+    return _commit(path, path.with_suffix(".h5").name, _datasets(content), content.clips, content.failed)
+
+
+def _commit(
+    path: Path,
+    name: str,
+    datasets: Mapping[str, npt.NDArray[Any]],
+    clips: tuple[ClipRecord, ...],
+    failed: tuple[FailedRecord, ...],
+) -> Sidecar:
+    """Data file `name`, then the sidecar `path`, which from then on is what counts."""
+    data = path.with_name(name)
     # built in memory and written in one go: HDF5 itself can crash the process when the disk is full
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
-        for name, array in datasets.items():
-            file.create_dataset(name, data=array)
+        for dataset, array in datasets.items():
+            file.create_dataset(dataset, data=array)
     digest = hashlib.sha256(image.getbuffer()).hexdigest()
 
     def write_data(temporary: Path) -> None:
         temporary.write_bytes(image.getbuffer())
         if sha256_of_file(temporary) != digest:
-            raise StoreError(f"{path.name} did not read back as it was written; check the disk")
+            raise StoreError(f"{name} did not read back as it was written; check the disk")
         with h5py.File(temporary, "r") as file:
-            for name, array in datasets.items():
-                if not np.array_equal(file[name][...], array):
-                    raise StoreError(f"{path.name}: {name} did not read back as it was written; check the disk")
+            for dataset, array in datasets.items():
+                if not np.array_equal(file[dataset][...], array):
+                    raise StoreError(f"{name}: {dataset} did not read back as it was written; check the disk")
 
-    commit_file(path, write_data)
-    sidecar = Sidecar(path.name, len(image.getbuffer()), digest, content.clips, content.failed)
-    commit_json(path.with_suffix(".json"), _to_json(sidecar))
+    commit_file(data, write_data)
+    sidecar = Sidecar(name, len(image.getbuffer()), digest, clips, failed)
+    commit_json(path, _to_json(sidecar))
     return sidecar
+
+
+def without(path: Path, gone: Callable[[str], bool]) -> None:
+    """Commit a shard anew, less the clips whose ids are `gone`; path: its sidecar's.
+
+    The others keep their bytes. The new data goes to another file, so that a crash leaves the old shard or the new
+    one, both whole; what no sidecar names is removed by `tidy`. Raises StoreError, DiskFullError.
+    """
+    sidecar = read_sidecar(path)
+    verify(path.parent, sidecar)
+    kept = np.array([not gone(clip.id) for clip in sidecar.clips], dtype=bool)
+    clips = tuple(clip for clip, keep in zip(sidecar.clips, kept) if keep)
+    failed = tuple(clip for clip in sidecar.failed if not gone(clip.id))
+    if clips or failed:
+        with h5py.File(path.parent / sidecar.file, "r") as file:
+            datasets = {statistic: file[statistic][...][:, kept] for statistic in STATISTICS}
+            if "frame_counts" in file:
+                counts = file["frame_counts"][...]
+                datasets["frame_counts"] = counts[kept]
+                frames = np.repeat(kept, counts)
+                datasets |= {f"frames/{layer}": values[...][frames] for layer, values in file["frames"].items()}
+        plain, other = f"{path.stem}.h5", f"{path.stem}{AGAIN}.h5"
+        _commit(path, plain if sidecar.file == other else other, datasets, clips, failed)
+    else:
+        path.unlink()
+        sync_folder(path.parent)
+    tidy(path.parent)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a run that was cut off left: temporary files, and data files that no sidecar names."""
+    for leftover in folder.glob(".shard-*.tmp"):
+        leftover.unlink()
+    data: dict[Path, list[Path]] = {}
+    for path in folder.glob("shard-*.h5"):
+        data.setdefault(path.with_name(f"{path.stem.removesuffix(AGAIN)}.json"), []).append(path)
+    for sidecar, files in data.items():
+        try:
+            # one file beside its sidecar is what it names; nothing is read for that
+            named = files[0].name if len(files) == 1 and sidecar.exists() else read_sidecar(sidecar).file
+        except StoreError:
+            if sidecar.exists():  # damaged: no one can tell which of them it named
+                continue
+            named = ""
+        for path in files:
+            if path.name != named:
+                path.unlink()
 
 
 def _datasets(content: ShardContent) -> dict[str, npt.NDArray[Any]]:

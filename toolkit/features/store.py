@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.errors import StoreError
-from toolkit.features import shard
+from toolkit.features import lease, shard
 from toolkit.features.layout import FORMAT_VERSION, STATISTICS, STORE_FILE, LayerFeatures
 from toolkit.runs import commit_json, locked, make_folder, signature
 
@@ -94,6 +94,11 @@ class Store:
         return {clip.id: clip.audio_sha256 for clip in self.clips.values()}
 
     @property
+    def sounding_sha256(self) -> dict[str, str]:
+        """`audio_sha256` without near-silent clips: silence is alike in all recordings, and is no leak between them."""
+        return {clip.id: clip.audio_sha256 for clip in self.clips.values() if "near-silent" not in clip.flags}
+
+    @property
     def bytes(self) -> int:
         """Size of the data files."""
         return sum(sidecar.bytes for sidecar in self.sidecars)
@@ -151,7 +156,11 @@ class Store:
         """Hold the store for this process. Raises StoreError if another run writes to it."""
         with locked(self.folder):
             self.refresh()
-            yield Writer(self)
+            lease.clear(self.folder)
+            shard.tidy(self.folder)
+            taken = {int(path.stem.removeprefix("shard-")) for path in self.folder.glob("shard-*.json")}
+            # a shard that was deleted because it was damaged leaves a gap, which its redone clips fill again
+            yield Writer(self.folder, iter(number for number in range(10**5) if number not in taken))
 
     def refresh(self) -> None:
         """Forget what was read, so that shards committed since are seen."""
@@ -160,24 +169,14 @@ class Store:
 
 
 class Writer:
-    """Commits shards to a store it holds; shards are numbered on from the last one."""
+    """Commits shards to a folder under the numbers it was given: those that the store it holds has free, in order."""
 
-    def __init__(self, store: Store) -> None:
-        self._folder = store.folder
-        for leftover in (*store.folder.glob(".shard-*.tmp"), *_uncommitted(store.folder)):
-            leftover.unlink()  # of a run that was cut off
-        numbers = [int(path.stem.removeprefix("shard-")) for path in store.folder.glob("shard-*.json")]
-        taken = set(numbers)
-        # a shard that was deleted because it was damaged leaves a gap, which its redone clips fill again
-        self._free = iter(number for number in range(10**5) if number not in taken)
+    def __init__(self, folder: Path, numbers: Iterator[int]) -> None:
+        self._folder, self.numbers = folder, numbers
 
     def commit(self, content: shard.ShardContent) -> shard.Sidecar:
         """Make a shard durable. Raises DiskFullError, StoreError."""
-        return shard.write(self._folder, next(self._free), content)
-
-
-def _uncommitted(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.glob("shard-*.h5") if not path.with_suffix(".json").exists())
+        return shard.write(self._folder, next(self.numbers), content)
 
 
 def folder_of(features: Path, backbone: str, settings: dict[str, Any]) -> Path:

@@ -1,0 +1,187 @@
+"""kill -9 at random, started again until it is done: nothing that was committed is lost, done twice or changed."""
+
+import json
+import os
+import random
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from faults import study
+from faults.children import KILL_BEFORE, KILL_WITHIN, Arm, Ended, run
+from faults.rows import Outcome
+
+EXTRACTIONS, SEARCHES = 200, 100
+
+
+def extraction(folder: Path) -> Outcome:
+    """200 of extract: half at a call that changes the disk, before it or within, half at a moment of the processor."""
+
+    def began(workspace: Path) -> None:
+        from toolkit.extract.pipeline import Pipeline
+
+        honest = Pipeline._window
+
+        def told(self, window, *rest):  # type: ignore[no-untyped-def]
+            _tell(workspace, *(item.clip.id for item in window))
+            honest(self, window, *rest)
+
+        Pipeline._window = told  # type: ignore[method-assign]
+        study.extract(workspace)
+
+    return _campaign(folder, EXTRACTIONS, study.make(folder / "study"), began, clips_of, "clips")
+
+
+def search(folder: Path) -> Outcome:
+    """100 of probe: a trial that is in study.db stays there, is whole, and is not run again."""
+    made = study.make(folder / "study")
+    assert not run(lambda: study.extract(made)).code
+
+    def began(workspace: Path) -> None:
+        from toolkit.probe import run as probe_run
+        from toolkit.probe import study as study_file
+
+        search, evaluate, here = probe_run.search, study_file._evaluate_batch, threading.local()
+
+        def searched(file, name, *rest):  # type: ignore[no-untyped-def]
+            here.name = name
+            return search(file, name, *rest)
+
+        def evaluated(done, size, *rest):  # type: ignore[no-untyped-def]
+            _tell(workspace, *(f"{here.name}/{len(done) + number}" for number in range(size)))
+            return evaluate(done, size, *rest)
+
+        probe_run.search, study_file._evaluate_batch = searched, evaluated
+        study.probe(workspace)
+
+    return _campaign(folder, SEARCHES, made, began, trials_of, "trials", "features")
+
+
+def training(folder: Path) -> Outcome:
+    """100 of finetune: a round that is committed is not trained again."""
+
+    def began(workspace: Path) -> None:
+        from toolkit.finetune import run as finetune_run
+
+        honest = finetune_run.train
+
+        def told(job, round_, *rest):  # type: ignore[no-untyped-def]
+            _tell(workspace, f"round-{round_.fold}.json")
+            return honest(job, round_, *rest)
+
+        finetune_run.train = told
+        study.finetune(workspace)
+
+    return _campaign(folder, SEARCHES, study.make(folder / "study"), began, rounds_of, "rounds")
+
+
+def clips_of(workspace: Path) -> dict[str, bytes]:
+    """Every committed clip, as its sidecar has it."""
+    found = {}
+    for path in workspace.glob("features/*/shard-*.json"):
+        for clip, *rest in json.loads(path.read_text())["clips"]:
+            found[clip] = json.dumps(rest).encode()
+    return found
+
+
+def rounds_of(workspace: Path) -> dict[str, bytes]:
+    """Every committed round of a fine-tuning that is not finished: what it predicts; its seconds are its own."""
+    found = {}
+    for path in workspace.glob("result/*/rounds/round-*.json"):
+        content = json.loads(path.read_text())
+        found[path.name] = json.dumps([content["prediction"], content["probability"]]).encode()
+    return found
+
+
+def trials_of(workspace: Path) -> dict[str, bytes]:
+    """Every trial of a study.db, read by SQLite alone, on a copy: the write-ahead log is the next run's to fold in."""
+    found: dict[str, bytes] = {}
+    for file in workspace.glob("result/*/study.db"):
+        copy = workspace.parent / "look"
+        for suffix in ("", "-wal"):
+            beside, target = file.with_name(file.name + suffix), copy.with_name(copy.name + suffix)
+            target.unlink(missing_ok=True)
+            if beside.exists():
+                target.write_bytes(beside.read_bytes())
+        with sqlite3.connect(copy) as database:
+            rows = database.execute(
+                "SELECT study_name, number, state, value, param_name, param_value FROM trials "
+                "JOIN studies USING (study_id) LEFT JOIN trial_values USING (trial_id) "
+                "LEFT JOIN trial_params USING (trial_id) ORDER BY trial_id, param_name"
+            )
+            for name, number, state, *rest in rows:
+                assert state in ("COMPLETE", "PRUNED"), f"trial {number} of {name} is {state}"
+                key = f"{name}/{number}"
+                found[key] = found.get(key, b"") + json.dumps(rest).encode()
+            twice = database.execute("SELECT 1 FROM trials GROUP BY study_id, number HAVING COUNT(*) > 1").fetchall()
+            assert not twice, "a trial is stored twice"
+        database.close()
+    return found
+
+
+def _tell(workspace: Path, *names: str) -> None:
+    """What is computed now, beside the workspace, where a kill cannot undo it."""
+    with (workspace.parent / "computed").open("a") as file:
+        file.write("".join(f"{name}\n" for name in names))
+
+
+def _campaign(
+    folder: Path,
+    kills: int,
+    made: Path,
+    began: Callable[[Path], None],
+    committed: Callable[[Path], dict[str, bytes]],
+    what: str,
+    *keep: str,
+) -> Outcome:
+    generator = random.Random(0)
+    whole = study.fresh(made, folder / "whole", *keep)
+    undisturbed = run(lambda: began(whole), Arm(whole, KILL_BEFORE, -1))
+    assert not undisturbed.code, undisturbed.said
+    expected, kept, calls = study.contents(whole), committed(whole), undisturbed.calls
+    seconds = processor_seconds(study.fresh(made, folder / "killed", *keep), began)
+    done = lost = again = other = campaigns = 0
+    workspace = folder / "killed"
+    fresh = True
+    while done < kills or not fresh:
+        if fresh:
+            study.fresh(made, workspace, *keep)
+        before = committed(workspace)
+        log = folder / "computed"
+        log.unlink(missing_ok=True)
+        if done >= kills:
+            ended = run(lambda: began(workspace))
+        elif generator.random() < 0.5:
+            how = generator.choice((KILL_BEFORE, KILL_WITHIN))
+            ended = run(lambda: began(workspace), Arm(workspace, how, generator.randrange(calls)))
+        else:
+            ended = _killed_at(generator.uniform(0.05, 1.0) * seconds, lambda: began(workspace))
+        assert ended.killed or not ended.code, ended.said
+        after = committed(workspace)
+        finished = not ended.killed
+        if not (finished and what == "rounds"):  # a finished run has taken its rounds up, and tidied them away
+            lost += sum(after.get(name) != content for name, content in before.items())
+        computed = log.read_text().splitlines() if log.exists() else []
+        again += len(computed) - len(set(computed) - set(before))
+        done += ended.killed
+        fresh = finished
+        if finished:
+            campaigns += 1
+            other += study.contents(workspace) != expected or committed(workspace) != kept
+    sentence = (
+        f"{done} kills in {campaigns} runs: {lost} committed {what} lost, {again} computed again, "
+        f"{other} runs ended in other bytes"
+    )
+    return Outcome(done, sentence, not (lost or again or other))
+
+
+def processor_seconds(workspace: Path, began: Callable[[Path], None]) -> float:
+    before = os.times()
+    assert not run(lambda: began(workspace)).code
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def _killed_at(seconds: float, what: Callable[[], None]) -> Ended:
+    return run(what, until=lambda used: 9 if used >= seconds else None)

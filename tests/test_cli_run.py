@@ -1,0 +1,262 @@
+"""`toolkit run` as a user meets it: a whole study, gone on with, its steps said; and wrong recipes, refused in time."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import Run
+from tests.models import tiny
+from toolkit import manifest
+from toolkit.cli.recipes import LEFT_OUT, options, shapes
+from toolkit.labels import HOTLINE
+from toolkit.recipes import read
+from toolkit.result import figures, page, stats
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+SMALL = """\
+[study]
+target = "high"
+folds = 3
+# more of study
+
+[extract]
+model = "tiny-whisper"
+context = "clip"
+dtype = "float32"
+workers = 1
+# more of extract
+
+[probe]
+trials = 1
+workers = 1
+# more of probe
+
+[[finetune]]
+train = "head"
+epochs = 1
+head-epochs = 0
+dtype = "float32"
+workers = 1
+# more of finetune
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes seconds a run; the tests of the results' room do it."""
+
+    def write_specs(folder: Path, drawn: Mapping[str, object]) -> None:
+        for name, spec in drawn.items():
+            (folder / f"{name}.json").write_text(json.dumps(spec), encoding="utf-8")
+
+    monkeypatch.setattr(figures, "write_specs", write_specs)
+    monkeypatch.setattr(figures, "configured", lambda chart, palette: {})
+    monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
+    monkeypatch.setattr(page, "_script", lambda: "")
+    monkeypatch.setattr(stats, "RANKED_RESAMPLES", 20)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace: 24 clips of 6 speakers with the hotline's labels too, and two tiny backbones."""
+    folder = tmp_path_factory.mktemp("corpus")
+    tiny.whisper(folder / "models" / "tiny-whisper")
+    tiny.hubert(folder / "models" / "tiny-hubert")
+    rows = []
+    for number in range(24):
+        time = np.arange(int(16_000 * (0.15 + 0.01 * (number % 5)))) / 16_000
+        noise = np.random.default_rng(number).standard_normal(len(time))
+        soundfile.write(folder / f"{number}.wav", 0.1 * np.sin(800 * (1 + number % 2) * time) + 0.01 * noise, 16_000)
+        emotions = [str((number // 3 + label) % 2) for label in range(len(HOTLINE))]
+        rows.append((f"c{number}", f"{number}.wav", f"s{number // 4}", str(number % 2), str(number % 3 % 2), *emotions))
+    manifest.write(folder / "manifest.csv", ("id", "path", "speaker", "high", "negative", *HOTLINE), rows)
+    return folder
+
+
+@pytest.fixture
+def study(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(corpus, tmp_path / "study")
+    monkeypatch.chdir(tmp_path / "study")
+    return tmp_path / "study"
+
+
+def recipe(folder: Path, text: str) -> Path:
+    (folder / "study.toml").write_text(text, encoding="utf-8")
+    return folder / "study.toml"
+
+
+def test_a_study_from_recipe_to_comparison_then_it_stands(run: Run, study: Path) -> None:
+    name = recipe(study, SMALL.replace("# more of study", "seed = 3"))
+    code, asked, _ = run("run", name, "--dry-run")
+    assert code == 0 and not (study / "features").exists() and not (study / "result").exists()
+    lines = asked.splitlines()
+    assert [line.split()[:4] for line in lines] == [
+        ["to", "do", "toolkit", step] for step in ("extract", "probe", "finetune", "compare")
+    ]
+    assert "--from high-tiny-whisper-linear --seed 3 --train head" in lines[2]
+
+    code, out, err = run("run", name)
+    assert code == 0, err
+    assert "step 4 of 4 is done" in err and "Made, or standing already:\n  high, linear probe of tiny-whisper:" in out
+    told = out[out.index("Made, or") :]
+    pages = [study / line.rsplit(": ", 1)[1] for line in told.splitlines()[1:]]
+    assert len(pages) == 3 and all(path.is_file() for path in pages)
+    tuned = json.loads((pages[1].parent / "run.json").read_text())["provenance"]
+    assert tuned["from"] == pages[0].parent.name
+    assert tuned["command"].startswith(f"toolkit finetune --from {tuned['from']} --seed 3 --train head")
+
+    code, again, err = run("run", name)
+    assert (code, again[again.index("Made, or") :]) == (0, told)
+    assert [f"step {number} of 4 stands already" in err for number in (1, 2, 3, 4)] == [True, True, True, False]
+    code, asked, _ = run("run", name, "--dry-run")
+    assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands", "stands", "to"]
+    # each line is the very command: typed by hand, it finds the same run
+    code, _, err = run(*asked.splitlines()[2].split()[2:])
+    assert code == 0 and "stood already" in err
+
+    (study / "manifest.csv").write_text((study / "manifest.csv").read_text().replace(",s5,", ",s4,"))
+    code, asked, _ = run("run", name, "--dry-run")
+    assert [line.split()[0] for line in asked.splitlines()] == ["stands", "to", "to", "to"]
+
+
+def test_the_papers_split_is_run_beside_the_honest_one(run: Run, study: Path) -> None:
+    name = recipe(study, SMALL.replace("# more of study", 'split-by = "clip"'))
+    code, out, err = run("run", name)
+    assert code == 0, err
+    assert "step 6 of 6" in err and err.count("# speakers kept apart") == 1
+    flattered = re.findall(r"(\S+): UAR .* with clips split one by one.*with speakers kept apart; flattered by", out)
+    assert flattered == ["linear", "finetune-head"]
+    (leaking,) = (path for path in (study / "result").glob("high-*finetune*") if (path / "beside.json").exists())
+    assert "speakers kept apart" in (leaking / "report.html").read_text(encoding="utf-8")
+    assert out.count("all side by side") == 2
+    code, asked, _ = run("run", name, "--dry-run")
+    assert [line.split()[0] for line in asked.splitlines()] == ["stands"] * 4 + ["to"] * 2
+
+
+def test_clips_that_fail_make_the_exit_code_3_and_the_study_goes_on(run: Run, study: Path) -> None:
+    (study / "7.wav").write_bytes((study / "7.wav").read_bytes()[:-200])
+    code, out, err = run("run", recipe(study, SMALL.split("[[finetune]]")[0]))
+    assert code == 3 and "failed: clip 'c7'" in err
+    assert "high, linear probe of tiny-whisper: result/" in out and "compare" not in err
+
+
+def test_a_failure_stops_with_its_step_named(run: Run, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = recipe(study, SMALL)
+    monkeypatch.setattr("toolkit.probe.run.headline_score", lambda *_: 1 / 0)
+    code, _, err = run("run", name)
+    assert code == 1
+    assert "\nstopped in step 2 of 4: toolkit probe --model tiny-whisper-" in err and "a fault of ours" in err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = run("run", name)
+    assert code == 2 and "one process" in err
+
+
+def test_the_random_control_is_made_on_the_way(run: Run, study: Path) -> None:
+    text = SMALL.replace("# more of probe", 'control = ["random"]').split("[[finetune]]")[0]
+    code, asked, _ = run("run", recipe(study, text), "--dry-run")
+    assert code == 0
+    assert [line.split()[3] for line in asked.splitlines()] == ["models", "extract", "probe"]
+    code, out, err = run("run", study / "study.toml")
+    assert code == 0 and (study / "models" / "tiny-whisper-random").is_dir() and "random weights" in out, err
+    code, asked, _ = run("run", study / "study.toml", "--dry-run")
+    assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands"]
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_that_come_along_can_be_followed(run: Run, study: Path, path: Path) -> None:
+    read(path, shapes())
+    text = re.sub(r"model = \[.*?\]", 'model = ["whisper-medium"]', path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    code, asked, err = run("run", recipe(study, text.replace("whisper-medium", "tiny-whisper")), "--dry-run")
+    assert code == 0, err
+    assert "encoder-frozen" in asked and "toolkit compare" in asked
+    leaks = path.stem.startswith("paper")
+    assert ("--split-by clip" in asked, "# speakers kept apart" in asked) == (leaks, leaks)
+
+
+WRONG = [
+    ("folds = 3", "folds = 2", "3, column 9", "2 folds asked for; at least 3 are needed"),
+    (
+        "folds = 3",
+        "folds = 7",
+        "3, column 9",
+        "7 folds need at least 7 different values of 'speaker'; the clips have 6",
+    ),
+    ("folds = 3", 'folds = "most"', "3, column 9", "Bad --folds 'most', expected a number from 3, or all"),
+    ('"high"', '["high", "joy"]', "2, column 10", "No label column 'joy' in the manifest"),
+    ("# more of study", 'group-by = "call"', "4, column 12", "No column 'call' to keep apart"),
+    ("# more of study", 'split-by = "s"', "4, column 12", "Bad split-by 's', expected one of ['group', 'clip']"),
+    ("# more of study", 'manifest = "m.csv"', "4, column 12", "no file 'm.csv' in the workspace"),
+    ("# more of study", 'manifest = "/m.csv"', "4, column 12", "manifest is an absolute path; expected one from the"),
+    ("# more of study", 'audio-root = "wav"', "4, column 14", "no folder 'wav' in the workspace"),
+    (
+        "tiny-whisper",
+        "whisper-tinny",
+        "7, column 9",
+        "Bad model 'whisper-tinny', expected one of ['hubert-base-ls960', ",
+    ),
+    ('"clip"', '"short"', "8, column 11", "Bad context 'short', expected one of ['full', 'clip']"),
+    ("float32", "f8", "9, column 9", "Bad dtype 'f8', expected one of ['auto', 'float32', 'bfloat16']"),
+    ("workers = 1", "workers = 0", "10, column 11", "workers = 0, expected a whole number from 1"),
+    ("# more of extract", 'layers = "0-9"', "11, column 10", "Bad layers 0-9, expected a range within 0-2 of tiny"),
+    ("# more of extract", 'layers = "most"', "11, column 10", "Bad --layers 'most', expected a range such as 0-12"),
+    ("# more of extract", 'frames = "decoder.1"', "11, column 10", "tiny-whisper has no encoder layer 'decoder.1'"),
+    ("# more of extract", "hop = 2", "11, column 7", "--hop 2 without --window"),
+    ("trials = 1", "trials = 1.5", "14, column 10", "trials = 1.5, expected a whole number from 1"),
+    ("# more of probe", "minutes = 3", "16, column 11", "trials and minutes are two ways to end a search"),
+    ("# more of probe", 'probe = "svm"', "16, column 9", "Bad probe 'svm', expected one of ['linear', 'mlp', "),
+    ("# more of probe", 'control = "noise"', "16, column 11", "Bad control 'noise', expected one of ['shuffled', "),
+    ("# more of probe", 'nuisance = "age"', "16, column 12", "Bad --nuisance 'age', expected one of ['duration', "),
+    ('"head"', '"top"', "19, column 9", "Bad --train 'top', expected one of ['full', "),
+    ('"head"', '"encoder-frozen"\nmodel = "tiny-hubert"', "20, column 9", "Bad model 'tiny-hubert', expected one of"),
+    ("epochs = 1", "epochs = 0", "20, column 10", "epochs = 0, expected a whole number from 1"),
+    ("# more of finetune", 'target = "high"', "24, column 1", "unknown key in [finetune]: 'target'"),
+    ("# more of finetune", "accumulate = 3", "24, column 14", "--accumulate 3: a batch of 8 clips has no so many"),
+    ("# more of finetune", "warmup = 1.5", "24, column 10", "Bad --warmup 1.5, expected 0 to below 1"),
+    ("# more of finetune", 'depth = "half"', "24, column 9", "Bad depth 'half', expected one of ['best', 'full']"),
+    ("# more of finetune", 'probe = "mlp"', "24, column 9", "Bad probe 'mlp', expected one of ['linear']"),
+    ("# more of finetune", 'top = 2\ndepth = "full"', "24, column 7", "top trains up to the best layers; expected"),
+    ("# more of finetune", '[compare]\ngaps = "sex"', "25, column 8", "Bad gaps 'sex', expected one of ['high', "),
+    ("# more of finetune", '[compare]\nlanguage = "fr"', "25, column 12", "Bad language 'fr', expected one of ['en', "),
+    ("# more of finetune", "learning_rate = 1", "24, column 1", "unknown key in [finetune]: 'learning_rate', did you"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "where", "sentence"), WRONG, ids=[f"{old} {new}" for old, new, *_ in WRONG])
+def test_a_wrong_recipe_is_one_sentence_before_a_model_loads(
+    run: Run,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
+    where: str,
+    sentence: str,
+) -> None:
+    for place in ("toolkit.models.load.load", "toolkit.extract.session.load"):
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("a model was loaded"))
+    assert old in SMALL
+    code, out, err = run("run", recipe(tmp_path, SMALL.replace(old, new, 1)), "-w", corpus)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"toolkit: study.toml, line {where}: {sentence}") and err.count("\n") == 1
+    assert not (corpus / "features").exists() and str(corpus) not in err
+
+
+def test_a_backbone_that_is_not_there_is_the_machines_no(run: Run, corpus: Path, tmp_path: Path) -> None:
+    text = SMALL.replace("tiny-whisper", "whisper-small")
+    code, _, err = run("run", recipe(tmp_path, text), "-w", corpus)
+    assert code == 4 and "`toolkit models fetch whisper-small` gets it" in err
+
+
+def test_every_table_takes_every_option_of_its_command_but_those_that_the_recipe_gives() -> None:
+    for name, left_out in LEFT_OUT.items():
+        own, taken = options(name), shapes()[name].options
+        assert set(left_out) - {""} <= set(own), "an option of the command was renamed"
+        assert set(own) - {*left_out} <= set(taken)
+    assert shapes()["finetune"].options["learning-rate"].parameter == "learning_rate"
+    assert shapes()["probe"].options["trials"].low == 1

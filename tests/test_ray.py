@@ -1,0 +1,202 @@
+"""A real Ray cluster of several nodes on this machine: what it computes is what this process computes, to the bit."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import soundfile
+
+from tests.models import tiny
+from toolkit import cluster, folding
+from toolkit import manifest as manifests
+from toolkit.cluster import Cluster, joined
+from toolkit.errors import InputError, MachineError, StoreError
+from toolkit.extract import plan, spread
+from toolkit.extract.run import Extraction, extract
+from toolkit.extract.session import Options
+from toolkit.features import lease
+from toolkit.features.store import Store
+from toolkit.manifest import Manifest
+from toolkit.models.checkpoint import Checkpoint, inspect
+from toolkit.probe import spread as probe_spread
+from toolkit.probe.run import probe
+from toolkit.progress import Advance
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+CLIPS, CLIPS_PER_SHARD = 30, 3
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    """A cluster whose head computes nothing, and one node that does."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    quick = {"health_check_initial_delay_ms": 1_000, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quick}
+    made = Nodes(initialize_head=True, head_node_args=head)
+    made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def joint(nodes: Any) -> Iterator[Cluster]:
+    with joined(nodes.address, lambda sentence: None) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    folder = tmp_path_factory.mktemp("corpus")
+    rows = []
+    for number in range(CLIPS):
+        path = folder / f"{number}.wav"
+        soundfile.write(path, tiny.speech_like(0.2 + 0.02 * (number % 7), seed=number), 16_000)
+        rows.append((f"clip{number}", path.name, f"s{number % 6}", "ab"[number // 6 % 2]))
+    (folder / "3.wav").write_bytes(b"RIFF")
+    manifests.write(folder / "manifest.csv", ("id", "path", "speaker", "mood"), rows)
+    return manifests.read(folder / "manifest.csv")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return inspect(tiny.hubert(tmp_path_factory.mktemp("models") / "tiny-hubert"), "tiny-hubert")
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a driver."""
+
+
+def run(corpus: Manifest, checkpoint: Checkpoint, features: Path, joint: Cluster | None, **shown: Any) -> Extraction:
+    begin = {"begin": partial(spread.Spread, joint)} if joint else {}
+    return extract(corpus, checkpoint, features, Options(dtype="float32", workers=1), **begin, **shown)
+
+
+def test_a_cluster_that_loses_and_gains_nodes_gives_the_same_files(
+    nodes: Any,
+    joint: Cluster,
+    corpus: Manifest,
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan, "CLIPS_PER_SHARD", CLIPS_PER_SHARD)
+    far, near = tmp_path / "far", tmp_path / "near"
+    done: list[int] = []
+
+    @contextmanager
+    def show(title: str, total: int, unit: str) -> Iterator[Advance]:
+        def advance(items: int, audio_seconds: float) -> None:
+            done.append(items)
+            if len(done) == 2:
+                nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
+                nodes.add_node(num_cpus=1)
+            if len(done) == 5:
+                raise Interrupted
+
+        yield advance
+
+    with pytest.raises(Interrupted):
+        run(corpus, checkpoint, far, joint, show=show)
+    (store,) = far.iterdir()
+    before = {path.name: path.stat().st_ino for path in store.glob("shard-*.json")}
+    assert len(before) == 5
+    second = run(corpus, checkpoint, far, joint)
+    assert (second.before, second.new) == (5 * CLIPS_PER_SHARD, CLIPS - 5 * CLIPS_PER_SHARD)
+    assert list(second.failed) == ["clip3"]
+    assert {name: (store / name).stat().st_ino for name in before} == before, "a committed shard was written again"
+
+    (near / store.name).mkdir(parents=True)
+    shutil.copy(store / "batches.json", near / store.name)  # the one thing that is measured
+    run(corpus, checkpoint, near, None)
+    names = sorted(path.name for path in (near / store.name).iterdir())
+    assert sorted(path.name for path in store.iterdir()) == names
+    names.remove("costs.json")
+    assert [name for name in names if (store / name).read_bytes() != (near / store.name / name).read_bytes()] == []
+    assert {path.stat().st_mode & 0o077 for path in store.glob("shard-*")} == {0}
+
+    question = folding.pose(corpus, "mood", 3, 0, "speaker", "group")
+    runs = [
+        probe(
+            Store(store),
+            question.task,
+            question.truth,
+            question.folds,
+            question.groups,
+            study=tmp_path / name / "study.db",
+            winners=tmp_path / name / "winners",
+            trials=12,
+            hands=hands,
+        )
+        for name, hands in (("far", probe_spread.Spread(joint)), ("near", None))
+    ]
+    for layer, predicted in runs[0].layers.items():
+        assert np.array_equal(predicted.probability, runs[1].layers[layer].probability)
+    assert (runs[0].choices, runs[0].development) == (runs[1].choices, runs[1].development)
+    names = sorted(path.name for path in (far / "winners").iterdir())
+    assert len(names) == 4
+    assert [
+        name for name in names if (far / "winners" / name).read_bytes() != (near / "winners" / name).read_bytes()
+    ] == []
+    assert trials(far / "study.db") == trials(near / "study.db")
+
+
+def trials(file: Path) -> dict[str, list[tuple[object, float | None]]]:
+    storage = f"sqlite:///{file}"
+    names = optuna.get_all_study_names(storage)
+    studies = {name: optuna.load_study(study_name=name, storage=storage) for name in names}
+    return {name: [(trial.params, trial.value) for trial in study.trials] for name, study in studies.items()}
+
+
+def test_a_node_that_differs_is_refused_by_name(
+    joint: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need = joint.need()
+
+    def len_of(common: None, item: str, place: cluster.Place) -> int:
+        return len(item)
+
+    def ask(folder: Path) -> list[Any]:
+        return list(joint.run(len_of, None, ["four"], need, [folder]))
+
+    assert ask(tmp_path) == [("four", 4)]
+    with pytest.raises(MachineError, match=r"^Node \S+ \(\w{8}\) does not see the folder nowhere/; .* all nodes share"):
+        ask(tmp_path / "nowhere")
+    found = cluster._versions()
+    monkeypatch.setattr(cluster, "_versions", lambda: {**found, "toolkit": "0.0.0"})
+    with pytest.raises(
+        MachineError, match=rf"^Node \S+ \(\w{{8}}\) has toolkit {found['toolkit']}, the driver 0\.0\.0"
+    ):
+        ask(tmp_path)
+    with pytest.raises(InputError, match="Bad device with --ray 'cuda:1'"):
+        joint.need("cuda:1")
+    with pytest.raises(MachineError, match="has a GPU"):
+        joint.need("cuda")
+
+
+def test_a_lease_that_another_run_withdrew_commits_nothing(tmp_path: Path) -> None:
+    with lease.granted(tmp_path) as folder:
+        staged = lease.attempt(folder)
+        (staged / "shard-00000.h5").write_bytes(b"data")
+        lease.clear(tmp_path)
+        with pytest.raises(StoreError, match=f"Another run took {tmp_path.name} over"):
+            lease.adopt(staged, 0)
+        with pytest.raises(StoreError, match="Another run took"):
+            lease.attempt(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_without_a_cluster_is_refused_at_once() -> None:
+    with pytest.raises(MachineError, match=r"^No Ray cluster at '127\.0\.0\.1:1': "), joined("127.0.0.1:1", print):
+        pytest.fail("joined nothing")
+    with pytest.raises(InputError, match=r"^Bad --ray 'ray://head', expected local, auto, or HOST:PORT"):
+        joined("ray://head", print).__enter__()

@@ -1,0 +1,122 @@
+"""Promises that hold for every command: no socket, nothing that others may read, no folder of this machine."""
+
+import shutil
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import typer
+
+from tests.conftest import Run
+from tests.models import ct2_writer, tiny
+from tests.test_cli_purge import quick
+from toolkit import manifest
+from toolkit.cli import app
+
+__all__ = ["quick"]
+FETCH = "models fetch"  # the only one that may
+
+RECIPE = """
+[study]
+target = "mood"
+folds = 3
+[extract]
+model = "mine"
+dtype = "float32"
+[probe]
+trials = 1
+"""
+
+
+def commands(group: Any, prefix: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield f"{prefix}{name}"
+        else:
+            yield from commands(command, f"{prefix}{name} ")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("safety")
+    rows = []
+    for number in range(12):
+        label = ["low", "high"][number % 2]
+        (folder / "corpus" / label).mkdir(parents=True, exist_ok=True)
+        path = f"corpus/{label}/s{number // 2}_{number}.wav"
+        soundfile.write(folder / path, tiny.speech_like(0.3, seed=number), 16_000)
+        rows.append((f"clip-{number}", path, f"speaker-{number // 2}", label))
+    manifest.write(folder / "manifest.csv", ("id", "path", "speaker", "mood"), rows)
+    tiny.hubert(folder / "models" / "mine")
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+def words_of(study: Path) -> list[tuple[str, ...]]:
+    """Every command once, in an order in which each finds what it needs; `found` is filled in as it goes."""
+    place = ("-w", str(study))
+    probed = "mood-mine-linear-"
+    return [
+        ("manifest", "check", *place),
+        ("manifest", "folder", str(study / "corpus"), "--out", str(study / "imported.csv")),
+        ("manifest", "hotline", str(study / "corpus"), "--out", str(study / "hotline.csv")),
+        ("manifest", "anonymise", "--key", str(study / "key"), "--out", str(study / "anonymous.csv"), *place),
+        ("models", "list", *place),
+        ("models", "show", "mine", *place),
+        ("models", "accept", "mine", *place),
+        ("models", "randomise", "mine", *place),
+        ("models", "convert", str(study / "model.bin"), str(study / "models" / "converted")),
+        ("models", "check", "mine", "--dtype", "float32", *place),
+        ("extract", "--model", "mine", "--dtype", "float32", *place),
+        ("features", "list", *place),
+        ("features", "verify", *place),
+        ("features", "export", "mine", str(study / "all.h5"), *place),
+        ("probe", "--model", "mine", "--target", "mood", "--folds", "3", "--trials", "1", *place),
+        ("probe", "--model", "mine", "--target", "mood", "--folds", "3", "--trials", "2", *place),
+        ("predict", "--from", probed, str(study / "corpus" / "low" / "s0_0.wav"), *place),
+        ("finetune", "--from", probed, "--train", "head", "--epochs", "1", *place),
+        ("compare", *place),
+        ("score", "PREDICTIONS"),
+        ("run", str(study / "recipe.toml"), *place),
+        ("features", "purge", "--speaker", "speaker-1", *place),
+    ]
+
+
+def test_every_command_is_one_of_those_that_are_run_here(study: Path) -> None:
+    known = set(commands(typer.main.get_command(app)))
+    run = {" ".join(words[: 2 if " ".join(words[:2]) in known else 1]) for words in words_of(study)}
+    assert known - run == {FETCH}
+
+
+def test_no_socket_no_file_for_others_and_no_folder_of_this_machine(
+    study: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (study / "model.bin").write_bytes(ct2_writer.container({}))
+
+    class Refusing(socket.socket):
+        def __new__(cls, *_: object, **__: object) -> NoReturn:
+            raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    before = {path for path in study.rglob("*")}
+    for words in words_of(study):
+        runs = sorted(path.parent for path in study.glob("result/mood-mine-linear-*/run.json"))
+        words = tuple(runs[0].name if word == "mood-mine-linear-" else word for word in words)
+        words = tuple(str(runs[0] / "predictions.csv") if word == "PREDICTIONS" else word for word in words)
+        if words[1] == "purge":
+            (study / "all.h5").unlink()  # an export is the user's own
+        code, out, err = run(*words)
+        allowed = {"hotline": (2,), "convert": (2, 4)}.get(words[1], (0,))  # nothing here is of these layouts
+        assert code in allowed, (words, out, err)
+        assert "socket" not in err and str(study) not in out + err, (words, out, err)
+    for path in set(study.rglob("*")) - before:
+        assert not stat.S_IMODE(path.lstat().st_mode) & 0o077, path
+        if path.is_file():
+            assert str(study).encode() not in path.read_bytes(), path
+    shutil.rmtree(study / "result")

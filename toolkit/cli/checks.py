@@ -1,0 +1,234 @@
+"""What a recipe means for a workspace, checked whole before anything is computed; no model is loaded."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from toolkit.cli.probing import ALL, fold_count
+from toolkit.cli.study import layer_range
+from toolkit.errors import InputError, LabelError, one_of
+from toolkit.folding import SPLIT_BY, Question, kept_apart, pose
+from toolkit.manifest import FILE_NAME, Manifest, read
+from toolkit.recipes import Table
+from toolkit.seeds import RANDOM
+from toolkit.windows import cut
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe that can be followed.
+
+    names: the backbones as the recipe names them; checkpoints: in the same order. corpus: cut into windows, if it is
+    to be. questions: by target. honest: the targets whose clips are split one by one while their speakers could be kept
+    apart. probes: which are fitted.
+    """
+
+    tables: Mapping[str, tuple[Table, ...]]
+    workspace: Path
+    corpus: Manifest
+    names: tuple[str, ...]
+    checkpoints: tuple[Any, ...]
+    questions: Mapping[str, Question]
+    honest: frozenset[str]
+    probes: tuple[str, ...]
+
+    def table(self, name: str) -> Table:
+        """A table that stands once."""
+        return self.tables[name][0]
+
+    @property
+    def random(self) -> tuple[str, ...]:
+        """The random-weights controls that are asked for, by name."""
+        asked = "random" in self.table("probe").values.get("control", ())
+        return tuple(checkpoint.name + RANDOM for checkpoint in self.checkpoints) if asked else ()
+
+
+def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
+    """Raises RecipeError by line and column, ManifestError, CheckpointError for a backbone that is not there."""
+    for name, found in tables.items():
+        for table in found:
+            _choices(name, table)
+    study, extract, probe = (tables[name][0] for name in ("study", "extract", "probe"))
+    corpus = _corpus(study, workspace)
+    names = tuple(dict.fromkeys(extract.values["model"]))
+    checkpoints = tuple(_checkpoint(extract, name, workspace / "models") for name in names)
+    corpus = _extraction(extract, checkpoints, corpus)
+    questions = {target: _question(study, corpus, target) for target in dict.fromkeys(study.values["target"])}
+    probes = _probing(probe, next(iter(questions.values())), corpus)
+    for table in tables["finetune"]:
+        _tuning(table, names, checkpoints, probes)
+    for name in listed(tables["compare"][0], "gaps"):
+        if name not in (*corpus.columns, "none"):
+            raise tables["compare"][0].refusal("gaps", one_of("gaps", name, [*corpus.label_columns, "none"]))
+    honest = frozenset(target for target, question in questions.items() if _can_be_honest(question))
+    return Study(tables, workspace, corpus, names, checkpoints, questions, honest, probes)
+
+
+@contextmanager
+def _placed(table: Table, *keys: str) -> Iterator[None]:
+    """Give the errors of what lies deeper the place in the recipe: of the option they name, or of the first key."""
+    try:
+        yield
+    except InputError as error:
+        named = [key for key in table.values if f"--{key} " in f"{error} "]
+        key = next(iter([*named, *(key for key in keys if key in table.values)]), "")
+        raise table.refusal(key, str(error)) from None
+
+
+def _choices(name: str, table: Table) -> None:
+    """The keys that take one of a few words."""
+    from toolkit.extract.session import CONTEXTS
+    from toolkit.finetune.run import KEEP
+    from toolkit.finetune.source import DEPTHS
+    from toolkit.models.load import DTYPES
+    from toolkit.probe.controls import CONTROLS
+    from toolkit.probe.table import PROBES
+    from toolkit.result.language import LANGUAGES
+
+    known: dict[tuple[str, str], Sequence[str]] = {
+        ("study", "split-by"): SPLIT_BY,
+        ("extract", "context"): CONTEXTS,
+        ("extract", "dtype"): ("auto", *DTYPES),
+        ("probe", "probe"): (*PROBES, ALL),
+        ("probe", "control"): CONTROLS,
+        ("finetune", "context"): CONTEXTS,
+        ("finetune", "depth"): DEPTHS,
+        ("finetune", "keep"): KEEP,
+        ("finetune", "dtype"): ("auto", *DTYPES, "float16"),
+        **{(table, "language"): LANGUAGES for table in ("probe", "finetune", "compare")},
+    }
+    for (owner, key), words in known.items():
+        if owner == name and key in table.values:
+            value = table.values[key]
+            for one in value if isinstance(value, list) else [value]:
+                if one not in words:
+                    raise table.refusal(key, one_of(key, one, words))
+
+
+def _corpus(study: Table, workspace: Path) -> Manifest:
+    for key in ("manifest", "audio-root"):
+        if Path(study.values.get(key, "")).is_absolute():
+            raise study.refusal(key, f"{key} is an absolute path; expected one from the workspace")
+    name, root = study.values.get("manifest", FILE_NAME), study.values.get("audio-root")
+    if not (workspace / name).is_file():
+        raise study.refusal("manifest", f"no file {name!r} in the workspace; expected the manifest")
+    if root is not None and not (workspace / root).is_dir():
+        raise study.refusal("audio-root", f"no folder {root!r} in the workspace; expected the one of the audio")
+    return read(workspace / name, None if root is None else workspace / root)
+
+
+def _checkpoint(extract: Table, name: str, models: Path) -> Any:
+    from toolkit.models.checkpoint import locate
+
+    with _placed(extract, "model"):
+        return locate(name, models)
+
+
+def _extraction(extract: Table, checkpoints: Sequence[Any], corpus: Manifest) -> Manifest:
+    from toolkit.extract.session import layer_names
+    from toolkit.models.load import choose_device
+
+    with _placed(extract, "device"):
+        choose_device(extract.values.get("device", "auto"))
+    with _placed(extract, "layers"):
+        options = extraction(extract)
+    for checkpoint in checkpoints:
+        with _placed(extract, "layers"):
+            layers = layer_names(checkpoint, options)
+        for name in options.frames:
+            if not (name.startswith("encoder.") and name in layers):
+                raise extract.refusal(
+                    "frames", f"{checkpoint.name} has no encoder layer {name!r} among those extracted"
+                )
+    with _placed(extract, "window", "hop"):
+        return cut(corpus, options.windows)
+
+
+def extraction(extract: Table) -> Any:
+    """The table as `extract.session.Options`. Raises InputError."""
+    from toolkit.extract.session import Options
+
+    known = {one.name for one in fields(Options)}
+    given = {key.replace("-", "_"): value for key, value in extract.values.items()}
+    given = {key: value for key, value in given.items() if key in known}
+    return Options(**{**given, "layers": layer_range(given.get("layers")), "frames": tuple(given.get("frames", ()))})
+
+
+def _question(study: Table, corpus: Manifest, target: str) -> Question:
+    given = study.values
+    group_by, split_by = given.get("group-by", "speaker"), given.get("split-by", "group")
+    with _placed(study, "folds"):
+        folds = fold_count(given.get("folds", "5"))
+    try:
+        return pose(corpus, target, folds, given.get("seed", 0), group_by, split_by)
+    except LabelError as error:
+        raise study.refusal("target", str(error)) from None
+    except InputError as error:
+        key = "group-by" if split_by == "group" and group_by not in corpus.columns else "folds"
+        raise study.refusal(key, str(error)) from None
+
+
+def _probing(probe: Table, question: Question, corpus: Manifest) -> tuple[str, ...]:
+    from toolkit.probe import nuisance
+    from toolkit.probe.table import PROBES
+
+    if "trials" in probe.values and "minutes" in probe.values:
+        raise probe.refusal("minutes", "trials and minutes are two ways to end a search; expected one of them")
+    if "minutes" in probe.values and "ray" in probe.values:
+        raise probe.refusal("minutes", "minutes end a search by this machine's clock; expected trials beside ray")
+    for name in listed(probe, "nuisance"):
+        if name not in nuisance.MEASURED:
+            with _placed(probe, "nuisance"):
+                nuisance.ask(question, corpus, name)
+    asked = probe.values.get("probe", ["linear"])
+    if ALL in asked and len(asked) > 1:
+        raise probe.refusal("probe", f"{ALL!r} stands for every probe; expected it alone, or some by name")
+    return tuple(PROBES) if asked == [ALL] else tuple(dict.fromkeys(asked))
+
+
+def listed(table: Table, key: str) -> tuple[str, ...]:
+    """What stands with commas between, as the commands read it."""
+    text = table.values.get(key, "")
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def _tuning(table: Table, names: Sequence[str], checkpoints: Sequence[Any], probes: Sequence[str]) -> None:
+    from toolkit.finetune.recipe import Recipe
+    from toolkit.finetune.search import Search
+    from toolkit.finetune.source import deepest
+    from toolkit.probe.table import PROBES
+
+    for name in table.values.get("model", ()):
+        if name not in names:
+            raise table.refusal("model", one_of("model", name, names))
+    probe = table.values.get("probe", probes[0])
+    if probe not in probes:
+        raise table.refusal("probe", one_of("probe", probe, probes))
+    train, trials = table.values.get("train", "full"), table.values.get("search")
+    ways = tuple(train.split(",")) if trials else (train,)
+    known = {one.name for one in fields(Recipe)}
+    given = {key.replace("-", "_"): value for key, value in table.values.items()}
+    with _placed(table, "train"):
+        recipe = Recipe(**{**{key: value for key, value in given.items() if key in known}, "train": ways[0]})
+        if trials:
+            Search(trials, ways).check(recipe)
+        for name, checkpoint in zip(names, checkpoints):
+            if name in table.values.get("model", names):
+                deepest(checkpoint, ways[0])
+    if table.values.get("top", 1) > 1 and table.values.get("depth") == "full":
+        raise table.refusal("top", "top trains up to the best layers; expected depth = 'best' beside it, or none")
+    if PROBES[probe].all_layers and table.values.get("depth") != "full" and train != "encoder-frozen":
+        key = "probe" if "probe" in table.values else "depth"
+        raise table.refusal(key, f"the probe {probe!r} chooses no layer; expected depth = 'full' beside it")
+
+
+def _can_be_honest(question: Question) -> bool:
+    if question.folds.group_by != "clip" or question.groups == question.folds.ids:
+        return False
+    try:
+        kept_apart(question)
+    except InputError:
+        return False
+    return True

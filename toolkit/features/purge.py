@@ -1,0 +1,43 @@
+"""One caller taken out of the feature stores of a workspace."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from toolkit.features import shard
+from toolkit.features.store import Store
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a store holds of the clips that go: stored and failed ones, the shards they are in, their audio's hashes."""
+
+    clips: tuple[str, ...]
+    shards: tuple[str, ...]
+    audio_sha256: tuple[str, ...]
+
+
+def held(store: Store, gone: Callable[[str], bool]) -> Held:
+    """gone: whether the clip of an id goes. Reads sidecars only. Raises StoreError for a damaged one."""
+    clips: list[str] = []
+    shards: list[str] = []
+    hashes: list[str] = []
+    for path in sorted(store.folder.glob("shard-*.json")):
+        sidecar = shard.read_sidecar(path)
+        stored = [clip for clip in sidecar.clips if gone(clip.id)]
+        found = [clip.id for clip in stored] + [clip.id for clip in sidecar.failed if gone(clip.id)]
+        if found:
+            clips += found
+            shards.append(path.name)
+            hashes += [clip.audio_sha256 for clip in stored]
+    return Held(tuple(clips), tuple(shards), tuple(hashes))
+
+
+def purge(store: Store, gone: Callable[[str], bool]) -> None:
+    """Commit every shard anew that holds one of them. Cut off, it goes on when it is called again.
+
+    Raises StoreError for a damaged shard or a store that another run writes to, DiskFullError.
+    """
+    with store.writing():
+        for name in held(store, gone).shards:
+            shard.without(store.folder / name, gone)
+    store.refresh()
