@@ -11,7 +11,7 @@ from faults import study
 from faults.children import FULL, KILL_BEFORE, Arm, run
 from faults.rows import Outcome
 
-SENTENCE = re.compile(r"toolkit: No space left for \S+: [\d,]+ bytes are free there\.")
+SENTENCE = re.compile(r"toolkit: No space left(, or a disk that fails \([^)]+\),)? for \S+: [\d,]+ bytes are free")
 TMPFS_KILOBYTES = (16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536)
 
 
@@ -21,21 +21,22 @@ def store(folder: Path) -> Outcome:
 
 
 def search(folder: Path) -> Outcome:
-    """Probing: folds, the SQLite study and its log, winners, CSV, metrics."""
+    """Probing one layer: folds, the SQLite study and its log, winners, CSV, metrics."""
     made = study.make(folder / "study")
-    assert not run(lambda: study.extract(made)).code
+    assert not run(lambda: study.extract(made, "--layers", 3)).code
     return _every_call(folder, made, study.probe, "features")
 
 
 def checkpoint(folder: Path) -> Outcome:
     """Fine-tuning: Trainer's checkpoints, the best weights, rounds, kept models."""
-    return _every_call(folder, study.make(folder / "study"), study.finetune)
+    made = study.make(folder / "study")
+    return _every_call(folder, made, lambda workspace: study.finetune(workspace, "--epochs", 2))
 
 
 def report(folder: Path) -> Outcome:
     """A probe whose search is done: predictions, tables, every figure in every format, the page."""
     made = study.make(folder / "study")
-    assert not run(lambda: study.extract(made)).code
+    assert not run(lambda: study.extract(made, "--layers", 3)).code
     assert not run(lambda: study.probe(made)).code
     for path in made.glob("result/*/*"):
         if path.name != "study.db":
@@ -110,12 +111,15 @@ def _every_call(folder: Path, made: Path, began: Callable[[Path], None], *keep: 
 
 
 def _state(workspace: Path) -> str:
-    """Of every file but the audio and what no clock leaves alone: names, and bytes below the seconds' digits."""
+    """Of every file but the inputs its name, and its bytes or, where clocks have a say, its size or nothing."""
     digest = hashlib.sha256()
     for path in sorted(workspace.rglob("*")):
-        if path.suffix == ".wav" or "models" in path.parts:
+        place = path.relative_to(workspace)
+        if path.suffix == ".wav" or place.parts[0] == "models":
             continue
-        digest.update(os.fsencode(path.relative_to(workspace)) + b"\0")
-        if path.is_file():
-            digest.update(str(path.stat().st_size).encode() if path.suffix in (".db", ".db-wal") else path.read_bytes())
+        digest.update(os.fsencode(place) + b"\0")
+        if path.is_file() and (place.parts[0] == "features" or path.suffix == ".safetensors"):
+            digest.update(path.read_bytes())
+        elif path.is_file() and path.suffix != ".json":
+            digest.update(str(path.stat().st_size).encode())
     return digest.hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import soundfile
+import torch
 
 from faults import study
 from faults.children import run
@@ -38,17 +39,17 @@ def not_finite(folder: Path) -> Outcome:
         from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 
         honest = Wav2Vec2Encoder.states
-        lengths = {clip: len(soundfile.read(made / f"{clip}.wav")[0]) for clip in (*spoilt, *large)}
-        sounds = {clip: soundfile.read(made / f"{clip}.wav", dtype="float32")[0] for clip in lengths}
+        sounds = {clip: soundfile.read(made / f"{clip}.wav", dtype="float32")[0] for clip in (*spoilt, *large)}
 
         def states(self, given):  # type: ignore[no-untyped-def]
             who = [next((clip for clip, own in sounds.items() if np.array_equal(own, one)), None) for one in given]
             for layer, found in enumerate(honest(self, given)):
-                for row, clip in enumerate(who):
-                    if spoilt.get(clip, (None,))[0] == layer:
-                        found.values[row, 1, 2] = spoilt[clip][1]
-                    if large.get(clip, (None,))[0] == layer:
-                        found.values[row, :, 3] *= large[clip][1]
+                with torch.inference_mode():
+                    for row, clip in enumerate(who):
+                        if spoilt.get(clip, (None,))[0] == layer:
+                            found.values[row, 1, 2] = spoilt[clip][1]
+                        if large.get(clip, (None,))[0] == layer:
+                            found.values[row, :, 3] *= large[clip][1]
                 yield found
 
         Wav2Vec2Encoder.states = states  # type: ignore[method-assign]
@@ -74,7 +75,8 @@ def not_finite(folder: Path) -> Outcome:
         f"{float32} shards in float32, and {beyond} named (beyond float32 too); {broken} non-finite arrays in the "
         f"store, {len(extra)} other clips lost"
     )
-    right = ended.code == 3 and named == len(wanted) and not broken and not extra and float32 > 0
+    assert ended.code == 3, ended.said
+    right = named == len(wanted) and not broken and not extra and float32 > 0
     return Outcome(len(wanted) + len(large), sentence, right and lost <= set(failed))
 
 
@@ -87,8 +89,6 @@ def memory(folder: Path) -> Outcome:
             workspace = study.fresh(made, folder / "scarce")
 
             def extract(most: int = most, failure: str = failure, workspace: Path = workspace) -> None:
-                import torch
-
                 from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 
                 raised = {
@@ -140,7 +140,8 @@ def _for_real(made: Path, workspace: Path) -> tuple[str, bool]:
 
     ended = run(extract)
     named = "failed: clip 'clip0' at 1200.0 s it needs more memory than there is" in ended.said
-    right = ended.code == 3 and named and f"{study.CLIPS} clips new" in ended.said
+    assert ended.code == 3, ended.said
+    right = named and f"{study.CLIPS} clips new" in ended.said
     return (
         "under a real limit of address space a clip of 20 minutes was named and the rest stored"
         if right

@@ -22,13 +22,12 @@ def two(folder: Path) -> Outcome:
     made = study.make(folder / "study")
     slowest, wrong = 0.0, []
     for command in (study.extract, study.probe, study.finetune):
-        before = study.contents(made)
         holder = os.fork()
         if holder == 0:
             _held(command, made)
         while not (made / "held").exists():
             time.sleep(0.01)
-        began = time.monotonic()
+        before, began = study.contents(made), time.monotonic()
         ended = run(lambda command=command: command(made))
         slowest = max(slowest, time.monotonic() - began)
         if ended.code != 4 or "Another run is writing" not in ended.said or study.contents(made) != before:
@@ -42,7 +41,7 @@ def two(folder: Path) -> Outcome:
         if run(lambda command=command: command(made)).code or study.contents(made) != whole:
             wrong.append(f"{command.__name__} after it")
     sentence = f"a second extract, probe and finetune: refused with exit code 4, the slowest after {slowest:.1f} s"
-    return Outcome(3, sentence + "".join(wrong), not wrong and slowest < REFUSED_SECONDS)
+    return Outcome(3, sentence + "".join(f"; {one}" for one in wrong), not wrong and slowest < REFUSED_SECONDS)
 
 
 def _held(command: Callable[[Path], None], made: Path) -> None:

@@ -1,4 +1,5 @@
 import errno
+import sqlite3
 import os
 from pathlib import Path
 
@@ -73,6 +74,23 @@ def test_a_full_disk_in_the_current_folder_is_named_too(tmp_path: Path, monkeypa
     with pytest.raises(errors.DiskFullError, match=tmp_path.name) as caught, errors.disk_full_is_named(Path()):
         raise OSError(errno.ENOSPC, "full")
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_what_sqlite_says_of_a_full_disk_behind_other_words_is_told_beside_the_free_bytes(tmp_path: Path) -> None:
+    with (
+        pytest.raises(
+            errors.DiskFullError, match=r"a disk that fails \(disk I/O error\), for .*: [\d,]+ bytes are free"
+        ),
+        errors.disk_full_is_named(tmp_path),
+    ):
+        try:
+            raise sqlite3.OperationalError("disk I/O error")
+        except sqlite3.OperationalError as error:
+            raise errors.StoreError("study.db is not a readable Optuna study file") from error
+    inner = errors.DiskFullError("No space left for inner/: 1 bytes are free there.")
+    with pytest.raises(errors.DiskFullError) as caught, errors.disk_full_is_named(tmp_path):
+        raise inner
+    assert caught.value is inner
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "no"), ValueError("28"), errors.StoreError("damaged")])

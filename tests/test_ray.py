@@ -40,7 +40,11 @@ def nodes() -> Iterator[Any]:
     from ray.cluster_utils import Cluster as Nodes
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    quick = {"health_check_initial_delay_ms": 1_000, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    quick = {
+        "health_check_initial_delay_ms": 1_000,
+        "health_check_period_ms": 1_000,
+        "worker_niceness": 0,  # or its tasks wait for every other test
+    }
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quick}
     made = Nodes(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1)

@@ -102,21 +102,40 @@ def one_of(what: str, value: object, expected: Sequence[object]) -> str:
 def disk_full_is_named(folder: Path) -> Iterator[None]:
     """Turn a full disk, or a full quota, while something is written into `folder` (which exists) into DiskFullError.
 
-    h5py, safetensors and SQLite hide it in the text of errors of their own, h5py even in a RuntimeError.
+    h5py, safetensors, SQLite and torch hide it in the text of errors of their own, h5py even in a RuntimeError; SQLite
+    and torch often say no more than that a write failed, which is then said beside the bytes that are free.
     """
     try:
         yield
+    except DiskFullError:
+        raise
     except Exception as error:
-        if not _says_disk_full(error):
+        refused = next((text for one in _causes(error) for text in WRITE_FAILED if text in str(one)), None)
+        if any(map(_says_disk_full, _causes(error))):
+            what = "No space left for"
+        elif refused:
+            what = f"No space left, or a disk that fails ({refused}), for"
+        else:
             raise
         free = shutil.disk_usage(folder).free
         raise DiskFullError(
-            f"No space left for {folder.resolve().name}/: {free:,} bytes are free there. What was committed stays; "
+            f"{what} {folder.resolve().name}/: {free:,} bytes are free there. What was committed stays; "
             "free some space and start the same command again."
         ) from error
 
 
-def _says_disk_full(error: Exception) -> bool:
+# SQLite: a write, or a file beside the database that cannot be made; torch: anything while a file is written
+WRITE_FAILED = ("disk I/O error", "unable to open database file", "PytorchStreamWriter failed", "iostream error")
+
+
+def _says_disk_full(error: BaseException) -> bool:
     codes = (errno.ENOSPC, errno.EDQUOT)
     texts = ("database or disk is full", *map(os.strerror, codes))
     return getattr(error, "errno", None) in codes or any(text in str(error) for text in texts)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it came from, and so on: Optuna tells SQLite's in its own words."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -38,7 +38,7 @@ def find_budget(run: Callable[[int], None], cost: int) -> float:
 
     run: computes a batch of that many clips, each of `cost` samples, and waits for the device. Starts with one clip
     and doubles while the time per clip falls by WORTH_GROWING, memory allows and CALIBRATION_SECONDS are not used up.
-    Each size is run twice and the faster run counts: the first pays for page faults.
+    Each size is run twice and the faster run counts: the first pays for kernels, primitives and page faults.
     """
     began = time.monotonic()
     count, best = 1, _seconds(run, 1)

@@ -1,6 +1,5 @@
 """Decode, batch, forward, pool, store: the stages of extraction, overlapped."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -164,12 +163,9 @@ def measure_budget(encoder: Encoder, samples: Sequence[Samples]) -> float:
     if not samples:
         return 1.0
     typical = sorted(samples, key=len)[len(samples) // 2]
-    spare = itertools.count()
 
     def run(count: int) -> None:
-        # each time a little shorter: CPU kernels are made anew for every length, as they will be for every batch
-        clip = typical[: max(len(typical) // 2, len(typical) - 320 * next(spare))]
-        for layer in encoder.states([clip] * count):
+        for layer in encoder.states([typical] * count):
             mean_and_std(layer.values, layer.lengths)
         if encoder.device.type == "cuda":
             torch.cuda.synchronize(encoder.device)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolkit.errors import InputError, MachineError, SplitError, one_of
+from toolkit.errors import InputError, MachineError, SplitError, disk_full_is_named, one_of
 from toolkit.finetune import processes
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.job import Job
@@ -97,7 +97,7 @@ def finetune(
     way = "search" if options.search else recipe.train
     folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{way}-{signature(content)[:12]}"
     main = not processes.rank()
-    with locked(make_folder(folder)) if main else nullcontext():
+    with locked(make_folder(folder)) if main else nullcontext(), disk_full_is_named(folder):
         processes.wait()  # now the others may look into the folder: only the main process changes it
         if (folder / result_run.RUN).exists():
             if options.keep == "best" and not (folder / rounds_folder.WEIGHTS).exists():

@@ -18,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from toolkit import seeds
-from toolkit.errors import StoreError
+from toolkit.errors import StoreError, disk_full_is_named
 from toolkit.probe.search import BATCH, LogUniform, Parameter, Setting, Space, Uniform
 from toolkit.runs import commit_file
 
@@ -59,16 +59,18 @@ class StudyFile:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if not path.exists():
             commit_file(path, _write_schema)
-        try:
-            self._storage = _open(path)
-            self._studies = {
-                name: self._storage.get_study_id_from_name(name) for name in optuna.get_all_study_names(self._storage)
-            }
-        except Exception as error:  # SQLAlchemy's, SQLite's or Optuna's own: all say that this is no study file
-            raise StoreError(
-                f"{path.name} is not a readable Optuna study file ({type(error).__name__}); "
-                "move it away to begin the search anew"
-            ) from error
+        with disk_full_is_named(path.parent):  # opening it makes a file beside it
+            try:
+                self._storage = _open(path)
+                self._studies = {
+                    name: self._storage.get_study_id_from_name(name)
+                    for name in optuna.get_all_study_names(self._storage)
+                }
+            except Exception as error:  # SQLAlchemy's, SQLite's or Optuna's own: all say that this is no study file
+                raise StoreError(
+                    f"{path.name} is not a readable Optuna study file ({type(error).__name__}); "
+                    "move it away to begin the search anew"
+                ) from error
         self._name = path.name
         self._lock = Lock()
 

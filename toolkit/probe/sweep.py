@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.errors import disk_full_is_named
 from toolkit.features.costs import extraction_seconds
 from toolkit.features.store import Store
 from toolkit.folding import Question, refuse_leaks
@@ -69,7 +70,7 @@ def sweep(
     """
     refuse_leaks(question, store.sounding_sha256)
     folder = folder_of(store, question, options, result, notes)
-    with locked(make_folder(folder)):
+    with locked(make_folder(folder)), disk_full_is_named(folder):
         if (folder / result_run.RUN).exists():
             return Sweep(folder, result_run.read(folder), stood=True)
         whole, began = not (folder / STUDY).exists(), time.monotonic()
