@@ -28,7 +28,7 @@ def best_layer(folder: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Extract, probe, fine-tune, compare, and say what came out. Exits with the code of the command that failed, if one did."""
+    """The whole study, and what came out. Exits with the code of the command that failed, if one did."""
     corpus = marked_corpus(WORKSPACE)
     if corpus is None:
         print("The demo's workspace is not complete; `make demo` prepares it.", file=sys.stderr)

@@ -1,6 +1,6 @@
 import errno
-import sqlite3
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
