@@ -36,15 +36,16 @@ def main() -> int:
             found = row(folder)
         except Exception as error:  # a row that cannot be run has not held; the others are run all the same
             traceback.print_exc()
-            found = Outcome(0, f"stopped: {type(error).__name__} {str(error)[-300:]}".replace("\n", " "), False)
+            found = Outcome(0, f"stopped: {type(error).__name__} {str(error)[-300:]}", False)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         seconds = time.monotonic() - began
         failed += not found.passed
         verdict = "held" if found.passed else "FAILED"
-        print(f"{verdict:6} {name}: {found.sentence} ({seconds:.0f} s)", flush=True)
+        sentence = " ".join(found.sentence.replace("|", "/").split())
+        print(f"{verdict:6} {name}: {sentence} ({seconds:.0f} s)", flush=True)
         if write:
-            _write(name, f"| `{name}` | {found.faults:,} | {found.sentence} | {verdict} |")
+            _write(name, f"| `{name}` | {found.faults:,} | {sentence} | {verdict} |")
     return int(bool(failed))
 
 

@@ -65,8 +65,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Call]
     command = [sys.executable, "-c", PROGRAM, folder, place / "record"]
     done = subprocess.run(command, env=build(place), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    (folder / "before").write_text("old")  # an inode of its own: the record knows files by theirs
+    (folder / "before").replace(folder / "a")
     shutil.rmtree(folder / "new")
-    (folder / "a").write_text("old")
     return folder, list(calls(place / "record"))
 
 

@@ -252,8 +252,11 @@ def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpo
             [*command, str(killed), "5"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         assert child.stdout is not None
-        while child.stdout.readline().strip() != word:
-            pass
+        for line in child.stdout:
+            if line.strip() == word:
+                break
+        else:
+            pytest.fail(f"the program ended before it said {word!r}")
         os.kill(child.pid, signal.SIGKILL)
         child.communicate()
     subprocess.run([*command, str(killed), "0"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
