@@ -62,6 +62,31 @@ def test_each_labels_two_sides_count_the_same(checkpoints: dict[str, Checkpoint]
     assert torch.allclose(model.loss(logits, torch.from_numpy(truth)), expected)
 
 
+def test_each_label_of_several_has_a_head_of_its_own(checkpoints: dict[str, Checkpoint]) -> None:
+    model = classifier(checkpoints["hubert-group"], LABELS, np.array([[1, 1, 0], [0, 0, 1]]))
+    pooled = torch.randn(4, 32)
+    logits = model.head(pooled)
+    for label in range(3):
+        own = slice(32 * label, 32 * (label + 1))
+        inner = torch.tanh(pooled @ model.dense.weight[own].T + model.dense.bias[own])
+        expected = inner @ model.out.weight[label] + model.out.bias[label]
+        assert torch.allclose(logits[:, label], expected, atol=1e-6)
+    model.head(pooled)[:, 1].sum().backward()
+    assert model.dense.weight.grad is not None
+    learnt = model.dense.weight.grad.abs().sum(dim=1) > 0
+    assert learnt.tolist() == [False] * 32 + [True] * 32 + [False] * 32
+
+
+def test_without_class_weights_every_clip_counts_the_same(checkpoints: dict[str, Checkpoint]) -> None:
+    backbone, statistics = load_trainable(checkpoints["hubert-group"]), (torch.zeros(32), torch.ones(32))
+    for task, truth in ((CLASSES, np.array([0, 0, 0, 1, 2])), (LABELS, np.array([[1, 1, 0], [0, 1, 1], [0, 0, 1]]))):
+        model = Classifier(backbone, task, one_hot(task, truth).mean(axis=0), statistics, balanced=False)
+        logits, labels = torch.randn(len(truth), 3), torch.from_numpy(truth)
+        plain = F.binary_cross_entropy_with_logits(logits, labels.float()) if task is LABELS else None
+        expected = F.cross_entropy(logits, labels) if plain is None else plain
+        assert torch.allclose(model.loss(logits, labels), expected)
+
+
 def test_a_label_that_does_not_vary_in_training_is_predicted_at_its_prevalence(
     checkpoints: dict[str, Checkpoint],
 ) -> None:

@@ -101,6 +101,7 @@ def test_the_head_learns_at_its_own_rate_and_lower_layers_slower(checkpoints: di
         ({"train": "top-K"}, "such as top-4"),
         ({"train": "top-0"}, "Bad --train"),
         ({"batch": 8, "accumulate": 3}, "no so many equal parts"),
+        ({"class_weights": "some"}, "Bad --class-weights 'some', expected one of"),
         ({"layer_drop": 1.5}, "Bad --layer-drop"),
     ],
 )

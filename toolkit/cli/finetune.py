@@ -80,6 +80,9 @@ def finetune(
     head_epochs: Annotated[
         int, typer.Option(min=0, help="Of the head alone, before the backbone learns too.", rich_help_panel=TRAINING)
     ] = 30,
+    class_weights: Annotated[
+        str, typer.Option(help="balanced: in the loss every class counts the same; none: every clip.")
+    ] = "balanced",
     layer_decay: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Each layer learns at this part of the rate of the one above.")
     ] = 1.0,
@@ -133,6 +136,7 @@ def finetune(
     recipe = Recipe(
         ways[0], learning_rate, head_rate, layer_decay, weight_decay, warmup, epochs, patience, batch, accumulate,
         gradient_norm, rank, spec_augment, layer_drop, train_convolutions, dtype, recompute, head_epochs,
+        class_weights,
     )  # fmt: skip
     corpus = read(manifest_file(workspace, manifest), audio_root)
     result, models = workspace / "result", workspace / "models"

@@ -31,7 +31,7 @@ def pool(values: Tensor, lengths: Tensor, owner: Tensor) -> Tensor:
 
 
 class Classifier(nn.Module):
-    """(dense, tanh, out) on the pooled layer.
+    """(dense, tanh, out) on the pooled layer; of several labels at once, each has a dense and an out of its own.
 
     What enters the head is standardised by the training clips' statistics in the untrained backbone, as a probe's
     features are: raw layers differ a hundredfold in scale, and tanh would saturate.
@@ -44,21 +44,30 @@ class Classifier(nn.Module):
     constant: Tensor
     prevalence: Tensor
 
-    def __init__(self, backbone: Any, task: Task, share: FloatArray, statistics: tuple[Tensor, Tensor]) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        task: Task,
+        share: FloatArray,
+        statistics: tuple[Tensor, Tensor],
+        balanced: bool = True,
+    ) -> None:
         """backbone: a `Trainable`. share: of the training clips that have each label. statistics: centre and scale,
-        (width,) each.
+        (width,) each. balanced: weigh the loss by the labels' shares.
 
         The head is drawn from torch's generator.
         """
         super().__init__()
         self.backbone, self.multilabel = backbone, task.multilabel
-        self.dense = nn.Linear(backbone.width, backbone.width)
+        heads = len(task.labels) if task.multilabel else 1
+        self.dense = nn.Linear(backbone.width, heads * backbone.width)
         self.out = nn.Linear(backbone.width, len(task.labels))
         self.register_buffer("centre", statistics[0])
         self.register_buffer("scale", statistics[1])
         constant = (share == 0) | (share == 1) if task.multilabel else share == 0
         self.register_buffer("prevalence", torch.from_numpy(share.astype(np.float32)))
-        for name, value in (("weights", _weights(share, constant, task.multilabel)), ("constant", constant)):
+        weights = _weights(share, constant, task.multilabel) if balanced else np.ones(len(share), np.float32)
+        for name, value in (("weights", weights), ("constant", constant)):
             self.register_buffer(name, torch.from_numpy(value), persistent=False)
 
     def forward(self, signal: Tensor, own: Tensor, owner: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
@@ -72,11 +81,16 @@ class Classifier(nn.Module):
 
     def head(self, pooled: Tensor) -> Tensor:
         """Logits (clips, n_labels) float32 of the pooled layer, (clips, width)."""
-        logits: Tensor = self.out(torch.tanh(self.dense((pooled - self.centre) / self.scale)))
+        inner = torch.tanh(self.dense((pooled - self.centre) / self.scale))
+        if self.multilabel:
+            heads = inner.float().view(len(pooled), *self.out.weight.shape)  # (clips, n_labels, width)
+            own: Tensor = (heads * self.out.weight).sum(dim=2) + self.out.bias
+            return own
+        logits: Tensor = self.out(inner)
         return logits.float()
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Weighted so that every class, or each label's two sides, count the same over the training clips."""
+        """If balanced, every class, or each label's two sides, count the same over the training clips."""
         if self.multilabel:
             kept = ~self.constant
             each = F.binary_cross_entropy_with_logits(

@@ -16,6 +16,7 @@ WAYS = ("full", "encoder-frozen", "top-K", "lora", "head")
 TOP = re.compile(r"top-([1-9][0-9]*)")
 # Of the backbone's weights. Low-rank factors start at zero and take more.
 LEARNING_RATES = {"full": 1e-5, "encoder-frozen": 5e-5, "top": 1e-5, "lora": 5e-4, "head": 0.0}
+CLASS_WEIGHTS = ("balanced", "none")
 ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense", "fc1", "fc2")
 
 
@@ -30,7 +31,8 @@ class Recipe:
     the frames, and of the channels, that are blanked; layer_drop: probability that a layer is skipped; both 0 for none.
     train_convolutions: those of wav2vec 2.0 and its kin too, which its authors keep frozen. dtype: of the products.
     head_epochs: of the head alone, on the frozen layer, before the backbone learns too; what that gives competes with
-    the epochs behind it. recompute: keep less for the backward pass and compute it again (gradient checkpointing).
+    the epochs behind it. class_weights: "balanced" lets every class count the same in the loss, "none" every clip.
+    recompute: keep less for the backward pass and compute it again (gradient checkpointing).
     """
 
     train: str = "full"
@@ -51,6 +53,7 @@ class Recipe:
     dtype: str = "float32"
     recompute: bool = False
     head_epochs: int = 30
+    class_weights: str = "balanced"
 
     def __post_init__(self) -> None:
         if self.train not in WAYS and not TOP.fullmatch(self.train):
@@ -61,6 +64,8 @@ class Recipe:
             raise InputError(
                 f"--accumulate {self.accumulate}: a batch of {self.batch} clips has no so many equal parts"
             )
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise InputError(one_of("--class-weights", self.class_weights, CLASS_WEIGHTS))
         for name in ("warmup", "spec_augment", "layer_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"Bad --{name.replace('_', '-')} {getattr(self, name)}, expected 0 to below 1")

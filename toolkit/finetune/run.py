@@ -33,7 +33,7 @@ from toolkit.result.run import TUNED, Run
 from toolkit.runs import locked, make_folder, signature
 from toolkit.splits import Folds, Round
 
-PROTOCOL = 2  # part of the folder's name: raise it when the same options would give other predictions
+PROTOCOL = 3  # part of the folder's name: raise it when the same options would give other predictions
 KEEP = ("none", "best")
 PRIVATE = ".training"
 

@@ -124,7 +124,8 @@ def fit(
     torch.manual_seed(seeds.integer(job.seed, *name, "weights"))
     choose_weights(backbone, recipe)
     share = one_hot(job.task, job.truth[round_.train]).mean(axis=0)
-    model = Classifier(backbone, job.task, share, standard(pooled)).to(job.device)
+    balanced = recipe.class_weights == "balanced"
+    model = Classifier(backbone, job.task, share, standard(pooled), balanced).to(job.device)
     best = KeepBest(job, model, round_, folder, spent, say, stop)
     lengths = [job.recordings.lengths[job.ids[clip]] for clip in round_.train]
     trainer = FoldTrainer(
