@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from toolkit.models.products import apply
+from toolkit.models.products import Product
 from toolkit.products import linear, onednn_is_faster
 
 LONG = 300  # frames from which `head_by_head` is faster where it may be used at all
@@ -19,15 +19,16 @@ class SelfAttention:
     The module loses them, so that the weights are not held twice.
     """
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
+        """dtype: of query, key and value; attention's output is float32 (see `states.Encoder`)."""
         self.heads: int = module.num_heads
         projections = [module.q_proj, module.k_proj, module.v_proj]
-        self.weight = torch.cat([projection.weight for projection in projections])
-        self.bias = None
+        weight, bias = torch.cat([projection.weight for projection in projections]), None
         if module.q_proj.bias is not None:  # Whisper's keys alone have none
             zeros = torch.zeros_like(module.q_proj.bias)
-            self.bias = torch.cat([zeros if p.bias is None else p.bias for p in projections])
-        self.out: nn.Linear = module.out_proj
+            bias = torch.cat([zeros if p.bias is None else p.bias for p in projections])
+        self.projection = Product.of(weight, bias, dtype)
+        self.out = Product.taken_from(module.out_proj, torch.float32)
         module.q_proj = module.k_proj = module.v_proj = None
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:
@@ -36,9 +37,7 @@ class SelfAttention:
         mask: float32, added to the scores, broadcasts to (batch, heads, frames, frames).
         """
         batch, frames, width = values.shape
-        projected = linear(values.to(self.weight.dtype), self.weight, self.bias).view(
-            batch, frames, 3, self.heads, width // self.heads
-        )
+        projected = self.projection(values).view(batch, frames, 3, self.heads, width // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4)
         if values.device.type == "cpu" and frames >= LONG and onednn_is_faster():
             mixed = head_by_head(query, key, value, mask)
@@ -46,7 +45,7 @@ class SelfAttention:
             if mask is not None and mask.device.type != "cpu":  # whose kernel alone takes it in float32
                 mask = mask.to(query.dtype)
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
-        return apply(self.out, mixed.reshape(batch, frames, width))
+        return self.out(mixed.reshape(batch, frames, width))
 
 
 def head_by_head(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

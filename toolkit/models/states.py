@@ -7,14 +7,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from toolkit.audio import Samples
 from toolkit.errors import AudioError
-
-# Computed in the compute dtype, as are the costly convolutions of wav2vec 2.0 and its kin. All else is float32:
-# attention's output alone, a twelfth of a layer's multiplications, would bring a third of bfloat16's error.
-LARGEST_PRODUCTS = ("q_proj", "k_proj", "v_proj", "intermediate_dense", "output_dense", "fc1", "fc2")
 
 
 @dataclass(frozen=True)
@@ -74,13 +70,6 @@ def on_device(values: npt.NDArray[np.float32], device: torch.device) -> Tensor:
     """An array on the device; to CUDA by way of pinned memory, so that the copy does not wait for what runs there."""
     tensor = torch.from_numpy(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-def cast_products(layers: nn.Module, dtype: torch.dtype) -> None:
-    """Bring the weights of the largest products in transformer layers to the compute dtype, in place."""
-    for name, part in layers.named_modules():
-        if name.endswith(LARGEST_PRODUCTS):
-            part.to(dtype)
 
 
 def own_frames(lengths: Tensor, frames: int) -> Tensor:

@@ -13,8 +13,8 @@ from toolkit.models.attention import SelfAttention
 from toolkit.models.convolutions import Convolutions, output_frames, receptive_field
 from toolkit.models.normalisation import normalise
 from toolkit.models.positions import PositionalConvolutions
-from toolkit.models.products import apply
-from toolkit.models.states import LayerStates, attention_mask, cast_products, on_device, own_frames, refuse_empty
+from toolkit.models.products import Product
+from toolkit.models.states import LayerStates, attention_mask, on_device, own_frames, refuse_empty
 
 # Of one clip. The first convolution gives 3,200 frames of 512 float32 values a second, and three of such tensors are
 # alive at once: 20 MB a second, 2.4 GB. WavLM's position bias is heads x frames x frames, three times: 16 x 6,000^2 x 4
@@ -42,15 +42,17 @@ class Wav2Vec2Encoder:
         self._shortest = receptive_field(self._kernels, self._strides)
         model.feature_extractor.to(device)
         self._convolutions = Convolutions(model.feature_extractor, dtype)
-        self._projection = model.feature_projection.to(device)
-        cast_products(model.encoder.to(device).layers, dtype)
+        projection = model.feature_projection.to(device)
+        self._projection_norm: nn.LayerNorm | None = getattr(projection, "layer_norm", None)
+        self._projection = Product.taken_from(projection.projection, torch.float32)
+        model.encoder.to(device)
         self._positions = PositionalConvolutions(model.encoder.pos_conv_embed)
         self._stable = bool(getattr(config, "do_stable_layer_norm", False)) and config.model_type != "data2vec-audio"
         self._norm: nn.LayerNorm = model.encoder.layer_norm
         self._bias = None
         if config.model_type == "wavlm" and last_layer:
             self._bias = GatedPositionBias(model.encoder.layers[0].attention)
-        self._layers = [TransformerLayer(layer, self._stable) for layer in model.encoder.layers[:last_layer]]
+        self._layers = [TransformerLayer(layer, self._stable, dtype) for layer in model.encoder.layers[:last_layer]]
 
     def frames(self, n_samples: int) -> int:
         return output_frames(max(n_samples, self._shortest), self._kernels, self._strides)
@@ -83,8 +85,9 @@ class Wav2Vec2Encoder:
             row[: len(clip)] = normalise(clip) if self._normalises_input else clip
         own_samples = torch.tensor(samples, device=self.device)
         features = self._convolutions(on_device(waveforms, self.device), own_samples)[:, :frames]
-        norm, projection = getattr(self._projection, "layer_norm", None), self._projection.projection
-        values = apply(projection, features if norm is None else norm(features.float())).float()
+        if self._projection_norm is not None:
+            features = self._projection_norm(features.float())
+        values = self._projection(features)
         if own is not None:
             values = torch.where(own, values, 0.0)
         values = values + self._positions(values, own)
@@ -106,36 +109,37 @@ class GatedPositionBias:
 class TransformerLayer:
     """One layer; norms before its halves ("stable") or behind them."""
 
-    def __init__(self, layer: Any, stable: bool) -> None:
+    def __init__(self, layer: Any, stable: bool, dtype: torch.dtype) -> None:
+        """dtype: of its costly products. Takes over a Hugging Face layer."""
         self._stable = stable
-        self._layer = layer
-        self._attention = SelfAttention(layer.attention)
+        self._attention_norm, self._norm = layer.layer_norm, layer.final_layer_norm
+        self._attention = SelfAttention(layer.attention, dtype)
         self._gate = gate_of(layer.attention) if hasattr(layer.attention, "gru_rel_pos_linear") else None
+        self._inner = Product.taken_from(layer.feed_forward.intermediate_dense, dtype)
+        self._activation = layer.feed_forward.intermediate_act_fn
+        self._outer = Product.taken_from(layer.feed_forward.output_dense, dtype)
         self._adapter = getattr(layer, "adapter_layer", None)
 
     def __call__(self, values: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
         """values: (batch, frames, width) float32; mask of `attention_mask`; bias: (heads, frames, frames) or None."""
-        layer = self._layer
-        attended = layer.layer_norm(values) if self._stable else values
+        attended = self._attention_norm(values) if self._stable else values
         if bias is not None and self._gate is not None:
             gated = self._gate(attended) * bias
             mask = gated if mask is None else gated + mask
         values = values + self._attention(attended, mask)
         if not self._stable:
-            values = layer.layer_norm(values)
-            normed: Tensor = layer.final_layer_norm(values + _feed_forward(layer.feed_forward, values))
+            values = self._attention_norm(values)
+            normed: Tensor = self._norm(values + self._feed_forward(values))
             return normed
-        values = values + _feed_forward(layer.feed_forward, layer.final_layer_norm(values))
+        values = values + self._feed_forward(self._norm(values))
         if self._adapter is not None:
-            inner = self._adapter.act_fn(apply(self._adapter.linear_1, self._adapter.norm(values)))
-            values = values + apply(self._adapter.linear_2, inner)
+            inner = self._adapter.act_fn(self._adapter.linear_1(self._adapter.norm(values)))
+            values = values + self._adapter.linear_2(inner)
         return values
 
-
-def _feed_forward(module: Any, values: Tensor) -> Tensor:
-    """values: (batch, frames, width) float32; so is what is returned."""
-    inner = apply(module.intermediate_dense, values, module.intermediate_act_fn)
-    return apply(module.output_dense, inner).float()
+    def _feed_forward(self, values: Tensor) -> Tensor:
+        """values: (batch, frames, width) float32; so is what is returned."""
+        return self._outer(self._inner(values, self._activation)).float()
 
 
 def gate_of(attention: Any) -> Callable[[Tensor], Tensor]:

@@ -11,8 +11,8 @@ from torch import Tensor
 from toolkit.audio import Samples
 from toolkit.models.attention import SelfAttention
 from toolkit.models.logmel import LogMel
-from toolkit.models.products import apply
-from toolkit.models.states import LayerStates, attention_mask, cast_products, own_frames, refuse_empty
+from toolkit.models.products import Product
+from toolkit.models.states import LayerStates, attention_mask, own_frames, refuse_empty
 
 Context = Literal["full", "clip"]
 # Of one clip, whose windows of 30 s run together: 1,500 frames of width 1,280 and 5,120, about ten such tensors alive,
@@ -46,10 +46,10 @@ class WhisperEncoder:
         self.device, self.dtype, self.width = device, dtype, int(config.d_model)
         self._context = context
         self._log_mel = LogMel(feature_extractor, device)
-        cast_products(model.to(device).encoder.layers, dtype)
-        self._encoder = model.encoder
-        self._is_last = last_layer == config.encoder_layers
-        self._layers = [EncoderLayer(layer) for layer in model.encoder.layers[:last_layer]]
+        encoder = model.to(device).encoder
+        self._convolutions, self._positions = (encoder.conv1, encoder.conv2), encoder.embed_positions.weight
+        self._layers = [EncoderLayer(layer, dtype) for layer in encoder.layers[:last_layer]]
+        self._last_norm = encoder.layer_norm if last_layer == config.encoder_layers else None
         self._decoder = Decoder(model.decoder, config.decoder_start_token_id) if decoder else None
         names = [f"encoder.{number}" for number in range(last_layer + 1)]
         names += [f"decoder.{number}" for number in range(config.decoder_layers + 1)] if decoder else []
@@ -80,8 +80,8 @@ class WhisperEncoder:
         for number, layer in enumerate(self._layers, start=1):
             with torch.inference_mode():
                 values = layer(values, mask)
-                if self._is_last and number == len(self._layers):
-                    values = self._encoder.layer_norm(values)
+                if self._last_norm is not None and number == len(self._layers):
+                    values = self._last_norm(values)
             yield self._joined(f"encoder.{number}", values, own, windows)
         if self._decoder is not None:
             for number, states in enumerate(self._decoder(values, mask)):
@@ -89,14 +89,14 @@ class WhisperEncoder:
 
     def _first_states(self, pieces: Sequence[Samples], seen: Sequence[int], frames: int) -> Tensor:
         """What enters the first layer: (pieces, frames, width)."""
-        encoder = self._encoder
         spectrogram = self._log_mel(pieces, 2 * frames)
         if self._context == "clip":  # what lies behind a clip must be the convolution's own padding: zero
             own = own_frames(2 * torch.tensor(seen, device=self.device), 2 * frames)[:, None]
             spectrogram = torch.where(own, spectrogram, 0.0)
-        values = F.gelu(encoder.conv1(spectrogram))
-        values = F.gelu(encoder.conv2(values)).transpose(1, 2)
-        first: Tensor = (values + encoder.embed_positions.weight[:frames]).contiguous()
+        values = spectrogram
+        for convolution in self._convolutions:
+            values = F.gelu(convolution(values))
+        first: Tensor = (values.transpose(1, 2) + self._positions[:frames]).contiguous()
         return first
 
     def _joined(self, name: str, values: Tensor, own: Sequence[int], windows: Sequence[int]) -> LayerStates:
@@ -116,49 +116,53 @@ class WhisperEncoder:
 class EncoderLayer:
     """One encoder layer: norms before its halves."""
 
-    def __init__(self, layer: Any) -> None:
-        self._layer = layer
-        self._attention = SelfAttention(layer.self_attn)
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        """dtype: of its costly products. Takes over a Hugging Face layer."""
+        self._norm = layer.self_attn_layer_norm
+        self._attention = SelfAttention(layer.self_attn, dtype)
+        self._feed_forward = FeedForward(layer, dtype)
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:
         """values: (batch, frames, width) float32; mask as `attention_mask` gives it."""
-        layer = self._layer
-        values = values + self._attention(layer.self_attn_layer_norm(values), mask)
-        return values + feed_forward(layer, values)
+        values = values + self._attention(self._norm(values), mask)
+        return values + self._feed_forward(values)
 
 
 class Decoder:
     """The decoder, fed its start token alone: one frame, so its self-attention only passes the value on. In float32."""
 
     def __init__(self, decoder: Any, start_token: int) -> None:
-        self._decoder = decoder
-        self._start_token = start_token
+        with torch.inference_mode():
+            self._start = decoder.embed_tokens.weight[start_token] + decoder.embed_positions.weight[0]
+        self._layers = [(layer, FeedForward(layer, torch.float32)) for layer in decoder.layers]
+        self._norm = decoder.layer_norm
 
     def __call__(self, encoded: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
         """encoded: (batch, frames, width), the encoder's last states. Yields (batch, 1, width), layer by layer."""
-        decoder = self._decoder
-        with torch.inference_mode():
-            start = decoder.embed_tokens.weight[self._start_token] + decoder.embed_positions.weight[0]
-            values = start.expand(len(encoded), 1, -1)
+        values = self._start.expand(len(encoded), 1, -1)
         yield values
-        for number, layer in enumerate(decoder.layers, start=1):
+        for number, (layer, feed_forward) in enumerate(self._layers, start=1):
+            attention, crossed = layer.self_attn, layer.encoder_attn
             with torch.inference_mode():
-                values = self._layer(layer, values, encoded, mask)
-                if number == len(decoder.layers):
-                    values = decoder.layer_norm(values)
+                values = values + attention.out_proj(attention.v_proj(layer.self_attn_layer_norm(values)))
+                values = values + cross_attention(crossed, layer.encoder_attn_layer_norm(values), encoded, mask)
+                values = values + feed_forward(values)
+                if number == len(self._layers):
+                    values = self._norm(values)
             yield values
 
-    def _layer(self, layer: Any, values: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:
-        attention = layer.self_attn
-        values = values + attention.out_proj(attention.v_proj(layer.self_attn_layer_norm(values)))
-        values = values + cross_attention(layer.encoder_attn, layer.encoder_attn_layer_norm(values), encoded, mask)
-        return values + feed_forward(layer, values)
 
+class FeedForward:
+    """The second half of a layer, with its norm before it."""
 
-def feed_forward(layer: Any, values: Tensor) -> Tensor:
-    """The second half of a layer. values: (batch, frames, width) float32; so is what is returned."""
-    inner = apply(layer.fc1, layer.final_layer_norm(values), layer.activation_fn)
-    return apply(layer.fc2, inner).float()
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        """Takes over a Hugging Face layer's."""
+        self._norm, self._activation = layer.final_layer_norm, layer.activation_fn
+        self._inner, self._outer = Product.taken_from(layer.fc1, dtype), Product.taken_from(layer.fc2, dtype)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """values: (batch, frames, width) float32; so is what is returned."""
+        return self._outer(self._inner(self._norm(values), self._activation)).float()
 
 
 def cross_attention(attention: Any, query: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:
