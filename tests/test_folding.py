@@ -64,6 +64,20 @@ def test_a_split_column_is_honoured() -> None:
     assert asked.folds.scheme == "fixed" and tested == {"s0", "s1"} and len(only.development)
 
 
+def test_clips_split_one_by_one_are_dealt_out_anew_where_there_is_a_split_column_and_it_is_said() -> None:
+    corpus = rows()
+    plain = folding.pose(manifest(corpus), "emotion", 5, seed=0, split_by="clip")
+    for number, row in enumerate(corpus):
+        row["split"] = "test" if number % 3 else "train"  # of every speaker on both sides
+    asked = folding.pose(manifest(corpus), "emotion", 5, seed=0, split_by="clip")
+    assert asked.folds.sha256 == plain.folds.sha256
+    assert "The manifest's split column is not used: --split-by clip deals the clips out anew." in asked.notes
+    with pytest.raises(SplitError, match="The split column leaks"):
+        folding.pose(manifest(corpus), "emotion", 5, seed=0)
+    apart = folding.pose(manifest(corpus), "emotion", 5, seed=0, own_split=False)
+    assert apart.folds.sha256 == folding.kept_apart(asked).folds.sha256 and splits.audit(apart.folds, {}) == []
+
+
 def test_the_same_audio_under_two_ids_on_both_sides_is_refused() -> None:
     asked = folding.pose(manifest(rows()), "emotion", 5, seed=0)
     first = asked.folds.ids[0]

@@ -32,13 +32,19 @@ class Question:
 
 
 def pose(
-    manifest: Manifest, target: str, count: int | None, seed: int, group_by: str = "speaker", split_by: str = "group"
+    manifest: Manifest,
+    target: str,
+    count: int | None,
+    seed: int,
+    group_by: str = "speaker",
+    split_by: str = "group",
+    own_split: bool = True,
 ) -> Question:
     """Task, truth and folds for `--target`.
 
     count: folds, None for as many as there are groups (leave one speaker out); a number is ignored where the manifest
     has a `split` column. group_by: the column that is kept apart. split_by: "clip" deals clips out one by one and
-    accepts that a speaker is on both sides.
+    accepts that a speaker is on both sides; a `split` column is not used then, nor with own_split False.
     Raises LabelError for a target that the columns do not give, SplitError for folds that cannot be made.
     """
     if split_by not in SPLIT_BY:
@@ -55,6 +61,8 @@ def pose(
         apart, group_by = tuple(clip.recording or clip.id for clip in manifest.clips), "clip"  # windows overlap
         groups = tuple(columns.get(group, apart))
         notes.append(f"Clips were split one by one (--split-by clip): {group}s are on both sides, the figures flatter.")
+        if "split" in columns:
+            notes.append("The manifest's split column is not used: --split-by clip deals the clips out anew.")
         if group not in columns:
             notes.append("Without a speaker column it cannot be measured by how much.")
     elif group_by not in columns:
@@ -69,7 +77,7 @@ def pose(
         for value, line in zip(groups, manifest.lines):
             if not value.strip():
                 raise SplitError(f"Line {line}, column {group_by!r}: it is empty; expected the group to keep apart")
-    if "split" in columns and split_by != "clip":
+    if "split" in columns and split_by != "clip" and own_split:
         folds = splits.fixed(ids, apart, columns["split"], group_by, seed)
     else:
         folds = splits.make(ids, apart, one_hot(task, truth), count or len(set(apart)), seed, group_by)

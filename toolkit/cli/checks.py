@@ -196,6 +196,7 @@ def listed(table: Table, key: str) -> tuple[str, ...]:
 
 def _tuning(table: Table, names: Sequence[str], checkpoints: Sequence[Any], probes: Sequence[str]) -> None:
     from toolkit.finetune.recipe import Recipe
+    from toolkit.finetune.run import device_for
     from toolkit.finetune.search import Search
     from toolkit.finetune.source import deepest
     from toolkit.probe.table import PROBES
@@ -217,6 +218,8 @@ def _tuning(table: Table, names: Sequence[str], checkpoints: Sequence[Any], prob
         for name, checkpoint in zip(names, checkpoints):
             if name in table.values.get("model", names):
                 deepest(checkpoint, ways[0])
+    with _placed(table, "device"):
+        device_for(table.values.get("device", "auto"), recipe.dtype)
     if table.values.get("top", 1) > 1 and table.values.get("depth") == "full":
         raise table.refusal("top", "top trains up to the best layers; expected depth = 'best' beside it, or none")
     if PROBES[probe].all_layers and table.values.get("depth") != "full" and train != "encoder-frozen":

@@ -142,13 +142,19 @@ def _refuse_search(options: Options, source: Source) -> None:
         raise InputError("--search cuts the encoder at different depths, and these models end in the decoder")
 
 
+def device_for(device: str, dtype: str) -> torch.device:
+    """What `--device` names. Raises InputError for what is not there, or does not train in the dtype."""
+    chosen = choose_device(device)
+    if chosen.index:
+        raise InputError(f"--device {device}: finetune takes cpu or cuda; CUDA_VISIBLE_DEVICES picks another one")
+    if dtype == "float16" and chosen.type != "cuda":
+        raise InputError("--dtype float16 trains on CUDA devices alone; take bfloat16 or float32")
+    return chosen
+
+
 def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device, Recipe]:
     """The device, and the recipe with the dtype that stands in the end."""
-    device, recipe = choose_device(options.device), options.recipe
-    if device.index:
-        raise InputError(
-            f"--device {options.device}: finetune takes cpu or cuda; CUDA_VISIBLE_DEVICES picks another one"
-        )
+    device, recipe = device_for(options.device, options.recipe.dtype), options.recipe
     together = processes.count()
     if recipe.batch // recipe.accumulate % together:
         raise InputError(
@@ -156,8 +162,6 @@ def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device,
         )
     device = processes.join(device)
     if recipe.dtype == "float16":
-        if device.type != "cuda":
-            raise InputError("--dtype float16 trains on CUDA devices alone; take bfloat16 or float32")
         return device, recipe
     dtype, reason = choose_dtype(recipe.dtype, device)
     say(f"training on {device.type}{f' in {together} processes' if together > 1 else ''}, {reason}")
