@@ -1,11 +1,12 @@
 """A Ray cluster of several nodes on this machine, disturbed: is the result that of one undisturbed process?
 
-    python bench/ray_cluster.py [--clips 96] [--clips-per-shard 4] [--layers 3]
+    python bench/ray_cluster.py [--clips 96] [--clips-per-shard 4] [--layers 3] [--pause 1]
 
 Separate raylets, each with a core, run `toolkit extract --ray` and `toolkit probe --ray` on a corpus of short synthetic
 clips and a tiny random backbone. In turn: nothing happens; a node is killed in the middle; a node is added in the
 middle; the driver is killed with SIGKILL and started again. Every file is compared, byte by byte, with those of a run
-without Ray, and a log of the tasks tells what was done twice. Needs the extra `ray`.
+without Ray, and a log of the tasks tells what was done twice. A task here takes less time than killing a node does, so
+each waits for --pause seconds first: what dies is then in the middle of one. Needs the extra `ray`.
 """
 
 import argparse
@@ -35,16 +36,18 @@ DETECTION = {"health_check_initial_delay_ms": 1_000, "health_check_period_ms": 5
 # What a driver runs: small shards, and every task leaves a line in a log before it begins.
 DRIVER = """
 import sys
+import time
 from pathlib import Path
 import toolkit.extract.plan, toolkit.extract.spread, toolkit.probe.spread
 from toolkit.cli import main
 
-log, clips_per_shard = sys.argv.pop(1), int(sys.argv.pop(1))
+log, clips_per_shard, pause = sys.argv.pop(1), int(sys.argv.pop(1)), float(sys.argv.pop(1))
 
 def logged(work, name):
     def call(common, item, place):
         with Path(log).open("a") as file:
             file.write(f"{name(item)}\\n")
+        time.sleep(pause)
         return work(common, item, place)
     return call
 
@@ -62,7 +65,7 @@ class Study:
     def __init__(self, folder: Path, arguments: argparse.Namespace, stage: str) -> None:
         self.folder, self.stage = folder, stage
         self.log = folder / f"{stage}.log"
-        self._per_shard = str(arguments.clips_per_shard)
+        self._settings = [str(arguments.clips_per_shard), str(arguments.pause)]
         words = {
             "extract": ["extract", "--model", "tiny-hubert", "--dtype", "float32", "--workers", "1"],
             "probe": ["probe", "--model", "tiny-hubert", "--target", "mood", "--folds", "4", "--trials", "20"],
@@ -71,7 +74,7 @@ class Study:
 
     def start(self, address: str | None) -> subprocess.Popen[bytes]:
         ray = ["--ray", address] if address else []
-        command = [sys.executable, "-c", DRIVER, str(self.log), self._per_shard, *self._words, *ray]
+        command = [sys.executable, "-c", DRIVER, str(self.log), *self._settings, *self._words, *ray]
         with (self.folder / "output.txt").open("ab") as output:
             return subprocess.Popen(command, stdout=output, stderr=output)
 
@@ -146,6 +149,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=96)
     parser.add_argument("--clips-per-shard", type=int, default=4)
     parser.add_argument("--layers", type=int, default=3, help="of the backbone, less what enters the first")
+    parser.add_argument("--pause", type=float, default=1.0, help="seconds that a task waits before it works")
     parser.add_argument("--stages", nargs="+", default=["extract", "probe"], choices=["extract", "probe"])
     names = [disturb.__name__ for disturb in DISTURBANCES]
     parser.add_argument("--disturbances", nargs="+", default=names, choices=names)

@@ -51,6 +51,6 @@ def fuzz(folder: Path) -> Outcome:
 
 def _pytest(folder: Path, *words: str, **variables: str) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | variables
-    command = [sys.executable, "-m", "pytest", "-q", *words, f"--basetemp={folder / 'pytest'}"]
+    command = [sys.executable, "-m", "pytest", *words, f"--basetemp={folder / 'pytest'}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout
