@@ -175,15 +175,68 @@ def test_the_random_control_is_made_on_the_way(run: Run, study: Path) -> None:
     assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands"]
 
 
+def tiny_of(path: Path) -> str:
+    """A recipe that comes along, with tiny backbones in place of its own."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r'"(hubert|wav2vec2)-[\w-]+"', '"tiny-hubert"', text)
+    return re.sub(r'"whisper-[\w-]+"', '"tiny-whisper"', text)
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_recipes_that_come_along_can_be_followed(run: Run, study: Path, path: Path) -> None:
     read(path, shapes())
-    text = re.sub(r"model = \[.*?\]", 'model = ["whisper-medium"]', path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    code, asked, err = run("run", recipe(study, text.replace("whisper-medium", "tiny-whisper")), "--dry-run")
+    text = tiny_of(path).replace('dtype = "float16"', 'dtype = "float32"')
+    code, asked, err = run("run", recipe(study, text), "--dry-run")
     assert code == 0, err
     assert "encoder-frozen" in asked and "toolkit compare" in asked
-    leaks = path.stem.startswith("paper")
+    leaks = path.stem == "paper-binary"  # the paper's other experiment tests callers who were never heard
     assert ("--split-by clip" in asked, "# speakers kept apart" in asked) == (leaks, leaks)
+
+
+def test_the_papers_numbers_are_its_codes(run: Run, study: Path) -> None:
+    def told(path: Path) -> list[str]:
+        text = tiny_of(path).replace('dtype = "float16"', 'dtype = "auto"')
+        code, asked, err = run("run", recipe(study, text), "--dry-run")
+        assert code == 0, err
+        return [
+            line[line.index("--train") : line.index(" --dtype")] for line in asked.splitlines() if "--train" in line
+        ]
+
+    plain = "--head-epochs 0 --class-weights none --weight-decay 0.0 --warmup 0.0"
+    whisper = f"--train encoder-frozen --learning-rate 0.0001 --head-rate 0.0001 {plain}"
+    hubert = f"--train full --depth full --train-convolutions --learning-rate 1e-05 --head-rate 1e-05 {plain}"
+    assert told(RECIPES / "paper-binary.toml") == 2 * [f"{whisper} --epochs 1 --batch 32 --accumulate 2"] + 2 * [
+        f"{hubert} --epochs 1 --batch 4 --accumulate 2"
+    ]
+    assert told(RECIPES / "paper-multilabel.toml") == [
+        f"{whisper} --epochs 3 --batch 32 --accumulate 2",
+        f"{whisper} --epochs 1 --batch 8 --accumulate 2",
+    ]
+
+
+def test_float16_is_refused_in_time_where_there_is_no_cuda(
+    run: Run, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    text = tiny_of(RECIPES / "paper-binary.toml")
+    code, _, err = run("run", recipe(study, text))
+    line = text[: text.index('dtype = "float16"')].count("\n") + 1
+    said = f"toolkit: study.toml, line {line}, column 9: --dtype float16 trains on CUDA devices alone; take"
+    assert code == 2 and err.startswith(said)
+    assert not (study / "features").exists()
+
+
+@pytest.mark.parametrize("name", ["paper-binary", "paper-multilabel"])
+def test_the_papers_way_trains(run: Run, study: Path, name: str) -> None:
+    text = tiny_of(RECIPES / f"{name}.toml").replace('dtype = "float16"', 'dtype = "float32"\nworkers = 1')
+    text = text.replace("trials = 30", "trials = 1\nworkers = 1").replace("folds = 5", "folds = 3")
+    code, out, err = run("run", recipe(study, text))
+    assert code == 0, err
+    done = [json.loads(path.read_text()) for path in (study / "result").glob("*-finetune-*/run.json")]
+    rates = {"paper-binary": [1e-5, 1e-5, 1e-4, 1e-4], "paper-multilabel": [1e-4, 1e-4]}[name]
+    assert sorted(one["choices"][0]["setting"]["learning rate"] for one in done) == rates
+    assert all(choice["setting"]["best epoch"] >= 1 for one in done for choice in one["choices"])
+    assert ("flattered by" in out) == (name == "paper-binary")
 
 
 WRONG = [
