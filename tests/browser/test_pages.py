@@ -10,7 +10,18 @@ import pytest
 
 from tests.result.conftest import make_predictions, make_run
 from toolkit.labels import Task
-from toolkit.result import compare, compare_page, figures, overview, overview_page, report, stats
+from toolkit.result import (
+    applied,
+    compare,
+    compare_page,
+    figures,
+    overview,
+    overview_page,
+    report,
+    stats,
+    timeline,
+    timeline_page,
+)
 from toolkit.result.language import of
 from toolkit.result.run import Run, curve
 
@@ -20,7 +31,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 
 LABELS = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "=cmd()", "愤怒", "{{ 7*7 }}")
 MARKS = ".mark-symbol path, .mark-rect path, .mark-rule line, .mark-line path, .mark-area path, .mark-text text"
-PAGES = ("report", "overview", "compare", "compare.zh")
+PAGES = ("report", "overview", "compare", "compare.zh", "timeline", "timeline.zh")
+FIGURES = {"report": 3, "overview": 1, "timeline": 2, "timeline.zh": 2}  # compare has 9
+CALLS = ("<b>call</b>.wav", "\"]+alert(5)+['.wav")
 
 
 def hostile_runs() -> dict[str, Run]:
@@ -42,6 +55,17 @@ def hostile_runs() -> dict[str, Run]:
     return {"=run-1": frozen, "<i>run-2": tuned, "run-3": weak}
 
 
+def hostile_timelines() -> list[timeline.Timeline]:
+    """Two recordings in windows that overlap, with a gap in the first one."""
+    task = Task("<b>task</b>", "multiclass", LABELS, ("x",))
+    probability = np.random.default_rng(0).dirichlet(np.ones(len(LABELS)), 14)
+    said = applied.Applied(task, ("mean",) * 14, probability, np.empty((14, 0)), probability.argmax(axis=1))
+    windows = [
+        timeline.Window(CALLS[row % 2], 5.0 * (row // 2), 5.0 * (row // 2) + 10, row) for row in range(14) if row != 4
+    ]
+    return timeline.timelines(said, windows, [CALLS[0]])
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Where each page lies, in a folder with a hostile name. Still pictures are dots: the browser draws the rest."""
@@ -56,11 +80,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         patch.setattr(figures, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
         compared = compare.compare(runs, {"<u>sex</u>": cells})
         lines = overview.lines([overview.Entry(name, Path(name), run) for name, run in runs.items() if not run.tuned])
+        drawn = dict(zip("ab", hostile_timelines()))
+        summed = [(one, timeline.summary(one, LABELS[:1])) for one in drawn.values()]
         html = {
             "report": report.page(frozen, curve(frozen), stats.evaluate(frozen.predictions)),
             "overview": overview_page.page(lines),
             "compare": compare_page.page(compared),
             "compare.zh": compare_page.page(compared, of("zh")),
+            "timeline": timeline_page.page(drawn, summed, LABELS[:1], "=run-1", 1),
+            "timeline.zh": timeline_page.page(drawn, summed, LABELS[:1], "=run-1", 1, of("zh")),
         }
     found = {}
     for name, text in html.items():
@@ -106,7 +134,7 @@ def test_a_page_opens_without_a_request_or_a_complaint_and_draws_every_figure(
     assert [url for url in one.requests if not url.startswith("data:")] == [pages[name]]
     script = f"boxes => boxes.map(box => box.querySelectorAll('{MARKS}').length)"
     marks = one.page.eval_on_selector_all(".chart", script)
-    assert len(marks) == {"report": 3, "overview": 1}.get(name, 9) and min(marks) > 2
+    assert len(marks) == FIGURES.get(name, 9) and min(marks) > 2
     spoken = "boxes => boxes.map(box => box.querySelector('svg.marks[role=img]').getAttribute('aria-label').length)"
     assert min(one.page.eval_on_selector_all(".chart", spoken)) > 8
     assert one.page.get_attribute("html", "lang") == ("zh" if name.endswith("zh") else "en")
@@ -119,7 +147,8 @@ def test_hostile_names_stay_text_and_are_whole(opened: dict[str, Opened], name: 
     shown = page.inner_text("body") + page.evaluate(
         "[...document.querySelectorAll('svg')].map(s => s.textContent).join()"
     )
-    for text in LABELS if name != "overview" else ("<b>task</b>",):
+    named = {"overview": ("<b>task</b>",), "timeline": (*LABELS, *CALLS), "timeline.zh": (*LABELS, *CALLS)}
+    for text in named.get(name, LABELS):
         assert text in shown
     assert opened[name].complaints == []
 
@@ -130,6 +159,18 @@ def test_a_tooltip_shows_a_hostile_name_as_text(opened: dict[str, Opened]) -> No
     tip = page.locator("#vg-tooltip-element.visible")
     tip.wait_for(timeout=10_000)
     assert LABELS[0] in tip.inner_text() and tip.locator("img").count() == 0
+
+
+@pytest.mark.parametrize("name", ["timeline", "timeline.zh"])
+def test_a_timelines_bars_tell_what_was_said_when(opened: dict[str, Opened], name: str) -> None:
+    page = opened[name].page
+    page.locator("#chart-recording-0 .mark-rect path").first.hover(force=True)
+    tip = page.locator("#vg-tooltip-element.visible")
+    tip.wait_for(timeout=10_000)
+    text = tip.inner_text()
+    assert LABELS[0] in text and ("0:00 至 0:05" if name.endswith("zh") else "0:00 to 0:05") in text
+    assert tip.locator("img").count() == 0 and opened[name].complaints == []
+    page.mouse.move(0, 0)
 
 
 @pytest.mark.parametrize("name", PAGES)

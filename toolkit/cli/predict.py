@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli.common import HERE, AudioRoot, Workspace, relative, remark, workspace_folder
+from toolkit.cli.common import HERE, AudioRoot, PageLanguage, Workspace, relative, remark, workspace_folder
 from toolkit.errors import SOME_CLIPS_FAILED, InputError, one_of
 
 
@@ -49,6 +49,7 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="That decode audio.", show_default="cores")] = None,
+    language: PageLanguage = "en",
 ) -> None:
     """What a saved probe, or a fine-tuned model that was kept (--keep best), says of audio: a CSV with every label's
     probability and the decision; with windows a timeline, figures, Audacity label tracks and a summary per recording.
@@ -61,6 +62,7 @@ def predict(
     """  # fmt: skip
     import os
     import shutil
+    from contextlib import nullcontext
 
     from toolkit.audio import SAMPLE_RATE
     from toolkit.finetune.recordings import record
@@ -71,6 +73,7 @@ def predict(
     from toolkit.progress import bar
     from toolkit.result import applied_files, timeline
     from toolkit.result import run as result_run
+    from toolkit.result.language import of
     from toolkit.runs import command_line, sha256_of_file, signature
     from toolkit.windows import Windows, cut
 
@@ -98,9 +101,10 @@ def predict(
     }
     place = output or workspace / "predictions" / f"{folder.name}-{signature(what)[:12]}"
     failed = dict(heard.failed)
-    if place.is_dir():
+    stood, say = place.is_dir(), of(language)
+    if stood and (windows is None or (place / say.file(applied_files.PAGE)).is_file()):
         remark("these predictions stood already, finished and whole")
-        return _end(place, workspace, failed, "")
+        return _end(place, workspace, failed, "", say)
     features = place.parent / f".{folder.name}-{signature(what)[:12]}.features"
     ids, applied, more = models.ask(corpus, heard, round_, features)
     failed |= more
@@ -108,17 +112,17 @@ def predict(
     known = applied_files.known_of(run.task, run.predictions.group, corpus, ids, remark)
     made = {"run": folder.name, "run_sha256": what["run"], "round": round_, "windows": what["windows"],
             "command": command_line(), "negative": list(bad)}  # fmt: skip
-    with committed_folder(place) as unfinished:
+    with nullcontext(place) if stood else committed_folder(place) as unfinished:  # stood: only a language was missing
         answer = applied_files.write(
             unfinished, applied, [by_id[clip] for clip in ids], [heard.lengths[clip] / SAMPLE_RATE for clip in ids],
             failed, known, windows is not None, bad, folder.name, made,
-            [by_id[clip].recording or clip for clip in failed],
+            [by_id[clip].recording or clip for clip in failed], say,
         )  # fmt: skip
     shutil.rmtree(features, ignore_errors=True)
-    _end(place, workspace, failed, answer)
+    _end(place, workspace, failed, answer, say)
 
 
-def _end(place: Path, workspace: Path, failed: Mapping[str, str], answer: str) -> None:
+def _end(place: Path, workspace: Path, failed: Mapping[str, str], answer: str, say: Any) -> None:
     from toolkit.result.applied_files import PAGE, PAPER, PREDICTIONS
 
     for clip, reason in failed.items():
@@ -127,8 +131,8 @@ def _end(place: Path, workspace: Path, failed: Mapping[str, str], answer: str) -
         print(answer)
     name = relative(place, workspace)
     print(f"predictions in {name}/{PREDICTIONS}")
-    if (place / PAGE).is_file():
-        print(f"timeline, tracks, figures and a summary beside the page {name}/{PAGE}")
+    if (place / say.file(PAGE)).is_file():
+        print(f"timeline, tracks, figures and a summary beside the page {name}/{say.file(PAGE)}")
     if (place / PAPER).is_file():
         print(f"the truth is known: `toolkit score {name}/{PREDICTIONS}` gives every metric")
     if failed:

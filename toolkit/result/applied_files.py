@@ -13,7 +13,7 @@ from toolkit.manifest import Clip, Manifest
 from toolkit.result import applied as said
 from toolkit.result import timeline
 from toolkit.result.applied import Applied, Known
-from toolkit.result.language import ENGLISH
+from toolkit.result.language import ENGLISH, Language
 from toolkit.result.predictions import write_paper_csv
 from toolkit.result.timeline import Window
 from toolkit.runs import commit_json, commit_text, make_folder
@@ -68,11 +68,13 @@ def write(
     run: str,
     made: Mapping[str, Any],
     lost: Iterable[str] = (),
+    say: Language = ENGLISH,
 ) -> str:
     """Commit everything to a folder and return the finding in a sentence.
 
     clips, seconds: what was predicted, in the order of `applied`. failed: reason by id; lost: the recordings of those.
-    windows: whether there are timelines. run: its folder's name. made: what predict.json should say.
+    windows: whether there are timelines. run: its folder's name. made: what predict.json should say. say: of the page
+    and its figures, beside the English ones.
     """
     ids = [clip.id for clip in clips]
     commit_text(folder / PREDICTIONS, said.to_csv(applied, ids, known))
@@ -80,7 +82,7 @@ def write(
         write_paper_csv(folder / PAPER, said.predictions_of(applied, ids, known))
     answer = ""
     if windows:
-        answer = _timelines(folder, applied, clips, seconds, list(lost), negative, run)
+        answer = _timelines(folder, applied, clips, seconds, list(lost), negative, run, say)
     commit_json(folder / MADE, {**made, "failed": dict(failed)})
     return answer
 
@@ -93,6 +95,7 @@ def _timelines(
     lost: Sequence[str],
     negative: Sequence[str],
     run: str,
+    say: Language,
 ) -> str:
     from toolkit.result import figures, timeline_page  # Altair takes a second to import
 
@@ -111,19 +114,11 @@ def _timelines(
         commit_text(tracks / f"{names[one.recording]}.txt", timeline.audacity(one))
     drawn = {names[one.recording]: one for one in found if len(one.start) > 1 or len(found) == 1}
     drawn = dict(list(drawn.items())[:DRAWN])
-    specs = {name: timeline_page.spec(one, figures.LIGHT, figures.WIDTH) for name, one in drawn.items()}
-    figures.write_specs(make_folder(folder / FIGURES), specs)
-    cautions = []
-    if len(drawn) < len(found):
-        cautions.append(f"{len(drawn)} of {len(found):,} recordings are drawn: the first of those with several pieces.")
-    if lost:
-        cautions.append(f"{len(lost):,} windows or recordings could not be predicted; they are gaps, and predict.json "
-                        "names them.")  # fmt: skip
-    title, protocol = (
-        f"{applied.task.name} over time",
-        f"By {run}; {ENGLISH.counted(len(clips), 'window')} of {ENGLISH.counted(len(found), 'recording')}.",
-    )
-    commit_text(folder / PAGE, timeline_page.page(drawn, summed, negative, title, protocol, cautions))
+    for language in dict.fromkeys((ENGLISH, say)):
+        specs = {name: timeline_page.spec(one, figures.Style(say=language)) for name, one in drawn.items()}
+        figures.write_specs(make_folder(folder / language.file(FIGURES)), specs)
+        page = timeline_page.page(drawn, summed, negative, run, len(lost), language)
+        commit_text(folder / language.file(PAGE), page)
     return timeline_page.answer(summed, negative)
 
 

@@ -9,26 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.result import figures
-from toolkit.result.figures import Palette, Spec, Width
-from toolkit.result.language import ENGLISH
+from toolkit.result.figures import Spec, Style
+from toolkit.result.language import ENGLISH, Language
 from toolkit.result.page import Cell, Row, drawing, filled, table
 from toolkit.result.timeline import Summary, Timeline
 
 BINS = 400  # that a figure shows at most; more would be finer than its pixels
 ROW_PIXELS, ROW_SHARE = 44, 0.86  # of a label, and the part of it that a probability of 1 fills
-HELD = ("decided", "not decided")
-CAPTION = (
-    "Bars are as high as the probability and coloured where the label is decided; at an instant that several windows "
-    "cover, it is their mean."
-)
 CLOCK = "floor(datum.value / 60) + ':' + format(datum.value % 60, '02.0f')"
 
 
-def spec(timeline: Timeline, palette: Palette, width: Width) -> Spec:
+def spec(timeline: Timeline, style: Style = figures.PLAIN) -> Spec:
     """A row a label: bars as high as the probability, coloured where the label is decided."""
-    task = timeline.task
+    task, palette, say = timeline.task, style.palette, style.say
     labels = task.labels[1:] if task.kind == "binary" else task.labels
-    rows = _rows(timeline, labels)
+    held = say("timeline.decided"), say("timeline.not_decided")
+    rows = _rows(timeline, labels, say)
     names = json.dumps(list(labels[::-1]))  # from the bottom; JSON's strings are Vega's too
     axis = alt.Axis(
         values=[number + ROW_SHARE / 2 for number in range(len(labels))],
@@ -37,13 +33,14 @@ def spec(timeline: Timeline, palette: Palette, width: Width) -> Spec:
     )  # fmt: skip
     y = alt.Y("base:Q", scale=alt.Scale(domain=[0, len(labels)], nice=False), title=None, axis=axis)
     span = [float(timeline.start[0]), float(timeline.end[-1])]
-    x = alt.X("start:Q", scale=alt.Scale(domain=span, nice=False), title="Time in the file (minutes:seconds)",
+    x = alt.X("start:Q", scale=alt.Scale(domain=span, nice=False), title=say("timeline.axis"),
               axis=alt.Axis(labelExpr=CLOCK, grid=False))  # fmt: skip
     legend = alt.Legend(title=None, orient="top")
     colour = alt.Color("held:N", sort=None, legend=legend,
-                       scale=alt.Scale(domain=list(HELD), range=[palette.score, palette.faint]))  # fmt: skip
-    tooltip = [alt.Tooltip("label:N"), alt.Tooltip("span:N", title="time"), alt.Tooltip("held:N", title=" "),
-               alt.Tooltip("probability:Q", format=".3f")]  # fmt: skip
+                       scale=alt.Scale(domain=list(held), range=[palette.score, palette.faint]))  # fmt: skip
+    tooltip = [alt.Tooltip("label:N", title=say("figure.label")), alt.Tooltip("span:N", title=say("timeline.time")),
+               alt.Tooltip("held:N", title=" "),
+               alt.Tooltip("probability:Q", format=".3f", title=say("timeline.probability"))]  # fmt: skip
     bars = (
         alt.Chart(alt.Data(values=rows))
         .mark_rect()
@@ -53,29 +50,29 @@ def spec(timeline: Timeline, palette: Palette, width: Width) -> Spec:
             y=y,
             y2="top:Q",
             color=colour,
-            opacity=alt.condition(alt.datum.held == HELD[0], alt.value(1.0), alt.value(0.45)),
+            opacity=alt.condition(alt.datum.held == held[0], alt.value(1.0), alt.value(0.45)),
             tooltip=tooltip,
         )
     )
     floors = [{"base": level} for number in range(len(labels)) for level in (number, number + ROW_SHARE)]
     lines = alt.Chart(alt.Data(values=floors)).mark_rule(color=palette.faint, opacity=0.35).encode(y=y)
-    heading = figures.titled(
-        timeline.recording, ["bars: probability, the lines are 0 and 1; coloured where it is decided"], palette
-    )
-    chart = alt.layer(lines, bars).properties(title=heading, width=width, height=max(2, len(labels)) * ROW_PIXELS)
+    heading = style.heading(timeline.recording, [say("timeline.subtitle")])
+    height = max(2, len(labels)) * ROW_PIXELS
+    chart = alt.layer(lines, bars).properties(title=heading, width=style.width, height=height)
     return figures.configured(chart, palette)
 
 
-def _rows(timeline: Timeline, labels: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(timeline: Timeline, labels: Sequence[str], say: Language) -> list[dict[str, Any]]:
     start, end, probability, decided = _thinned(timeline)
+    held = say("timeline.decided"), say("timeline.not_decided")
     rows = []
     for number, label in enumerate(labels):
         column, base = timeline.task.labels.index(label), len(labels) - 1 - number
         for piece, (first, last) in enumerate(zip(start.tolist(), end.tolist())):
             value = float(probability[piece, column])
             rows.append({"label": label, "start": first, "end": last, "base": base, "top": base + ROW_SHARE * value,
-                         "probability": value, "held": HELD[0 if decided[piece, column] else 1],
-                         "span": f"{clock(first)} to {clock(last)}"})  # fmt: skip
+                         "probability": value, "held": held[0 if decided[piece, column] else 1],
+                         "span": say("common.bounds", lower=clock(first), upper=clock(last))})  # fmt: skip
     return rows
 
 
@@ -110,49 +107,63 @@ def clock(seconds: float) -> str:
 
 
 def page(
-    drawn: Mapping[str, Timeline], found: Sequence[tuple[Timeline, Summary]], negative: Sequence[str],
-    title: str, protocol: str, cautions: Sequence[str],
-) -> str:  # fmt: skip
-    """The page's HTML. drawn: what is shown as a figure, by the figure's file name; found: every recording."""
-    themes = {
-        theme: {f"recording-{number}": spec(one, palette, "container") for number, one in enumerate(drawn.values())}
-        for theme, palette in (("light", figures.LIGHT), ("dark", figures.DARK))
-    }
+    drawn: Mapping[str, Timeline],
+    found: Sequence[tuple[Timeline, Summary]],
+    negative: Sequence[str],
+    run: str,
+    lost: int = 0,
+    say: Language = ENGLISH,
+) -> str:
+    """The page's HTML.
+
+    drawn: what is shown as a figure, by the figure's file name; found: every recording. run: its folder's name.
+    lost: windows and recordings that gave nothing.
+    """
+
+    def specs(style: Style) -> dict[str, Spec]:
+        return {f"recording-{number}": spec(one, style) for number, one in enumerate(drawn.values())}
+
+    themes, stills = figures.drawn(specs, say)
     shown = [
         {
             "heading": one.recording,
-            "figure": drawing(
-                f"recording-{number}",
-                spec(one, figures.LIGHT, figures.WIDTH),
-                f"Probability of each label over the time of {one.recording}; timeline.csv has the numbers.",
-                CAPTION,
-            ),
+            "figure": drawing(name, still, say("timeline.spoken", recording=one.recording), say("timeline.caption")),
         }
-        for number, one in enumerate(drawn.values())
+        for (name, still), one in zip(stills.items(), drawn.values())
     ]
+    windows = sum(one.windows for one, _ in found)
+    counted = {"windows": say.counted(windows, "window"), "recordings": say.counted(len(found), "recording")}
+    cautions = []
+    if len(drawn) < len(found):
+        cautions.append(say("timeline.drawn_some", drawn=len(drawn), recordings=counted["recordings"]))
+    if lost:
+        cautions.append(say("timeline.lost", number=lost))
     return filled(
         "timeline.html",
         themes,
-        {"title": title, "answer": answer(found, negative), "protocol": protocol, "cautions": list(cautions),
-         "figures": shown, "table": _table(found), "negative": ", ".join(negative)},
+        {"title": say("timeline.title", task=found[0][0].task.name), "answer": answer(found, negative, say),
+         "protocol": say("timeline.protocol", run=run, **counted), "cautions": cautions,
+         "figures": shown, "table": _table(found, say), "negative": say("common.list").join(negative)},
+        say,
     )  # fmt: skip
 
 
-def answer(found: Sequence[tuple[Timeline, Summary]], negative: Sequence[str]) -> str:
+def answer(found: Sequence[tuple[Timeline, Summary]], negative: Sequence[str], say: Language = ENGLISH) -> str:
     """The finding in a sentence."""
     seconds = sum(own.seconds for _, own in found)
     changes = sum(own.changes * own.seconds for _, own in found) / seconds
-    many = ENGLISH.counted(len(found), "recording") if len(found) != 1 else found[0][0].recording
-    said = f"In {clock(seconds)} minutes of {many} the decision changes {changes:.1f} times a minute"
+    many = say.counted(len(found), "recording") if len(found) != 1 else found[0][0].recording
+    fields = {"time": clock(seconds), "recordings": many, "changes": f"{changes:.1f}"}
     if not negative:
-        return f"{said}."
+        return say("timeline.answer", **fields)
     bad = sum((own.negative or 0.0) * own.seconds for _, own in found) / seconds
-    return f"{said}, and {100 * bad:.0f} % of the time is negative ({', '.join(negative)})."
+    labels = say("common.list").join(negative)
+    return say("timeline.answer_negative", **fields, share=f"{100 * bad:.0f}", labels=labels)
 
 
-def _table(found: Sequence[tuple[Timeline, Summary]]) -> Any:
+def _table(found: Sequence[tuple[Timeline, Summary]], say: Language) -> Any:
     labels = found[0][0].task.labels
-    columns = ["Recording", "Time", "Negative", "Changes a minute", *labels]
+    columns = [*(say(f"timeline.column_{name}") for name in ("recording", "time", "negative", "changes")), *labels]
     rows = [
         Row([
             Cell(one.recording),
