@@ -20,7 +20,7 @@ class SelfAttention:
     """
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
-        """dtype: of query, key and value; attention's output is float32 (see `states.Encoder`)."""
+        """dtype: of query, key and value. Takes the projections of a Hugging Face module."""
         self.heads: int = module.num_heads
         projections = [module.q_proj, module.k_proj, module.v_proj]
         weight, bias = torch.cat([projection.weight for projection in projections]), None
@@ -28,7 +28,7 @@ class SelfAttention:
             zeros = torch.zeros_like(module.q_proj.bias)
             bias = torch.cat([zeros if p.bias is None else p.bias for p in projections])
         self.projection = Product.of(weight, bias, dtype)
-        self.out = Product.taken_from(module.out_proj, torch.float32)
+        self.out = Product.taken_from(module.out_proj, dtype, exact=True)
         module.q_proj = module.k_proj = module.v_proj = None
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:

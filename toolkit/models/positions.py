@@ -7,18 +7,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from toolkit.products import rounded_up
+
 
 class PositionalConvolutions:
     """One convolution over 128 frames, or data2vec's stack of short ones; padding stays zero before each.
 
-    Without that, what one convolution writes behind a clip's end would leak back through the next.
+    Without that, what one convolution writes behind a clip's end would leak back through the next. The one may be
+    computed in bfloat16 (HuBERT-base, all layers: 6.3e-3 instead of 6.2e-3 from float32); the stack would bring a third
+    of its error.
     """
 
-    def __init__(self, embedding: Any) -> None:
+    def __init__(self, embedding: Any, dtype: torch.dtype = torch.float32) -> None:
+        """Takes over a Hugging Face module."""
         stages = list(embedding.layers) if hasattr(embedding, "layers") else [embedding]
         self.stages: list[tuple[nn.Conv1d, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]] = [
             (stage.conv, stage.activation, getattr(stage, "layer_norm", None)) for stage in stages
         ]
+        if len(self.stages) == 1:
+            self.stages[0][0].to(dtype)
         self.batch_norm: nn.BatchNorm1d | None = getattr(embedding, "batch_norm", None)
 
     def __call__(self, states: Tensor, own: Tensor | None) -> Tensor:
@@ -29,9 +36,11 @@ class PositionalConvolutions:
         for number, (convolution, activation, norm) in enumerate(self.stages):
             if number:
                 states = _zero_padding(states, own)
+            dtype = convolution.weight.dtype
+            more = rounded_up(frames, dtype, states.device) - frames  # zeros, as the convolution would add itself
             states = (
                 F.conv1d(
-                    states.transpose(1, 2).to(convolution.weight.dtype),
+                    F.pad(states.transpose(1, 2).to(dtype), (0, more)),
                     convolution.weight,
                     convolution.bias,
                     padding=convolution.padding[0],

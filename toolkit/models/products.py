@@ -7,31 +7,71 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from toolkit.products import linear, packed
+from toolkit.products import goes_to_onednn, linear, packed, rounded_up
 
 Activation = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Product:
-    """activation(values @ weight.T + bias), in the dtype of weight (out, in) and bias (out,), laid out for it once."""
+    """activation(values @ weight.T + bias), in the dtype of weight (out, in) and bias (out,), laid out for it once.
+
+    rest: what rounding to bfloat16 took off the weight, multiplied too, or None.
+    """
 
     weight: Tensor
     bias: Tensor | None
     dtype: torch.dtype
+    rest: Tensor | None = None
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> "Product":
-        return cls(packed(weight.to(dtype)), None if bias is None else bias.to(dtype), dtype)
+    def of(cls, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, exact: bool = False) -> "Product":
+        """weight: (out, in) float32. exact: it stays so, or on CPUs becomes the sum of two in bfloat16, if dtype is."""
+        rest = None
+        if exact and goes_to_onednn(dtype, weight.device):
+            rest = packed((weight - weight.to(dtype)).to(dtype))
+        elif exact:
+            dtype = torch.float32
+        return cls(packed(weight.to(dtype)), None if bias is None else bias.to(dtype), dtype, rest)
 
     @classmethod
-    def taken_from(cls, layer: nn.Linear, dtype: torch.dtype) -> "Product":
+    def taken_from(cls, layer: nn.Linear, dtype: torch.dtype, *, exact: bool = False) -> "Product":
         """The layer loses its weight, so that it is not held twice."""
         weight, layer.weight = layer.weight, None  # type: ignore[assignment]
-        return cls.of(weight, layer.bias, dtype)
+        return cls.of(weight, layer.bias, dtype, exact=exact)
 
-    def __call__(self, values: Tensor, activation: Activation | None = None) -> Tensor:
-        """values: (..., in) of any float dtype. Returns (..., out) in `dtype`; GELU is part of the product."""
-        gelu = isinstance(activation, GELUActivation)
-        result = linear(values.to(self.dtype), self.weight, self.bias, gelu=gelu)
+    def rows(self, values: Tensor) -> Tensor:
+        """Values of (..., in), any float dtype, as rows (n, in) in `dtype`; behind them some without meaning.
+
+        Of the few numbers of rows for which kernels are kept, n is the next; what `multiply` gives is to be cut.
+        """
+        count = values.shape[:-1].numel()
+        more = rounded_up(count, self.dtype, values.device)
+        flat = values.reshape(count, values.shape[-1])
+        if more == count:
+            return flat.to(self.dtype)
+        rows = flat.new_empty(more, flat.shape[1], dtype=self.dtype)
+        rows[:count] = flat
+        return rows
+
+    def multiply(self, rows: Tensor, activation: Activation | None = None) -> Tensor:
+        """rows: (n, in) in `dtype`. Returns (n, out) in `dtype`, or in float32 with a rest. GELU is part of it."""
+        gelu = isinstance(activation, GELUActivation) and self.rest is None
+        result = linear(rows, self.weight, self.bias, gelu=gelu)
+        if self.rest is not None:
+            result = result.float() + linear(rows, self.rest)
         return result if gelu or activation is None else activation(result)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """values: (..., in) of any float dtype. Returns (..., out), as `multiply` does."""
+        return cut(self.multiply(self.rows(values)), values)
+
+
+def cut(rows: Tensor, values: Tensor) -> Tensor:
+    """rows (n, out) without those behind the ones of `values` (..., in), in its shape: (..., out)."""
+    return rows[: values.shape[:-1].numel()].view(*values.shape[:-1], rows.shape[-1])
+
+
+def feed_forward(inner: Product, outer: Product, activation: Activation, values: Tensor) -> Tensor:
+    """The second half of a layer. values: (..., width) float32; so is what is returned."""
+    return cut(outer.multiply(inner.multiply(inner.rows(values), activation)), values).float()

@@ -13,7 +13,7 @@ from toolkit.models.attention import SelfAttention
 from toolkit.models.convolutions import Convolutions, output_frames, receptive_field
 from toolkit.models.normalisation import normalise
 from toolkit.models.positions import PositionalConvolutions
-from toolkit.models.products import Product
+from toolkit.models.products import Product, feed_forward
 from toolkit.models.states import LayerStates, attention_mask, on_device, own_frames, refuse_empty
 
 # Of one clip. The first convolution gives 3,200 frames of 512 float32 values a second, and three of such tensors are
@@ -46,7 +46,7 @@ class Wav2Vec2Encoder:
         self._projection_norm: nn.LayerNorm | None = getattr(projection, "layer_norm", None)
         self._projection = Product.taken_from(projection.projection, torch.float32)
         model.encoder.to(device)
-        self._positions = PositionalConvolutions(model.encoder.pos_conv_embed)
+        self._positions = PositionalConvolutions(model.encoder.pos_conv_embed, dtype)
         self._stable = bool(getattr(config, "do_stable_layer_norm", False)) and config.model_type != "data2vec-audio"
         self._norm: nn.LayerNorm = model.encoder.layer_norm
         self._bias = None
@@ -139,7 +139,7 @@ class TransformerLayer:
 
     def _feed_forward(self, values: Tensor) -> Tensor:
         """values: (batch, frames, width) float32; so is what is returned."""
-        return self._outer(self._inner(values, self._activation)).float()
+        return feed_forward(self._inner, self._outer, self._activation, values)
 
 
 def gate_of(attention: Any) -> Callable[[Tensor], Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.audio import Samples
 from toolkit.models.attention import SelfAttention
 from toolkit.models.logmel import LogMel
-from toolkit.models.products import Product
+from toolkit.models.products import Product, feed_forward
 from toolkit.models.states import LayerStates, attention_mask, own_frames, refuse_empty
 
 Context = Literal["full", "clip"]
@@ -141,12 +141,12 @@ class Decoder:
         """encoded: (batch, frames, width), the encoder's last states. Yields (batch, 1, width), layer by layer."""
         values = self._start.expand(len(encoded), 1, -1)
         yield values
-        for number, (layer, feed_forward) in enumerate(self._layers, start=1):
+        for number, (layer, second_half) in enumerate(self._layers, start=1):
             attention, crossed = layer.self_attn, layer.encoder_attn
             with torch.inference_mode():
                 values = values + attention.out_proj(attention.v_proj(layer.self_attn_layer_norm(values)))
                 values = values + cross_attention(crossed, layer.encoder_attn_layer_norm(values), encoded, mask)
-                values = values + feed_forward(values)
+                values = values + second_half(values)
                 if number == len(self._layers):
                     values = self._norm(values)
             yield values
@@ -162,7 +162,7 @@ class FeedForward:
 
     def __call__(self, values: Tensor) -> Tensor:
         """values: (batch, frames, width) float32; so is what is returned."""
-        return self._outer(self._inner(self._norm(values), self._activation)).float()
+        return feed_forward(self._inner, self._outer, self._activation, self._norm(values))
 
 
 def cross_attention(attention: Any, query: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:
