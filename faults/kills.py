@@ -147,7 +147,7 @@ def _campaign(
     while done < kills or not fresh:
         if fresh:
             study.fresh(made, workspace, *keep)
-        before = committed(workspace)
+        before, was_whole = committed(workspace), _run_is_whole(workspace)
         log = folder / "computed"
         log.unlink(missing_ok=True)
         if done >= kills:
@@ -160,10 +160,10 @@ def _campaign(
         assert ended.killed or not ended.code, ended.said
         after = committed(workspace)
         finished = not ended.killed
-        if not (finished and what == "rounds"):  # a finished run has taken its rounds up, and tidied them away
+        if not (what == "rounds" and _run_is_whole(workspace)):  # it has taken its rounds up, and tidies them away
             lost += sum(after.get(name) != content for name, content in before.items())
         computed = log.read_text().splitlines() if log.exists() else []
-        again += len(computed) - len(set(computed) - set(before))
+        again += len(computed) - (0 if was_whole else len(set(computed) - set(before)))
         done += ended.killed
         fresh = finished
         if finished:
@@ -174,6 +174,10 @@ def _campaign(
         f"{other} runs ended in other bytes"
     )
     return Outcome(done, sentence, not (lost or again or other))
+
+
+def _run_is_whole(workspace: Path) -> bool:
+    return any(workspace.glob("result/*/run.json"))
 
 
 def processor_seconds(workspace: Path, began: Callable[[Path], None]) -> float:
