@@ -194,8 +194,11 @@ def _path_defect(path: str, root: Path) -> str:
     """What is wrong with a clip's path; "" for nothing."""
     if not path.strip():
         return "it is empty"
-    if path.startswith("/") or "\\" in path or not path.isprintable():
-        return f"{path!r}; expected one relative to the manifest's folder or --audio-root, with / between folders"
+    relative = "expected one relative to the manifest's folder or --audio-root, with / between folders"
+    if path.startswith("/"):
+        return f"an absolute path, to {os.path.basename(path)!r}; {relative}"  # noqa: PTH119 - no folder in a message
+    if "\\" in path or not path.isprintable():
+        return f"{path!r}; {relative}"
     try:  # os.path, not pathlib: three times as fast, for the manifests of 50,000 clips
         resolved = os.path.realpath(f"{root}/{path}", strict=True)
         if os.path.commonpath((root, resolved)) != str(root):
