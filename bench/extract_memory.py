@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import soundfile
 import transformers
 from workload import checkpoint_of, corpus_of, machine, processor_seconds
@@ -29,7 +30,7 @@ from toolkit.models.checkpoint import inspect
 from toolkit.progress import Advance, quiet
 
 FILES = 64
-SHARE = 0.25  # of a file, that a clip takes
+SHARES = (0.1, 0.4)  # of a file, that a clip takes: each another one, because kernels are kept by length
 
 
 def memory(counts: Sequence[int], folder: Path) -> None:
@@ -42,10 +43,12 @@ def memory(counts: Sequence[int], folder: Path) -> None:
     budgets: list[Path] = []
     for count in (FILES, *counts):  # the first run finds the batch size, which needs memory of its own, for all others
         rows = []
+        generator = np.random.default_rng(0)
         for number in range(count):
             file = number % FILES
-            start = (1 - SHARE) * seconds[file] * (number // FILES) / (count // FILES + 1)
-            rows.append((str(number), f"{file}.wav", f"{start:.4f}", f"{start + SHARE * seconds[file]:.4f}"))
+            length = generator.uniform(*SHARES) * seconds[file]
+            start = generator.uniform(0, seconds[file] - length)
+            rows.append((str(number), f"{file}.wav", f"{start:.4f}", f"{start + length:.4f}"))
         manifests.write(files.root / f"{count}.csv", ("id", "path", "start", "end"), rows)
         for file_ in budgets:
             store = folder / f"features-{count}" / file_.parent.name

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from tests.models import tiny
 from toolkit import decoders
 from toolkit import manifest as manifests
-from toolkit.audio import decode
+from toolkit.audio import Samples, decode
 from toolkit.errors import CheckpointError, DiskFullError, InputError
 from toolkit.extract import decoding, pipeline, session
 from toolkit.extract.batching import batches, find_budget, run_halving
@@ -29,6 +29,7 @@ from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.load import load
 from toolkit.models.pooling import mean_and_std
+from toolkit.models.states import Encoder, LayerStates
 
 RATES = (16_000, 8_000, 22_050)
 
@@ -386,6 +387,39 @@ def test_the_self_test_does_not_settle_the_dtype_of_a_store(
     assert not list((tmp_path / "features").glob("*/precision.json"))
     extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", Options())
     assert list((tmp_path / "features").glob("*/precision.json"))
+
+
+def test_kept_frames_count_when_the_dtype_is_chosen(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors that cancel in the mean over frames do not in the frames themselves."""
+
+    class Trembling:
+        def __init__(self, encoder: Encoder) -> None:
+            self.encoder, self.dtype = encoder, torch.bfloat16
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.encoder, name)
+
+        def states(self, clips: Sequence[Samples]) -> Iterator[LayerStates]:
+            for layer in self.encoder.states(clips):
+                frames = 2 * (layer.values.shape[1] // 2)
+                sign = 1.0 - 2.0 * (torch.arange(layer.values.shape[1]) % 2)
+                sign[frames:] = 0.0
+                yield replace(layer, values=layer.values + 0.1 * layer.values.std() * sign[:, None])
+
+    def loaded(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, **options: object) -> object:
+        encoder = load(checkpoint, device, torch.float32)
+        return Trembling(encoder) if dtype == torch.bfloat16 else encoder
+
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    monkeypatch.setattr(session, "load", loaded)
+    clips = corpus(tmp_path, count=2)
+    chosen = [
+        extract(clips, hubert, tmp_path / "features", Options(frames=frames)).store.settings["dtype"]
+        for frames in ((), ("encoder.1",))
+    ]
+    assert chosen == ["bfloat16", "float32"]
 
 
 def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

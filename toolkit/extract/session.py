@@ -25,7 +25,9 @@ from toolkit.windows import Windows
 
 CONTEXTS = ("full", "clip")
 PRECISION_CLIPS = 4  # compared in bfloat16 and float32
-PRECISION_BOUND = 1e-2  # relative error of a pooled vector above which `auto` falls back to float32
+PRECISION_BOUND = (
+    1e-2  # relative error of a pooled vector, or of a clip's kept frames, above which `auto` falls back to float32
+)
 PRECISION_FILE = "precision.json"
 
 
@@ -160,21 +162,24 @@ class Session:
         commit_json(self._create().folder / PRECISION_FILE, result)
 
     def _deviation(self, clips: list[Samples]) -> float:
-        """The largest relative error of a mean-pooled layer in bfloat16 against float32; infinite if not finite."""
-        exact = _pooled(self._load(torch.float32), clips)
+        """The largest relative error of what would be kept, in bfloat16 against float32; 1e30 if not finite."""
+        exact = self._kept(self._load(torch.float32), clips)
         self._encoder = self._load(torch.bfloat16)
-        error = np.linalg.norm(_pooled(self._encoder, clips) - exact, axis=-1)
-        relative = error / np.maximum(np.linalg.norm(exact, axis=-1), np.finfo(np.float32).tiny)
-        return min(float(np.nan_to_num(relative, nan=np.inf).max(initial=0.0)), 1e30)  # JSON has no infinity
+        worst = 0.0
+        for expected, found in zip(exact, self._kept(self._encoder, clips)):
+            error = np.linalg.norm(found - expected) / max(float(np.linalg.norm(expected)), np.finfo(np.float32).tiny)
+            worst = max(worst, float(np.nan_to_num(error, nan=np.inf)))
+        return min(worst, 1e30)  # JSON has no infinity
 
-
-def _pooled(encoder: Encoder, clips: list[Samples]) -> npt.NDArray[np.float32]:
-    """Mean-pooled layers, each clip run alone: (n_clips, n_layers, width)."""
-    rows = [
-        torch.stack([mean_and_std(layer.values, layer.lengths)[0][0] for layer in encoder.states([clip])])
-        for clip in clips
-    ]
-    return np.stack([row.cpu().numpy() for row in rows])
+    def _kept(self, encoder: Encoder, clips: list[Samples]) -> list[npt.NDArray[np.float32]]:
+        """Each clip run alone: of each layer the mean (width,), and of those in --frames the (frames, width) too."""
+        kept = []
+        for clip in clips:
+            for layer in encoder.states([clip]):
+                kept.append(mean_and_std(layer.values, layer.lengths)[0][0].cpu().numpy())
+                if layer.name in self.frames:
+                    kept.append(layer.values[0].float().cpu().numpy())
+        return kept
 
 
 def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
