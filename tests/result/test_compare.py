@@ -193,6 +193,15 @@ def test_only_runs_of_one_task_on_the_same_folds_come_together(kept: Path) -> No
         compare.gather(kept / "nowhere", [])
 
 
+def test_a_legend_names_the_backbone_only_where_there_are_several(runs: dict[str, Run]) -> None:
+    found = compare.compare(runs)
+    names = [compare_words.name(line, found) for line in found.lines]
+    assert names == ["linear probe", "mlp probe", "fine-tuned, full", "fine-tuned, head"]
+    other = replace(runs["e-a-linear-3"], backbone="another")
+    several = compare.compare({**runs, "e-b-linear-5": other})
+    assert {compare_words.name(line, several) for line in several.lines} >= {"another, linear probe"}
+
+
 def test_costs_and_numbers_read_plainly(runs: dict[str, Run]) -> None:
     found = compare.compare(runs)
     told = [text for text, _ in compare_words.costs(found.lines[2]).values()]

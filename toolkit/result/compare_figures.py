@@ -39,7 +39,7 @@ def dumbbell(comparison: Comparison, style: Style) -> Any:
     scale = padded([row[name] for row in rows for name in ("value", "lower", "upper")], 0.0, 1.0)
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=300))
     axis_title = say("compare.on_test", metric=metric)
-    x = alt.X("value:Q", scale=scale, title=axis_title)
+    x = alt.X("value:Q", scale=scale, title=axis_title, axis=alt.Axis(tickCount=6))
     legend = alt.Legend(title=None, orient="top", columns=1, labelLimit=0, symbolOpacity=1)
     colour = alt.Color(
         "series:N", sort=None, scale=alt.Scale(domain=series, range=[palette.second, palette.score]), legend=legend
@@ -113,16 +113,17 @@ def cost(comparison: Comparison, style: Style) -> Any:
     rows: list[Mapping[str, Any]] = [
         {
             "name": compare_words.name(line, comparison, say),
-            "above": number % 2 == 0,  # so that the names of neighbours do not meet
             "series": series[line.run.tuned],
             "seconds": line.seconds,
             "told_seconds": f"{line.seconds:,.0f}",
             **_score(line),
             "told": compare_words.told(line, say),
         }
-        for number, line in enumerate(sorted(timed, key=lambda line: line.seconds or 0.0))
+        for line in sorted(timed, key=lambda line: line.seconds or 0.0)
     ]
-    scale = padded([row[name] for row in rows for name in ("value", "lower", "upper")], 0.0, 1.0)
+    drawn = [row[name] for row in rows for name in ("value", "lower", "upper") if row[name] is not None]
+    room = 0.15 * (max(drawn) - min(drawn) or 1.0)  # for the names, above and below
+    scale = padded([min(drawn) - room, max(drawn) + room])
     seconds = [row["seconds"] for row in rows]
     across = alt.Scale(type="log", domain=[min(seconds) / 1.5, max(seconds) * 1.5], nice=False)
     x = alt.X("seconds:Q", scale=across, title=say("compare.cost_axis"), axis=alt.Axis(format="~s", tickCount=6))
@@ -141,15 +142,17 @@ def cost(comparison: Comparison, style: Style) -> Any:
     )
     shape = alt.Shape("series:N", scale=alt.Scale(domain=series, range=["circle", "diamond"]))
     point = base.mark_point(size=110, filled=True, opacity=1).encode(y=scale_y, color=colour, shape=shape)
-    middle = (min(seconds) * max(seconds)) ** 0.5  # names stand on the side where there is room
-    sides = (("left", 9, alt.datum.seconds <= middle), ("right", -9, alt.datum.seconds > middle))
+    middle = (min(seconds) * max(seconds)) ** 0.5
     names = [
-        base.transform_filter(where)
-        .transform_filter(alt.datum.above == (rise < 0))
-        .mark_text(align=align, dx=shift, dy=rise, color=palette.ink)
-        .encode(y=scale_y, text="name:N")
-        for align, shift, where in sides
-        for rise in (-8, 12)
+        alt.Chart(alt.Data(values=[row]))
+        .mark_text(
+            align="left" if row["seconds"] <= middle else "right",  # where there is room
+            dy=(12 + 13 * (number % 2)) * (-1 if high else 1),  # the names of neighbours do not meet
+            color=palette.ink,
+        )
+        .encode(x=x, y=alt.Y(f"{end if row[end] is not None else 'value'}:Q", scale=scale), text="name:N")
+        for one, end, high in zip(series, ("upper", "lower"), (True, False))
+        for number, row in enumerate([row for row in rows if row["series"] == one])
     ]
     title = say("compare.cost_title", task=comparison.run.task.name)
     heading = style.heading(title, [words.protocol_line(comparison.run, say), say("figure.intervals")])

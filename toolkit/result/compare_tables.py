@@ -149,6 +149,7 @@ class Tables:
             for part in parts
         ]
         unit = self.say.many(self.comparison.run.predictions.group)
+        unit = unit[:1].upper() + unit[1:]
         heads = [column, *self._heads("way", "clips"), unit, self._of_metric(), *self._heads("gap")]
         return table(heads, rows, texts=2)
 

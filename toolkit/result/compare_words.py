@@ -47,8 +47,10 @@ def way(line: Line, say: Language = ENGLISH) -> str:
 
 
 def name(line: Line, comparison: Comparison, say: Language = ENGLISH) -> str:
-    """The run as a legend names it; the end of its folder tells two alike apart."""
-    text = f"{line.run.backbone}, {way(line, say)}"
+    """The run as a legend names it: without the backbone where all have one; the end of its folder tells two alike
+    apart."""
+    one = len({other.run.backbone for other in comparison.lines}) == 1
+    text = way(line, say) if one else f"{line.run.backbone}, {way(line, say)}"
     alike = [
         other
         for other in comparison.lines

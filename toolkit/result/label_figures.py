@@ -106,6 +106,8 @@ def confusion(run: Run, style: Style = PLAIN) -> Any:
     ]
     steep = len(columns) > 5 and not task.multilabel
     across = alt.Axis(orient="top", labelAngle=-40 if steep else 0, labelLimit=120, domain=False, ticks=False)
+    if task.multilabel:
+        across.labelExpr, across.labelPadding = "split(datum.label, ' ')", 16  # two lines, for phones
     x_title, y_title = (None, "label_axis") if task.multilabel else ("predicted_axis", "true_axis")
     x = alt.X("prediction:N", sort=None, title=say(f"figure.{x_title}") if x_title else None, axis=across)
     y = alt.Y("truth:N", sort=None, title=say(f"figure.{y_title}"), axis=alt.Axis(labelLimit=150))

@@ -109,7 +109,8 @@ def _points(
         rule = own.mark_rule(strokeWidth=1.8, yOffset=offset)
         point = own.mark_point(size=80, filled=True, opacity=1, yOffset=offset)
         layers.append(rule.encode(x=alt.X("lower:Q", scale=scale, title=metric), x2="upper:Q"))
-        layers.append(point.encode(x=alt.X("value:Q", scale=scale, title=metric), shape=shape))
+        x = alt.X("value:Q", scale=scale, title=metric, axis=alt.Axis(tickCount=6))
+        layers.append(point.encode(x=x, shape=shape))
     heading = style.heading(title, [words.protocol_line(comparison.run, say), say("figure.intervals")])
     height = 34 * max(2, len({row["row"] for row in rows}))
     return zoomable(alt.layer(*layers).properties(title=heading, width=style.width, height=height), "x")
@@ -127,7 +128,8 @@ def reliability(comparison: Comparison, style: Style) -> Any:
                 rows.append({**row, "series": compare_words.name(line, comparison, say)})
     _, colour, shape = _series(comparison, style)
     scale = alt.Scale(domain=[0, 1])
-    x = alt.X("said:Q", scale=scale, title=say("compare.said_axis"), axis=alt.Axis(format=".1f"))
+    tenths = alt.Axis(format=".1f", values=[tenth / 10 for tenth in range(11)])
+    x = alt.X("said:Q", scale=scale, title=say("compare.said_axis"), axis=tenths)
     title_y = say("compare.true_axis")
     tooltip = [
         alt.Tooltip("series:N", title=" "),
@@ -141,7 +143,7 @@ def reliability(comparison: Comparison, style: Style) -> Any:
     )
     size = alt.Size("count:Q", scale=alt.Scale(type="sqrt", range=[30, 350]), legend=None)
     point = base.mark_point(filled=True, opacity=0.9).encode(
-        y=alt.Y("value:Q", scale=scale, title=title_y, axis=alt.Axis(format=".1f")), size=size, shape=shape
+        y=alt.Y("value:Q", scale=scale, title=title_y, axis=tenths), size=size, shape=shape
     )
     ends = [{"said": end, "value": end} for end in (0, 1)]
     diagonal = (
