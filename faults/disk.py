@@ -88,6 +88,8 @@ class Disk:
     def take(self, call: Call) -> None:
         """One more call."""
         path, parent = call.path, str(Path(call.path).parent)
+        if call.kind in "WTF" and call.inode in self.files and path not in self.now:
+            self._renamed_unseen(call.inode, path)
         if call.kind == "C":
             self.files[call.inode] = _File(bytearray())
             self._names(parent, [(path, call.inode)])
@@ -109,6 +111,11 @@ class Disk:
                 if folder == path:
                     _rename(self.sure, names)
             self.late = [change for change in self.late if change[0] != path]
+
+    def _renamed_unseen(self, inode: int, path: str) -> None:
+        """safetensors renames its temporary file by a system call of its own, past the C library."""
+        for old in [name for name, own in self.now.items() if own == inode]:
+            self._names(str(Path(path).parent), [(path, inode), (old, None)])
 
     def _names(self, folder: str, names: list[tuple[str, int | None]]) -> None:
         _rename(self.now, names)

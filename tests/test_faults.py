@@ -111,3 +111,19 @@ def test_without_fsync_a_power_cut_loses_or_tears_what_was_written(tmp_path: Pat
         path = tmp_path / "after" / "a"
         found.add(path.read_bytes().count(b"x") if path.exists() else None)
     assert {None, 0, 10_000} < found
+
+
+def test_a_rename_that_went_past_the_c_library_is_taken_from_the_next_call(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    disk = Disk(folder)
+    for call in (
+        Call("C", 7, 0, str(folder / ".tmp1"), b""),
+        Call("W", 7, 0, str(folder / ".tmp1"), b"whole"),
+        Call("F", 7, 0, str(folder / "a.tmp"), b""),
+        Call("R", 0, 0, str(folder / "a.tmp"), str(folder / "a").encode()),
+        Call("F", 3, 0, str(folder), b""),
+    ):
+        disk.take(call)
+    disk.after_cut(tmp_path / "after", random.Random(0))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "after").iterdir()} == {"a": b"whole"}

@@ -60,7 +60,8 @@ def write(folder: Path, round_: Round, trained: Trained, settings: Mapping[str, 
 
 def read(folder: Path, fold: int, keep: str) -> Finished | None:
     """A round that was finished; None where it is not, is damaged, or lacks the weights that are to be kept."""
-    if keep == "best" and not (folder / WEIGHTS / f"round-{fold}.json").is_file():
+    weights = folder / WEIGHTS / f"round-{fold}.safetensors"
+    if keep == "best" and not (weights.is_file() and weights.with_suffix(".json").is_file()):
         return None
     try:
         content = json.loads(_file(folder, fold).read_text("utf-8"))
