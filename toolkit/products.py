@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # oneDNN compiles a kernel for each shape it meets, which takes 2 to 13 ms (Xeon with AMX) and 0.5 to 1 MB, and keeps
-# 1,024 of them unless told: memory that lengths of clips would fill up slowly. `rounded_up` leaves a model some 150
-# shapes. oneDNN looks when it is first used.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+# 1,024 of them unless told: memory that lengths of clips would fill up slowly. `rounded_up` leaves a model some 300
+# shapes; kept fewer, each would be compiled again and again. oneDNN looks when it is first used.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
 
 
 @cache
@@ -44,11 +44,11 @@ def goes_to_onednn(dtype: torch.dtype, device: torch.device) -> bool:
 def rounded_up(rows: int, dtype: torch.dtype, device: torch.device) -> int:
     """How many rows to multiply instead of `rows`, so that few shapes, whose kernels are kept, serve all clips.
 
-    Multiples of 32 up to 256, then of a sixteenth to an eighth of the rows. As they are, where no kernel is compiled.
+    Multiples of 16 up to 256, then of a sixteenth to an eighth of the rows. As they are, where no kernel is compiled.
     """
-    if dtype != torch.bfloat16 or not goes_to_onednn(dtype, device):
+    if not goes_to_onednn(dtype, device):
         return rows
-    step = max(32, (1 << (rows - 1).bit_length()) // 16)
+    step = max(16, (1 << (rows - 1).bit_length()) // 16)
     return -(-rows // step) * step
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from toolkit.audio import Samples
 from toolkit.errors import AudioError
 from toolkit.models.checkpoint import locate
 from toolkit.models.load import load
+from toolkit.models.positions import PositionalConvolutions
 from toolkit.models.states import Encoder
 
 WAVEFORM_FAMILIES = [name for name in FAMILIES if not name.startswith("whisper")]
@@ -94,6 +96,17 @@ def test_a_batch_in_bfloat16_is_close_to_each_clip_alone_in_float32(
     clips = [speech_like(n / 16_000, seed + i) for i, n in enumerate(lengths)]
     exact, half = calm
     assert worst_error(own_states(half, clips), [own_states(exact, [clip])[0] for clip in clips]) < BFLOAT16_BOUND
+
+
+@pytest.mark.parametrize("channels", [4, 8, 16, 48])
+def test_positions_in_bfloat16_are_right_whatever_the_library_makes_of_them(channels: int) -> None:
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv1d(2 * channels, 2 * channels, 32, padding=16, groups=2).requires_grad_(False)
+    embedding = SimpleNamespace(conv=convolution, activation=torch.nn.Identity())
+    states = torch.randn(1, 40, 2 * channels)
+    exact = PositionalConvolutions(embedding)(states, None)
+    found = PositionalConvolutions(embedding, torch.bfloat16)(states, None)
+    assert (found - exact).norm() < BFLOAT16_BOUND * exact.norm()
 
 
 def test_stopping_at_a_layer_gives_the_same_layers_and_no_more(
