@@ -12,7 +12,7 @@ from toolkit.labels import Task
 from toolkit.result.predictions import Predictions, read_csv, write_csv, write_paper_csv
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-HOSTILE = st.one_of(TEXT, st.builds("{}{}".format, st.sampled_from("=+-@\t\r'\n\","), TEXT))
+HOSTILE = st.one_of(TEXT, st.builds("{}{}".format, st.sampled_from("=+-@\uff1d\uff0d\t\r'\n\","), TEXT))
 
 
 @st.composite
@@ -62,7 +62,7 @@ def test_no_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, given: P
     write_csv(file, given)
     with file.open(encoding="utf-8", newline="") as text:
         cells = [cell for row in csv.reader(text) for cell in row]
-    assert cells and not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
+    assert cells and not any(cell.startswith((*"=+-@\t\r", *"\uff1d\uff0b\uff0d\uff20")) for cell in cells)
 
 
 @given(predictions())

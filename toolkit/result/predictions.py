@@ -19,7 +19,8 @@ from toolkit.runs import commit_text
 FloatArray = npt.NDArray[np.float64]
 Row = tuple[int, list[str]]  # line in the file, cells
 
-FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what a spreadsheet would run, or what `_inert` made of it
+# What a spreadsheet would run (East Asian ones the full-width signs too), or what `_inert` made of it.
+FORMULA = re.compile("'*[=+\\-@\uff1d\uff0b\uff0d\uff20\t\r]")
 NUMBER = re.compile(r"[0-9.eE+-]+")
 MODEL = "model"  # the column of `toolkit predict`, which says whose word a row is
 
