@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from safetensors.torch import load_file
@@ -16,11 +17,15 @@ from safetensors.torch import load_file
 from tests.finetune.conftest import finetune
 from tests.models import tiny
 from toolkit import manifest
+from toolkit.errors import SplitError
 from toolkit.finetune import trusted
 from toolkit.finetune.outcome import one_name
+from toolkit.finetune.run import _check
+from toolkit.labels import Task
 from toolkit.result import run as result_run
 from toolkit.result.predictions import Predictions
 from toolkit.runs import sha256_of_file
+from toolkit.splits import Folds
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -163,6 +168,48 @@ def test_several_labels_one_of_which_never_occurs(run: Run, study: Path) -> None
     assert "'never' does not vary in the training clips; it is predicted at its prevalence" in " ".join(out.split())
     (folder,) = (study / "result").glob("*finetune-top-1-*")
     assert not result_run.read(folder).predictions.prediction[:, 2].any()
+
+
+def relabelled(study: Path, folder: Path, column: str, label: Callable[[int, str], object]) -> tuple[object, ...]:
+    """Options of finetune for the study's manifest with one more column. label: of a clip's number and speaker."""
+    head, *rows = [line.split(",") for line in (study / "manifest.csv").read_text().splitlines()]
+    new = [[*row, str(label(number, row[head.index("speaker")]))] for number, row in enumerate(rows)]
+    manifest.write(folder / f"{column}.csv", (*head, column), new)
+    return ("--manifest", folder / f"{column}.csv", "--audio-root", study, "--model", "tiny-hubert", "--folds", 3)
+
+
+def test_a_fold_without_positives_is_named_and_a_round_that_cannot_learn_the_label_gives_its_prevalence(
+    run: Run, study: Path, tmp_path: Path
+) -> None:
+    words = relabelled(study, tmp_path, "rare", lambda number, speaker: int(speaker == "s0" and number % 2))
+    code, out, err = finetune(run, study, *words, "--target", "high,noisy,rare", "--train", "head")
+    assert code == 0, err
+    (folder,) = (study / "result").glob("high+noisy+rare-tiny-hubert-finetune-head-*")
+    done = result_run.read(folder)
+    column = done.predictions.truth[:, 2]
+    (home,) = set(done.predictions.fold[column == 1].tolist())  # the one fold that has positives
+    learnt = (home + 1) % 3  # tests the fold after it, develops on the next, so that it trains on the label's own
+    (only,) = (round_.fold for round_ in done.folds.rounds() if column[round_.train].any())
+    assert only == learnt
+    said = " ".join(out.split())
+    for fold in range(3):
+        sentence = f"In the round that tests fold {fold} 'rare' does not vary in the training clips"
+        assert (sentence in said) == (fold != learnt)
+        given = done.predictions.probability[done.predictions.fold == fold, 2]
+        assert (given == 0).all() == (fold != learnt)
+    scores = json.loads((folder / "metrics.json").read_text())["labels"]["rare"]
+    assert scores["recall"]["estimate"] == 0.0  # all its positives are tested by a round that never saw one
+
+
+def test_a_round_with_nothing_to_learn_or_to_choose_by_is_refused(run: Run, study: Path, tmp_path: Path) -> None:
+    words = relabelled(study, tmp_path, "sole", lambda number, speaker: int(speaker == "s0"))
+    code, _, err = finetune(run, study, *words, "--target", "sole", "--train", "head")
+    assert code == 2 and "the training clips have nothing to tell apart; take other folds or labels" in err
+    # four folds, a label in the first and third: each round can learn, and the first has nothing to choose by
+    folds = Folds(tuple("abcd"), tuple("abcd"), np.arange(4), "speaker", 0)
+    task = Task("two", "multilabel", ("x", "y"), ("x", "y"))
+    with pytest.raises(SplitError, match="that tests fold 0 no development clip has any label; there is nothing to"):
+        _check(task, np.array([[1, 0], [0, 0], [0, 1], [0, 0]]), folds)
 
 
 @pytest.mark.parametrize(
