@@ -1,14 +1,15 @@
 """Whole probe runs, and the mlp and lightgbm engines beside the loops that a user would write.
 
-    python bench/sweep.py mlp|lightgbm|run [--clips 5000] [--width 768] [--labels 7] [--kind multiclass] [--layers 1]
-        [--probe linear] [--trials 30] [--of-layers 13] [--loop-seconds 60] [--workers 2]
+    python bench/sweep.py mlp|lightgbm|run|growth [--clips 5000] [--width 768] [--labels 7] [--kind multiclass]
+        [--layers 1] [--probe linear] [--trials 30] [--of-layers 13] [--loop-seconds 60] [--workers 2]
 
 mlp: the first trials of each fold, `--trials` networks in stacks of ten as `toolkit probe` fits them; the loops train
-the same networks one by one, each for as many epochs as ours ran. lightgbm: two folds, their times added up; the loop
-is Optuna's TPE around lgb.train on a dataset built for every trial, in the same space; the figure is when each reaches
-the loop's final best development score. run: `toolkit probe` as it is, studies in SQLite included, on synthetic layers;
-its time is scaled to --of-layers and its peak memory is the process's. Loops run once on all threads, their default,
-and once on one; past --loop-seconds a loop stops and its time is scaled up, marked "~".
+the same networks one by one, each for as many epochs as ours ran. lightgbm: two folds, ours side by side; the loop is
+Optuna's TPE around lgb.train on a dataset built for every trial, in the same space, one fold after the other; the
+figure is when the toolkit has reached the loop's final best development score in both. run: `toolkit probe` as it is,
+studies in SQLite included, on synthetic layers; its time is scaled to --of-layers and its peak memory is the process's.
+growth: such runs with two and four times the clips, layers, trials. Loops run once on all threads, their default, and
+once on one; past --loop-seconds a loop stops and its time is scaled up, marked "~".
 """
 
 import argparse
@@ -214,7 +215,8 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
         file = StudyFile(Path(folder) / "study.db")
         trajectories = list(pool.map(lambda number: ours(number, file), range(len(parts))))
         file.close()
-    whole = sum(seen[-1][0] for seen in trajectories)
+    both = max if options.clock == "wall" and options.workers > 1 else sum
+    whole = both(seen[-1][0] for seen in trajectories)
     best = [round(max(value for _, value in seen), 4) for seen in trajectories]
     yield f"toolkit: {whole:.1f} s, best {best}"
     for threads in (1,) if options.clock == "processor" else (os.cpu_count() or 1, 1):
@@ -227,32 +229,49 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
         theirs = [round(best, 4) for _, best in ends]
         yield (
             f"lgb.train in Optuna, {threads} threads: {seconds:.1f} s, best {theirs}; "
-            f"the toolkit is there after {[round(at, 1) for at in reached]} s, {sum(reached) / seconds:.2f} of that "
+            f"the toolkit is there after {[round(at, 1) for at in reached]} s, {both(reached) / seconds:.2f} of that "
             f"time; its whole search takes {whole / seconds:.2f}"
         )
 
 
-def run(options: argparse.Namespace) -> Iterator[str]:
-    case = case_of(options)
-    store = Layers(case, options.of_layers if options.probe == "mix" else options.layers)
+def measured(options: argparse.Namespace, clips: int, layers: int, trials: int) -> tuple[float, float]:
+    """Seconds, and of processor, of a whole run with its study on disk."""
+    case = synthetic(clips, options.width, options.labels, options.kind)
+    store = Layers(case, layers)
     speakers = [f"speaker{clip % SPEAKERS}" for clip in range(len(store.ids))]
     folds = make(store.ids, speakers, one_hot(case.task, case.truth), FOLDS, 0)
     with tempfile.TemporaryDirectory() as folder:
         study, begun, spent = Path(folder) / "study.db", time.perf_counter(), time.process_time()
         probe(
             store, case.task, case.truth, folds, speakers,
-            study=study, probe=options.probe, trials=options.trials, workers=options.workers,
+            study=study, probe=options.probe, trials=trials, workers=options.workers,
         )  # fmt: skip
-        seconds, spent = time.perf_counter() - begun, time.process_time() - spent
-    layers = f"{len(store.layers)} layers: {seconds:.1f} s, {spent:.1f} s of processor"
-    if len(store.layers) < options.of_layers:
-        layers += f", {options.of_layers} layers: ~{seconds * options.of_layers / len(store.layers):.0f} s"
-        layers += f", ~{spent * options.of_layers / len(store.layers):.0f} s of processor"
+        return time.perf_counter() - begun, time.process_time() - spent
+
+
+def run(options: argparse.Namespace) -> Iterator[str]:
+    count = options.of_layers if options.probe == "mix" else options.layers
+    seconds, spent = measured(options, options.clips, count, options.trials)
+    layers = f"{count} layers: {seconds:.1f} s, {spent:.1f} s of processor"
+    if count < options.of_layers:
+        layers += f", {options.of_layers} layers: ~{seconds * options.of_layers / count:.0f} s"
+        layers += f", ~{spent * options.of_layers / count:.0f} s of processor"
     unit = 2**30 if sys.platform == "darwin" else 2**20
     yield f"{layers}; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.2f} GiB"
 
 
-ROWS = {"mlp": mlp, "lightgbm": boosting, "run": run}
+def growth(options: argparse.Namespace) -> Iterator[str]:
+    base = {"clips": options.clips, "layers": options.layers, "trials": options.trials}
+    measured(options, **base)  # warm: kernels, caches
+    once, spent = measured(options, **base)
+    yield f"{base}: {once:.1f} s, {spent:.1f} s of processor"
+    for name in base:
+        for times in (2, 4):
+            seconds, processor = measured(options, **{**base, name: times * base[name]})
+            yield f"{times} times the {name}: {seconds / once:.2f} times the time, {processor / spent:.2f} of processor"
+
+
+ROWS = {"mlp": mlp, "lightgbm": boosting, "run": run, "growth": growth}
 
 
 def main() -> None:
@@ -270,7 +289,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="of lightgbm; processor: of its one thread")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    if options.row != "run" and options.kind != "multiclass":
+    if options.row in ("mlp", "lightgbm") and options.kind != "multiclass":
         parser.error("the loops are written for --kind multiclass")
     warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as ours, no more
     optuna.logging.set_verbosity(optuna.logging.WARNING)

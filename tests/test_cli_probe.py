@@ -203,6 +203,8 @@ def test_the_search_spaces_are_explained_without_a_model(run: Run) -> None:
         (("--model", "weaker", "--folds", "most"), 2, "Bad --folds 'most'"),
         (("--model", "weaker", "--folds", "all", "--split-by", "clip"), 2, "--split-by clip deals"),
         (("--model", "weaker", "--probe", "svm"), 2, "Bad probe 'svm'"),
+        (("--model", "weaker", "--device", "gpu"), 2, "Bad device 'gpu'"),
+        (("--model", "weaker", "--device", "cuda", "--ray", "local"), 2, "cannot go together"),
     ],
 )
 def test_bad_usage_is_one_sentence(run: Run, study: Path, words: tuple[object, ...], code: int, sentence: str) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from tests.probe.conftest import Corpus
-from toolkit.errors import InputError, SplitError, StoreError
+from toolkit.errors import InputError, MachineError, SplitError, StoreError
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import winners
 from toolkit.probe.run import probe
@@ -185,6 +186,24 @@ def test_folds_that_leave_nothing_to_tell_apart_are_refused(make_corpus: Make, t
     truth = (corpus.folds.fold == 0).astype(np.int64)
     with pytest.raises(SplitError, match=r"tests fold 0 .*nothing to tell apart"):
         run(replace(corpus, truth=truth), tmp_path)
+
+
+def test_a_device_that_is_not_there_is_the_machine_s_fault(
+    make_corpus: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refused(parameters: dict[str, object], part: lightgbm.Dataset) -> None:
+        asked.append(parameters["device_type"])
+        raise lightgbm.basic.LightGBMError("it was built without it")
+
+    monkeypatch.setattr(lightgbm, "Booster", refused)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(MachineError, match="no device_type cuda here: it was built without it"):
+        run(make_corpus("binary"), tmp_path, probe="lightgbm", trials=1, device="cuda")
+    assert set(asked) == {"cuda"}  # by each round at work
+    with pytest.raises(MachineError, match="No device cuda here"):
+        run(make_corpus("binary"), tmp_path, trials=1, device="cuda")
 
 
 def test_bad_usage_is_named(make_corpus: Make, tmp_path: Path) -> None:

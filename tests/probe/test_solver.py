@@ -93,9 +93,9 @@ def test_separable_clips_with_almost_no_penalty_still_converge() -> None:
     generator = torch.Generator().manual_seed(0)
     matrix = torch.randn(60, 90, generator=generator)
     rotated = rotate(matrix.numpy())
-    sign = torch.where(torch.rand(1, 1, 60, generator=generator) < 0.5, -1.0, 1.0)
-    loss = Logistic(sign, torch.full((1, 1, 60), 1 / 60))
+    against = torch.where(torch.rand(1, 1, 60, generator=generator) < 0.5, -1.0, 1.0)
+    loss = Logistic(against, torch.full((1, 1, 60), 1 / 60))
     penalty = torch.tensor([1 / (1e4 * 60)], dtype=torch.float64)
-    found, iterations = minimise(rotated.matrix, rotated.spectrum, loss, penalty, 1, 1e-9)
+    found, iterations = minimise(rotated.shared, loss, penalty, 1, 1e-9)
     assert iterations < MAX_ITERATIONS / 2
     assert found.isfinite().all()

@@ -21,7 +21,7 @@ from toolkit.cli.common import (
     report_in,
     show,
 )
-from toolkit.errors import InputError
+from toolkit.errors import InputError, one_of
 
 ALL = "all"
 TRIALS = 30
@@ -76,6 +76,9 @@ def probe(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the folds, the search and the shuffling.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Fits at a time.", show_default="cores")] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu or cuda; for lightgbm its device_type: cpu, gpu or cuda, as it was built.")
+    ] = "cpu",
     note: Annotated[list[str] | None, typer.Option(help="A sentence that the report shows. May be repeated.")] = None,
     language: PageLanguage = "en",
     ray: RayAddress = None,
@@ -106,17 +109,21 @@ def probe(
     from toolkit.runs import provenance as made_with
     from toolkit.windows import Windows, cut
 
+    probes = list(PROBES) if probe == [ALL] else list(dict.fromkeys(probe or ["linear"]))
     if minutes is not None and trials is not None:
         raise InputError("--trials and --minutes are two ways to end a search; give one")
     if minutes is not None and ray:
         raise InputError("--minutes ends a search by this machine's clock; with --ray, give --trials")
+    if device not in ("cpu", "cuda") and not (device == "gpu" and probes == ["lightgbm"]):
+        raise InputError(one_of("device", device, ["cpu", "cuda", "gpu (of --probe lightgbm alone)"]))
+    if device != "cpu" and ray:
+        raise InputError(f"--device {device} and --ray cannot go together: blocks run on the nodes' cores")
     corpus = read(manifest_file(workspace, manifest), audio_root)
     stores = _stores(workspace / "features", model)
     corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in stores}))
     question = pose(corpus, target, fold_count(folds), seed, group_by, split_by)
     result = workspace / "result"
     remark(f"folds in {relative(keep(question, result), workspace)}")
-    probes = list(PROBES) if probe == [ALL] else list(dict.fromkeys(probe or ["linear"]))
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
     loudness = loudnesses(corpus, workers) if LOUDNESS in nuisances else None
     plans = [around.plan(store, question, corpus, control or (), nuisances, loudness, seed) for store in stores]
@@ -125,7 +132,7 @@ def probe(
         hands = Spread(stack.enter_context(joined(ray, remark))) if ray else here
         for plan in plans:
             for name in probes:
-                options = Options(name, trials or TRIALS, minutes, seed, workers, hands)
+                options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device)
                 done, beside = around.run(plan, options, result, made_with(command_line()), note or (), _bar(name))
                 _tell(done, beside, workspace, language)
                 entries.append(Entry(_name(plan, plans), done.folder, done.run))

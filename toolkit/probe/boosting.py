@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit import seeds
+from toolkit.errors import MachineError
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
 from toolkit.probe.fitting import Fit, GiveUp, Model, never
@@ -99,8 +100,17 @@ class BoostingFitter:
                 .set_weight(targets.weights(weighting, of)[:, problem])
                 for clips, truth, of in parts
             )
-            growing.append(_Growing(lightgbm.Booster(parameters, part).add_valid(other, "development")))
+            growing.append(_Growing(self._booster(parameters, part).add_valid(other, "development")))
         return growing
+
+    def _booster(self, parameters: dict[str, Any], part: lightgbm.Dataset) -> lightgbm.Booster:
+        """Raises MachineError for a device that this build of LightGBM, or this machine, does not have."""
+        try:
+            return lightgbm.Booster(parameters, part)
+        except lightgbm.basic.LightGBMError as error:
+            if self._device == "cpu":
+                raise
+            raise MachineError(f"LightGBM has no device_type {self._device} here: {error}") from None
 
     def _dataset(self, statistics: str) -> lightgbm.Dataset:
         with self._lock:

@@ -1,6 +1,7 @@
 """The mlp and mix probes: stacked networks on one layer, or on a weighting of all."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
 from toolkit.probe.fitting import Fit, GiveUp, Model, never
 from toolkit.probe.search import MLP_WIDTHS, Setting, Value
-from toolkit.probe.stack import Batch, Inputs, Logits, Parameters, Part, Stack, Trained, probability_of, product, train
+from toolkit.probe.stack import Batch, Inputs, Logits, Parameters, Part, Stack, Trained, probability_of, train
 from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of, targets_of
+from toolkit.probe.units import product, rectified, training_dtype
 
 HIDDEN = max(MLP_WIDTHS)
+BYTE = 256  # values that a draw for dropout has
 HALVES = {"mean": ("mean",), "both": ("mean", "std"), "std": ("std",)}  # what a network reads; in this order they stand
 
 
@@ -62,6 +65,8 @@ class NetworkFitter:
         layers = self._layers["mean"]
         stack = (_mix_stack if self._mix else _mlp_stack)(len(layers), layers[0].shape[1], targets, ordered, seed)
         part = self._part(targets, clips, targets.columns, ordered, scaling)
+        if not self._mix:  # one layer may be copied, all of them would not fit
+            part = replace(part, inputs=part.inputs.prepared(training_dtype(self._device)))
         columns = targets.columns_of(self._task, self._truth[held_out])
         other = self._part(targets, held_out, columns, ordered, scaling)
         trained = train(stack, part, other, self._seed, name, epochs)
@@ -91,7 +96,7 @@ class NetworkFitter:
             return torch.from_numpy(np.stack(values).astype(np.float32)).to(self._device)
 
         inputs = Inputs(
-            self._layers,
+            {half: self._layers[half] for half in scaling},
             torch.from_numpy(clips).to(self._device),
             {half: there([scaler.mean for scaler in scalers])[:, None] for half, scalers in scaling.items()},
             {half: there([scaler.scale for scaler in scalers])[:, None] for half, scalers in scaling.items()},
@@ -141,32 +146,35 @@ class _Mlp:
         self._readers = _readers(settings)
         self._by_width = {width: _rows(settings, width=width) for width in dict.fromkeys(self._widths)}
         self._deep = {width: _rows(settings, width=width, depth=2) for width in self._by_width}
-        self._dropout = torch.tensor(_numbers(settings, "dropout"))[:, None, None]
+        self._dropout = torch.tensor(_numbers(settings, "dropout"))[:, None, None].mul(BYTE).round()
 
     def __call__(self, parameters: Parameters, inputs: Batch, draws: Tensor | None) -> Tensor:
         units: dict[int, Tensor] = {}
         for half, mine in self._readers.items():
-            together = product(parameters[f"first.{half}"], inputs[half][0])
-            for row, own in zip(mine, torch.split(together, [self._widths[row] for row in mine]), strict=True):
+            rows = [self._widths[row] for row in mine]
+            together = product(parameters[f"first.{half}"], inputs[half][0], rows)
+            for row, own in zip(mine, torch.split(together, rows), strict=True):
                 units[row] = units[row] + own if row in units else own
         logits = []
         for width, mine in self._by_width.items():
-            hidden = torch.stack([units[row] for row in mine]) + parameters[f"first_bias.{width}"]
-            hidden = self._dropped(hidden.relu(), mine, draws, 0)
+            hidden = torch.stack([units[row] for row in mine])
+            hidden = self._rectified(hidden, parameters[f"first_bias.{width}"], mine, draws, 0)
             deep = self._deep[width]
             if deep:
                 shallow = len(mine) - len(deep)
-                second = parameters[f"second.{width}"] @ hidden[shallow:] + parameters[f"second_bias.{width}"]
-                hidden = torch.cat([hidden[:shallow], self._dropped(second.relu(), deep, draws, HIDDEN)])
+                second = parameters[f"second.{width}"] @ hidden[shallow:]
+                second = self._rectified(second, parameters[f"second_bias.{width}"], deep, draws, HIDDEN)
+                hidden = torch.cat([hidden[:shallow], second])
             logits.append(parameters[f"last.{width}"] @ hidden)
         return torch.cat(logits) + parameters["last_bias"]
 
-    def _dropped(self, hidden: Tensor, rows: Sequence[int], draws: Tensor | None, start: int) -> Tensor:
-        """hidden: (networks, width, n). rows: neighbours."""
-        if draws is None:
-            return hidden
-        share = self._dropout[rows[0] : rows[-1] + 1].to(hidden.device)
-        return hidden * ((draws[start : start + hidden.shape[1]] >= share) / (1 - share))
+    def _rectified(self, units: Tensor, bias: Tensor, rows: Sequence[int], draws: Tensor | None, start: int) -> Tensor:
+        """units: (networks, width, n). rows: neighbours."""
+        share = self._dropout[rows[0] : rows[-1] + 1].to(units.device)
+        kept = None
+        if draws is not None:
+            kept = torch.ge(draws[start : start + units.shape[1]], share, out=torch.empty_like(units))
+        return rectified(units, bias, kept, BYTE / (BYTE - share))
 
 
 def _mlp_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
@@ -229,7 +237,8 @@ class _Mix:
         logits = parameters["bias"]
         for half, mine in self._readers.items():
             head, batch = parameters[f"head.{half}"], inputs[half]
-            seen = product(head.flatten(0, 1), batch.flatten(0, 1)).view(*head.shape[:2], *batch.shape[:2])
+            rows = [head.shape[1]] * len(head)
+            seen = product(head.flatten(0, 1), batch.flatten(0, 1), rows).view(*head.shape[:2], *batch.shape[:2])
             own = (seen * share[mine][:, None, :, None]).sum(dim=2)
             before, after = mine[0], self._networks - 1 - mine[-1]  # readers are neighbours
             logits = logits + functional.pad(own, (0, 0, 0, 0, before, after))

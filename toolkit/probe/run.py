@@ -17,41 +17,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolkit.errors import InputError, one_of
+from toolkit.errors import InputError, MachineError, one_of
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe import networks
 from toolkit.probe import winners as winners_folder
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
-from toolkit.probe.fitting import Fit, Fitter, one_thread
+from toolkit.probe.fitting import Fitter, one_thread
+from toolkit.probe.outcome import Tested, chosen_layers, run_of, winner_of
 from toolkit.probe.search import BATCH, SPACES, Setting
 from toolkit.probe.study import Report, StudyFile, Trials, best, search
 from toolkit.probe.table import PROBES
-from toolkit.probe.targets import FloatArray, targets_of
-from toolkit.probe.winners import Winner
+from toolkit.probe.targets import FloatArray
 from toolkit.result.decide import carried_over, decide, thresholds_of
-from toolkit.result.metrics import headline, headline_score
-from toolkit.result.predictions import Predictions
-from toolkit.result.run import Choice, Run
+from toolkit.result.metrics import headline_score
+from toolkit.result.run import Run
 from toolkit.runs import signature
 from toolkit.splits import Folds, Round
 
-PROTOCOL = 5  # part of every study's signature: raise it when the same setting would get another score
+PROTOCOL = 6  # part of every study's signature: raise it when the same setting would get another score
 
 Progress = Callable[[str, int, int], None]  # the layer just finished, layers done, layers in all
-
-
-@dataclass(frozen=True)
-class Tested:
-    """One layer in one round. development: the winner's score of `trials`; prediction: of the round's test clips."""
-
-    round: Round
-    trials: int
-    setting: Setting
-    development: float
-    thresholds: FloatArray
-    prediction: IntArray
-    fit: Fit
 
 
 @dataclass(frozen=True)
@@ -99,20 +84,23 @@ def probe(
     minutes: searches stop after this time instead, each layer and round having got its even share and one batch at
     least; the figures then depend on the machine.
     winners: a folder for each round's refitted probe (`toolkit.probe.winners`); not saved unless told.
-    device: "cpu" or "cuda", of linear, mlp and mix. workers: rounds fitted at a time, the processor's cores unless
-    told, one on CUDA; it does not change a figure. hands: who does the fitting; this process unless told.
+    device: "cpu" or "cuda" of linear, mlp and mix, or lightgbm's device_type. workers: rounds fitted at a time, the
+    processor's cores unless told, one on CUDA; it does not change a figure. hands: who does the fitting; this process
+    unless told.
 
     In each round a search of its own per layer maximises the headline metric on the development fold; the layer with
     the best development score is chosen; the winner is refitted on training and development clips and predicts the
     test fold. Scaler, class weights and thresholds come from those clips alone.
 
-    Raises InputError for an unknown probe, SplitError for folds that leave nothing to learn or to choose by,
-    StoreError for a study made with other data.
+    Raises InputError for an unknown probe, MachineError for a device that is not there, SplitError for folds that leave
+    nothing to learn or to choose by, StoreError for a study made with other data.
     """
     if probe not in PROBES:
         raise InputError(one_of("probe", probe, list(PROBES)))
     if trials < 1:
         raise InputError(f"{trials} trials asked for; at least 1 is needed")
+    if device == "cuda" and probe != "lightgbm" and not torch.cuda.is_available():
+        raise MachineError(f"No device {device} here: torch finds no CUDA device; `--device cpu` works everywhere")
     data = matched(features, task, truth, folds, groups)
     rounds = list(data.folds.rounds())
     notes = [*notes, *check(data, rounds)]
@@ -126,13 +114,15 @@ def probe(
         file.close()
     if minutes is not None:
         notes.append(_minutes_note(minutes, tested))
-    chosen = _chosen(tested)
-    kept = [_winner(data, probe, layer, features.layers, tested[layer][number]) for number, layer in enumerate(chosen)]
+    chosen = chosen_layers(tested)
+    kept = [
+        winner_of(data, probe, layer, features.layers, tested[layer][number]) for number, layer in enumerate(chosen)
+    ]
     if winners is not None:
         winners_folder.write(winners, kept)
     # The test clips once more by the winners as they are kept, clip by clip: what applies them later finds the same.
     applied = winners_folder.apply(features, kept, [data.rows[round_.test] for round_ in rounds])
-    return _run(data, probe, tested, chosen, applied, kept, group, backbone, notes, provenance or {})
+    return run_of(data, probe, tested, chosen, applied, kept, group, backbone, notes, provenance or {})
 
 
 def units_of(layers: Sequence[str], probe: str) -> dict[str, tuple[str, ...]]:
@@ -260,90 +250,3 @@ def _score(task: Task, truth: IntArray, probability: FloatArray) -> float:
     score = headline_score(task, truth, prediction)
     assert score is not None  # `check` has seen to it that the development set has labels
     return score
-
-
-def _chosen(tested: Mapping[str, Sequence[Tested]]) -> list[str]:
-    """The layer of each round, by its development score there; of equals the first."""
-
-    def score(layer: str, number: int) -> float:
-        return tested[layer][number].development
-
-    rounds = len(next(iter(tested.values())))
-    return [max(tested, key=partial(score, number=number)) for number in range(rounds)]
-
-
-def _winner(data: Data, probe: str, layer: str, layers: Sequence[str], tested: Tested) -> Winner:
-    refitted_on = np.union1d(tested.round.train, tested.round.development)
-    targets = targets_of(data.task, data.truth[refitted_on])
-    return Winner(
-        probe=probe,
-        task=data.task,
-        fold=tested.round.fold,
-        layers=tuple(layers) if PROBES[probe].all_layers else (layer,),
-        setting=tested.setting,
-        softmax=targets.softmax,
-        fitted=targets.fitted,
-        prevalence=targets.prevalence,
-        thresholds=tested.thresholds,
-        model=tested.fit.model,
-    )
-
-
-def _run(
-    data: Data,
-    probe: str,
-    tested: Mapping[str, Sequence[Tested]],
-    chosen: Sequence[str],
-    applied: Sequence[FloatArray],
-    kept: Sequence[Winner],
-    group: str,
-    backbone: str,
-    notes: Sequence[str],
-    provenance: Mapping[str, Any],
-) -> Run:
-    winners = [tested[layer][number] for number, layer in enumerate(chosen)]
-    final = [
-        replace(one, fit=replace(one.fit, probability=own), prediction=decide(data.task, own, one.thresholds))
-        for one, own in zip(winners, applied, strict=True)
-    ]
-    return Run(
-        title=f"{data.task.name} from {backbone}" if backbone else data.task.name,
-        backbone=backbone,
-        probe=probe,
-        task=data.task,
-        metric=headline(data.task),
-        folds=data.folds,
-        predictions=_predictions(data, group, final),
-        layers={layer: _predictions(data, group, own) for layer, own in tested.items()},
-        development={layer: tuple(one.development for one in own) for layer, own in tested.items()},
-        choices=tuple(
-            Choice(one.round.fold, layer, dict(one.setting), one.development)
-            for layer, one in zip(chosen, winners, strict=True)
-        ),
-        left_out=data.left_out,
-        notes=tuple(notes),
-        provenance=provenance,
-        weights=_weights(kept) if PROBES[probe].all_layers else {},
-    )
-
-
-def _weights(kept: Sequence[Winner]) -> dict[str, tuple[float, ...]]:
-    """By layer, its share in each round's mix."""
-    shares = np.stack([networks.layer_shares(winner.model) for winner in kept])
-    return {layer: tuple(own.tolist()) for layer, own in zip(kept[0].layers, shares.T, strict=True)}
-
-
-def _predictions(data: Data, group: str, rounds: Sequence[Tested]) -> Predictions:
-    """The tested clips of all rounds, in the order of the folds."""
-    clips = np.concatenate([one.round.test for one in rounds])
-    order = np.argsort(clips)
-    return Predictions(
-        data.task,
-        tuple(data.folds.ids[clip] for clip in clips[order]),
-        tuple(data.groups[clip] for clip in clips[order]),
-        np.concatenate([np.full(len(one.round.test), one.round.fold) for one in rounds])[order],
-        data.truth[clips[order]],
-        np.concatenate([one.prediction for one in rounds])[order],
-        np.concatenate([one.fit.probability for one in rounds])[order],
-        group,
-    )

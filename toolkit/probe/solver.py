@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from toolkit.probe.minimise import Logistic, Loss, Softmax, minimise
+from toolkit.probe.minimise import Logistic, Loss, Shared, Softmax, minimise
 from toolkit.probe.targets import FloatArray, Targets
 from toolkit.products import linear
 
@@ -50,14 +50,10 @@ class Solution:
 
 @dataclass(frozen=True)
 class Rotated:
-    """A standardised matrix on orthonormal axes.
+    """A standardised matrix on orthonormal axes. shared: (n, rank) float32; axes: (width, rank)."""
 
-    matrix: (n, rank) float32; axes: (width, rank); spectrum: (rank,) mean square of each column.
-    """
-
-    matrix: Tensor
+    shared: Shared
     axes: Tensor
-    spectrum: Tensor
 
 
 def rotate(features: npt.NDArray[np.float32], axes: Tensor | None = None, device: str = "cpu") -> Rotated:
@@ -71,8 +67,7 @@ def rotate(features: npt.NDArray[np.float32], axes: Tensor | None = None, device
         axes = _row_axes(matrix.double())
     elif axes is None:
         axes = principal_axes(features, device)
-    rotated = linear(matrix, axes.T.float())
-    return Rotated(rotated, axes, rotated.square().mean(dim=0, dtype=torch.float64))
+    return Rotated(Shared(linear(matrix, axes.T.float())), axes)
 
 
 def principal_axes(features: npt.NDArray[np.float32], device: str = "cpu") -> Tensor:
@@ -106,19 +101,19 @@ def solve(
 ) -> list[Solution]:
     """Fit every problem to the standardised features (n_clips, width) of one training part."""
     rotated = features if isinstance(features, Rotated) else rotate(features)
-    matrix = rotated.matrix
-    weights = np.concatenate([targets.weights(problem.class_weights).T for problem in problems]) / len(matrix)
-    weights_of = torch.from_numpy(weights).to(matrix).unsqueeze(1)
-    truth = torch.from_numpy(np.ascontiguousarray(targets.columns.T)).to(matrix)
+    clips, like = rotated.shared.clips, rotated.axes.float()
+    weights = np.concatenate([targets.weights(problem.class_weights).T for problem in problems]) / clips
+    weights_of = torch.from_numpy(weights).to(like).unsqueeze(1)
+    truth = torch.from_numpy(np.ascontiguousarray(targets.columns.T)).to(like)
     loss: Loss
     if targets.softmax:
         loss, columns = Softmax(truth.unsqueeze(0), weights_of), len(targets.fitted)
     else:
-        loss, columns = Logistic((2 * truth - 1).repeat(len(problems), 1).unsqueeze(1), weights_of), 1
+        loss, columns = Logistic((1 - 2 * truth).repeat(len(problems), 1).unsqueeze(1), weights_of), 1
     penalty = torch.tensor(
-        [1 / (problem.C * len(matrix)) for problem in problems for _ in range(targets.n_problems)], dtype=torch.float64
+        [1 / (problem.C * clips) for problem in problems for _ in range(targets.n_problems)], dtype=torch.float64
     )
-    found, _ = minimise(matrix, rotated.spectrum, loss, penalty, columns, tolerance)
+    found, _ = minimise(rotated.shared, loss, penalty, columns, tolerance)
     # A softmax's columns are classes, the others' problems are labels: a row for each, setting by setting.
     variables = found.double().view(-1, rotated.axes.shape[1] + 1)
     coefficients = (rotated.axes.double() @ variables[:, :-1].T).cpu().numpy()

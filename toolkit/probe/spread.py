@@ -15,7 +15,8 @@ from toolkit.errors import InputError, StoreError
 from toolkit.features.store import Store
 from toolkit.probe.data import Data, Layers, rows_of
 from toolkit.probe.fitting import Fitter
-from toolkit.probe.run import Budget, Progress, Tested, signature_of, test, units_of
+from toolkit.probe.outcome import Tested
+from toolkit.probe.run import Budget, Progress, signature_of, test, units_of
 from toolkit.probe.study import StudyFile
 from toolkit.probe.table import PROBES
 from toolkit.splits import Round

@@ -28,7 +28,7 @@ LEARNT = re.compile(r"coefficients|intercepts|parameter\.")  # of what a winner 
 @dataclass(frozen=True)
 class Options:
     """probe: a name of `probe.table.PROBES`. workers: fits at a time, None: one a core.
-    hands: who fits; no figure depends on it.
+    hands: who fits; no figure depends on it. device: as `probe.run.probe` takes it.
 
     trials: per layer and round; or minutes: of search, shared by all layers and rounds.
     """
@@ -39,6 +39,7 @@ class Options:
     seed: int = 0
     workers: int | None = None
     hands: Hands = here
+    device: str = "cpu"
 
     @property
     def budget(self) -> dict[str, float]:
@@ -97,6 +98,7 @@ def sweep(
                 "folds": question.folds.sha256,
             },
             winners=folder / WINNERS,
+            device=options.device,
             workers=options.workers,
             progress=progress,
             hands=options.hands,

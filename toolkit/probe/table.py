@@ -19,9 +19,10 @@ Apply = Callable[[Layers, Model, Setting, bool], FloatArray]
 class Probe:
     """A row of the table.
 
-    build: from layers, task, truth (a row per clip of the layers), seed and device. apply: a kept model to other
-    clips' layers, with the setting and whether it is a softmax, -> (n, n_fitted) probabilities. all_layers: it sees
-    every layer at once and stands in the layer curve under its own name; the others get one layer at a time.
+    build: from layers, task, truth (a row per clip of the layers), seed and device (torch's, or LightGBM's
+    device_type). apply: a kept model to other clips' layers, with the setting and whether it is a softmax, ->
+    (n, n_fitted) probabilities. all_layers: it sees every layer at once and stands in the layer curve under its own
+    name; the others get one layer at a time.
     """
 
     title: str
@@ -43,7 +44,7 @@ def _mix(layers: Layers, task: Task, truth: IntArray, seed: int, device: str) ->
 
 
 def _lightgbm(layers: Layers, task: Task, truth: IntArray, seed: int, device: str) -> Fitter:
-    return boosting.BoostingFitter(layers[0], task, truth, seed)  # published LightGBM wheels have no CUDA
+    return boosting.BoostingFitter(layers[0], task, truth, seed, device)
 
 
 PROBES = {
