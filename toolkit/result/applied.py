@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from toolkit.errors import InputError, StoreError, one_of
 from toolkit.labels import IntArray, Task
+from toolkit.result.cells import csv_text
 from toolkit.result.decide import decide
-from toolkit.result.predictions import MODEL, Predictions, csv_text, value_cells, value_columns
+from toolkit.result.predictions import MODEL, Predictions, value_cells, value_columns
 from toolkit.result.run import Run
 from toolkit.runs import commit_json, signature
 

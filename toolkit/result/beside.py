@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from toolkit.errors import StoreError, ToolkitError
 from toolkit.result import metrics, paired, stats
-from toolkit.result.predictions import plain_text
+from toolkit.result.cells import plain_text
 from toolkit.result.run import Run, curve
 from toolkit.result.stats import Score
 from toolkit.runs import commit_json, commit_text, signature

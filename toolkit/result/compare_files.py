@@ -8,10 +8,10 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from toolkit.result import compare_words
+from toolkit.result.cells import FORMULA
 from toolkit.result.compare import COSTS, Comparison
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.metrics import title
-from toolkit.result.predictions import FORMULA
 from toolkit.result.run import FIGURES, REPORT
 from toolkit.result.stats import Score
 from toolkit.runs import commit_text, make_folder, signature

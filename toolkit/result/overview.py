@@ -13,8 +13,8 @@ from rich.text import Text
 
 from toolkit.errors import ToolkitError
 from toolkit.result import metrics, paired, stats, words
+from toolkit.result.cells import plain_text
 from toolkit.result.language import ENGLISH, Language
-from toolkit.result.predictions import plain_text
 from toolkit.result.run import FIGURES, REPORT, Run, curve
 from toolkit.result.stats import Score
 from toolkit.runs import commit_text, make_folder, signature

@@ -1,7 +1,5 @@
 """Predictions and the CSV files that hold them: our own form, and the paper's two columns."""
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +12,10 @@ import numpy.typing as npt
 from toolkit.errors import PredictionsError, ToolkitError
 from toolkit.labels import IntArray, Task
 from toolkit.result import paper
+from toolkit.result.cells import Row, csv_text, read_table
 from toolkit.runs import commit_text
 
 FloatArray = npt.NDArray[np.float64]
-Row = tuple[int, list[str]]  # line in the file, cells
-
-# What a spreadsheet would run (East Asian ones the full-width signs too), or what `_inert` made of it.
-FORMULA = re.compile("'*[=+\\-@\uff1d\uff0b\uff0d\uff20\t\r]")
 NUMBER = re.compile(r"[0-9.eE+-]+")
 MODEL = "model"  # the column of `toolkit predict`, which says whose word a row is
 
@@ -107,14 +102,14 @@ def write_csv(path: Path, predictions: Predictions) -> None:
             predictions.probability.astype(np.float32),  # str of a float32 is its shortest exact form
         )
     ]
-    _commit(path, columns, rows)
+    commit_text(path, csv_text(columns, rows))
 
 
 def write_paper_csv(path: Path, predictions: Predictions) -> None:
     """Commit the paper's form: columns `Predictions` and `Actual Labels`, a list of 0 and 1 or a label in each cell."""
     task = predictions.task
     pairs = zip(predictions.prediction.tolist(), predictions.truth.tolist())
-    _commit(path, list(paper.COLUMNS), [[paper.cell(task, value) for value in pair] for pair in pairs])
+    commit_text(path, csv_text(list(paper.COLUMNS), [[paper.cell(task, value) for value in pair] for pair in pairs]))
 
 
 def read_csv(path: Path, task: Task | None = None) -> Predictions:
@@ -125,7 +120,7 @@ def read_csv(path: Path, task: Task | None = None) -> Predictions:
     ids are then row numbers from 1, every clip is its own group, the fold is 0.
     Raises PredictionsError with line and column.
     """
-    columns, rows = _table(path)
+    columns, rows = read_table(path)
     try:
         if set(paper.COLUMNS) <= set(columns):
             return _from_paper(path, columns, rows, task)
@@ -248,58 +243,3 @@ def value_columns(task: Task, what: str) -> list[str]:
 
 def value_cells(task: Task, value: Any) -> list[str]:
     return [str(cell) for cell in value] if task.multilabel else [task.labels[value]]
-
-
-def plain_text(cell: str) -> str:
-    """A cell that no spreadsheet runs: an apostrophe before a formula's first sign."""
-    return "'" + cell if FORMULA.match(cell) else cell
-
-
-def _inert(cell: str) -> str:
-    """The cell as it stands in the file; apostrophes before a formula's first sign are counted up, so none is lost."""
-    cell = plain_text(cell)
-    return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in ',"\r\n') else cell
-
-
-def _commit(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    commit_text(path, csv_text(columns, rows))
-
-
-def csv_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """CSV that no spreadsheet runs and that `read_csv` takes back to what it was."""
-    return "".join(",".join(map(_inert, row)) + "\n" for row in (columns, *rows))
-
-
-def _table(path: Path) -> tuple[list[str], list[Row]]:
-    """Header and rows, every row as wide as the header."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise PredictionsError(f"{path.name} cannot be read: {error.strerror}") from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise PredictionsError(f"{path.name}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[Row] = []
-    line = 1
-    try:
-        for row in reader:
-            if row:
-                rows.append((line, [cell[1:] if cell[0:1] == "'" and FORMULA.match(cell) else cell for cell in row]))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise PredictionsError(f"{path.name}, line {reader.line_num}: it is not CSV: {error}") from None
-    if len(rows) < 2:
-        raise PredictionsError(f"{path.name} is empty; expected a header and one row per clip")
-    columns = rows[0][1]
-    for column in columns:
-        if columns.count(column) > 1:
-            raise PredictionsError(f"{path.name}, line 1: column {column!r} stands twice")
-    for line, row in rows[1:]:
-        if len(row) != len(columns):
-            raise PredictionsError(
-                f"{path.name}, line {line}: {len(row)} cells, expected {len(columns)} as in the header"
-            )
-    return columns, rows[1:]

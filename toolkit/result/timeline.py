@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from toolkit.labels import HOTLINE, IntArray, Task
 from toolkit.result.applied import Applied
+from toolkit.result.cells import csv_text
 from toolkit.result.decide import decide
-from toolkit.result.predictions import csv_text
 
 FloatArray = npt.NDArray[np.float64]
 # Labels that count as negative unless the user names others: the hotline's eleven, and the usual ones of acted corpora.
