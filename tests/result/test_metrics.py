@@ -73,6 +73,14 @@ def test_accuracy_and_hamming_loss_are_scikit_learns(seed: int, labels: int, cli
         assert float(metrics.hamming_loss(counts)) == pytest.approx(sklearn.metrics.hamming_loss(truth, prediction))
 
 
+@given(SEEDS, st.integers(1, 6), st.integers(1, 30))
+def test_f1_of_both_sides_is_the_mean_of_scikit_learns_over_labels(seed: int, labels: int, clips: int):
+    truth, prediction = drawn(seed, labels, clips, True)
+    pairs = zip(truth.T, prediction.T)
+    expected = np.mean([sklearn.metrics.f1_score(*pair, average="weighted") for pair in pairs])
+    assert float(metrics.f1_both_sides(count(truth, prediction, labels))) == pytest.approx(expected)
+
+
 @given(SEEDS, st.integers(2, 40), st.booleans())
 def test_ranked_metrics_are_scikit_learns_with_ties_and_weights(seed: int, clips: int, ties: bool):
     random = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from toolkit.result.run import TUNED, Run
 from toolkit.result.stats import Evaluation, Score
 
 PAGE = result_run.REPORT  # of a comparison's folder
-SHOWN = ("unweighted_average_recall", "f1_macro", "f1_weighted", "accuracy", "exact_match", "roc_auc")
+SHOWN = ("unweighted_average_recall", "f1_macro", "f1_weighted", "f1_both_sides", "accuracy", "exact_match", "roc_auc")
 COSTS = ("trained_parameters", "seconds", "extraction_seconds", "peak_memory_bytes", "bytes_on_disk")
 
 
