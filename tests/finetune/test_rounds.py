@@ -1,0 +1,44 @@
+"""Finished rounds on disk: one that is not whole is none."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from toolkit.finetune import rounds
+from toolkit.finetune.training import Trained
+from toolkit.splits import Round
+
+SETTINGS = {"checkpoint": "mine"}
+
+
+def written(folder: Path) -> rounds.Finished:
+    trained = Trained(
+        layer="encoder.3", train="head", rate=0.1, epoch=1, epochs=2, development=0.5, thresholds=np.array([0.5]),
+        probability=np.array([[0.2, 0.8]]), prediction=np.array([1]), learning=2, parameters=3, seconds=1.0,
+        learning_seconds=0.5, heard_seconds=4.0, peak_bytes=5, weights={"head": torch.ones(2)},
+    )  # fmt: skip
+    part = np.array([], dtype=np.int64)
+    return rounds.write(folder, Round(2, part, part, np.array([0])), trained, SETTINGS)
+
+
+def test_a_whole_round_comes_back(tmp_path: Path) -> None:
+    made, found = written(tmp_path), rounds.read(tmp_path, 2, "best")
+    assert found is not None and vars(found).keys() == vars(made).keys()
+    assert found.probability.tolist() == [[0.2, 0.8]] and found.prediction.tolist() == [1] and found.epochs == 2
+
+
+@pytest.mark.parametrize("lost", ["weights/round-2.safetensors", "weights/round-2.json", "rounds/round-2.json"])
+def test_a_round_that_lacks_a_file_is_trained_again(tmp_path: Path, lost: str) -> None:
+    written(tmp_path)
+    (tmp_path / lost).unlink()
+    assert rounds.read(tmp_path, 2, "best") is None
+    assert (rounds.read(tmp_path, 2, "none") is None) == lost.startswith("rounds")
+
+
+def test_a_round_whose_file_was_changed_is_none(tmp_path: Path) -> None:
+    written(tmp_path)
+    path = tmp_path / "rounds" / "round-2.json"
+    path.write_text(path.read_text().replace("0.8", "0.7"))
+    assert rounds.read(tmp_path, 2, "best") is None
