@@ -3,6 +3,8 @@
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,6 +30,19 @@ model = "mine"
 dtype = "float32"
 [probe]
 trials = 1
+"""
+
+# From before the first import on, in a process of its own: what a library does as it is imported counts too.
+BLOCKED = """
+import socket, sys
+
+def refuse(event, arguments):
+    if event == "socket.__new__" and arguments[1] in (socket.AF_INET, socket.AF_INET6):
+        raise PermissionError("no sockets here")
+
+sys.addaudithook(refuse)
+from toolkit.cli import main
+main()
 """
 
 
@@ -120,3 +135,16 @@ def test_no_socket_no_file_for_others_and_no_folder_of_this_machine(
         if path.is_file():
             assert str(study).encode() not in path.read_bytes(), path
     shutil.rmtree(study / "result")
+
+
+def test_it_runs_where_no_socket_could_be_made_from_the_first_import_on(study: Path, tmp_path: Path) -> None:
+    for name in ("corpus", "models"):
+        shutil.copytree(study / name, tmp_path / name)
+    shutil.copy(study / "manifest.csv", tmp_path)
+    for words in (
+        ("extract", "--model", "mine", "--dtype", "float32"),
+        ("probe", "--model", "mine", "--target", "mood", "--folds", "3", "--trials", "1"),
+    ):
+        done = subprocess.run([sys.executable, "-c", BLOCKED, *words, "-w", tmp_path], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("result/*/report.html"))
