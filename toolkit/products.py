@@ -8,10 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# oneDNN compiles a kernel for each shape it meets, which takes 2 to 13 ms (Xeon with AMX) and 0.5 to 1 MB, and keeps
-# 1,024 of them unless told: memory that lengths of clips would fill up slowly. `rounded_up` leaves a model some 300
-# shapes; kept fewer, each would be compiled again and again. oneDNN looks when it is first used.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
+# oneDNN compiles a kernel for each shape it meets, which takes 2 to 13 ms (Xeon with AMX) and up to 1 MB, and keeps
+# 1,024 of them unless told: memory that lengths of clips would fill up slowly. It looks when it is first used.
+KEPT, FEW = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64"
+os.environ.setdefault(KEPT, FEW)
+
+
+def keep_kernels() -> None:
+    """Before the first product in bfloat16: `rounded_up` leaves a model some 400 shapes, and those shall be kept."""
+    if os.environ[KEPT] == FEW:
+        os.environ[KEPT] = "512"
 
 
 @cache
@@ -42,13 +48,16 @@ def goes_to_onednn(dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def rounded_up(rows: int, dtype: torch.dtype, device: torch.device) -> int:
-    """How many rows to multiply instead of `rows`, so that few shapes, whose kernels are kept, serve all clips.
+    """How many rows `linear` should get instead of `rows`: as many, where no kernel is compiled for their number."""
+    return one_of_few(rows) if goes_to_onednn(dtype, device) else rows
 
-    Multiples of 16 up to 256, then of a sixteenth to an eighth of the rows. As they are, where no kernel is compiled.
+
+def one_of_few(rows: int) -> int:
+    """The next of the few numbers of rows whose kernels are kept, to serve clips of all lengths.
+
+    Multiples of 16 up to 512, then of a sixteenth to an eighth of the rows.
     """
-    if not goes_to_onednn(dtype, device):
-        return rows
-    step = max(16, (1 << (rows - 1).bit_length()) // 16)
+    step = 16 if rows <= 512 else (1 << (rows - 1).bit_length()) // 16
     return -(-rows // step) * step
 
 

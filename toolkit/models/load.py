@@ -17,6 +17,7 @@ from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.states import Encoder
 from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 from toolkit.models.whisper import Context, WhisperEncoder
+from toolkit.products import keep_kernels
 
 MODELS = {
     "wav2vec2": transformers.Wav2Vec2Model,
@@ -56,6 +57,8 @@ def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
     if name != "auto":
         if name not in DTYPES:
             raise InputError(one_of("dtype", name, ["auto", *DTYPES]))
+        if DTYPES[name] == torch.bfloat16:
+            keep_kernels()
         return DTYPES[name], f"{name} as asked for."
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
@@ -67,6 +70,7 @@ def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
         (torch.cpu._is_avx512_bf16_supported, "AVX-512"),
     ):
         if supported():
+            keep_kernels()
             return torch.bfloat16, f"bfloat16: this CPU multiplies it natively ({name})."
     return torch.float32, "float32: this CPU does not multiply bfloat16 natively (AMX, AVX-512 BF16)."
 

@@ -15,9 +15,13 @@ def mean_and_std(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     lengths: (batch,) own frames, 1 to frames. Returns two (batch, width) float32 tensors on the same device; the
     standard deviation of a single frame is 0.
     """
+    frames = values.float()
+    if values.device.type == "cpu" and int(lengths.min()) == values.shape[1]:  # sums as products: a third of the time
+        share = frames.new_full((len(values), 1, values.shape[1]), 1.0 / values.shape[1])
+        mean = share @ frames
+        return mean[:, 0], (share @ (frames - mean).square_())[:, 0].sqrt()
     own = own_frames(lengths, values.shape[1])[..., None]
     count = lengths[:, None].float()
-    frames = values.float()
     mean = torch.where(own, frames, 0.0).sum(dim=1) / count
     deviation = torch.where(own, frames - mean[:, None], 0.0)
     return mean, (deviation.square_().sum(dim=1) / count).sqrt()

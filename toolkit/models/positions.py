@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toolkit.products import rounded_up
+from toolkit.products import one_of_few
 
 
 class PositionalConvolutions:
@@ -37,18 +37,10 @@ class PositionalConvolutions:
             if number:
                 states = _zero_padding(states, own)
             dtype = convolution.weight.dtype
-            more = rounded_up(frames, dtype, states.device) - frames  # zeros, as the convolution would add itself
-            states = (
-                F.conv1d(
-                    F.pad(states.transpose(1, 2).to(dtype), (0, more)),
-                    convolution.weight,
-                    convolution.bias,
-                    padding=convolution.padding[0],
-                    groups=convolution.groups,
-                )
-                .transpose(1, 2)[:, :frames]
-                .float()
-            )
+            # Zeros, as the convolution would add itself; on CPUs it is oneDNN's in any dtype.
+            more = one_of_few(frames) - frames if states.device.type == "cpu" else 0
+            padded = F.pad(states.transpose(1, 2).to(dtype), (0, more))
+            states = convolution(padded).transpose(1, 2)[:, :frames].float()
             states = activation(states if norm is None else norm(states))
         return states
 

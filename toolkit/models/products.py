@@ -11,6 +11,9 @@ from toolkit.products import goes_to_onednn, linear, packed, rounded_up
 
 Activation = Callable[[Tensor], Tensor]
 
+# oneDNN 3.12 on a Xeon with AMX multiplies 512 to 1,200 rows into 768 columns at half the speed of 256 rows.
+SLOW_ROWS, SLOW_COLUMNS, FAST_ROWS = range(512, 1280), 768, 256
+
 
 @dataclass(frozen=True)
 class Product:
@@ -56,6 +59,8 @@ class Product:
 
     def multiply(self, rows: Tensor, activation: Activation | None = None) -> Tensor:
         """rows: (n, in) in `dtype`. Returns (n, out) in `dtype`, or in float32 with a rest. GELU is part of it."""
+        if len(rows) in SLOW_ROWS and len(self.weight) == SLOW_COLUMNS and goes_to_onednn(self.dtype, rows.device):
+            return torch.cat([self.multiply(block, activation) for block in torch.split(rows, FAST_ROWS)])
         gelu = isinstance(activation, GELUActivation) and self.rest is None
         result = linear(rows, self.weight, self.bias, gelu=gelu)
         if self.rest is not None:

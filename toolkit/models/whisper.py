@@ -13,6 +13,7 @@ from toolkit.models.attention import SelfAttention
 from toolkit.models.logmel import LogMel
 from toolkit.models.products import Product, feed_forward
 from toolkit.models.states import LayerStates, attention_mask, own_frames, refuse_empty
+from toolkit.products import one_of_few
 
 Context = Literal["full", "clip"]
 # Of one clip, whose windows of 30 s run together: 1,500 frames of width 1,280 and 5,120, about ten such tensors alive,
@@ -89,14 +90,17 @@ class WhisperEncoder:
 
     def _first_states(self, pieces: Sequence[Samples], seen: Sequence[int], frames: int) -> Tensor:
         """What enters the first layer: (pieces, frames, width)."""
-        spectrogram = self._log_mel(pieces, 2 * frames)
+        computed = frames
+        if self._context == "clip" and self.device.type == "cpu":  # where oneDNN compiles a kernel for each length
+            computed = one_of_few(frames)
+        spectrogram = self._log_mel(pieces, 2 * computed)
         if self._context == "clip":  # what lies behind a clip must be the convolution's own padding: zero
-            own = own_frames(2 * torch.tensor(seen, device=self.device), 2 * frames)[:, None]
+            own = own_frames(2 * torch.tensor(seen, device=self.device), 2 * computed)[:, None]
             spectrogram = torch.where(own, spectrogram, 0.0)
         values = spectrogram
         for convolution in self._convolutions:
             values = F.gelu(convolution(values))
-        first: Tensor = (values.transpose(1, 2) + self._positions[:frames]).contiguous()
+        first: Tensor = (values.transpose(1, 2)[:, :frames] + self._positions[:frames]).contiguous()
         return first
 
     def _joined(self, name: str, values: Tensor, own: Sequence[int], windows: Sequence[int]) -> LayerStates:
