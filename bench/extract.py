@@ -39,7 +39,7 @@ from toolkit.extract.run import BUDGETS_FILE, Extraction, extract
 from toolkit.extract.session import Options
 from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.load import choose_device, load
+from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.logmel import LogMel
 from toolkit.models.normalisation import normalise
 from toolkit.products import rounded_up
@@ -241,6 +241,7 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     device = choose_device(given.device)
+    choose_dtype(given.dtype, device)  # decides what oneDNN keeps, before the first product, as in `toolkit extract`
     peaks = ", ".join(f"{peak(dtype, device):,.0f} in {dtype}" for dtype in (torch.float32, torch.bfloat16))
     print(f"{machine()}; {given.clock} clock; products at best, GFLOP/s: {peaks}".replace("torch.", ""), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
