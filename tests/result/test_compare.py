@@ -166,6 +166,22 @@ def test_the_same_runs_give_the_same_files(runs: dict[str, Run], tmp_path: Path)
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+def test_what_stands_is_not_drawn_again_unless_something_is_missing_or_other(
+    runs: dict[str, Run], quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    page = compare_page.page
+    monkeypatch.setattr(compare_page, "page", lambda *words: drawn.append(words[1].tag) or page(*words))
+    folder = compare_files.write(tmp_path, compare.compare(runs))
+    compare_files.write(tmp_path, compare.compare(runs))
+    assert drawn == ["en"]
+    compare_files.write(tmp_path, compare.compare(runs), of("zh"))
+    assert drawn == ["en", "en", "zh"]
+    (folder / "compare.tex").write_text("cut")
+    compare_files.write(tmp_path, compare.compare(runs))
+    assert drawn == ["en", "en", "zh", "en"] and (folder / "compare.tex").read_text() != "cut"
+
+
 @pytest.fixture
 def kept(tmp_path: Path, run_of: RunOf) -> Path:
     """A result folder: two runs that belong together, one of other folds, one of another task."""

@@ -2,21 +2,23 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
+from toolkit import __version__
 from toolkit.result import compare_words
 from toolkit.result.cells import FORMULA
 from toolkit.result.compare import COSTS, Comparison
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.metrics import title
-from toolkit.result.run import FIGURES, REPORT
+from toolkit.result.run import FIGURES, REPORT, RUN
 from toolkit.result.stats import Score
-from toolkit.runs import commit_text, make_folder, signature
+from toolkit.runs import commit_json, commit_text, make_folder, sha256_of_file, signature
 
-TABLE, LATEX = "compare.csv", "compare.tex"
+TABLE, LATEX, STANDING = "compare.csv", "compare.tex", "compare.json"
 LATEX_SIGNS = {"\\": r"\textbackslash{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
                "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
 
@@ -44,20 +46,48 @@ def terminal(comparison: Comparison) -> TerminalTable:
 def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path:
     """Commit table, LaTeX, figures and page to result/TASK-compare-SIG12/, and return that folder.
 
-    The same runs share a folder. The page and its figures are in English; in another language beside it, where `say` is
-    one. Raises DiskFullError.
+    The same runs share a folder, and what stands there, drawn of the same runs by the same version, is left as it is.
+    The page and its figures are in English; in another language beside it, where `say` is one. Raises DiskFullError.
     """
     from toolkit.result import compare_figures, compare_page, figures
 
     sha256 = signature({"runs": sorted(line.folder for line in comparison.lines)})
     folder = make_folder(result / f"{comparison.run.task.name}-compare-{sha256[:12]}")
-    commit_text(folder / TABLE, to_csv(comparison))
+    table, languages = to_csv(comparison), tuple(dict.fromkeys((ENGLISH, say)))
+    runs = {line.folder: result / line.folder / RUN for line in comparison.lines}
+    drawn_of = {
+        "version": __version__,
+        "table": table,
+        "runs": {name: sha256_of_file(file) for name, file in runs.items() if file.is_file()},
+        "columns": {name: dict(cells) for name, cells in comparison.columns.items()},
+        "languages": [language.tag for language in languages],
+    }
+    if _stands(folder, signature(drawn_of)):
+        return folder
+    (folder / STANDING).unlink(missing_ok=True)
+    commit_text(folder / TABLE, table)
     commit_text(folder / LATEX, to_latex(comparison))
-    for language in dict.fromkeys((ENGLISH, say)):
+    for language in languages:
         specs = compare_figures.specs(comparison, figures.Style(say=language))
         figures.write_specs(make_folder(folder / language.file(FIGURES)), specs)
         commit_text(folder / language.file(REPORT), compare_page.page(comparison, language))
+    commit_json(folder / STANDING, {"drawn_of": signature(drawn_of), "files": _files(folder)})
     return folder
+
+
+def _stands(folder: Path, drawn_of: str) -> bool:
+    """Whether the folder was drawn of that, and is whole."""
+    try:
+        found = json.loads((folder / STANDING).read_text("utf-8"))
+        return bool(found["drawn_of"] == drawn_of and found["files"] == _files(folder))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file by its place in the folder, less that of `STANDING`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != STANDING)
+    return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files}
 
 
 def to_csv(comparison: Comparison) -> str:
