@@ -6,7 +6,15 @@ import torch
 
 from toolkit.errors import InputError
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.recipe import Recipe, blank_spans, choose_weights, count, parameter_groups, trained
+from toolkit.finetune.recipe import (
+    Recipe,
+    blank_spans,
+    choose_weights,
+    count,
+    parameter_groups,
+    refuse_too_shallow,
+    trained,
+)
 from toolkit.labels import Task
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import load_trainable
@@ -108,6 +116,13 @@ def test_the_head_learns_at_its_own_rate_and_lower_layers_slower(checkpoints: di
 def test_a_recipe_that_cannot_be_is_refused(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         Recipe(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("train", "layer"), [("lora", "encoder.0"), ("top-2", "encoder.1")])
+def test_a_round_too_shallow_for_the_recipe_is_refused_before_the_first_is_trained(train: str, layer: str) -> None:
+    refuse_too_shallow(Recipe(train=train), {0: "encoder.2", 1: "encoder.3"})
+    with pytest.raises(InputError, match=f"up to {layer} there are . layers, in the round that tests fold 1"):
+        refuse_too_shallow(Recipe(train=train), {0: "encoder.2", 1: layer})
 
 
 def test_about_the_share_that_is_asked_for_is_blanked_in_spans() -> None:

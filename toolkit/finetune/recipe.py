@@ -1,7 +1,7 @@
 """How a backbone is trained: the recipe's numbers, and which of the weights learn."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,21 @@ class Recipe:
     def top(self) -> int | None:
         match = TOP.fullmatch(self.train)
         return int(match.group(1)) if match else None
+
+
+def refuse_too_shallow(recipe: Recipe, layers: Mapping[int, str]) -> None:
+    """Before the first round is trained: raises InputError for a round whose model has too few layers for the recipe.
+
+    layers: the last layer of each round's model by test fold; of encoders only, for decoders are trained whole.
+    """
+    needed = 1 if recipe.train == "lora" else recipe.top or 0
+    for fold, layer in layers.items():
+        stack, number = parsed(layer)
+        if stack == "encoder" and number < needed:
+            raise InputError(
+                f"--train {recipe.train}: up to {layer} there are {number} layers, in the round that tests fold {fold}"
+                "; take --depth full"
+            )
 
 
 def choose_weights(backbone: Any, recipe: Recipe) -> None:

@@ -16,7 +16,7 @@ from toolkit.finetune import processes
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.job import Job
 from toolkit.finetune.outcome import collected
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.recipe import Recipe, refuse_too_shallow
 from toolkit.finetune.recordings import record
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.search import Search, Studies, settle
@@ -82,6 +82,8 @@ def finetune(
         raise InputError(one_of("--keep", options.keep, KEEP))
     device, recipe = _device(options, say)
     _refuse_search(options, source)
+    if not options.search:
+        refuse_too_shallow(recipe, source.layers)
     question, workers = source.question, options.workers or os.cpu_count() or 1
     wanted = [clip for clip in question.folds.ids if clip not in source.left_out]
     with show("decode", len(wanted), "clips") as advance:
