@@ -25,9 +25,8 @@ from toolkit.windows import Windows
 
 CONTEXTS = ("full", "clip")
 PRECISION_CLIPS = 4  # compared in bfloat16 and float32
-PRECISION_BOUND = (
-    1e-2  # relative error of a pooled vector, or of a clip's kept frames, above which `auto` falls back to float32
-)
+# Relative error of a pooled vector, or of a clip's kept frames, above which `auto` falls back to float32.
+PRECISION_BOUND = 1e-2
 PRECISION_FILE = "precision.json"
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from toolkit import __version__
 from toolkit.result import compare_words
-from toolkit.result.cells import FORMULA
+from toolkit.result.cells import plain_text
 from toolkit.result.compare import COSTS, Comparison
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.metrics import title
@@ -55,14 +55,15 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
     folder = make_folder(result / f"{comparison.run.task.name}-compare-{sha256[:12]}")
     table, languages = to_csv(comparison), tuple(dict.fromkeys((ENGLISH, say)))
     runs = {line.folder: result / line.folder / RUN for line in comparison.lines}
-    drawn_of = {
+    facts = {
         "version": __version__,
         "table": table,
         "runs": {name: sha256_of_file(file) for name, file in runs.items() if file.is_file()},
         "columns": {name: dict(cells) for name, cells in comparison.columns.items()},
         "languages": [language.tag for language in languages],
     }
-    if _stands(folder, signature(drawn_of)):
+    drawn_of = signature(facts)
+    if _stands(folder, drawn_of):
         return folder
     (folder / STANDING).unlink(missing_ok=True)
     commit_text(folder / TABLE, table)
@@ -71,7 +72,7 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
         specs = compare_figures.specs(comparison, figures.Style(say=language))
         figures.write_specs(make_folder(folder / language.file(FIGURES)), specs)
         commit_text(folder / language.file(REPORT), compare_page.page(comparison, language))
-    commit_json(folder / STANDING, {"drawn_of": signature(drawn_of), "files": _files(folder)})
+    commit_json(folder / STANDING, {"drawn_of": drawn_of, "files": _files(folder)})
     return folder
 
 
@@ -105,7 +106,9 @@ def to_csv(comparison: Comparison) -> str:
         scores = [value for name in names for value in _parts(line.evaluation.overall[name])]
         texts = [line.run.backbone, compare_words.way(line), line.run.layers_chosen]
         clips, folder = str(len(line.run.predictions.ids)), line.folder
-        writer.writerow([*map(_inert, texts), *map(_number, numbers), clips, _inert(folder), *map(_number, scores)])
+        writer.writerow(
+            [*map(plain_text, texts), *map(_number, numbers), clips, plain_text(folder), *map(_number, scores)]
+        )
     return text.getvalue()
 
 
@@ -138,11 +141,6 @@ def _interval(score: Score, signed: bool = False) -> str:
 
 def _escaped(text: str) -> str:
     return "".join(LATEX_SIGNS.get(sign, sign) for sign in text)
-
-
-def _inert(cell: str) -> str:
-    """A cell that no spreadsheet runs."""
-    return "'" + cell if FORMULA.match(cell) else cell
 
 
 def _parts(score: Score | None) -> tuple[float | None, float | None, float | None]:
