@@ -19,7 +19,7 @@ from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import Prepared
 from toolkit.models.whisper import Context
 
-INPUTS_SHARE = 0.25  # of the memory that is free once the clips are decoded
+INPUTS_SHARE = 0.25  # of the memory that is free once the clips are decoded, of all processes on this host together
 EVALUATION_SECONDS = 60.0  # of audio in a batch that is only predicted
 
 
@@ -41,7 +41,7 @@ class Inputs:
 
 
 def _budget() -> int:
-    return int(psutil.virtual_memory().available * INPUTS_SHARE)
+    return int(psutil.virtual_memory().available * INPUTS_SHARE / processes.here())
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ from torch import Tensor
 from toolkit.errors import InputError, MachineError
 
 T = TypeVar("T")
+# What accelerate's launcher, or `accelerate config`, may have set, and Trainer would heed. The recipe and --device say
+# it all; other ways to share a model out than a copy for each process are refused.
+OVERRULED = ("MIXED_PRECISION", "DYNAMO_BACKEND", "USE_CPU", "TORCH_DEVICE")
+REFUSED = ("USE_DEEPSPEED", "USE_FSDP", "USE_MEGATRON_LM", "USE_PARALLELISM_CONFIG")
 
 
 def count() -> int:
@@ -26,11 +30,23 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0")) if count() > 1 else 0
 
 
+def here() -> int:
+    """How many of them share this host's memory."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", count())) if count() > 1 else 1
+
+
 def join(device: torch.device) -> torch.device:
     """Meet the others, by NCCL on CUDA and gloo on the CPU; the device that is this process's own.
 
-    Raises MachineError for more processes than devices, InputError for ones that were started by hand.
+    Raises MachineError for more processes than devices, InputError for ones that were started by hand, or to share
+    the model out in a way that is not ours.
     """
+    for name in REFUSED:
+        if os.environ.get(f"ACCELERATE_{name}", "").lower() == "true":
+            raise InputError(f"ACCELERATE_{name} is set; finetune trains a whole model in each process: "
+                             "`accelerate launch --multi_gpu`")  # fmt: skip
+    for name in OVERRULED:
+        os.environ.pop(f"ACCELERATE_{name}", None)
     if count() == 1:
         return device
     if not {"LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():

@@ -10,10 +10,11 @@ import psutil
 from toolkit.audio import Audio, Samples
 from toolkit.decoders import ahead, decode
 from toolkit.errors import AudioError
+from toolkit.finetune import processes
 from toolkit.manifest import Clip, Manifest
 from toolkit.progress import Advance
 
-MEMORY_SHARE = 0.5  # of what is free when the decoding begins
+MEMORY_SHARE = 0.5  # of what is free when the decoding begins, of all processes on this host together
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def decoded(manifest: Manifest, clip: Clip, stop: Event | None = None) -> Audio:
 def record(manifest: Manifest, ids: Sequence[str], workers: int, advance: Advance) -> Recordings:
     """Decode all of these clips once: every one that cannot be is known before a model is loaded."""
     clips = {clip.id: clip for clip in manifest.clips}
-    budget = int(psutil.virtual_memory().available * MEMORY_SHARE)
+    budget = int(psutil.virtual_memory().available * MEMORY_SHARE / processes.here())
     samples: dict[str, Samples] = {}
     lengths: dict[str, int] = {}
     sha256: dict[str, str] = {}

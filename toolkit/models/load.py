@@ -104,15 +104,18 @@ def load(
         raise InputError(f"Bad last layer {last_layer}, expected 0 to {layers} for {checkpoint.name}")
     if decoder and last < layers:
         raise InputError(f"The decoder listens to the encoder's last layer, {layers}; it cannot stop at {last}")
-    if (
-        device.type == "cuda"
-    ):  # TensorFloat-32 rounds to 10 bits of 23: too few for float32, 8 times finer than bfloat16
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = dtype != torch.float32
+    allow_tensor_float_32(dtype != torch.float32)
     feature_extractor = feature_extractor_of(checkpoint)
     model = model_of(checkpoint, config, decoder=decoder, last_layer=last)
     if family == "whisper":
         return WhisperEncoder(model, feature_extractor, device, dtype, last, context, decoder)
     return Wav2Vec2Encoder(model, bool(feature_extractor.do_normalize), device, dtype, last)
+
+
+def allow_tensor_float_32(allowed: bool) -> None:
+    """Whether CUDA devices may round what float32 products multiply, for the whole process: to 10 bits of 23, too few
+    for float32, 8 times finer than bfloat16."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def feature_extractor_of(checkpoint: Checkpoint) -> Any:
