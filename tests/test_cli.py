@@ -239,3 +239,15 @@ def test_a_signal_ends_it_with_its_code_and_the_run_goes_on_afterwards(
     assert child.returncode == code, err
     assert "start the same command again" in err and "Traceback" not in err
     assert run("features", "verify", "-w", tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_runs_out_anywhere_is_the_machines_no_and_no_fault_of_ours(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("toolkit.models.checkpoint.installed", full)
+    code, _, err = run("models", "list", "-w", tmp_path)
+    assert code == 4 and "memory ran out; what was committed stays" in err and "report it" not in err

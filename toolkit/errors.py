@@ -98,6 +98,15 @@ def one_of(what: str, value: object, expected: Sequence[object]) -> str:
     return f"Bad {what} {value!r}, expected one of {list(expected)!r}"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is the host's or a device's refusal of memory: Python's, numpy's, or torch's, of either kind."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch is not imported here
+        or "can't allocate memory" in str(error)
+    )
+
+
 @contextmanager
 def disk_full_is_named(folder: Path) -> Iterator[None]:
     """Turn a full disk, or a full quota, while something is written into `folder` (which exists) into DiskFullError.

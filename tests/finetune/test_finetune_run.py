@@ -222,7 +222,11 @@ def test_a_round_with_nothing_to_learn_or_to_choose_by_is_refused(run: Run, stud
         (("--model", "tiny-hubert", "--target", "high", "--layer", "7"), 2, "Bad layer 'encoder.7'"),
         (("--model", "tiny-hubert", "--target", "high", "--folds", "7"), 2, "7 folds need at least 7"),
         (("--model", "tiny-hubert", "--target", "high", "--depth", "best"), 2, "name it with --from"),
-        (("--model", "tiny-hubert", "--target", "high", "--train", "top-9", "--folds", "3"), 2, "there are 3 layers"),
+        (
+            ("--model", "tiny-hubert", "--target", "high", "--train", "top-9", "--folds", "3"),
+            2,
+            "ends at encoder.3, after 3",
+        ),
         (("--model", "tiny-hubert", "--target", "never,noisy,high", "--keep", "all"), 2, "Bad --keep 'all'"),
     ],
 )

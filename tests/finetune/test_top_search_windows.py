@@ -114,6 +114,8 @@ def test_every_round_trains_what_its_search_found(run: Run, study: Path) -> None
     assert code == 2 and "needs all of it" in err
     code, _, err = finetune(run, study, *words, "--search", 2, "--train", "full,all")
     assert code == 2 and "Bad --train 'all'" in err
+    code, _, err = finetune(run, study, *words, "--search", 2, "--train", "full,top-9")
+    assert code == 2 and "--train top-9 needs 9 layers" in err
 
 
 def test_recordings_are_cut_into_windows_that_stay_with_their_speaker(run: Run, study: Path) -> None:

@@ -13,7 +13,7 @@ import typer
 from toolkit import __version__
 from toolkit.cli import faults, features, finetune, manifest, models, predict, recipes, study
 from toolkit.cli.common import Made
-from toolkit.errors import FAULT, ToolkitError
+from toolkit.errors import FAULT, MACHINE, ToolkitError, is_out_of_memory
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 a fault of ours; 2 bad input or usage; 3 done, but some clips failed (they are named);
@@ -86,7 +86,10 @@ def main() -> NoReturn:
         if os.environ.get("TOOLKIT_DEBUG"):
             print(faults.trace(error), file=sys.stderr)
         told = f"{faults.where(error)} (TOOLKIT_DEBUG=1 shows all of it)"
-        code = _refuse(f"a fault of ours, please report it: {told}", FAULT)
+        if is_out_of_memory(error):
+            code = _refuse(f"memory ran out; what was committed stays: {told}", MACHINE)
+        else:
+            code = _refuse(f"a fault of ours, please report it: {told}", FAULT)
     sys.exit(code if isinstance(code, int) else 0)
 
 

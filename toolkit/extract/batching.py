@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from toolkit.audio import SAMPLE_RATE
+from toolkit.errors import is_out_of_memory
 
 CALIBRATION_SECONDS = 6.0  # of time, about, that may go into finding the budget
 WORTH_GROWING = 1.05  # a doubled batch must be this many times faster per second of audio
@@ -64,11 +65,6 @@ def _seconds(run: Callable[[int], None], count: int) -> float:
         return time.monotonic() - began
 
     return min(once(), once())
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is the device's or the host's refusal of memory."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def run_halving(run: Callable[[list[int]], None], batch: list[int]) -> list[int]:

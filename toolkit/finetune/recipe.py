@@ -83,25 +83,26 @@ class Recipe:
         return int(match.group(1)) if match else None
 
 
-def refuse_too_shallow(recipe: Recipe, layers: Mapping[int, str]) -> None:
+def refuse_too_shallow(recipe: Recipe, layers: Mapping[int, str], encoder_layers: int) -> None:
     """Before the first round is trained: raises InputError for a round whose model has too few layers for the recipe.
 
-    layers: the last layer of each round's model by test fold; of encoders only, for decoders are trained whole.
+    layers: the last layer of each round's model by test fold. encoder_layers: of the whole backbone.
     """
     needed = 1 if recipe.train == "lora" else recipe.top or 0
     for fold, layer in layers.items():
         stack, number = parsed(layer)
-        if stack == "encoder" and number < needed:
+        depth = number if stack == "encoder" else encoder_layers + number
+        if depth < needed:
             raise InputError(
-                f"--train {recipe.train}: up to {layer} there are {number} layers, in the round that tests fold {fold}"
-                "; take --depth full"
+                f"--train {recipe.train} needs {needed} layers, and the model of the round that tests fold {fold} "
+                f"ends at {layer}, after {depth}"
             )
 
 
 def choose_weights(backbone: Any, recipe: Recipe) -> None:
     """Let the recipe's weights learn, and no others; LoRA's are added, drawn from torch's generator.
 
-    backbone: a `Trainable`, everything frozen. Raises InputError where the backbone does not have what is asked for.
+    backbone: a `Trainable`, everything frozen, not too shallow. Raises InputError for a decoder that it does not have.
     """
     if recipe.train == "head":
         return
@@ -119,8 +120,6 @@ def choose_weights(backbone: Any, recipe: Recipe) -> None:
         _let_learn(chosen)
         backbone.start.requires_grad_(True)
     elif recipe.top is not None:
-        if recipe.top > len(layers):
-            raise InputError(f"--train {recipe.train}: up to {backbone.layer} there are {len(layers)} layers")
         norm = "decoder_norm" if stack == "decoder" else "encoder_norm"
         _let_learn([*layers[-recipe.top :], getattr(backbone, norm, None)])
     else:
@@ -149,8 +148,6 @@ def _adapt(backbone: Any, rank: int) -> None:
         for name, module in backbone.layers.named_modules()
         if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in ADAPTED and name not in idle
     ]
-    if not names:
-        raise InputError(f"--train lora adapts layers, and up to {backbone.layer} there is none; take --depth full")
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
     peft.inject_adapter_in_model(config, backbone.layers)
     quicken(backbone.layers)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolkit.errors import InputError, MachineError, SplitError, disk_full_is_named, one_of
+from toolkit.errors import InputError, MachineError, SplitError, disk_full_is_named, is_out_of_memory, one_of
 from toolkit.finetune import processes
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.job import Job
@@ -82,8 +82,7 @@ def finetune(
         raise InputError(one_of("--keep", options.keep, KEEP))
     device, recipe = _device(options, say)
     _refuse_search(options, source)
-    if not options.search:
-        refuse_too_shallow(recipe, source.layers)
+    _refuse_shallow(options, source)
     question, workers = source.question, options.workers or os.cpu_count() or 1
     wanted = [clip for clip in question.folds.ids if clip not in source.left_out]
     with show("decode", len(wanted), "clips") as advance:
@@ -142,6 +141,16 @@ def _refuse_search(options: Options, source: Source) -> None:
         raise InputError("--search runs in one process; give what it finds to several with --train and --learning-rate")
     if any(layer.startswith("decoder.") for layer in source.layers.values()):
         raise InputError("--search cuts the encoder at different depths, and these models end in the decoder")
+
+
+def _refuse_shallow(options: Options, source: Source) -> None:
+    encoder_layers = source.checkpoint.backbone.layers
+    if options.search is None:
+        refuse_too_shallow(options.recipe, source.layers, encoder_layers)
+        return
+    whole = dict.fromkeys(source.layers, f"encoder.{encoder_layers}")  # as deep as a search may go
+    for way in options.search.ways:
+        refuse_too_shallow(replace(options.recipe, train=way), whole, encoder_layers)
 
 
 def device_for(device: str, dtype: str) -> torch.device:
@@ -234,11 +243,10 @@ def _round(
             recipe, layer = settle(job, round_, layer, options.search, studies, private / "trial", say)
             job = replace(job, recipe=recipe)
         trained = train(job, round_, layer, private, say)
-    except torch.OutOfMemoryError:
-        raise MachineError(
-            f"The device has no memory for {job.recipe.batch // job.recipe.accumulate} clips at a time; "
-            f"take --accumulate {2 * job.recipe.accumulate}, or --recompute"
-        ) from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MachineError(_too_much(job.recipe)) from None
     settings = {"checkpoint": job.checkpoint.name, "weights_sha256": job.checkpoint.weights_sha256,
                 "context": job.context, "recipe": asdict(job.recipe), "labels": list(job.task.labels),
                 "device": job.device.type, "threads": torch.get_num_threads(),
@@ -250,3 +258,14 @@ def _round(
     finished = rounds_folder.read(folder, round_.fold, options.keep)
     assert finished is not None
     return finished
+
+
+def _too_much(recipe: Recipe) -> str:
+    """What to say where memory ran out."""
+    together = processes.count()
+    parts = [n for n in range(recipe.accumulate + 1, recipe.batch + 1) if recipe.batch % (n * together) == 0]
+    advice = [f"--accumulate {parts[0]}"] if parts else []
+    advice += [] if recipe.recompute else ["--recompute"]
+    advice += [] if recipe.train in ("lora", "head") else ["--train lora"]
+    at_a_time = recipe.batch // recipe.accumulate // together
+    return f"Memory ran out with {at_a_time} clips at a time; take {' or '.join(advice) or 'another device'}"
