@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +189,41 @@ def test_a_node_that_differs_is_refused_by_name(
         joint.need("cuda:1")
     with pytest.raises(MachineError, match="has a GPU"):
         joint.need("cuda")
+
+
+def test_tasks_get_a_gpu_each_and_nodes_without_one_rest(
+    nodes: Any,
+    joint: Cluster,
+    corpus: Manifest,
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray hands GPUs out by number, whether there are any: what a task is told, and that torch then looks for one."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")  # as a scheduler gives them to a job
+    node = nodes.add_node(num_cpus=4, num_gpus=2)
+    try:
+        need = joint.need("auto")
+        assert (need, joint.places(need)) == (cluster.Need(2, 1), 2)
+
+        def timed(common: None, item: int, place: cluster.Place) -> tuple[str, str, float, float]:
+            began = time.monotonic()
+            time.sleep(0.5)
+            return place.device, place.node, began, time.monotonic()
+
+        told = [result for _, result in joint.run(timed, None, range(6), need, [tmp_path])]
+        assert {where for _, where, *_ in told} == {f"{node.node_ip_address} ({node.node_id[:8]})"}
+        assert {device for device, *_ in told} == {"cuda:0", "cuda:1"}
+        for device in ("cuda:0", "cuda:1"):
+            own = sorted((began, ended) for used, _, began, ended in told if used == device)
+            assert all(ended <= began for (_, ended), (began, _) in pairwise(own)), "two tasks shared a GPU"
+        with pytest.raises(
+            MachineError, match=r"^Node \S+ \(\w{8}\): No device cuda:[01] here: 0 CUDA devices .*--device cpu"
+        ):
+            run(corpus, checkpoint, tmp_path / "features", joint)
+        assert joint.need("cpu") == cluster.Need(1)
+    finally:
+        nodes.remove_node(node)
 
 
 def test_a_lease_that_another_run_withdrew_commits_nothing(tmp_path: Path) -> None:

@@ -250,7 +250,8 @@ def _task(expected: dict[str, str], folders: list[str], shared: list[Any], item:
         work, common = pickle.loads(ray.get(shared[0]))
         return pickle.dumps(work(common, item, Place(need.cores, _device(ray, need), node)))
     except ToolkitError as error:
-        return _Refusal(_kind(error), str(error))
+        own = isinstance(error, MachineError) and node not in str(error)  # a disk, a device: which machine's?
+        return _Refusal(_kind(error), f"Node {node}: {error}" if own else str(error))
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
