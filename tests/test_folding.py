@@ -10,7 +10,7 @@ from toolkit.manifest import Clip, Manifest
 
 
 def manifest(rows: Sequence[dict[str, str]]) -> Manifest:
-    clips = tuple(Clip(row["id"], "x.wav", line + 2, cells={"path": "x.wav", **row}) for line, row in enumerate(rows))
+    clips = tuple(Clip(row["id"], "x.wav", line, cells=("x.wav", *row.values())) for line, row in enumerate(rows, 2))
     return Manifest("manifest.csv", Path(), ("path", *rows[0]), clips)
 
 

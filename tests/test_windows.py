@@ -46,7 +46,7 @@ def test_a_window_is_a_clip_with_the_cells_of_its_recording(tmp_path: Path) -> N
     assert [clip.id for clip in clips] == ["a@0-10", "a@5-15", "a@10-20", "a@15-25", "b"]
     assert {clip.recording for clip in clips[:4]} == {"a"} and clips[4].recording is None
     for clip in clips[:4]:
-        assert (clip.speaker, clip.split, clip.cells["mood"], clip.cells["id"]) == ("s1", "train", "sad", clip.id)
+        assert (clip.speaker, clip.split, clip.cells) == ("s1", "train", (clip.id, "a.wav", "s1", "sad", "train"))
         assert decode(tmp_path / clip.path, clip.start, clip.end).seconds == pytest.approx(10, abs=1e-3)
 
 

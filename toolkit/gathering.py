@@ -25,7 +25,7 @@ def gather(paths: Sequence[Path], say: Callable[[str], None] = lambda sentence: 
     for name in names:
         if not name.isprintable() or "\\" in name or name != name.strip():
             raise InputError(f"Bad file name {name!r}; expected printable signs, no backslash, no spaces around it")
-    clips = tuple(Clip(name, name, line, cells={"id": name, "path": name}) for line, name in enumerate(names, start=2))
+    clips = tuple(Clip(name, name, line, cells=(name, name)) for line, name in enumerate(names, start=2))
     return Manifest("the audio", root, ("id", "path"), clips)
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ManifestError
@@ -20,10 +20,11 @@ NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?|\.[0-9]+")
 CHANNEL = re.compile(r"[0-9]{1,4}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One row. start, end, duration: seconds; channel: counted from 0; line: in the CSV file, the header is line 1.
 
+    cells: the row's text as it stands, a cell for each of the manifest's columns.
     recording: for a window of a longer clip (`toolkit.windows`), that clip's id.
     """
 
@@ -36,7 +37,7 @@ class Clip:
     duration: float | None = None
     speaker: str | None = None
     split: str | None = None
-    cells: dict[str, str] = field(default_factory=dict, hash=False)
+    cells: tuple[str, ...] = ()
     recording: str | None = None
 
 
@@ -60,7 +61,8 @@ class Manifest:
 
     def cells(self, column: str) -> tuple[str, ...]:
         """The text of one column, a cell per clip."""
-        return tuple(clip.cells[column] for clip in self.clips)
+        place = self.columns.index(column)
+        return tuple(clip.cells[place] for clip in self.clips)
 
     def audio_path(self, clip: Clip) -> Path:
         return self.root / clip.path
@@ -99,6 +101,7 @@ def inspect(file: Path, audio_root: Path | None = None) -> tuple[Manifest | None
         return None, defects
     clips: list[Clip] = []
     first_line: dict[str, int] = {}
+    met: dict[str, str] = {}  # a label, a speaker, a file of many segments: one string for all its rows
     line = reader.line_num + 1
     try:
         for row in reader:
@@ -106,7 +109,7 @@ def inspect(file: Path, audio_root: Path | None = None) -> tuple[Manifest | None
                 if len(row) != len(columns):
                     defects.append(f"line {line}: {len(row)} cells, expected {len(columns)} as in the header")
                 else:
-                    clip, found = _clip(dict(zip(columns, row)), line, root)
+                    clip, found = _clip(columns, tuple(met.setdefault(cell, cell) for cell in row), line, root)
                     if clip.id in first_line:
                         first = first_line[clip.id]
                         found.append(f"line {line}, column 'id': duplicate id {clip.id!r}, first used in line {first}")
@@ -153,7 +156,8 @@ def _header_defects(columns: Sequence[str]) -> list[str]:
     return defects
 
 
-def _clip(cells: dict[str, str], line: int, root: Path) -> tuple[Clip, list[str]]:
+def _clip(columns: Sequence[str], row: tuple[str, ...], line: int, root: Path) -> tuple[Clip, list[str]]:
+    cells = dict(zip(columns, row))
     defects: list[str] = []
 
     def wrong(column: str, defect: str) -> None:
@@ -187,7 +191,7 @@ def _clip(cells: dict[str, str], line: int, root: Path) -> tuple[Clip, list[str]
         elif cell != cell.strip() or not cell.isprintable():  # "s1" and "s1 " would be two speakers
             wrong(column, f"{cell!r}; expected text without spaces around it")
     speaker, split = cells.get("speaker"), cells.get("split")
-    return Clip(identity, path, line, start, end, channel, duration, speaker, split, cells), defects
+    return Clip(identity, path, line, start, end, channel, duration, speaker, split, row), defects
 
 
 def _path_defect(path: str, root: Path) -> str:

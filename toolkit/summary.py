@@ -70,7 +70,7 @@ def summarise(file: Path, audio_root: Path | None = None) -> Summary:
     return Summary(
         file.name,
         len(read.clips),
-        {column: _values(column, read.clips) for column in read.label_columns},
+        {column: _values(read.cells(column), read.clips) for column in read.label_columns},
         _counted(clip.speaker for clip in read.clips if clip.speaker is not None),
         tuple(seconds),
         dict(sorted(rates.items())),
@@ -87,10 +87,10 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _values(column: str, clips: Iterable[manifest.Clip]) -> dict[str, Value]:
+def _values(cells: Iterable[str], clips: Iterable[manifest.Clip]) -> dict[str, Value]:
     by_value: dict[str, list[str | None]] = {}
-    for clip in clips:
-        by_value.setdefault(clip.cells[column], []).append(clip.speaker)
+    for cell, clip in zip(cells, clips):
+        by_value.setdefault(cell, []).append(clip.speaker)
     return {value: Value(len(who), len(set(who) - {None})) for value, who in sorted(by_value.items())}
 
 

@@ -339,6 +339,16 @@ def test_the_budget_grows_until_memory_refuses() -> None:
     assert asked[:2] == [1, 1] and max(asked) <= 8
 
 
+def test_a_moment_of_another_program_does_not_end_the_search_for_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, disturbed = [0.0], iter([0.0, 0.0, 9.0, 9.0, *[0.0] * 20])  # both runs of two clips
+    monkeypatch.setattr("toolkit.extract.batching.time.monotonic", lambda: now[0])
+
+    def run(count: int) -> None:
+        now[0] += (0.01 * max(count, 4) + next(disturbed)) / 10
+
+    assert find_budget(run, cost=16_000) == 4.0
+
+
 def test_other_errors_than_memory_are_not_swallowed() -> None:
     def run(batch: list[int]) -> None:
         raise RuntimeError("a bug")

@@ -57,6 +57,9 @@ def test_a_layer_comes_back_in_the_order_it_was_committed(store: Store) -> None:
     np.testing.assert_array_equal(layer.mean, expected.astype(np.float16).astype(np.float32))
     assert layer.matrix("both").shape == (7, 2 * WIDTH)
     assert store.failed == {"bad4-0": "is empty", "bad7-0": "is empty"}
+    total = store.total()
+    assert (total.clips, total.failed, total.tried) == (7, store.failed, 9)
+    assert total.bytes == sum(path.stat().st_size for path in store.folder.glob("*.h5"))
 
 
 def test_datasets_are_contiguous_and_float16(store: Store) -> None:

@@ -17,9 +17,7 @@ from toolkit.probe.nuisance import ask, loudnesses
 def corpus(root: Path = Path(), **columns: list[str]) -> Manifest:
     n = len(next(iter(columns.values())))
     cells = {"id": [f"c{k}" for k in range(n)], "path": [f"{k}.wav" for k in range(n)], **columns}
-    clips = tuple(
-        Clip(f"c{k}", f"{k}.wav", k + 2, cells={name: values[k] for name, values in cells.items()}) for k in range(n)
-    )
+    clips = tuple(Clip(f"c{k}", f"{k}.wav", k + 2, cells=row) for k, row in enumerate(zip(*cells.values())))
     return Manifest("manifest.csv", root, tuple(cells), clips)
 
 

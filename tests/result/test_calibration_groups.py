@@ -85,7 +85,7 @@ def test_columns_are_found_by_clip_and_windows_are_of_their_recording(
     cells = [{"id": name, "path": "x", "sex": "fm"[n % 2], "age": str(n), "one": "1"} for n, name in enumerate(names)]
     clips = tuple(
         Clip(id=row["id"], path="x", start=None, end=None, channel=None, duration=None, speaker=None, split=None,
-             line=n, cells=row) for n, row in enumerate(cells)
+             line=n, cells=tuple(row.values())) for n, row in enumerate(cells)
     )  # fmt: skip
     manifest = Manifest("manifest.csv", Path(), ("id", "path", "sex", "age", "one"), clips)
     found = columns(manifest, None, [given])

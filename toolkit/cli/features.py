@@ -25,13 +25,14 @@ def list_stores(workspace: Workspace = HERE) -> None:
 
     table = Table("store", "clips", "failed", "layers", "width", "dtype", "context", "size", box=None)
     for store in stores(workspace_folder(workspace) / "features"):
-        row = (len(store.ids), len(store.failed), len(store.layers), store.width)
+        total = store.total()
+        row = (total.clips, len(total.failed), len(store.layers), store.width)
         table.add_row(
             store.folder.name,
             *map(str, row),
             store.settings["dtype"],
             store.settings["context"],
-            of_bytes(store.bytes),
+            of_bytes(total.bytes),
         )
     if not table.row_count:
         remark("No features yet; `toolkit extract --model NAME` makes them")

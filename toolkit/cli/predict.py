@@ -96,7 +96,8 @@ def predict(
         "round": round_,
         "windows": [windows.seconds, windows.hop] if windows else None,
         "negative": list(bad),
-        "cells": {clip.id: [clip.recording, *map(clip.cells.get, run.task.columns)] for clip in corpus.clips},
+        "clips": [(clip.id, clip.recording) for clip in corpus.clips],
+        "truth": {column: corpus.cells(column) for column in run.task.columns if column in corpus.columns},
         "audio_sha256": dict(heard.sha256),
     }
     place = output or workspace / "predictions" / f"{folder.name}-{signature(what)[:12]}"

@@ -124,8 +124,8 @@ class Purge:
                 purge_store(store, goes)
         if manifest_too and self.lines:
             kept = [clip for clip in self.manifest.clips if clip.id not in self.ids]
-            rows = [[clip.cells[column] for column in self.manifest.columns] for clip in kept]
-            manifests.write(self.manifest.root / self.manifest.name, self.manifest.columns, rows)
+            file = self.manifest.root / self.manifest.name
+            manifests.write(file, self.manifest.columns, [clip.cells for clip in kept])
 
     def search(self, manifest_too: bool) -> Any:
         """A `toolkit.traces.Search` for every name, all over the workspace but in what is the user's own."""

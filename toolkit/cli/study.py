@@ -107,7 +107,7 @@ def extract(
             print(
                 f"{checkpoint.name}: {done.new:,} clips new, {done.before:,} there before, {len(done.failed):,} "
                 f"failed; {len(store.layers)} layers x {store.width} in {relative(store.folder, workspace)} "
-                f"({of_bytes(store.bytes)}, {done.seconds:,.1f} s)"
+                f"({of_bytes(done.bytes)}, {done.seconds:,.1f} s)"
             )
     failed, new = any(done.failed for done in extracted), any(done.new for done in extracted)
     return Made(tuple(done.store.folder for done in extracted), not new, SOME_CLIPS_FAILED if failed else DONE)

@@ -79,12 +79,14 @@ class Here:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What a run did: clips stored by it, clips that were there before, and the store's failures by id."""
+    """What a run did. new: clips it tried; before: those that were there; failed: of both, the reason by id; bytes: of
+    the store's data files, clips of other manifests among them."""
 
     store: Store
     new: int
     before: int
     failed: dict[str, str]
+    bytes: int
     seconds: float
 
 
@@ -111,7 +113,9 @@ def extract(
     hands = begin(manifest, checkpoint, features, options, say)
     store = hands.store
     with store.writing() as writer:
-        todo, before = plan(manifest, store, options.retry_failed), costs.clips_of(store)
+        todo = plan(manifest, store, options.retry_failed)
+        before = len(store.clips) + len(store.failed)
+        store.refresh()  # its index takes a kilobyte a clip, and is not needed to compute
         already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"
         if todo.done:
             say(f"{already}; {todo.missing:,} are missing" if todo.missing else already)
@@ -121,15 +125,12 @@ def extract(
             hands.prepare(todo)
             with show(f"extract {store.backbone}", todo.missing, "clips") as advance:
                 hands.compute(todo, writer, advance)
-    del hands  # the backbone's memory, before the store's index takes a kilobyte a clip
-    store.refresh()
+    del hands  # the backbone's memory
+    total = store.total()
     if todo.missing:
-        costs.add(store, before, time.monotonic() - began)
-    ids = {clip.id for clip in manifest.clips}
-    failed = {clip: reason for clip, reason in store.failed.items() if clip in ids}
-    stored = sum(clip in ids for clip in store.ids)
-    new = stored + len(failed) - todo.done
-    return Extraction(store, new, todo.done, failed, time.monotonic() - began)
+        costs.add(store, before, total.tried, time.monotonic() - began)
+    failed = {clip.id: total.failed[clip.id] for clip in manifest.clips if clip.id in total.failed}
+    return Extraction(store, todo.missing, todo.done, failed, total.bytes, time.monotonic() - began)
 
 
 def first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int) -> list[Samples]:

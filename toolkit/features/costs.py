@@ -8,22 +8,17 @@ from toolkit.runs import commit_json
 COSTS_FILE = "costs.json"
 
 
-def clips_of(store: Store) -> int:
-    """Clips that the store has tried, stored and failed ones."""
-    return len(store.ids) + len(store.failed)
-
-
-def add(store: Store, before: int, seconds: float) -> None:
-    """Keep the seconds of an extraction that found `before` clips. Where an earlier one was killed before it said how
-    long it took, the whole is unknown, and stays so. Raises DiskFullError."""
+def add(store: Store, before: int, after: int, seconds: float) -> None:
+    """Keep the seconds of an extraction that found `before` clips tried and left `after`. Where an earlier one was
+    killed before it said how long it took, the whole is unknown, and stays so. Raises DiskFullError."""
     known = 0.0 if before == 0 else _seconds(store, before)
     total = None if known is None else round(known + seconds, 1)
-    commit_json(store.folder / COSTS_FILE, {"clips": clips_of(store), "seconds": total})
+    commit_json(store.folder / COSTS_FILE, {"clips": after, "seconds": total})
 
 
 def extraction_seconds(store: Store) -> float | None:
     """Of every clip in the store, all extractions together; None where that is not known."""
-    return _seconds(store, clips_of(store))
+    return _seconds(store, store.total().tried)
 
 
 def _seconds(store: Store, clips: int) -> float | None:

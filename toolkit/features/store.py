@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,19 @@ from toolkit.errors import StoreError
 from toolkit.features import lease, shard
 from toolkit.features.layout import FORMAT_VERSION, STATISTICS, STORE_FILE, LayerFeatures
 from toolkit.runs import commit_json, locked, make_folder, signature
+
+
+@dataclass(frozen=True)
+class Total:
+    """What a store holds. clips: stored ones; failed: reason by id, as in `Store.failed`; bytes: of the data files."""
+
+    clips: int
+    failed: dict[str, str]
+    bytes: int
+
+    @property
+    def tried(self) -> int:
+        return self.clips + len(self.failed)
 
 
 class Store:
@@ -59,14 +73,17 @@ class Store:
     @cached_property
     def sidecars(self) -> tuple[shard.Sidecar, ...]:
         """The committed shards, in order. Raises StoreError for a damaged sidecar, or a clip that is stored twice."""
-        found = tuple(shard.read_sidecar(path) for path in sorted(self.folder.glob("shard-*.json")))
-        seen: set[str] = set()
-        for sidecar in found:
+        return tuple(self._each(set()))
+
+    def _each(self, seen: set[str]) -> Iterator[shard.Sidecar]:
+        """`sidecars` one by one; seen: gets the ids of their clips."""
+        for path in sorted(self.folder.glob("shard-*.json")):
+            sidecar = shard.read_sidecar(path)
             for clip in sidecar.clips:
                 if clip.id in seen:
                     raise StoreError(f"{self.folder.name}/{sidecar.file}: clip {clip.id!r} stands in two shards")
                 seen.add(clip.id)
-        return found
+            yield sidecar
 
     @cached_property
     def clips(self) -> dict[str, shard.ClipRecord]:
@@ -88,6 +105,17 @@ class Store:
         """Where the audio of each failed clip came from when it was last tried."""
         return {clip.id: clip.source for sidecar in self.sidecars for clip in sidecar.failed if clip.id in self.failed}
 
+    def total(self) -> Total:
+        """Counted one sidecar at a time, because the index, `clips`, takes a kilobyte a clip. Raises StoreError."""
+        stored: set[str] = set()
+        reasons: dict[str, str] = {}
+        size = 0
+        for sidecar in self._each(stored):
+            reasons |= {clip.id: clip.reason for clip in sidecar.failed}
+            size += sidecar.bytes
+        failed = {clip: reason for clip, reason in reasons.items() if clip not in stored}
+        return Total(len(stored), failed, size)
+
     @property
     def audio_sha256(self) -> dict[str, str]:
         """Hash of the decoded audio by clip id."""
@@ -97,11 +125,6 @@ class Store:
     def sounding_sha256(self) -> dict[str, str]:
         """`audio_sha256` without near-silent clips: silence is alike in all recordings, and is no leak between them."""
         return {clip.id: clip.audio_sha256 for clip in self.clips.values() if "near-silent" not in clip.flags}
-
-    @property
-    def bytes(self) -> int:
-        """Size of the data files."""
-        return sum(sidecar.bytes for sidecar in self.sidecars)
 
     # the numbers
 

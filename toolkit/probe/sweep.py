@@ -125,7 +125,7 @@ def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[
         "extraction_seconds": extraction_seconds(store),
         "audio_seconds": sum(known[clip] for clip in run.folds.ids),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "bytes_on_disk": store.bytes + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
+        "bytes_on_disk": store.total().bytes + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
     }
     return {name: round(value, 1) for name, value in found.items() if value is not None}
 

@@ -38,21 +38,23 @@ def known_of(
     """
     if not set(task.columns) <= set(manifest.columns):
         return None
-    by_id = {clip.id: clip for clip in manifest.clips}
-    clips = [by_id[clip] for clip in ids]
+    place = {clip.id: number for number, clip in enumerate(manifest.clips)}
+    places = [place[clip] for clip in ids]
     flags = task.multilabel or (task.kind == "binary" and task.labels[0] == f"not {task.columns[0]}")
     allowed = ("0", "1") if flags else task.labels
-    truth = np.empty((len(clips), len(task.columns)), dtype=np.int64)
-    for row, clip in enumerate(clips):
-        for number, column in enumerate(task.columns):
-            cell = clip.cells[column]
-            if not cell.strip():
-                say(f"no truth is written: line {clip.line} has none in {column!r}")
+    truth = np.empty((len(ids), len(task.columns)), dtype=np.int64)
+    for number, column in enumerate(task.columns):
+        cells = manifest.cells(column)
+        for row, at in enumerate(places):
+            line = manifest.clips[at].line
+            if not cells[at].strip():
+                say(f"no truth is written: line {line} has none in {column!r}")
                 return None
-            if cell not in allowed:
-                raise LabelError(f"Line {clip.line}, column {column!r}: {cell!r}, expected one of {list(allowed)}")
-            truth[row, number] = allowed.index(cell)
-    groups = tuple(clip.cells[group] if group in manifest.columns else clip.id for clip in clips)
+            if cells[at] not in allowed:
+                raise LabelError(f"Line {line}, column {column!r}: {cells[at]!r}, expected one of {list(allowed)}")
+            truth[row, number] = allowed.index(cells[at])
+    names = manifest.cells(group if group in manifest.columns else "id")
+    groups = tuple(names[at] for at in places)
     return Known(truth if task.multilabel else truth[:, 0], groups, group)
 
 
