@@ -274,6 +274,12 @@ WRONG = [
     ("# more of probe", 'nuisance = "age"', "16, column 12", "Bad --nuisance 'age', expected one of ['duration', "),
     ('"head"', '"top"', "19, column 9", "Bad --train 'top', expected one of ['full', "),
     ('"head"', '"encoder-frozen"\nmodel = "tiny-hubert"', "20, column 9", "Bad model 'tiny-hubert', expected one of"),
+    (
+        '"head"',
+        '"top-99"',
+        "19, column 9",
+        "--train top-99 needs 99 layers, and the model of the round that tests fold 0",
+    ),
     ("epochs = 1", "epochs = 0", "20, column 10", "epochs = 0, expected a whole number from 1"),
     ("# more of finetune", 'target = "high"', "24, column 1", "unknown key in [finetune]: 'target'"),
     ("# more of finetune", "accumulate = 3", "24, column 14", "--accumulate 3: a batch of 8 clips has no so many"),

@@ -106,7 +106,7 @@ def _text(file: Path) -> str:
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise RecipeError(file.name, 1, 1, "it is not a regular file; expected a recipe in TOML")
+            raise RecipeError(file.resolve().name, 1, 1, "it is not a regular file; expected a recipe in TOML")
         if status.st_size > MOST_BYTES:
             raise RecipeError(file.name, 1, 1, f"it has {status.st_size:,} bytes; a recipe has {MOST_BYTES:,} at most")
         raw = file.read_bytes()

@@ -149,6 +149,8 @@ def test_what_cannot_be_predicted_with_is_refused(run: Run, study: Path, tmp_pat
         ((*linear, sound, "--round", 3), 2, "Bad --round 3, expected one of [0, 1, 2]"),
         ((*linear, sound, "--negative", "sad"), 2, "Bad --negative 'sad'"),
         ((*linear, sound, "--hop", 1), 2, "without --window"),
+        ((*linear, sound, "--device", "tpu"), 2, "Bad device 'tpu'"),
+        ((*linear, sound, "--output", study / "."), 2, f"{study.name} is there already"),
         ((*linear, tmp_path / "pipe.wav"), 2, "pipe.wav is not a regular file"),
         ((*linear, tmp_path / "linked"), 2, "linked is a link to a folder"),
         ((*linear, tmp_path / "inside"), 2, "out.wav is a link that leaves inside/"),

@@ -1,6 +1,7 @@
 """What differs on CUDA devices, as far as it runs without one: the real code, with no more than the device made up."""
 
 import os
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.finetune.conftest import Run, finetune, make_job
 from toolkit.errors import InputError, MachineError
 from toolkit.finetune import apply, processes, recordings, training
 from toolkit.finetune import run as finetune_run
+from toolkit.finetune.job import Inputs, Job
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.trainer import arguments
 from toolkit.finetune.training import Trained, train
@@ -187,3 +189,37 @@ def test_float32_is_not_rounded_in_training_whatever_an_extraction_before_it_all
     assert torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32
     load_trainable(checkpoints["hubert-group"])
     assert not (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
+
+
+def test_clips_that_workers_decode_beside_a_gpu_are_those_of_memory_and_one_that_is_gone_is_named(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("head", epochs=2, batch=4, head_epochs=0)
+    for name in [clip.path for clip in manifest_of.clips]:
+        shutil.copy(manifest_of.root / name, tmp_path)
+    job, question = make_job(replace(manifest_of, root=tmp_path), checkpoints["hubert-group"], "high", recipe)
+    (round_, *_) = question.folds.rounds()
+    told = training.arguments
+
+    def with_workers(*given: Any, **options: Any) -> Any:
+        made = told(*given, **options)
+        made.dataloader_num_workers = 2
+        return made
+
+    def trained(job: Job, name: str) -> Trained:
+        (tmp_path / name).mkdir()
+        return train(job, round_, "encoder.1", tmp_path / name, lambda sentence: None)
+
+    whole = trained(job, "memory")
+    monkeypatch.setattr(training, "arguments", with_workers)
+    without = replace(job, recordings=replace(job.recordings, samples={}), inputs=Inputs(0))
+    assert np.array_equal(trained(without, "workers").probability, whole.probability)
+    gone = job.ids[round_.train[3]]
+    monkeypatch.setattr(training, "layer_of", lambda *given: torch.zeros(len(round_.train), 32))
+    monkeypatch.setattr(
+        training.KeepBest, "on_epoch_begin", lambda *_, **__: (tmp_path / job.recordings.clips[gone].path).unlink()
+    )
+    with pytest.raises(
+        MachineError, match=f"^Clip '{gone}' was whole when the run began, and now cannot be read: No such"
+    ):
+        trained(without, "gone")

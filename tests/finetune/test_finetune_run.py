@@ -161,6 +161,16 @@ def test_runs_that_cannot_be_compared_are_refused_with_the_reason(run: Run, tmp_
     assert code == 2 and "No finished run to compare" in err
 
 
+def test_a_manifest_that_is_named_for_its_groups_must_be_whole(run: Run, study: Path, probed: Path) -> None:
+    for name, said in (("nothing.csv", "there is no such file"), ("1.wav", "is not UTF-8")):
+        code, _, err = run("compare", probed.name, "--manifest", study / name, "-w", study)
+        assert code == 2 and said in err
+    code, _, err = run("compare", probed.name, "--manifest", study / name, "--gaps", "none", "-w", study)
+    assert code == 0, err
+    code, _, err = run("compare", "/", "-w", study)
+    assert code == 2 and "Bad result '/'" in err
+
+
 def test_several_labels_one_of_which_never_occurs(run: Run, study: Path) -> None:
     words = ("--model", "tiny-whisper", "--target", "high,noisy,never", "--folds", 3, "--context", "clip", "--layer", 1)
     code, out, err = finetune(run, study, *words, "--train", "top-1")
@@ -220,6 +230,7 @@ def test_a_round_with_nothing_to_learn_or_to_choose_by_is_refused(run: Run, stud
         (("--from", "nothing-there"), 2, "Bad result 'nothing-there'"),
         (("--model", "tiny-hubert", "--target", "high", "--train", "encoder-frozen"), 2, "tiny-hubert has none"),
         (("--model", "tiny-hubert", "--target", "high", "--layer", "7"), 2, "Bad layer 'encoder.7'"),
+        (("--model", "", "--target", "high"), 2, "Bad model ''"),
         (("--model", "tiny-hubert", "--target", "high", "--folds", "7"), 2, "7 folds need at least 7"),
         (("--model", "tiny-hubert", "--target", "high", "--depth", "best"), 2, "name it with --from"),
         (
@@ -233,6 +244,12 @@ def test_a_round_with_nothing_to_learn_or_to_choose_by_is_refused(run: Run, stud
 def test_each_mistake_is_one_sentence(run: Run, study: Path, words: tuple[str, ...], code: int, sentence: str) -> None:
     found, _, err = finetune(run, study, *words)
     assert found == code and sentence in err.splitlines()[-1] and str(study) not in err, err
+
+
+def test_a_batch_of_more_clips_than_a_round_learns_from_is_refused(run: Run, study: Path) -> None:
+    words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3, "--device", "cpu", "-w", study)
+    code, _, err = run("finetune", *words, "--batch", 1_000_000)  # as many repetitions took all memory
+    assert code == 2 and "--batch 1000000: there is a round that learns from 12 clips" in err
 
 
 def test_one_speaker_only_is_refused(run: Run, study: Path, tmp_path: Path) -> None:

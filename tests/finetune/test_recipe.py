@@ -104,6 +104,9 @@ def test_the_head_learns_at_its_own_rate_and_lower_layers_slower(checkpoints: di
         ({"batch": 8, "accumulate": 3}, "no so many equal parts"),
         ({"class_weights": "some"}, "Bad --class-weights 'some', expected one of"),
         ({"layer_drop": 1.5}, "Bad --layer-drop"),
+        ({"learning_rate": float("inf")}, "Bad --learning-rate inf, expected a number"),
+        ({"head_rate": float("inf")}, "Bad --head-rate inf"),
+        ({"weight_decay": float("nan")}, "Bad --weight-decay nan"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(options: dict[str, object], sentence: str) -> None:

@@ -12,10 +12,11 @@ from toolkit.errors import MachineError
 from toolkit.finetune import training
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.trainer import EpochOrder
-from toolkit.finetune.training import train
+from toolkit.finetune.training import Trained, train
 from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import load_trainable
+from toolkit.splits import Round
 
 QUICK = {"epochs": 2, "patience": 2, "batch": 4, "head_epochs": 0}
 
@@ -154,6 +155,75 @@ def test_training_with_everything_asked_for_still_gives_finite_predictions(
                         train_convolutions=True, **QUICK)  # type: ignore[arg-type] # fmt: skip
         done = one_round(manifest_of, checkpoints[family], tmp_path / family, recipe, "encoder.2")
         assert np.isfinite(done.probability).all()
+
+
+def test_what_is_computed_again_for_the_way_back_teaches_the_same(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    found = []
+    for recompute in (False, True):
+        recipe = Recipe("full", recompute=recompute, **QUICK)  # type: ignore[arg-type]
+        folder = tmp_path / str(recompute)
+        found.append(one_round(manifest_of, checkpoints["hubert-group"], folder, recipe, "encoder.2"))
+    assert all(torch.allclose(value, found[1].weights[name], atol=1e-5) for name, value in found[0].weights.items())
+
+
+def test_rates_rise_for_their_share_of_the_steps_then_fall_to_nothing(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def seen(self: object, args: object, state: object, control: object, optimizer: torch.optim.Optimizer, **_: object):  # type: ignore[no-untyped-def]
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    monkeypatch.setattr(training.KeepBest, "on_pre_optimizer_step", seen, raising=False)
+    recipe = Recipe("head", head_rate=1e-2, epochs=4, patience=4, batch=4, warmup=0.25, head_epochs=0)
+    one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
+    expected = [0, 1 / 3, 2 / 3, 1, *(1 - step / 9 for step in range(1, 9))]  # 3 of 12 steps
+    assert rates == pytest.approx([1e-2 * part for part in expected])
+
+
+def test_the_disk_that_a_round_takes_is_bounded(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most the last checkpoint and the one before, and the best weights and those that take their place."""
+    most: dict[str, int] = {"checkpoint-*": 0, "best-*.safetensors": 0}
+    commit = training.commit_file
+    scores = iter([0.1 * epoch for epoch in range(6)])
+
+    def counted(*given: object) -> None:
+        commit(*given)  # type: ignore[arg-type]
+        for pattern in most:
+            most[pattern] = max(most[pattern], len(list(tmp_path.glob(pattern))))
+
+    monkeypatch.setattr(training, "commit_file", counted)
+    monkeypatch.setattr(training, "headline_score", lambda *_: next(scores))
+    recipe = Recipe("full", epochs=5, batch=4)
+    one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.2")
+    assert most == {"checkpoint-*": 2, "best-*.safetensors": 2}
+    (optimizer,) = {path.name for path in tmp_path.glob("checkpoint-*/optimizer.pt")}
+    whole = sum(path.stat().st_size for path in tmp_path.rglob("*"))
+    weights = (tmp_path / "best-5.safetensors").stat().st_size
+    assert optimizer and whole < 12 * weights  # weights and two moments, twice, beside the best ones
+
+
+def test_every_round_begins_with_the_checkpoints_own_weights(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    """A round gives the same whether another one was trained before it in this process or not."""
+    recipe = Recipe("full", learning_rate=1e-3, **QUICK)  # type: ignore[arg-type]
+    job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
+    first, second, *_ = question.folds.rounds()
+
+    def trained(round_: Round, name: str) -> Trained:
+        (tmp_path / name).mkdir()
+        return train(job, round_, "encoder.2", tmp_path / name, lambda sentence: None)
+
+    alone = trained(second, "alone")
+    trained(first, "before")
+    after = trained(second, "after")
+    assert np.array_equal(alone.probability, after.probability)
+    assert all(torch.equal(value, after.weights[name]) for name, value in alone.weights.items())
 
 
 def test_every_epoch_has_every_clip_once_in_another_order_with_like_lengths_together() -> None:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -6,7 +7,7 @@ import pytest
 import sklearn.metrics
 
 from toolkit.labels import Task
-from toolkit.result import stats
+from toolkit.result import figures, stats
 from toolkit.result.figures import DARK, LIGHT, Style, svg
 from toolkit.result.label_figures import MULTILABEL_CELLS, confusion_counts, multilabel_counts
 from toolkit.result.language import of
@@ -55,6 +56,16 @@ def test_hostile_names_are_drawn_as_text(run_of):
         assert "</svg><script>" in shown
         if name != "layers":
             assert "=1+1" in shown and "datum['x'].y" in shown
+
+
+def test_the_same_figure_has_the_same_text_however_many_were_drawn_before_and_no_name_that_a_recording_may_have(run):
+    (first, *_) = specs_of = list(drawn(run).values())
+    before = svg(first)
+    assert "<clipPath" in before and not re.search(r"clip\d", before)
+    for spec in specs_of:
+        svg(spec)
+    figures._svg.cache_clear()
+    assert svg(first) == before
 
 
 def test_layers_of_encoder_and_decoder_keep_their_names(run_of):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def _placed(table: Table, *keys: str) -> Iterator[None]:
 def _choices(name: str, table: Table) -> None:
     """The keys that take one of a few words."""
     from toolkit.extract.session import CONTEXTS
-    from toolkit.finetune.run import KEEP
+    from toolkit.finetune.run import KEEP, TRAINING_DTYPES
     from toolkit.finetune.source import DEPTHS
     from toolkit.models.load import DTYPES
     from toolkit.probe.controls import CONTROLS
@@ -96,7 +96,7 @@ def _choices(name: str, table: Table) -> None:
         ("finetune", "context"): CONTEXTS,
         ("finetune", "depth"): DEPTHS,
         ("finetune", "keep"): KEEP,
-        ("finetune", "dtype"): ("auto", *DTYPES, "float16"),
+        ("finetune", "dtype"): TRAINING_DTYPES,
         **{(table, "language"): LANGUAGES for table in ("probe", "finetune", "compare")},
     }
     for (owner, key), words in known.items():
@@ -195,7 +195,7 @@ def listed(table: Table, key: str) -> tuple[str, ...]:
 
 
 def _tuning(table: Table, names: Sequence[str], checkpoints: Sequence[Any], probes: Sequence[str]) -> None:
-    from toolkit.finetune.recipe import Recipe
+    from toolkit.finetune.recipe import Recipe, refuse_too_shallow
     from toolkit.finetune.run import device_for
     from toolkit.finetune.search import Search
     from toolkit.finetune.source import deepest
@@ -217,7 +217,9 @@ def _tuning(table: Table, names: Sequence[str], checkpoints: Sequence[Any], prob
             Search(trials, ways).check(recipe)
         for name, checkpoint in zip(names, checkpoints):
             if name in table.values.get("model", names):
-                deepest(checkpoint, ways[0])
+                whole, layers = {0: deepest(checkpoint, ways[0])}, checkpoint.backbone.layers
+                for way in ways:
+                    refuse_too_shallow(replace(recipe, train=way), whole, layers)
     with _placed(table, "device"):
         device_for(table.values.get("device", "auto"), recipe.dtype)
     if table.values.get("top", 1) > 1 and table.values.get("depth") == "full":

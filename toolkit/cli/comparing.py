@@ -45,7 +45,7 @@ def compare(
         raise InputError("No two runs of one task on the same folds; `toolkit finetune --from RUN` makes the second")
     folders = []
     for group in groups:
-        comparison = comparing.compare(group, _columns(manifest or workspace / "manifest.csv", audio_root, gaps, group))
+        comparison = comparing.compare(group, _columns(workspace, manifest, audio_root, gaps, group))
         show(compare_files.terminal(comparison))
         print(f"\n{compare_words.answer(comparison)}")
         folder = compare_files.write(result, comparison, say)
@@ -55,17 +55,20 @@ def compare(
     return Made(tuple(folders))
 
 
-def _columns(file: Path, audio_root: Path | None, gaps: str | None, runs: Any) -> dict[str, dict[str, str]]:
+def _columns(
+    workspace: Path, named: Path | None, audio_root: Path | None, gaps: str | None, runs: Any
+) -> dict[str, dict[str, str]]:
     """What `--gaps` names, or what is usual; nothing where no whole manifest is there and none is asked for."""
     from toolkit.manifest import read
     from toolkit.result.groups import columns
 
-    if gaps == "none" or (gaps is None and not file.is_file()):
+    file, asked = named or workspace / "manifest.csv", named is not None or gaps is not None
+    if gaps == "none" or not (asked or file.is_file()):
         return {}
     try:
         manifest = read(file, audio_root)
     except ManifestError:
-        if gaps is not None:
+        if asked:
             raise
         remark(f"{file.name} is not whole any more, so no gaps between groups are shown")
         return {}

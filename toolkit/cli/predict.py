@@ -70,6 +70,7 @@ def predict(
     from toolkit.gathering import gather
     from toolkit.manifest import read
     from toolkit.models.checkpoint import committed_folder
+    from toolkit.models.load import choose_device
     from toolkit.progress import bar
     from toolkit.result import applied_files, timeline
     from toolkit.result import run as result_run
@@ -80,11 +81,14 @@ def predict(
     if bool(audio) == (manifest is not None):
         raise InputError("Say what to predict: audio files or folders, or --manifest; one of the two")
     if output is not None and (output.exists() or output.is_symlink()):
-        raise InputError(f"{output.name} is there already, and nothing is written over; name another --output")
+        raise InputError(
+            f"{output.resolve().name} is there already, and nothing is written over; name another --output"
+        )
     folder = find_run(origin, workspace_folder(workspace) / "result")
     run = result_run.read(folder)
     if round_ is not None and round_ not in [choice.fold for choice in run.choices]:
         raise InputError(one_of("--round", round_, [choice.fold for choice in run.choices]))
+    choose_device(device)
     bad = timeline.negative_labels(run.task) if negative is None else _labels(negative, run.task.labels)
     windows = Windows.of(window, hop) or _windows_of(run)
     models = _Tuned(folder, run, workspace, device) if run.tuned else _Probe(folder, run, workspace, device)

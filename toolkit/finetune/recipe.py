@@ -1,5 +1,6 @@
 """How a backbone is trained: the recipe's numbers, and which of the weights learn."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -69,6 +70,10 @@ class Recipe:
         for name in ("warmup", "spec_augment", "layer_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"Bad --{name.replace('_', '-')} {getattr(self, name)}, expected 0 to below 1")
+        for name in ("rate", "head_rate", "layer_decay", "weight_decay", "gradient_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                option = "learning-rate" if name == "rate" else name.replace("_", "-")
+                raise InputError(f"Bad --{option} {getattr(self, name)}, expected a number from 0")
 
     @property
     def rate(self) -> float:

@@ -9,7 +9,7 @@ import psutil
 
 from toolkit.audio import Audio, Samples
 from toolkit.decoders import ahead, decode
-from toolkit.errors import AudioError
+from toolkit.errors import AudioError, MachineError
 from toolkit.finetune import processes
 from toolkit.manifest import Clip, Manifest
 from toolkit.progress import Advance
@@ -33,8 +33,14 @@ class Recordings:
     failed: Mapping[str, str]
 
     def __getitem__(self, clip: str) -> Samples:
+        """Raises MachineError for a clip that could be decoded before and cannot be any more."""
         kept = self.samples.get(clip)
-        return decoded(self.manifest, self.clips[clip]).samples if kept is None else kept
+        if kept is not None:
+            return kept
+        try:
+            return decoded(self.manifest, self.clips[clip]).samples
+        except AudioError as error:
+            raise MachineError(f"Clip {clip!r} was whole when the run began, and now {error}") from None
 
 
 def decoded(manifest: Manifest, clip: Clip, stop: Event | None = None) -> Audio:

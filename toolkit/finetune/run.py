@@ -25,7 +25,7 @@ from toolkit.finetune.training import train
 from toolkit.folding import refuse_leaks
 from toolkit.labels import IntArray, Task, one_hot
 from toolkit.manifest import Manifest
-from toolkit.models.load import choose_device, choose_dtype
+from toolkit.models.load import DTYPES, choose_device, choose_dtype
 from toolkit.progress import Advance, bar
 from toolkit.result import run as result_run
 from toolkit.result.applied import write_clips
@@ -35,6 +35,7 @@ from toolkit.splits import Folds, Round
 
 PROTOCOL = 3  # part of the folder's name: raise it when the same options would give other predictions
 KEEP = ("none", "best")
+TRAINING_DTYPES = ("auto", *DTYPES, "float16")
 PRIVATE = ".training"
 
 
@@ -94,6 +95,8 @@ def finetune(
     truth = question.truth[kept]
     groups = tuple(group for group, keep in zip(question.groups, kept) if keep)
     notes = [*question.notes, *_check(question.task, truth, folds), *notes]
+    if recipe.batch > (fewest := min(len(round_.train) for round_ in folds.rounds())):
+        raise InputError(f"--batch {recipe.batch}: there is a round that learns from {fewest} clips")
     content = _content(source, recipe, options, notes, folds, truth, recordings.sha256)
     way = "search" if options.search else recipe.train
     folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{way}-{signature(content)[:12]}"
@@ -158,6 +161,8 @@ def device_for(device: str, dtype: str) -> torch.device:
     chosen = choose_device(device)
     if chosen.index:
         raise InputError(f"--device {device}: finetune takes cpu or cuda; CUDA_VISIBLE_DEVICES picks another one")
+    if dtype not in TRAINING_DTYPES:
+        raise InputError(one_of("--dtype", dtype, TRAINING_DTYPES))
     if dtype == "float16" and chosen.type != "cuda":
         raise InputError("--dtype float16 trains on CUDA devices alone; take bfloat16 or float32")
     return chosen

@@ -45,7 +45,7 @@ def find_run(name: str, result: Path) -> Path:
     exact = [path for path in found if path.name == name]
     if len(exact or found) != 1:
         finished = sorted(path.parent.name for path in result.glob("*/run.json"))
-        raise InputError(one_of("result", path.name, [path.name for path in found] or finished))
+        raise InputError(one_of("result", path.name or name, [path.name for path in found] or finished))
     return (exact or found)[0]
 
 

@@ -144,7 +144,12 @@ def fit(
     if resumed is None and recipe.head_epochs:
         teach(job, model, round_, pooled)
         best.judge(0)
-    trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
+    except MachineError as error:  # of a process that decodes: DataLoader makes its traceback a part of the sentence
+        raise MachineError(
+            str(error).strip().splitlines()[-1].removeprefix(f"{MachineError.__module__}.MachineError: ")
+        ) from None
     return model, best
 
 

@@ -17,6 +17,7 @@ from toolkit.runs import commit_file
 WIDTH = 560  # pixels, of a figure in a file
 PNG_SCALE = 2
 GRADIENT = re.compile(r'(<linearGradient id="|fill="url\(#)gradient_\d+')
+CLIP = re.compile(r'(<clipPath id="|clip-path="url\(#)clip(\d+)')
 FONTS = (
     "Liberation Sans, Arial, Helvetica, Noto Sans CJK SC, Noto Sans SC, Source Han Sans SC, PingFang SC, "
     "Microsoft YaHei, WenQuanYi Micro Hei, sans-serif"
@@ -91,14 +92,18 @@ def _writer(data: bytes) -> Callable[[Path], None]:
 def svg(spec: Spec) -> str:
     """The figure as SVG text, drawn without fetching anything; the same figure gives the same text.
 
-    Vega numbers gradients through the life of the process; a figure here has one at most.
+    Vega numbers gradients and clips through the life of the process. A figure here has one gradient at most; clips are
+    numbered anew, and called otherwise than a recording may be: a purge would find "clip15".
     """
     return _svg(json.dumps(spec))
 
 
 @functools.lru_cache(maxsize=32)  # a page shows what was just written as a file
 def _svg(spec: str) -> str:
-    return GRADIENT.sub(r"\1gradient_0", vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]))
+    drawn = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    numbers: dict[str, int] = {}
+    drawn = CLIP.sub(lambda match: f"{match[1]}c{numbers.setdefault(match[2], len(numbers))}", drawn)
+    return GRADIENT.sub(r"\1gradient_0", drawn)
 
 
 def zoomable(chart: Any, *channels: str) -> Any:
