@@ -34,7 +34,7 @@ from toolkit.result.run import Run
 from toolkit.runs import signature
 from toolkit.splits import Folds, Round
 
-PROTOCOL = 6  # part of every study's signature: raise it when the same setting would get another score
+PROTOCOL = 7  # part of every study's signature: raise it when the same setting would get another score
 
 Progress = Callable[[str, int, int], None]  # the layer just finished, layers done, layers in all
 

@@ -1,8 +1,8 @@
 """The parts of a stacked layer, with the way back: products by the fastest library, and rectified units.
 
-Where the processor multiplies bfloat16 in tiles (AMX), the first layer of a training step is multiplied in it: inputs
-are rounded once, weights and gradients as they are multiplied; weights, sums and all that is evaluated or kept are
-float32. A rounding would carry another one's last bit far, so there each network has a product of its own, the same
+Where the processor multiplies bfloat16 (AMX, AVX-512 BF16), the first layer of a training step is multiplied in it:
+inputs are rounded once, weights and gradients as they are multiplied; weights, sums and all that is evaluated or kept
+are float32. A rounding would carry another one's last bit far, so there each network has a product of its own, the same
 whatever the company.
 """
 
@@ -87,4 +87,5 @@ def rectified(units: Tensor, bias: Tensor, kept: Tensor | None, scale: Tensor) -
 
 def training_dtype(device: str) -> torch.dtype:
     """Of the inputs that an mlp is trained on: as the head of this module says."""
-    return torch.bfloat16 if device == "cpu" and torch.cpu._is_amx_tile_supported() else torch.float32
+    multiplied = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if device == "cpu" and multiplied else torch.float32
