@@ -4,12 +4,13 @@
         [--layers 1] [--probe linear] [--trials 30] [--of-layers 13] [--loop-seconds 60] [--workers 2]
 
 mlp: the first trials of each fold, `--trials` networks in stacks of ten as `toolkit probe` fits them; the loops train
-the same networks one by one, each for as many epochs as ours ran. lightgbm: two folds, ours side by side; the loop is
-Optuna's TPE around lgb.train on a dataset built for every trial, in the same space, one fold after the other; the
-figure is when the toolkit has reached the loop's final best development score in both. run: `toolkit probe` as it is,
-studies in SQLite included, on synthetic layers; its time is scaled to --of-layers and its peak memory is the process's.
-growth: such runs with two and four times the clips, layers, trials. Loops run once on all threads, their default, and
-once on one; past --loop-seconds a loop stops and its time is scaled up, marked "~".
+the same networks one by one, each for as many epochs as ours ran. lightgbm: the folds --rounds, ours side by side; the
+loop is Optuna's TPE around lgb.train on a dataset built for every trial, in the same space, one fold after the other;
+the figure is when the toolkit has reached the loop's final best development score in all. run: `toolkit probe` as it
+is, studies in SQLite included, on synthetic layers; its time is scaled to --of-layers, its peak memory the process's;
+what other programs took of the processor is told, for they change the wall clock. growth: such runs with
+two and four times the clips, layers, trials. Loops run once on all threads, their default, and once on one; past
+--loop-seconds a loop stops and its time is scaled up, marked "~".
 """
 
 import argparse
@@ -161,7 +162,7 @@ def mlp(options: argparse.Namespace) -> Iterator[str]:
 def boosting(options: argparse.Namespace) -> Iterator[str]:
     case, clock = case_of(options), CLOCKS[options.clock]
     layer = Layers(case, 1).layer("encoder.0")
-    parts = case.parts()[:2]
+    parts = [case.parts()[number] for number in options.rounds]
 
     def score(truth: np.ndarray, probability: np.ndarray) -> float:
         prediction = decide(case.task, probability, thresholds_of(case.task, truth, probability))
@@ -186,12 +187,12 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
             booster = lightgbm.train(own, fitted, 200, valid_sets=[valid], callbacks=[stop])
             return score(truth[development], np.asarray(booster.predict(matrix[development], num_threads=threads)))
 
-        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=options.seed))
         begun = clock()
         study.optimize(one, n_trials=options.trials)
         return clock() - begun, study.best_value
 
-    fitter = BoostingFitter(layer, case.task, case.truth, 0)
+    fitter = BoostingFitter(layer, case.task, case.truth, options.seed)
 
     def ours(number: int, file: StudyFile) -> list[tuple[float, float]]:
         """Seconds since the start and score of each trial."""
@@ -208,7 +209,7 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
                 yield value
 
         begun = clock()
-        search(file, f"round {number}", "", SPACES["lightgbm"], options.trials, 0, scores)
+        search(file, f"round {number}", "", SPACES["lightgbm"], options.trials, options.seed, scores)
         return seen
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
@@ -234,25 +235,37 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
         )
 
 
-def measured(options: argparse.Namespace, clips: int, layers: int, trials: int) -> tuple[float, float]:
-    """Seconds, and of processor, of a whole run with its study on disk."""
+def busy() -> float:
+    """Seconds that the machine's cores have worked since it was started; nan where Linux is not there to say so."""
+    try:
+        ticks = Path("/proc/stat").read_text("utf-8").split(maxsplit=9)[1:9]
+    except OSError:
+        return float("nan")
+    idle = {3, 4}  # idle, and waiting for a disk
+    return sum(int(tick) for place, tick in enumerate(ticks) if place not in idle) / os.sysconf("SC_CLK_TCK")
+
+
+def measured(options: argparse.Namespace, clips: int, layers: int, trials: int) -> tuple[float, float, float]:
+    """Seconds, of processor, and of processor by other programs, of a whole run with its study on disk."""
     case = synthetic(clips, options.width, options.labels, options.kind)
     store = Layers(case, layers)
     speakers = [f"speaker{clip % SPEAKERS}" for clip in range(len(store.ids))]
     folds = make(store.ids, speakers, one_hot(case.task, case.truth), FOLDS, 0)
     with tempfile.TemporaryDirectory() as folder:
-        study, begun, spent = Path(folder) / "study.db", time.perf_counter(), time.process_time()
+        study, all_of_us = Path(folder) / "study.db", busy()
+        begun, spent = time.perf_counter(), time.process_time()
         probe(
             store, case.task, case.truth, folds, speakers,
             study=study, probe=options.probe, trials=trials, workers=options.workers,
         )  # fmt: skip
-        return time.perf_counter() - begun, time.process_time() - spent
+        seconds, spent = time.perf_counter() - begun, time.process_time() - spent
+        return seconds, spent, busy() - all_of_us - spent
 
 
 def run(options: argparse.Namespace) -> Iterator[str]:
     count = options.of_layers if options.probe == "mix" else options.layers
-    seconds, spent = measured(options, options.clips, count, options.trials)
-    layers = f"{count} layers: {seconds:.1f} s, {spent:.1f} s of processor"
+    seconds, spent, others = measured(options, options.clips, count, options.trials)
+    layers = f"{count} layers: {seconds:.1f} s, {spent:.1f} s of processor ({others:.1f} by other programs)"
     if count < options.of_layers:
         layers += f", {options.of_layers} layers: ~{seconds * options.of_layers / count:.0f} s"
         layers += f", ~{spent * options.of_layers / count:.0f} s of processor"
@@ -263,11 +276,11 @@ def run(options: argparse.Namespace) -> Iterator[str]:
 def growth(options: argparse.Namespace) -> Iterator[str]:
     base = {"clips": options.clips, "layers": options.layers, "trials": options.trials}
     measured(options, **base)  # warm: kernels, caches
-    once, spent = measured(options, **base)
+    once, spent, _ = measured(options, **base)
     yield f"{base}: {once:.1f} s, {spent:.1f} s of processor"
     for name in base:
         for times in (2, 4):
-            seconds, processor = measured(options, **{**base, name: times * base[name]})
+            seconds, processor, _ = measured(options, **{**base, name: times * base[name]})
             yield f"{times} times the {name}: {seconds / once:.2f} times the time, {processor / spent:.2f} of processor"
 
 
@@ -287,6 +300,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--loop-seconds", type=float, default=20.0)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="of lightgbm; processor: of its one thread")
+    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1], help="of lightgbm: which folds")
+    parser.add_argument("--seed", type=int, default=0, help="of lightgbm: of both searches, not of the data")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     if options.row in ("mlp", "lightgbm") and options.kind != "multiclass":
