@@ -34,7 +34,7 @@ from toolkit.probe import minimise as minimising
 from toolkit.probe import reference
 from toolkit.probe.solver import Penalised, Solution, principal_axes, rotate, solve
 from toolkit.probe.targets import Targets, scaler_of, targets_of
-from toolkit.products import linear
+from toolkit.products import keep_kernels, linear
 
 FOLDS = 5
 FloatArray = npt.NDArray[np.float32]
@@ -241,6 +241,7 @@ def main() -> None:
     parser.add_argument("--features", help="a .npz with a real layer")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_kernels()  # as `toolkit probe` does
     if options.features:
         with np.load(options.features, allow_pickle=False) as file:
             features, truth = file["features"].astype(np.float32), file["truth"].astype(np.int64)

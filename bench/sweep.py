@@ -43,6 +43,7 @@ from toolkit.probe.search import BATCH, SPACES, Setting
 from toolkit.probe.stack import BATCH_CLIPS, MAX_EPOCHS, PATIENCE
 from toolkit.probe.study import Report, StudyFile, distribution, search
 from toolkit.probe.targets import scaler_of
+from toolkit.products import keep_kernels
 from toolkit.result.decide import decide, thresholds_of
 from toolkit.result.metrics import headline_score
 from toolkit.splits import make
@@ -308,6 +309,7 @@ def main() -> None:
         parser.error("the loops are written for --kind multiclass")
     warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as ours, no more
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    keep_kernels()  # as `toolkit probe` does
     load = os.getloadavg()[0]
     print(f"{options.row}: {' '.join(sys.argv[1:])}; {os.cpu_count()} cores, load {load:.1f}", flush=True)
     for line in ROWS[options.row](options):

@@ -28,6 +28,7 @@ from toolkit.probe.search import BATCH, SPACES, Setting
 from toolkit.probe.study import Report, StudyFile, Trials, best, search
 from toolkit.probe.table import PROBES
 from toolkit.probe.targets import FloatArray
+from toolkit.products import keep_kernels
 from toolkit.result.decide import carried_over, decide, thresholds_of
 from toolkit.result.metrics import headline_score
 from toolkit.result.run import Run
@@ -101,6 +102,7 @@ def probe(
         raise InputError(f"{trials} trials asked for; at least 1 is needed")
     if device == "cuda" and probe != "lightgbm" and not torch.cuda.is_available():
         raise MachineError(f"No device {device} here: torch finds no CUDA device; `--device cpu` works everywhere")
+    keep_kernels()  # a batch that shrinks as its columns converge has some hundred shapes, in every round again
     data = matched(features, task, truth, folds, groups)
     rounds = list(data.folds.rounds())
     notes = [*notes, *check(data, rounds)]

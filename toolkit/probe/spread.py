@@ -19,6 +19,7 @@ from toolkit.probe.outcome import Tested
 from toolkit.probe.run import Budget, Progress, signature_of, test, units_of
 from toolkit.probe.study import StudyFile
 from toolkit.probe.table import PROBES
+from toolkit.products import keep_kernels
 from toolkit.splits import Round
 
 Frozen = optuna.trial.FrozenTrial
@@ -114,6 +115,7 @@ def _name(probe: str, title: str, round_: Round) -> str:
 def _fit(job: Job, block: Block, place: Place) -> tuple[Tested, str, list[Frozen]]:
     """A block's outcome, the signature of what it was fitted on, and its new trials."""
     torch.set_num_threads(1)  # as `here` does
+    keep_kernels()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     fitter, mark = _fitter(job, block.layers, place.node)
     round_ = list(job.data.folds.rounds())[block.round]
