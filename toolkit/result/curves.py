@@ -110,9 +110,10 @@ def over_depth(named: Sequence[tuple[str, Mapping[str, Score]]], run: Run, title
     """Curves over relative depth, 0 to 1, for layer counts differ; a mix is a level line. run: any of them."""
     say = style.say
     lines = [Curve(name, scores, depths(len(scores))) for name, scores in named]
+    # The first colour is fine-tuning's in the figures around this one, which is of frozen probes.
     chance, _ = metrics.chance(run.predictions)
     told = say("chance.short", value=f"{chance:.3f}")
-    drawn = chart(lines, style, metrics.title(run.metric, say), say("figure.depth_axis"), chance, told)
+    drawn = chart(lines, style, metrics.title(run.metric, say), say("figure.depth_axis"), chance, told, first_colour=1)
     return drawn.properties(title=style.heading(title, [words.protocol_line(run, say), say("figure.bands")]))
 
 

@@ -31,7 +31,10 @@ Spec = dict[str, Any]
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours that the colour-blind tell apart (Okabe and Ito, 2008), on a light or a dark ground."""
+    """Colours that the colour-blind tell apart (Okabe and Ito, 2008), on a light or a dark ground.
+
+    turn: share of the way from low to high, from which on_high is easier to read there than ink.
+    """
 
     ground: str
     ink: str
@@ -41,10 +44,11 @@ class Palette:
     low: str
     high: str
     on_high: str
+    turn: float
 
 
-LIGHT = Palette("#ffffff", "#1d2329", "#6a737d", "#0072b2", "#c25100", "#f4f7fa", "#0a5c94", "#ffffff")
-DARK = Palette("#15191e", "#e8ebee", "#9aa4ae", "#56b4e9", "#e69f00", "#1d242b", "#7cc4f0", "#0b0f13")
+LIGHT = Palette("#ffffff", "#1d2329", "#6a737d", "#0072b2", "#c25100", "#f4f7fa", "#0a5c94", "#ffffff", 0.72)
+DARK = Palette("#15191e", "#e8ebee", "#9aa4ae", "#56b4e9", "#e69f00", "#1d242b", "#7cc4f0", "#0b0f13", 0.55)
 
 
 @dataclass(frozen=True)

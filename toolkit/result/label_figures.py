@@ -123,7 +123,7 @@ def confusion(run: Run, style: Style = PLAIN) -> Any:
     square = base.mark_rect(stroke=palette.ground, strokeWidth=1).encode(color=colour)
     text = base.mark_text().encode(
         text=alt.Text("clips:Q", format=","),
-        color=alt.condition("datum.share > 0.5", alt.value(palette.on_high), alt.value(palette.ink)),
+        color=alt.condition(f"datum.share > {palette.turn}", alt.value(palette.on_high), alt.value(palette.ink)),
     )
     title = say(f"figure.confusion_title_{kind}", title=words.run_title(run, say))
     heading = style.heading(title, [words.protocol_line(run, say), say(f"figure.confusion_{kind}")])
