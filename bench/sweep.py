@@ -9,8 +9,8 @@ loop is Optuna's TPE around lgb.train on a dataset built for every trial, in the
 the figure is when the toolkit has reached the loop's final best development score in all. run: `toolkit probe` as it
 is, studies in SQLite included, on synthetic layers; its time is scaled to --of-layers, its peak memory the process's;
 what other programs took of the processor is told, for they change the wall clock. growth: such runs with
-two and four times the clips, layers, trials. Loops run once on all threads, their default, and once on one; past
---loop-seconds a loop stops and its time is scaled up, marked "~".
+two and four times the clips, layers, trials, and the linear solver's iterations. Loops run once on all threads, their
+default, and once on one; past --loop-seconds a loop stops and its time is scaled up, marked "~".
 """
 
 import argparse
@@ -20,8 +20,10 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,6 +38,7 @@ from threadpoolctl import threadpool_limits
 
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import one_hot
+from toolkit.probe import minimise as minimising
 from toolkit.probe.boosting import BoostingFitter
 from toolkit.probe.networks import NetworkFitter
 from toolkit.probe.run import probe
@@ -274,15 +277,36 @@ def run(options: argparse.Namespace) -> Iterator[str]:
     yield f"{layers}; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.2f} GiB"
 
 
+@contextmanager
+def iterations() -> Iterator[Counter[str]]:
+    """The linear solver's, while this lasts, and the columns that each of them had; on one worker exact."""
+    seen: Counter[str] = Counter()
+    step = minimising._step
+
+    def counted(shared: minimising.Shared, state: minimising._State, *others: torch.Tensor) -> None:
+        seen["iterations"] += 1
+        seen["columns"] += state.variables.shape[0] * state.variables.shape[1]
+        step(shared, state, *others)
+
+    minimising._step = counted
+    try:
+        yield seen
+    finally:
+        minimising._step = step
+
+
 def growth(options: argparse.Namespace) -> Iterator[str]:
     base = {"clips": options.clips, "layers": options.layers, "trials": options.trials}
     measured(options, **base)  # warm: kernels, caches
-    once, spent, _ = measured(options, **base)
-    yield f"{base}: {once:.1f} s, {spent:.1f} s of processor"
+    with iterations() as seen:
+        once, spent, _ = measured(options, **base)
+    yield f"{base}: {once:.1f} s, {spent:.1f} s of processor; {dict(seen) or 'no linear solver'}"
     for name in base:
         for times in (2, 4):
-            seconds, processor, _ = measured(options, **{**base, name: times * base[name]})
-            yield f"{times} times the {name}: {seconds / once:.2f} times the time, {processor / spent:.2f} of processor"
+            with iterations() as seen:
+                seconds, processor, _ = measured(options, **{**base, name: times * base[name]})
+            ratios = f"{seconds / once:.2f} times the time, {processor / spent:.2f} of processor"
+            yield f"{times} times the {name}: {ratios}; {dict(seen) or 'no linear solver'}"
 
 
 ROWS = {"mlp": mlp, "lightgbm": boosting, "run": run, "growth": growth}
