@@ -24,7 +24,7 @@ CHANNEL = re.compile(r"[0-9]{1,4}")
 class Clip:
     """One row. start, end, duration: seconds; channel: counted from 0; line: in the CSV file, the header is line 1.
 
-    cells: the row's text as it stands, a cell for each of the manifest's columns.
+    cells: the row's text as it stands, a cell for each of the manifest's columns; none if `read` was told so.
     recording: for a window of a longer clip (`toolkit.windows`), that clip's id.
     """
 
@@ -68,16 +68,19 @@ class Manifest:
         return self.root / clip.path
 
 
-def read(file: Path, audio_root: Path | None = None) -> Manifest:
-    """Read and check a manifest. Raises ManifestError with every defect and its line."""
-    manifest, defects = inspect(file, audio_root)
+def read(file: Path, audio_root: Path | None = None, *, cells: bool = True) -> Manifest:
+    """Read and check a manifest. cells: False takes half of the memory, for whoever needs the audio alone.
+
+    Raises ManifestError with every defect and its line.
+    """
+    manifest, defects = inspect(file, audio_root, cells=cells)
     if defects:
         raise ManifestError(file.name, defects)
     assert manifest is not None
     return manifest
 
 
-def inspect(file: Path, audio_root: Path | None = None) -> tuple[Manifest | None, list[str]]:
+def inspect(file: Path, audio_root: Path | None = None, *, cells: bool = True) -> tuple[Manifest | None, list[str]]:
     """The manifest as far as it can be read, and its defects, each beginning with "line N", then the column."""
     root = (audio_root or file.parent).resolve()
     if audio_root and not root.is_dir():
@@ -102,6 +105,7 @@ def inspect(file: Path, audio_root: Path | None = None) -> tuple[Manifest | None
     clips: list[Clip] = []
     first_line: dict[str, int] = {}
     met: dict[str, str] = {}  # a label, a speaker, a file of many segments: one string for all its rows
+    shared = [column not in ("id", "start", "end", "duration") for column in columns]
     line = reader.line_num + 1
     try:
         for row in reader:
@@ -109,7 +113,8 @@ def inspect(file: Path, audio_root: Path | None = None) -> tuple[Manifest | None
                 if len(row) != len(columns):
                     defects.append(f"line {line}: {len(row)} cells, expected {len(columns)} as in the header")
                 else:
-                    clip, found = _clip(columns, tuple(met.setdefault(cell, cell) for cell in row), line, root)
+                    row = [met.setdefault(cell, cell) if often else cell for cell, often in zip(row, shared)]
+                    clip, found = _clip(dict(zip(columns, row)), line, root, tuple(row) if cells else ())
                     if clip.id in first_line:
                         first = first_line[clip.id]
                         found.append(f"line {line}, column 'id': duplicate id {clip.id!r}, first used in line {first}")
@@ -156,8 +161,7 @@ def _header_defects(columns: Sequence[str]) -> list[str]:
     return defects
 
 
-def _clip(columns: Sequence[str], row: tuple[str, ...], line: int, root: Path) -> tuple[Clip, list[str]]:
-    cells = dict(zip(columns, row))
+def _clip(cells: dict[str, str], line: int, root: Path, kept: tuple[str, ...]) -> tuple[Clip, list[str]]:
     defects: list[str] = []
 
     def wrong(column: str, defect: str) -> None:
@@ -191,7 +195,7 @@ def _clip(columns: Sequence[str], row: tuple[str, ...], line: int, root: Path) -
         elif cell != cell.strip() or not cell.isprintable():  # "s1" and "s1 " would be two speakers
             wrong(column, f"{cell!r}; expected text without spaces around it")
     speaker, split = cells.get("speaker"), cells.get("split")
-    return Clip(identity, path, line, start, end, channel, duration, speaker, split, row), defects
+    return Clip(identity, path, line, start, end, channel, duration, speaker, split, kept), defects
 
 
 def _path_defect(path: str, root: Path) -> str:

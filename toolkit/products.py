@@ -8,17 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# oneDNN compiles a kernel for each shape it meets, which takes 2 to 13 ms (Xeon with AMX) and up to 1 MB, and keeps
-# 1,024 of them unless told: memory that lengths of clips would fill up slowly. In float32 only those of one batch are
-# used again, by its next layer; 16 are as fast there as 256. It looks when it is first used.
-KEPT, FEW = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"
-os.environ.setdefault(KEPT, FEW)
+# oneDNN compiles a kernel for each shape it meets, which takes 2 to 13 ms (Xeon with AMX) and up to 1 MB. It keeps
+# 1,024 unless told, and so does ideep, torch's layer before it: memory that lengths of clips would fill up slowly. In
+# float32 only those of one batch come again, in its next layer: 16 are as fast there as 256. Both look at first use.
+KEPT, FEW = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"), "16"
+for name in KEPT:
+    os.environ.setdefault(name, FEW)
 
 
 def keep_kernels() -> None:
-    """Before the first product in bfloat16: `rounded_up` leaves a model some 400 shapes, and those shall be kept."""
-    if os.environ[KEPT] == FEW:
-        os.environ[KEPT] = "512"
+    """Before the first product, where shapes come again: bfloat16's, of which `rounded_up` leaves a model some 400."""
+    for name in KEPT:
+        if os.environ[name] == FEW:
+            os.environ[name] = "512"
 
 
 @cache
@@ -49,8 +51,8 @@ def goes_to_onednn(dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def rounded_up(rows: int, dtype: torch.dtype, device: torch.device) -> int:
-    """How many rows `linear` should get instead of `rows`: as many, where no kernel is compiled for their number."""
-    return one_of_few(rows) if goes_to_onednn(dtype, device) else rows
+    """How many rows `linear` should get instead of `rows`: as many, where no kernels are kept for later batches."""
+    return one_of_few(rows) if dtype == torch.bfloat16 and goes_to_onednn(dtype, device) else rows
 
 
 def one_of_few(rows: int) -> int:

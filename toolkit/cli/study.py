@@ -81,7 +81,7 @@ def extract(
     from toolkit.manifest import read
     from toolkit.models.checkpoint import locate
 
-    corpus = read(manifest_file(workspace, manifest), audio_root)
+    corpus = read(manifest_file(workspace, manifest), audio_root, cells=False)
     options = Options(
         dtype=dtype,
         context=context,

@@ -1,5 +1,6 @@
 """Decode, batch, forward, pool, store: the stages of extraction, overlapped."""
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -61,6 +62,7 @@ class Pipeline:
         with closing(decoded), ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
             for clips in plan.shards:
                 content = self._shard(clips, decoded, budget_seconds, advance)
+                give_memory_back()
                 if pending:
                     pending.result()
                 pending = writing.submit(self.writer.commit, content)
@@ -151,6 +153,17 @@ class Pipeline:
         frames = {name: np.concatenate([none, *(clip[name] for clip in shard.frames)]) for name in self.frame_layers}
         counts = np.array(shard.frame_counts, dtype=np.int64)
         return ShardContent(tuple(shard.clips), tuple(shard.failed), statistics, frames, counts)
+
+
+def give_memory_back() -> None:
+    """To the system: what lies free between arrays that live longer, which glibc keeps, in ever more pieces.
+
+    8 ms a shard, for 80 MB of a tiny backbone's 620. Other C libraries are left alone.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        return
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -95,8 +95,8 @@ def finetune(
     truth = question.truth[kept]
     groups = tuple(group for group, keep in zip(question.groups, kept) if keep)
     notes = [*question.notes, *_check(question.task, truth, folds), *notes]
-    if recipe.batch > (fewest := min(len(round_.train) for round_ in folds.rounds())):
-        raise InputError(f"--batch {recipe.batch}: there is a round that learns from {fewest} clips")
+    if recipe.batch > len(folds.ids):
+        raise InputError(f"--batch {recipe.batch}: there are {len(folds.ids)} clips")
     content = _content(source, recipe, options, notes, folds, truth, recordings.sha256)
     way = "search" if options.search else recipe.train
     folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{way}-{signature(content)[:12]}"
