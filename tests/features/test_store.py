@@ -58,6 +58,7 @@ def test_a_layer_comes_back_in_the_order_it_was_committed(store: Store) -> None:
     assert layer.matrix("both").shape == (7, 2 * WIDTH)
     assert store.failed == {"bad4-0": "is empty", "bad7-0": "is empty"}
     total = store.total()
+    assert total == Store(store.folder).total()  # counted from the index, and from the sidecars
     assert (total.clips, total.failed, total.tried) == (7, store.failed, 9)
     assert total.bytes == sum(path.stat().st_size for path in store.folder.glob("*.h5"))
 

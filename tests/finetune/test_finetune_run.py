@@ -246,7 +246,7 @@ def test_each_mistake_is_one_sentence(run: Run, study: Path, words: tuple[str, .
     assert found == code and sentence in err.splitlines()[-1] and str(study) not in err, err
 
 
-def test_a_batch_of_more_clips_than_a_round_learns_from_is_refused(run: Run, study: Path) -> None:
+def test_a_batch_of_more_clips_than_there_are_is_refused(run: Run, study: Path) -> None:
     words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3, "--device", "cpu", "-w", study)
     code, _, err = run("finetune", *words, "--batch", 1_000_000)  # as many repetitions took all memory
     assert code == 2 and "--batch 1000000: there are 36 clips" in err

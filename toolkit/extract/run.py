@@ -115,11 +115,11 @@ def extract(
     with store.writing() as writer:
         todo = plan(manifest, store, options.retry_failed)
         before = len(store.clips) + len(store.failed)
-        store.refresh()  # its index takes a kilobyte a clip, and is not needed to compute
         already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"
         if todo.done:
             say(f"{already}; {todo.missing:,} are missing" if todo.missing else already)
         if todo.missing:
+            store.refresh()  # its index takes a kilobyte a clip, and is not needed to compute
             if options.frames:
                 say(_frames_price(manifest, todo.shards, store))
             hands.prepare(todo)

@@ -73,10 +73,11 @@ class Store:
     @cached_property
     def sidecars(self) -> tuple[shard.Sidecar, ...]:
         """The committed shards, in order. Raises StoreError for a damaged sidecar, or a clip that is stored twice."""
-        return tuple(self._each(set()))
+        return tuple(self._each())
 
-    def _each(self, seen: set[str]) -> Iterator[shard.Sidecar]:
-        """`sidecars` one by one; seen: gets the ids of their clips."""
+    def _each(self) -> Iterator[shard.Sidecar]:
+        """`sidecars`, read one by one."""
+        seen: set[str] = set()
         for path in sorted(self.folder.glob("shard-*.json")):
             sidecar = shard.read_sidecar(path)
             for clip in sidecar.clips:
@@ -106,11 +107,12 @@ class Store:
         return {clip.id: clip.source for sidecar in self.sidecars for clip in sidecar.failed if clip.id in self.failed}
 
     def total(self) -> Total:
-        """Counted one sidecar at a time, because the index, `clips`, takes a kilobyte a clip. Raises StoreError."""
+        """Where `sidecars` was not read, counted one by one: all of them take a kilobyte a clip. Raises StoreError."""
         stored: set[str] = set()
         reasons: dict[str, str] = {}
         size = 0
-        for sidecar in self._each(stored):
+        for sidecar in self.__dict__.get("sidecars", self._each()):
+            stored.update(clip.id for clip in sidecar.clips)
             reasons |= {clip.id: clip.reason for clip in sidecar.failed}
             size += sidecar.bytes
         failed = {clip: reason for clip, reason in reasons.items() if clip not in stored}
