@@ -23,6 +23,13 @@ def keep_kernels() -> None:
             os.environ[name] = "512"
 
 
+def allow_tensor_float_32(allowed: bool) -> None:
+    """Whether CUDA devices may round what float32 products multiply, for the whole process: to 10 bits of 23, too few
+    for float32, 8 times finer than bfloat16. Whoever multiplies says so first: `toolkit run` does all in one process.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
 @cache
 def onednn_is_faster() -> bool:
     """Whether float32 products should leave MKL, which uses half of a processor that is not Intel's, for oneDNN.

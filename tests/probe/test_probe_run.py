@@ -11,6 +11,7 @@ import lightgbm
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from tests.probe.conftest import Corpus
@@ -19,6 +20,7 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.probe import winners
 from toolkit.probe.run import probe
 from toolkit.probe.table import PROBES
+from toolkit.products import allow_tensor_float_32
 from toolkit.result.metrics import headline_score
 from toolkit.result.run import Run
 from toolkit.splits import Folds, fixed
@@ -204,6 +206,12 @@ def test_a_device_that_is_not_there_is_the_machine_s_fault(
     assert set(asked) == {"cuda"}  # by each round at work
     with pytest.raises(MachineError, match="No device cuda here"):
         run(make_corpus("binary"), tmp_path, trials=1, device="cuda")
+
+
+def test_float32_is_not_rounded_whatever_an_extraction_before_it_allowed(make_corpus: Make, tmp_path: Path) -> None:
+    allow_tensor_float_32(True)
+    run(make_corpus("binary"), tmp_path, trials=1)
+    assert not (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
 
 
 def test_bad_usage_is_named(make_corpus: Make, tmp_path: Path) -> None:

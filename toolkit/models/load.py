@@ -17,7 +17,7 @@ from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.states import Encoder
 from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 from toolkit.models.whisper import Context, WhisperEncoder
-from toolkit.products import keep_kernels
+from toolkit.products import allow_tensor_float_32, keep_kernels
 
 MODELS = {
     "wav2vec2": transformers.Wav2Vec2Model,
@@ -110,12 +110,6 @@ def load(
     if family == "whisper":
         return WhisperEncoder(model, feature_extractor, device, dtype, last, context, decoder)
     return Wav2Vec2Encoder(model, bool(feature_extractor.do_normalize), device, dtype, last)
-
-
-def allow_tensor_float_32(allowed: bool) -> None:
-    """Whether CUDA devices may round what float32 products multiply, for the whole process: to 10 bits of 23, too few
-    for float32, 8 times finer than bfloat16."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def feature_extractor_of(checkpoint: Checkpoint) -> Any:

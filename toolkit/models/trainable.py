@@ -17,10 +17,11 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from toolkit.audio import Samples
 from toolkit.errors import InputError
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.load import MODELS, allow_tensor_float_32, feature_extractor_of, model_of
+from toolkit.models.load import MODELS, feature_extractor_of, model_of
 from toolkit.models.states import own_frames
 from toolkit.models.trainable_products import quicken
 from toolkit.models.whisper import Context
+from toolkit.products import allow_tensor_float_32
 
 Batch = dict[str, Tensor]
 Inner = Callable[..., Tensor]
@@ -111,7 +112,7 @@ def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Co
     if context == "clip" and not whisper:
         context = "full"  # the others hear the clip alone whatever they are told
     config = MODELS[row.family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
-    allow_tensor_float_32(False)  # an extraction in this process (`toolkit run`) may have
+    allow_tensor_float_32(False)
     extractor = feature_extractor_of(checkpoint)
     decoder = stack == "decoder"
     model = model_of(checkpoint, config, decoder=decoder, last_layer=row.layers if decoder else number)

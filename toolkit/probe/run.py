@@ -28,7 +28,7 @@ from toolkit.probe.search import BATCH, SPACES, Setting
 from toolkit.probe.study import Report, StudyFile, Trials, best, search
 from toolkit.probe.table import PROBES
 from toolkit.probe.targets import FloatArray
-from toolkit.products import keep_kernels
+from toolkit.products import allow_tensor_float_32, keep_kernels
 from toolkit.result.decide import carried_over, decide, thresholds_of
 from toolkit.result.metrics import headline_score
 from toolkit.result.run import Run
@@ -103,6 +103,7 @@ def probe(
     if device == "cuda" and probe != "lightgbm" and not torch.cuda.is_available():
         raise MachineError(f"No device {device} here: torch finds no CUDA device; `--device cpu` works everywhere")
     keep_kernels()  # a batch that shrinks as its columns converge has some hundred shapes, in every round again
+    allow_tensor_float_32(False)
     data = matched(features, task, truth, folds, groups)
     rounds = list(data.folds.rounds())
     notes = [*notes, *check(data, rounds)]

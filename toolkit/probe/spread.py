@@ -19,7 +19,7 @@ from toolkit.probe.outcome import Tested
 from toolkit.probe.run import Budget, Progress, signature_of, test, units_of
 from toolkit.probe.study import StudyFile
 from toolkit.probe.table import PROBES
-from toolkit.products import keep_kernels
+from toolkit.products import allow_tensor_float_32, keep_kernels
 from toolkit.splits import Round
 
 Frozen = optuna.trial.FrozenTrial
@@ -116,6 +116,7 @@ def _fit(job: Job, block: Block, place: Place) -> tuple[Tested, str, list[Frozen
     """A block's outcome, the signature of what it was fitted on, and its new trials."""
     torch.set_num_threads(1)  # as `here` does
     keep_kernels()
+    allow_tensor_float_32(False)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     fitter, mark = _fitter(job, block.layers, place.node)
     round_ = list(job.data.folds.rounds())[block.round]
