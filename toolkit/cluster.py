@@ -96,8 +96,11 @@ class Cluster:
 
         work: a function of a module, so that a node finds its own. folders: absolute; every node must see them.
         A task whose worker or node died is tried again elsewhere, RETRIES times. What still waits or runs when the
-        iterator is closed is cancelled. Raises the ToolkitError that a task raised; MachineError for a node that has
-        other versions than this one or lacks a folder, and for a task that keeps dying; ToolkitError for a fault.
+        iterator is closed ends with the connection, and is not cancelled: Ray 2.60 aborts this process where a task is
+        cancelled that is just giving its answer.
+
+        Raises the ToolkitError that a task raised; MachineError for a node that has other versions than this one or
+        lacks a folder, and for a task that keeps dying; ToolkitError for a fault.
         """
         ray = self._ray
         # As bytes, since arrays that Ray hands over are read-only; in a list, so that Ray hands on the reference, and
@@ -108,20 +111,16 @@ class Cluster:
         )
         todo = iter(items)
         running: dict[Any, Any] = {}
-        try:
-            while True:
-                for item in islice(todo, AHEAD - len(running)):
-                    running[task.remote(_versions(), [str(folder) for folder in folders], shared, item, need)] = item
-                if not running:
-                    return
-                with _signals_wait():
-                    ready, _ = ray.wait(list(running), timeout=LOOK_EVERY_SECONDS)
-                    results = [self._result(done) for done in ready]
-                for done, result in zip(ready, results):
-                    yield running.pop(done), result
-        finally:
-            for waiting in running:
-                ray.cancel(waiting, force=True)
+        while True:
+            for item in islice(todo, AHEAD - len(running)):
+                running[task.remote(_versions(), [str(folder) for folder in folders], shared, item, need)] = item
+            if not running:
+                return
+            with _signals_wait():
+                ready, _ = ray.wait(list(running), timeout=LOOK_EVERY_SECONDS)
+                results = [self._result(done) for done in ready]
+            for done, result in zip(ready, results):
+                yield running.pop(done), result
 
     def _result(self, done: Any) -> Any:
         try:
