@@ -68,7 +68,8 @@ def test_boosting_gives_up_the_same_trials_whatever_the_number_of_workers(make_c
 
 def studies(path: Path) -> list[optuna.Study]:
     storage = f"sqlite:///{path}"
-    return [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+    names = sorted(optuna.get_all_study_names(storage))  # two workers begin them in either order
+    return [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
 @pytest.mark.parametrize("name", ["mlp", "lightgbm"])
