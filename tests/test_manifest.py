@@ -51,7 +51,8 @@ def test_a_full_manifest_is_read_with_numbers_labels_and_lines(folder: Path) -> 
     assert read.cells("joy") == ("0", "1")
     assert read.audio_path(second) == folder / "sub" / "b.wav"
     bare = manifest.read(folder / "manifest.csv", cells=False)
-    assert bare.clips == tuple(replace(clip, cells=()) for clip in read.clips)
+    assert tuple(bare.clips) == bare.clips[:] == tuple(replace(clip, cells=()) for clip in read.clips)
+    assert (bare.clips[-1], len(bare.clips), bare.lines) == (replace(second, cells=()), 2, read.lines)
 
 
 def test_lines_are_counted_through_quoted_line_ends_and_any_line_end(folder: Path) -> None:

@@ -1,8 +1,10 @@
 """What is still to be done: the clips of a manifest that a store does not have, in shards of a fixed size."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from toolkit.decoders import decode
 from toolkit.errors import AudioError, InputError
@@ -12,11 +14,30 @@ from toolkit.features.store import Store
 from toolkit.manifest import Clip, Manifest
 
 
+class Picked(Sequence[Clip]):
+    """Some of the clips, taken when they are asked for: 50,000 of them packed by a manifest stay packed."""
+
+    def __init__(self, clips: Sequence[Clip], places: Sequence[int]) -> None:
+        self._clips, self._places = clips, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Clip: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Clip]: ...
+    def __getitem__(self, place: int | slice) -> Clip | Sequence[Clip]:
+        if isinstance(place, slice):
+            return Picked(self._clips, self._places[place])
+        return self._clips[self._places[place]]
+
+
 @dataclass(frozen=True)
 class Plan:
     """shards: the missing clips, CLIPS_PER_SHARD at a time, in the manifest's order; done: how many are there."""
 
-    shards: tuple[tuple[Clip, ...], ...]
+    shards: tuple[Sequence[Clip], ...]
     done: int
 
     @property
@@ -51,9 +72,10 @@ def plan(manifest: Manifest, store: Store, retry_failed: bool = False) -> Plan:
             return not retry_failed and store.failed_sources[clip.id] == source_of(manifest.audio_path(clip), clip)
         return clip.id in store.clips
 
-    missing = [clip for clip in manifest.clips if not is_done(clip)]
-    shards = tuple(tuple(missing[i : i + CLIPS_PER_SHARD]) for i in range(0, len(missing), CLIPS_PER_SHARD))
-    return Plan(shards, len(manifest.clips) - len(missing))
+    missing = array("L", (place for place, clip in enumerate(manifest.clips) if not is_done(clip)))
+    shards = range(0, len(missing), CLIPS_PER_SHARD)
+    picked = tuple(Picked(manifest.clips, missing[i : i + CLIPS_PER_SHARD]) for i in shards)
+    return Plan(picked, len(manifest.clips) - len(missing))
 
 
 def _unchanged(manifest: Manifest, clip: Clip, store: Store) -> bool:

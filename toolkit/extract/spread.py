@@ -68,14 +68,14 @@ class Spread:
         checkpoint = replace(checkpoint, folder=checkpoint.folder.resolve())
         features.mkdir(exist_ok=True)
         self._job = Job(replace(manifest, clips=()), checkpoint, features.resolve(), options)
-        store, dtype, reason = self._once(_settle, manifest.clips[:FIRST_CLIPS])
+        store, dtype, reason = self._once(_settle, tuple(manifest.clips[:FIRST_CLIPS]))
         self._job = replace(self._job, store=store, options=replace(options, dtype=dtype))
         self._reason = reason
         self.store = Store(features / store)
 
     def prepare(self, todo: Plan) -> None:
         """Measure the batch budget where the tasks will run, before the first of them."""
-        self._job = replace(self._job, budget=self._once(_measure, todo.shards[0]))
+        self._job = replace(self._job, budget=self._once(_measure, tuple(todo.shards[0])))
         places = self._cluster.places(self._need)
         self._say(f"{self._job.checkpoint.name} by Ray, {places} tasks at a time, each {self._need}; {self._reason}")
 
@@ -83,7 +83,7 @@ class Spread:
         """Each missing shard by a task of its own, committed here under the number it would have got here."""
         with lease.granted(self._job.features / self._job.store) as folder:
             job = replace(self._job, lease=folder)
-            shards = (Shard(number, clips) for number, clips in zip(writer.numbers, todo.shards))
+            shards = (Shard(number, tuple(clips)) for number, clips in zip(writer.numbers, todo.shards))
             with closing(self._run(_compute, job, shards)) as done:
                 for shard, (staged, seconds) in done:
                     lease.adopt(folder / staged, shard.number)

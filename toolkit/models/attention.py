@@ -28,11 +28,11 @@ class SelfAttention:
             zeros = torch.zeros_like(module.q_proj.bias)
             bias = torch.cat([zeros if p.bias is None else p.bias for p in projections])
         self.projection = Product.of(weight, bias, dtype)
-        self.out = Product.taken_from(module.out_proj, dtype, exact=True)
+        self.out = Product.taken_from(module.out_proj, dtype, exact="both")
         module.q_proj = module.k_proj = module.v_proj = None
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:
-        """values: (batch, frames, width) float32; so is what is returned, whatever the products are computed in.
+        """values: (batch, frames, width) float32; so is what is returned, a tensor of its own.
 
         mask: float32, added to the scores, broadcasts to (batch, heads, frames, frames).
         """

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from transformers.activations import GELUActivation
 from toolkit.products import goes_to_onednn, linear, packed, rounded_up
 
 Activation = Callable[[Tensor], Tensor]
+Exact = Literal["", "bias", "both"]  # what of a product, if its dtype is bfloat16, is not rounded: of weight and bias
 
 # oneDNN 3.12 on a Xeon with AMX multiplies 512 to 1,200 rows into 768 columns at half the speed of 256 rows.
 SLOW_ROWS, SLOW_COLUMNS, FAST_ROWS = range(512, 1280), 768, 256
@@ -17,9 +19,10 @@ SLOW_ROWS, SLOW_COLUMNS, FAST_ROWS = range(512, 1280), 768, 256
 
 @dataclass(frozen=True)
 class Product:
-    """activation(values @ weight.T + bias), in the dtype of weight (out, in) and bias (out,), laid out for it once.
+    """activation(values @ weight.T + bias). weight: (out, in) in dtype, laid out for it once.
 
-    rest: what rounding to bfloat16 took off the weight, multiplied too, or None.
+    bias: (out,) in dtype, or in float32 and then added in float32. rest: what rounding to bfloat16 took off the weight,
+    multiplied too, or None.
     """
 
     weight: Tensor
@@ -28,17 +31,17 @@ class Product:
     rest: Tensor | None = None
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, exact: bool = False) -> "Product":
-        """weight: (out, in) float32. exact: it stays so, or on CPUs becomes the sum of two in bfloat16, if dtype is."""
-        rest = None
-        if exact and goes_to_onednn(dtype, weight.device):
+    def of(cls, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, exact: Exact = "") -> "Product":
+        """weight, bias: float32, as which they stay if exact; on CPUs a weight becomes the sum of two in bfloat16."""
+        rest, bias = None, torch.zeros_like(weight[:, 0]) if exact and bias is None else bias
+        if exact == "both" and goes_to_onednn(dtype, weight.device):
             rest = packed((weight - weight.to(dtype)).to(dtype))
-        elif exact:
+        elif exact == "both":
             dtype = torch.float32
-        return cls(packed(weight.to(dtype)), None if bias is None else bias.to(dtype), dtype, rest)
+        return cls(packed(weight.to(dtype)), bias if exact or bias is None else bias.to(dtype), dtype, rest)
 
     @classmethod
-    def taken_from(cls, layer: nn.Linear, dtype: torch.dtype, *, exact: bool = False) -> "Product":
+    def taken_from(cls, layer: nn.Linear, dtype: torch.dtype, *, exact: Exact = "") -> "Product":
         """The layer loses its weight, so that it is not held twice."""
         weight, layer.weight = layer.weight, None  # type: ignore[assignment]
         return cls.of(weight, layer.bias, dtype, exact=exact)
@@ -58,13 +61,16 @@ class Product:
         return rows
 
     def multiply(self, rows: Tensor, activation: Activation | None = None) -> Tensor:
-        """rows: (n, in) in `dtype`. Returns (n, out) in `dtype`, or in float32 with a rest. GELU is part of it."""
+        """rows: (n, in) in `dtype`. Returns (n, out) in the dtype of the bias. GELU is part of it."""
         if len(rows) in SLOW_ROWS and len(self.weight) == SLOW_COLUMNS and goes_to_onednn(self.dtype, rows.device):
             return torch.cat([self.multiply(block, activation) for block in torch.split(rows, FAST_ROWS)])
-        gelu = isinstance(activation, GELUActivation) and self.rest is None
-        result = linear(rows, self.weight, self.bias, gelu=gelu)
+        later = None if self.bias is None or self.bias.dtype == self.dtype else self.bias
+        gelu = isinstance(activation, GELUActivation) and later is None
+        result = linear(rows, self.weight, self.bias if later is None else None, gelu=gelu)
+        if later is not None:
+            result = result.float().add_(later)
         if self.rest is not None:
-            result = result.float() + linear(rows, self.rest)
+            result += linear(rows, self.rest)
         return result if gelu or activation is None else activation(result)
 
     def __call__(self, values: Tensor) -> Tensor:
@@ -78,5 +84,5 @@ def cut(rows: Tensor, values: Tensor) -> Tensor:
 
 
 def feed_forward(inner: Product, outer: Product, activation: Activation, values: Tensor) -> Tensor:
-    """The second half of a layer. values: (..., width) float32; so is what is returned."""
+    """The second half of a layer. values: (..., width) float32; so is what is returned, a tensor of its own."""
     return cut(outer.multiply(inner.multiply(inner.rows(values), activation)), values).float()

@@ -117,7 +117,7 @@ class TransformerLayer:
         self._gate = gate_of(layer.attention) if hasattr(layer.attention, "gru_rel_pos_linear") else None
         self._inner = Product.taken_from(layer.feed_forward.intermediate_dense, dtype)
         self._activation = layer.feed_forward.intermediate_act_fn
-        self._outer = Product.taken_from(layer.feed_forward.output_dense, dtype)
+        self._outer = Product.taken_from(layer.feed_forward.output_dense, dtype, exact="bias")
         self._adapter = getattr(layer, "adapter_layer", None)
 
     def __call__(self, values: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -126,12 +126,12 @@ class TransformerLayer:
         if bias is not None and self._gate is not None:
             gated = self._gate(attended) * bias
             mask = gated if mask is None else gated + mask
-        values = values + self._attention(attended, mask)
+        values = self._attention(attended, mask).add_(values)
         if not self._stable:
             values = self._attention_norm(values)
-            normed: Tensor = self._norm(values + self._feed_forward(values))
+            normed: Tensor = self._norm(self._feed_forward(values).add_(values))
             return normed
-        values = values + self._feed_forward(self._norm(values))
+        values = self._feed_forward(self._norm(values)).add_(values)
         if self._adapter is not None:
             inner = self._adapter.act_fn(self._adapter.linear_1(self._adapter.norm(values)))
             values = values + self._adapter.linear_2(inner)

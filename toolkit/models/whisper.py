@@ -128,8 +128,8 @@ class EncoderLayer:
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:
         """values: (batch, frames, width) float32; mask as `attention_mask` gives it."""
-        values = values + self._attention(self._norm(values), mask)
-        return values + self._feed_forward(values)
+        values = self._attention(self._norm(values), mask).add_(values)
+        return self._feed_forward(values).add_(values)
 
 
 class Decoder:
@@ -162,7 +162,8 @@ class FeedForward:
     def __init__(self, layer: Any, dtype: torch.dtype) -> None:
         """Takes over a Hugging Face layer's."""
         self._norm, self._activation = layer.final_layer_norm, layer.activation_fn
-        self._inner, self._outer = Product.taken_from(layer.fc1, dtype), Product.taken_from(layer.fc2, dtype)
+        self._inner = Product.taken_from(layer.fc1, dtype)
+        self._outer = Product.taken_from(layer.fc2, dtype, exact="bias")
 
     def __call__(self, values: Tensor) -> Tensor:
         """values: (batch, frames, width) float32; so is what is returned."""
