@@ -76,7 +76,9 @@ def pose(
         group = group_by
         for value, line in zip(groups, manifest.lines):
             if not value.strip():
-                raise SplitError(f"Line {line}, column {group_by!r}: it is empty; expected the group to keep apart")
+                raise SplitError(
+                    f"Manifest line {line}, column {group_by!r}: it is empty; expected the group to keep apart"
+                )
     if "split" in columns and split_by != "clip" and own_split:
         folds = splits.fixed(ids, apart, columns["split"], group_by, seed)
     else:

@@ -67,10 +67,12 @@ def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[i
         for cell, line in zip(columns[name], lines):
             if not cell.strip():
                 raise LabelError(
-                    f"Line {line}, column {name!r}: the label is empty; expected a value in every clip's row"
+                    f"Manifest line {line}, column {name!r}: the label is empty; expected a value in every clip's row"
                 )
             if cell != cell.strip():  # "sad" and "sad " would be two classes
-                raise LabelError(f"Line {line}, column {name!r}: {cell!r}, expected a label without spaces around it")
+                raise LabelError(
+                    f"Manifest line {line}, column {name!r}: {cell!r}, expected a label without spaces around it"
+                )
     if len(set(names)) < len(names):
         raise LabelError(f"A label column is named twice in --target {target}")
     if len(names) > 1:
@@ -103,7 +105,7 @@ def _short_name(columns: Sequence[str]) -> str:
 def _zeros_and_ones(name: str, cells: Sequence[str], lines: Sequence[int]) -> IntArray:
     for cell, line in zip(cells, lines):
         if cell not in ("0", "1"):
-            raise LabelError(f"Line {line}, column {name!r}: {cell!r}, expected 0 or 1")
+            raise LabelError(f"Manifest line {line}, column {name!r}: {cell!r}, expected 0 or 1")
     return np.array([int(cell) for cell in cells], dtype=np.int64)
 
 

@@ -58,12 +58,12 @@ def goes_to_onednn(dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def rounded_up(rows: int, dtype: torch.dtype, device: torch.device) -> int:
-    """How many rows `linear` should get instead of `rows`: as many, where no kernels are kept for later batches."""
-    return one_of_few(rows) if dtype == torch.bfloat16 and goes_to_onednn(dtype, device) else rows
+    """How many rows or frames a product should get for `rows`: as many, where no kernels are kept for later batches."""
+    return _one_of_few(rows) if dtype == torch.bfloat16 and goes_to_onednn(dtype, device) else rows
 
 
-def one_of_few(rows: int) -> int:
-    """The next of the few numbers of rows whose kernels are kept, to serve clips of all lengths.
+def _one_of_few(rows: int) -> int:
+    """The next of the few numbers whose kernels are kept, to serve clips of all lengths.
 
     Multiples of 16 up to 512, then of a sixteenth to an eighth of the rows.
     """

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toolkit.products import one_of_few
+from toolkit.products import rounded_up
 
 
 class PositionalConvolutions:
@@ -19,7 +19,8 @@ class PositionalConvolutions:
     """
 
     def __init__(self, embedding: Any, dtype: torch.dtype = torch.float32) -> None:
-        """Takes over a Hugging Face module."""
+        """dtype: of the encoder. Takes over a Hugging Face module."""
+        self._dtype = dtype
         stages = list(embedding.layers) if hasattr(embedding, "layers") else [embedding]
         self.stages: list[tuple[nn.Conv1d, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]] = [
             (stage.conv, stage.activation, getattr(stage, "layer_norm", None)) for stage in stages
@@ -37,8 +38,7 @@ class PositionalConvolutions:
             if number:
                 states = _zero_padding(states, own)
             dtype = convolution.weight.dtype
-            # Zeros, as the convolution would add itself; on CPUs it is oneDNN's in any dtype.
-            more = one_of_few(frames) - frames if states.device.type == "cpu" else 0
+            more = rounded_up(frames, self._dtype, states.device) - frames  # zeros, as the convolution would add itself
             padded = F.pad(states.transpose(1, 2).to(dtype), (0, more))
             states = convolution(padded).transpose(1, 2)[:, :frames].float()
             states = activation(states if norm is None else norm(states))

@@ -13,7 +13,7 @@ from toolkit.models.attention import SelfAttention
 from toolkit.models.logmel import LogMel
 from toolkit.models.products import Product, feed_forward
 from toolkit.models.states import LayerStates, attention_mask, own_frames, refuse_empty
-from toolkit.products import one_of_few
+from toolkit.products import rounded_up
 
 Context = Literal["full", "clip"]
 # Of one clip, whose windows of 30 s run together: 1,500 frames of width 1,280 and 5,120, about ten such tensors alive,
@@ -90,9 +90,7 @@ class WhisperEncoder:
 
     def _first_states(self, pieces: Sequence[Samples], seen: Sequence[int], frames: int) -> Tensor:
         """What enters the first layer: (pieces, frames, width)."""
-        computed = frames
-        if self._context == "clip" and self.device.type == "cpu":  # where oneDNN compiles a kernel for each length
-            computed = one_of_few(frames)
+        computed = frames if self._context == "full" else rounded_up(frames, self.dtype, self.device)
         spectrogram = self._log_mel(pieces, 2 * computed)
         if self._context == "clip":  # what lies behind a clip must be the convolution's own padding: zero
             own = own_frames(2 * torch.tensor(seen, device=self.device), 2 * computed)[:, None]

@@ -51,7 +51,9 @@ def known_of(
                 say(f"no truth is written: line {line} has none in {column!r}")
                 return None
             if cells[at] not in allowed:
-                raise LabelError(f"Line {line}, column {column!r}: {cells[at]!r}, expected one of {list(allowed)}")
+                raise LabelError(
+                    f"Manifest line {line}, column {column!r}: {cells[at]!r}, expected one of {list(allowed)}"
+                )
             truth[row, number] = allowed.index(cells[at])
     names = manifest.cells(group if group in manifest.columns else "id")
     groups = tuple(names[at] for at in places)
