@@ -1,5 +1,6 @@
 """Whisper's log-mel spectrogram, computed where the clip is and filled with its constant where only padding is."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,8 +57,7 @@ class LogMel:
             computed = spectrogram[..., :frames]
             missing = frames - computed.shape[-1]
             if missing > 0:
-                silence = torch.tensor(POWER_FLOOR, device=self._device).log10()
-                computed = F.pad(computed, (0, missing), value=float(silence))
+                computed = F.pad(computed, (0, missing), value=math.log10(POWER_FLOOR))
             lifted: Tensor = (torch.maximum(computed, floor) + 4.0) / 4.0
             return lifted
 

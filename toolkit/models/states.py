@@ -69,7 +69,7 @@ def refuse_empty(clips: Sequence[Samples]) -> None:
 def on_device(values: npt.NDArray[np.float32], device: torch.device) -> Tensor:
     """An array on the device; to CUDA by way of pinned memory, so that the copy does not wait for what runs there."""
     tensor = torch.from_numpy(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def own_frames(lengths: Tensor, frames: int) -> Tensor:

@@ -124,7 +124,7 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
     device = part.columns.device
     order = seeds.generator(seed, name, "order")
     dropout = seeds.generator(seed, name, "dropout")
-    optimiser = _Optimiser(stack)
+    optimiser = _Optimiser(stack, device)
     best: list[tuple[float, Trained]] = []
     for epoch in range(1, (epochs or MAX_EPOCHS) + 1):
         shuffled, weights = _whole_vectors(order.permutation(len(part.inputs.clips)), part.weights[optimiser.alive])
@@ -198,12 +198,13 @@ class _Own:
 class _Optimiser:
     """AdamW over stacked parameters; one fused pass over each network's."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, device: torch.device) -> None:
         self._stack, self._steps = stack, 0
         self._owners = {name: list(owners) for name, owners in stack.owners.items()}
-        self._values = {name: value.clone().requires_grad_() for name, value in stack.parameters.items()}
-        self._first = {name: torch.zeros_like(value) for name, value in stack.parameters.items()}
-        self._second = {name: torch.zeros_like(value) for name, value in stack.parameters.items()}
+        start = {name: value.to(device, copy=True) for name, value in stack.parameters.items()}
+        self._values = {name: value.requires_grad_() for name, value in start.items()}
+        self._first = {name: torch.zeros_like(value) for name, value in start.items()}
+        self._second = {name: torch.zeros_like(value) for name, value in start.items()}
         self.alive = list(range(len(stack.learning_rate)))
         self._arrange()
 

@@ -1,0 +1,122 @@
+"""A second device, made up: tensors that say they are elsewhere, whose numbers lie in this process's memory.
+
+What runs on a CUDA device runs here unchanged, less its kernels: whoever mixes this device's tensors with the CPU's, or
+reads them as numpy does, is refused as CUDA would, and branches for "not a CPU" are taken. Within `elsewhere()`
+every operation is looked at; the numbers are the CPU's.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+_setup_privateuseone_for_python_backend("elsewhere")
+ELSEWHERE = torch.device("elsewhere:0")
+CROSSES = {"aten::_to_copy", "aten::copy_"}  # operations that may see two devices
+INDEXED = {"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}  # by what may lie on the CPU
+
+
+class Tensor(torch.Tensor):
+    """here: the same numbers on the CPU."""
+
+    here: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, here: torch.Tensor) -> "Tensor":
+        made: Tensor = torch.Tensor._make_wrapper_subclass(
+            cls,
+            here.size(),
+            strides=here.stride(),
+            storage_offset=here.storage_offset(),
+            dtype=here.dtype,
+            device=ELSEWHERE,
+        )
+        made.here = here
+        return made
+
+    def tolist(self) -> Any:
+        return self.here.tolist()
+
+    @classmethod
+    def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _run(operation, args, kwargs or {})
+
+
+class _Mode(TorchDispatchMode):
+    """Sees what makes tensors from none."""
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _run(operation, args, kwargs or {})
+
+
+def _empty(*args: Any, **kwargs: Any) -> Tensor:
+    """What torch.tensor asks the device itself for, past every mode."""
+    return Tensor(torch.empty_strided(args[0], args[1], dtype=kwargs.get("dtype")))
+
+
+def _copied(target: Any, source: Any, non_blocking: bool = False) -> Any:
+    target.here.copy_(getattr(source, "here", source))
+    return target
+
+
+LIBRARY = torch.library.Library("aten", "IMPL")
+LIBRARY.impl("empty_strided", _empty, "PrivateUse1")
+LIBRARY.impl("copy_", _copied, "PrivateUse1")
+
+
+def watch() -> None:
+    """The calling thread, until it ends, as within `elsewhere()`."""
+    _Mode().__enter__()
+
+
+@contextmanager
+def elsewhere() -> Iterator[torch.device]:
+    """The device, where it is one."""
+    overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)  # a module's parameters become others
+    try:
+        with _Mode():
+            yield ELSEWHERE
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
+
+
+def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    name = operation._schema.name
+    if torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd"):
+        with _Mode():  # of the operations that it is made of
+            return operation.decompose(*args, **kwargs)
+    flat = pytree.tree_leaves((args, kwargs))
+    theirs = [leaf for leaf in flat if isinstance(leaf, Tensor)]
+    ours = [leaf for leaf in flat if isinstance(leaf, torch.Tensor) and not isinstance(leaf, Tensor) and leaf.dim()]
+    target = kwargs.get("device")
+    if theirs and ours and name not in CROSSES and operation.name() not in INDEXED and name not in INDEXED:
+        raise RuntimeError(f"{name}: tensors on two devices, elsewhere and cpu")
+    wraps = bool(theirs) if target is None else torch.device(target).type == ELSEWHERE.type
+    if name == "aten::copy_":
+        wraps = isinstance(args[0], Tensor)
+    if not theirs and not wraps:
+        return operation(*args, **kwargs)
+    call = dict(kwargs) if target is None else {**kwargs, "device": torch.device("cpu")}
+    call.pop("pin_memory", None)
+    here: Callable[[Any], Any] = lambda leaf: leaf.here if isinstance(leaf, Tensor) else leaf  # noqa: E731
+    result = operation(*pytree.tree_map(here, args), **pytree.tree_map(here, call))
+    if name == "aten::_to_copy" and target is not None:  # a copy even where both are this memory
+        result = result.clone() if any(result is leaf.here for leaf in theirs) else result
+    if not wraps:
+        return result
+    with torch.inference_mode(theirs[0].is_inference() if operation.is_view else torch.is_inference_mode_enabled()):
+        wrapped = pytree.tree_map(lambda leaf: Tensor(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
+    written = [number for number, argument in enumerate(operation._schema.arguments) if _is_written(argument)]
+    if written and isinstance(result, torch.Tensor):  # in place: the very tensor that was given
+        (number,) = written
+        return args[number] if number < len(args) else kwargs[operation._schema.arguments[number].name]
+    return wrapped
+
+
+def _is_written(argument: Any) -> bool:
+    return argument.alias_info is not None and bool(argument.alias_info.is_write)

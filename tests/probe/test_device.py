@@ -1,0 +1,54 @@
+"""The engines on a device that is not the CPU, with every operation looked at: tests/elsewhere.py."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.elsewhere import elsewhere, watch
+from tests.probe.conftest import Corpus
+from toolkit.probe.run import probe
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rounds' thread sees the device too."""
+
+    @contextmanager
+    def pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+        with ThreadPoolExecutor(1, initializer=watch) as threads:
+            yield threads
+
+    monkeypatch.setattr("toolkit.probe.run._pool", pool)
+    monkeypatch.setattr("toolkit.probe.networks.training_dtype", lambda device: torch.float32)  # on the CPU, too
+
+
+@pytest.mark.usefixtures("looked_at")
+@pytest.mark.parametrize("name", ["linear", "mlp", "mix"])
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_a_probe_s_products_run_there_and_its_run_is_the_same(
+    make_corpus: Callable[..., Corpus], tmp_path: Path, name: str, kind: str
+) -> None:
+    corpus = make_corpus(kind)
+    with elsewhere() as device:
+        there, here = (
+            probe(
+                corpus,
+                corpus.task,
+                corpus.truth,
+                corpus.folds,
+                corpus.speakers,
+                probe=name,
+                trials=4,
+                study=tmp_path / f"{number}.db",
+                workers=1,
+                device=where,
+            )
+            for number, where in enumerate((str(device), "cpu"))
+        )
+    assert there.choices == here.choices
+    np.testing.assert_allclose(there.predictions.probability, here.predictions.probability, atol=1e-4)
