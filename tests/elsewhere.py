@@ -12,9 +12,15 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-_setup_privateuseone_for_python_backend("elsewhere")
+
+class _Backend(_DummyBackendModule):
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
+
+
+_setup_privateuseone_for_python_backend("elsewhere", _Backend())
 ELSEWHERE = torch.device("elsewhere:0")
 CROSSES = {"aten::_to_copy", "aten::copy_"}  # operations that may see two devices
 INDEXED = {"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}  # by what may lie on the CPU
@@ -37,6 +43,13 @@ class Tensor(torch.Tensor):
         )
         made.here = here
         return made
+
+    def __tensor_flatten__(self) -> tuple[list[str], None]:  # so that a module on its way here swaps what it holds
+        return ["here"], None
+
+    @staticmethod
+    def __tensor_unflatten__(inner: dict[str, torch.Tensor], *unused: Any) -> "Tensor":
+        return Tensor(inner["here"])
 
     def tolist(self) -> Any:
         return self.here.tolist()
@@ -76,13 +89,8 @@ def watch() -> None:
 @contextmanager
 def elsewhere() -> Iterator[torch.device]:
     """The device, where it is one."""
-    overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
-    torch.__future__.set_overwrite_module_params_on_conversion(True)  # a module's parameters become others
-    try:
-        with _Mode():
-            yield ELSEWHERE
-    finally:
-        torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
+    with _Mode():
+        yield ELSEWHERE
 
 
 def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:

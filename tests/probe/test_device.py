@@ -33,7 +33,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_probe_s_products_run_there_and_its_run_is_the_same(
     make_corpus: Callable[..., Corpus], tmp_path: Path, name: str, kind: str
 ) -> None:
-    corpus = make_corpus(kind)
+    corpus = make_corpus(kind, clips_a_speaker=8)
     with elsewhere() as device:
         there, here = (
             probe(
