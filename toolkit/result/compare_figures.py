@@ -1,6 +1,7 @@
 """A comparison's figures: the dumbbell, the costs, and the best frozen beside the best fine-tuned run."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -10,6 +11,9 @@ from toolkit.result.compare import Comparison, Line
 from toolkit.result.figures import Spec, Style, padded, zoomable
 
 ROW_PIXELS = 34
+COST_PIXELS = 320
+LETTER, LINE = 7, 13  # pixels of a name's letter and line
+NARROW = 360  # pixels: a page's figure on a phone; names that do not meet there do not on a wider one
 
 
 def specs(comparison: Comparison, style: Style) -> dict[str, Spec]:
@@ -142,22 +146,43 @@ def cost(comparison: Comparison, style: Style) -> Any:
     )
     shape = alt.Shape("series:N", scale=alt.Scale(domain=series, range=["circle", "diamond"]))
     point = base.mark_point(size=110, filled=True, opacity=1).encode(y=scale_y, color=colour, shape=shape)
-    middle = (min(seconds) * max(seconds)) ** 0.5
     names = [
         alt.Chart(alt.Data(values=[row]))
-        .mark_text(
-            align="left" if row["seconds"] <= middle else "right",  # where there is room
-            dy=(12 + 13 * (number % 2)) * (-1 if high else 1),  # the names of neighbours do not meet
-            color=palette.ink,
+        .mark_text(align="left" if leftwards else "right", dy=dy, color=palette.ink)
+        .encode(x=x, y=alt.Y(f"{end}:Q", scale=scale), text="name:N")
+        for row, end, leftwards, dy in _names(
+            rows, series[0], across.domain, scale.domain, style.width if isinstance(style.width, int) else NARROW
         )
-        .encode(x=x, y=alt.Y(f"{end if row[end] is not None else 'value'}:Q", scale=scale), text="name:N")
-        for one, end, high in zip(series, ("upper", "lower"), (True, False))
-        for number, row in enumerate([row for row in rows if row["series"] == one])
     ]
     title = say("compare.cost_title", task=comparison.run.task.name)
     heading = style.heading(title, [words.protocol_line(comparison.run, say), say("figure.intervals")])
     layers = alt.layer(interval, point, *names)
-    return zoomable(layers.properties(title=heading, width=style.width, height=320), "x", "y")
+    return zoomable(layers.properties(title=heading, width=style.width, height=COST_PIXELS), "x", "y")
+
+
+def _names(
+    rows: Sequence[Mapping[str, Any]], above: str, across: Sequence[float], up: Sequence[float], width: float
+) -> Iterator[tuple[Mapping[str, Any], str, bool, int]]:
+    """Each run's name, above its interval for the series `above` and below it otherwise, so that no two names meet:
+    the end it stands at, whether its text begins there, and the pixels from there.
+
+    across, up: the axes' domains, the first logarithmic; width: of the figure in pixels.
+    """
+    middle, taken = math.sqrt(across[0] * across[1]), list[tuple[float, float, float]]()
+    for row in rows:
+        high = row["series"] == above
+        end = next(name for name in ("upper" if high else "lower", "value") if row[name] is not None)
+        begins = row["seconds"] <= middle  # where there is room
+        x = width * math.log(row["seconds"] / across[0]) / math.log(across[1] / across[0])
+        y = COST_PIXELS * (up[1] - row[end]) / (up[1] - up[0])
+        left = x if begins else x - LETTER * len(row["name"])
+        right = left + LETTER * len(row["name"])
+        for line in range(len(rows)):
+            dy = (12 + LINE * line) * (-1 if high else 1)
+            if all(right < a or left > b or abs(y + dy - height) >= LINE for a, b, height in taken):
+                break
+        taken.append((left, right, y + dy))
+        yield row, end, begins, dy
 
 
 def _score(line: Line) -> dict[str, float | None]:
