@@ -5,7 +5,7 @@ reads them as numpy does, is refused as CUDA would, and branches for "not a CPU"
 every operation is looked at; the numbers are the CPU's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,8 +22,8 @@ class _Backend(_DummyBackendModule):
 
 _setup_privateuseone_for_python_backend("elsewhere", _Backend())
 ELSEWHERE = torch.device("elsewhere:0")
-CROSSES = {"aten::_to_copy", "aten::copy_"}  # operations that may see two devices
-INDEXED = {"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}  # by what may lie on the CPU
+CROSSES = {"aten::_to_copy", "aten::copy_"}
+INDEXED = {"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}
 
 
 class Tensor(torch.Tensor):
@@ -94,37 +94,39 @@ def elsewhere() -> Iterator[torch.device]:
 
 
 def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    name = operation._schema.name
+    """The operation on what lies here; what it gives is elsewhere if what it was given is, or if it was told to."""
     if torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd"):
         with _Mode():  # of the operations that it is made of
             return operation.decompose(*args, **kwargs)
-    flat = pytree.tree_leaves((args, kwargs))
-    theirs = [leaf for leaf in flat if isinstance(leaf, Tensor)]
-    ours = [leaf for leaf in flat if isinstance(leaf, torch.Tensor) and not isinstance(leaf, Tensor) and leaf.dim()]
+    theirs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     target = kwargs.get("device")
-    if theirs and ours and name not in CROSSES and operation.name() not in INDEXED and name not in INDEXED:
-        raise RuntimeError(f"{name}: tensors on two devices, elsewhere and cpu")
-    wraps = bool(theirs) if target is None else torch.device(target).type == ELSEWHERE.type
-    if name == "aten::copy_":
-        wraps = isinstance(args[0], Tensor)
-    if not theirs and not wraps:
+    gives = bool(theirs) if target is None else torch.device(target).type == ELSEWHERE.type
+    if operation.name() == "aten::copy_":
+        gives = isinstance(args[0], Tensor)
+    if not theirs and not gives:
         return operation(*args, **kwargs)
-    call = dict(kwargs) if target is None else {**kwargs, "device": torch.device("cpu")}
-    call.pop("pin_memory", None)
-    here: Callable[[Any], Any] = lambda leaf: leaf.here if isinstance(leaf, Tensor) else leaf  # noqa: E731
-    result = operation(*pytree.tree_map(here, args), **pytree.tree_map(here, call))
-    if name == "aten::_to_copy" and target is not None:  # a copy even where both are this memory
-        result = result.clone() if any(result is leaf.here for leaf in theirs) else result
-    if not wraps:
+    _refuse_two_devices(operation.name(), args, kwargs)
+    call = kwargs if target is None else {**kwargs, "device": torch.device("cpu"), "pin_memory": None}
+    result = operation(*pytree.tree_map(_here, args), **pytree.tree_map(_here, call))
+    if operation.name() == "aten::_to_copy" and any(result is leaf.here for leaf in theirs):
+        result = result.clone()  # a copy, even where both are this memory
+    if not gives:
         return result
+    for number, argument in enumerate(operation._schema.arguments):
+        if isinstance(result, torch.Tensor) and argument.alias_info is not None and argument.alias_info.is_write:
+            return args[number] if number < len(args) else kwargs[argument.name]  # in place: what was given
     with torch.inference_mode(theirs[0].is_inference() if operation.is_view else torch.is_inference_mode_enabled()):
-        wrapped = pytree.tree_map(lambda leaf: Tensor(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
-    written = [number for number, argument in enumerate(operation._schema.arguments) if _is_written(argument)]
-    if written and isinstance(result, torch.Tensor):  # in place: the very tensor that was given
-        (number,) = written
-        return args[number] if number < len(args) else kwargs[operation._schema.arguments[number].name]
-    return wrapped
+        return pytree.tree_map(lambda leaf: Tensor(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
 
 
-def _is_written(argument: Any) -> bool:
-    return argument.alias_info is not None and bool(argument.alias_info.is_write)
+def _here(leaf: Any) -> Any:
+    return leaf.here if isinstance(leaf, Tensor) else leaf
+
+
+def _refuse_two_devices(name: str, args: Any, kwargs: dict[str, Any]) -> None:
+    """As CUDA does, which takes the CPU's numbers without dimensions, and its indices into a tensor of its own."""
+    if name in CROSSES or (name in INDEXED and isinstance(args[0], Tensor)):
+        return
+    for leaf in pytree.tree_leaves((args, kwargs)):
+        if isinstance(leaf, torch.Tensor) and not isinstance(leaf, Tensor) and leaf.dim():
+            raise RuntimeError(f"{name}: tensors on two devices, elsewhere and cpu")
