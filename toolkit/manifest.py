@@ -51,11 +51,9 @@ class Packed(Sequence[Clip]):
     names: of Clip's fields, those that are kept; the others are at their defaults in every clip.
     """
 
-    def __init__(self, names: Iterable[str], clips: Iterable[Clip] = ()) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
         self._columns: dict[str, Any] = {name: array("d") if name in SECONDS else [] for name in names}
         self._columns["line"] = array("l")
-        for clip in clips:
-            self.append(clip)
 
     def append(self, clip: Clip) -> None:
         for name, column in self._columns.items():

@@ -33,7 +33,9 @@ class Product:
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, exact: Exact = "") -> "Product":
         """weight, bias: float32, as which they stay if exact; on CPUs a weight becomes the sum of two in bfloat16."""
-        rest, bias = None, torch.zeros_like(weight[:, 0]) if exact and bias is None else bias
+        rest = None
+        if exact and bias is None:
+            bias = torch.zeros_like(weight[:, 0])
         if exact == "both" and goes_to_onednn(dtype, weight.device):
             rest = packed((weight - weight.to(dtype)).to(dtype))
         elif exact == "both":

@@ -148,9 +148,9 @@ def cost(comparison: Comparison, style: Style) -> Any:
     point = base.mark_point(size=110, filled=True, opacity=1).encode(y=scale_y, color=colour, shape=shape)
     names = [
         alt.Chart(alt.Data(values=[row]))
-        .mark_text(align="left" if leftwards else "right", dy=dy, color=palette.ink)
+        .mark_text(align="left" if begins else "right", dy=dy, color=palette.ink)
         .encode(x=x, y=alt.Y(f"{end}:Q", scale=scale), text="name:N")
-        for row, end, leftwards, dy in _names(
+        for row, end, begins, dy in _names(
             rows, series[0], across.domain, scale.domain, style.width if isinstance(style.width, int) else NARROW
         )
     ]
