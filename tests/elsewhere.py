@@ -5,6 +5,7 @@ reads them as numpy does, is refused as CUDA would, and branches for "not a CPU"
 every operation is looked at; the numbers are the CPU's.
 """
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,11 @@ class _Backend(_DummyBackendModule):
 
 _setup_privateuseone_for_python_backend("elsewhere", _Backend())
 ELSEWHERE = torch.device("elsewhere:0")
+WAITS: list[
+    str
+] = []  # operations since it was last cleared at which CUDA's host waits for all that the device has to do
 CROSSES = {"aten::_to_copy", "aten::copy_"}
+SHAPED_BY_NUMBERS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::_unique2"}
 INDEXED = {"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}
 
 
@@ -72,6 +77,7 @@ def _empty(*args: Any, **kwargs: Any) -> Tensor:
 
 
 def _copied(target: Any, source: Any, non_blocking: bool = False) -> Any:
+    _note_waiting("aten::copy_", (target, source), {"non_blocking": non_blocking})
     target.here.copy_(getattr(source, "here", source))
     return target
 
@@ -106,6 +112,7 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not theirs and not gives:
         return operation(*args, **kwargs)
     _refuse_two_devices(operation.name(), args, kwargs)
+    _note_waiting(operation.name(), args, kwargs)
     call = kwargs if target is None else {**kwargs, "device": torch.device("cpu"), "pin_memory": None}
     result = operation(*pytree.tree_map(_here, args), **pytree.tree_map(_here, call))
     if operation.name() == "aten::_to_copy" and any(result is leaf.here for leaf in theirs):
@@ -121,6 +128,21 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 def _here(leaf: Any) -> Any:
     return leaf.here if isinstance(leaf, Tensor) else leaf
+
+
+def _note_waiting(name: str, args: Any, kwargs: dict[str, Any]) -> None:
+    if name in CROSSES:
+        target = kwargs.get("device") or args[0].device
+        source = args[1] if name == "aten::copy_" else args[0]
+        if target.type == source.device.type or not source.dim() or kwargs.get("non_blocking") or len(args) > 2:
+            return
+    elif name == "aten::index.Tensor":
+        if not any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]):
+            return
+    elif name not in SHAPED_BY_NUMBERS:
+        return
+    ours = [frame for frame in traceback.extract_stack() if "/toolkit/" in frame.filename]
+    WAITS.append(f"{name} for {ours[-1].line}" if ours else name)
 
 
 def _refuse_two_devices(name: str, args: Any, kwargs: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.elsewhere import elsewhere
+from tests.elsewhere import WAITS, elsewhere
 from tests.models.reference import BFLOAT16_BOUND, BOUND, relative_error
 from tests.models.tiny import FAMILIES, calm, speech_like
 from toolkit.models.checkpoint import locate
@@ -28,10 +28,13 @@ def test_every_layer_is_computed_and_pooled_there(
     with elsewhere() as device:
         encoder = load(checkpoint, device, dtype, context=context, decoder=whisper)  # type: ignore[arg-type]
         found = []
+        WAITS.clear()
         for layer in encoder.states(clips):
             pooled = torch.stack(mean_and_std(layer.values, layer.lengths), dim=1)
             assert pooled.device == layer.values.device == device
-            found.append(pooled.cpu())
+            found.append(pooled)
+        assert not WAITS  # the host prepares the next batch while the device is at work
+        found = [pooled.cpu() for pooled in found]
     exact = load(checkpoint, CPU, torch.float32, context=context, decoder=whisper)  # type: ignore[arg-type]
     for pooled, layer in zip(found, exact.states(clips), strict=True):
         expected = torch.stack(mean_and_std(layer.values, layer.lengths), dim=1)

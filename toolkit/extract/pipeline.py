@@ -19,7 +19,7 @@ from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent, Sidec
 from toolkit.features.store import Writer
 from toolkit.manifest import Clip, Manifest
 from toolkit.models.pooling import mean_and_std
-from toolkit.models.states import Encoder
+from toolkit.models.states import Encoder, on_device
 from toolkit.progress import Advance
 
 WINDOW_SECONDS = 2_400.0  # of audio that is sorted by length together: 154 MB
@@ -106,7 +106,7 @@ class Pipeline:
         frames: list[dict[str, npt.NDArray[np.float32]]] = [{} for _ in window]
 
         def run(batch: list[int]) -> None:
-            columns = torch.tensor(batch, device=self.encoder.device)
+            columns = on_device(batch, self.encoder.device)
             for layer in self.encoder.states([samples[position] for position in batch]):
                 if layer.name in self.rows:
                     both = torch.stack(mean_and_std(layer.values, layer.lengths))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -66,9 +66,11 @@ def refuse_empty(clips: Sequence[Samples]) -> None:
             raise AudioError(f"clip {number} of the batch has shape {clip.shape}, expected (n_samples,) with samples")
 
 
-def on_device(values: npt.NDArray[np.float32], device: torch.device) -> Tensor:
-    """An array on the device; to CUDA by way of pinned memory, so that the copy does not wait for what runs there."""
-    tensor = torch.from_numpy(values)
+def on_device(values: npt.NDArray[Any] | Sequence[int], device: torch.device) -> Tensor:
+    """An array, or int64 of numbers, on the device; to CUDA by way of pinned memory: so the copy, and with it whoever
+    prepares the next batch, does not wait for what runs there.
+    """
+    tensor = torch.from_numpy(np.asarray(values))
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
@@ -84,5 +86,5 @@ def attention_mask(lengths: Sequence[int], frames: int, device: torch.device) ->
     """
     if min(lengths) == frames:
         return None
-    own = own_frames(torch.tensor(lengths, device=device), frames)
+    own = own_frames(on_device(lengths, device), frames)
     return torch.zeros(own.shape, device=device).masked_fill_(~own, float("-inf"))[:, None, None]

@@ -65,7 +65,7 @@ class Wav2Vec2Encoder:
         refuse_empty(clips)
         lengths = [self.frames(len(clip)) for clip in clips]
         frames = max(lengths)
-        own_lengths = torch.tensor(lengths, device=self.device)
+        own_lengths = on_device(lengths, self.device)
         mask = attention_mask(lengths, frames, self.device)
         own = None if mask is None else own_frames(own_lengths, frames)[..., None]
         with torch.inference_mode():
@@ -83,7 +83,7 @@ class Wav2Vec2Encoder:
         waveforms = np.zeros((len(clips), self.padded_samples(max(samples))), dtype=np.float32)
         for row, clip in zip(waveforms, clips):
             row[: len(clip)] = normalise(clip) if self._normalises_input else clip
-        own_samples = torch.tensor(samples, device=self.device)
+        own_samples = on_device(samples, self.device)
         features = self._convolutions(on_device(waveforms, self.device), own_samples)[:, :frames]
         if self._projection_norm is not None:
             features = self._projection_norm(features.float())

@@ -12,7 +12,7 @@ from toolkit.audio import Samples
 from toolkit.models.attention import SelfAttention
 from toolkit.models.logmel import LogMel
 from toolkit.models.products import Product, feed_forward
-from toolkit.models.states import LayerStates, attention_mask, own_frames, refuse_empty
+from toolkit.models.states import LayerStates, attention_mask, on_device, own_frames, refuse_empty
 from toolkit.products import rounded_up
 
 Context = Literal["full", "clip"]
@@ -72,28 +72,30 @@ class WhisperEncoder:
         pieces = [clip[start : start + self._window] for clip in clips for start in range(0, len(clip), self._window)]
         windows = [math.ceil(len(clip) / self._window) for clip in clips]
         own = [self.frames(len(piece)) for piece in pieces]
+        lengths = on_device([self.frames(len(clip)) for clip in clips], self.device)
         encoder_frames = self._log_mel.frames // 2 if self._context == "full" else max(own)
         seen = own if self._context == "clip" else [encoder_frames] * len(own)
         mask = attention_mask(seen, encoder_frames, self.device)
         with torch.inference_mode():
             values = self._first_states(pieces, seen, encoder_frames)
-        yield self._joined("encoder.0", values, own, windows)
+        yield _joined("encoder.0", values, own, windows, lengths)
         for number, layer in enumerate(self._layers, start=1):
             with torch.inference_mode():
                 values = layer(values, mask)
                 if self._last_norm is not None and number == len(self._layers):
                     values = self._last_norm(values)
-            yield self._joined(f"encoder.{number}", values, own, windows)
+            yield _joined(f"encoder.{number}", values, own, windows, lengths)
         if self._decoder is not None:
+            lengths = on_device(windows, self.device)
             for number, states in enumerate(self._decoder(values, mask)):
-                yield self._joined(f"decoder.{number}", states, [1] * len(own), windows)
+                yield _joined(f"decoder.{number}", states, [1] * len(own), windows, lengths)
 
     def _first_states(self, pieces: Sequence[Samples], seen: Sequence[int], frames: int) -> Tensor:
         """What enters the first layer: (pieces, frames, width)."""
         computed = frames if self._context == "full" else rounded_up(frames, self.dtype, self.device)
         spectrogram = self._log_mel(pieces, 2 * computed)
         if self._context == "clip":  # what lies behind a clip must be the convolution's own padding: zero
-            own = own_frames(2 * torch.tensor(seen, device=self.device), 2 * computed)[:, None]
+            own = own_frames(2 * on_device(seen, self.device), 2 * computed)[:, None]
             spectrogram = torch.where(own, spectrogram, 0.0)
         values = spectrogram
         for convolution in self._convolutions:
@@ -101,18 +103,20 @@ class WhisperEncoder:
         first: Tensor = (values.transpose(1, 2)[:, :frames] + self._positions[:frames]).contiguous()
         return first
 
-    def _joined(self, name: str, values: Tensor, own: Sequence[int], windows: Sequence[int]) -> LayerStates:
-        """Back from windows to clips. values: (pieces, frames, width); own: frames a piece; windows: pieces a clip."""
-        if len(own) == len(windows):
-            return LayerStates(name, values[:, : max(own)], torch.tensor(own, device=self.device))
-        clips: list[Tensor] = []
-        with torch.inference_mode():
-            piece = 0
-            for count in windows:
-                clips.append(torch.cat([values[i, : own[i]] for i in range(piece, piece + count)]))
-                piece += count
-            lengths = torch.tensor([len(clip) for clip in clips], device=self.device)
-            return LayerStates(name, torch.nn.utils.rnn.pad_sequence(clips, batch_first=True), lengths)
+
+def _joined(name: str, values: Tensor, own: Sequence[int], windows: Sequence[int], lengths: Tensor) -> LayerStates:
+    """Back from windows to clips. values: (pieces, frames, width); own: frames a piece; windows: pieces a clip;
+    lengths: (clips,) frames a clip, on the device.
+    """
+    if len(own) == len(windows):
+        return LayerStates(name, values[:, : max(own)], lengths)
+    clips: list[Tensor] = []
+    with torch.inference_mode():
+        piece = 0
+        for count in windows:
+            clips.append(torch.cat([values[i, : own[i]] for i in range(piece, piece + count)]))
+            piece += count
+        return LayerStates(name, torch.nn.utils.rnn.pad_sequence(clips, batch_first=True), lengths)
 
 
 class EncoderLayer:
