@@ -17,11 +17,11 @@ def answer(comparison: Comparison, say: Language = ENGLISH) -> str:
     if gained is None or gained.estimate is None:
         why = tuned.why or say("compare.metric_undefined", metric=metric)
         return say("compare.unpaired", tuned=run, probe=probe, why=why)
-    fields |= {"points": f"{100 * abs(gained.estimate):.1f}", "signed": f"{100 * gained.estimate:+.1f}", "tuned": run}
+    fields |= {"points": f"{100 * abs(gained.estimate):.1f}", "signed": f"{100 * gained.estimate:+z.1f}", "tuned": run}
     fields["times"] = times = _times(tuned, frozen, say)
     if gained.lower is None or gained.upper is None:
         return say("compare.no_interval", **fields)
-    fields |= {"lower": f"{100 * gained.lower:+.1f}", "upper": f"{100 * gained.upper:+.1f}"}
+    fields |= {"lower": f"{100 * gained.lower:+z.1f}", "upper": f"{100 * gained.upper:+z.1f}"}
     kind = "gains" if gained.lower > 0 else "loses" if gained.upper < 0 else "level"
     price = "" if times or tuned.seconds is None else say("compare.training_took", seconds=f"{tuned.seconds:,.0f}")
     return say(f"compare.{kind}", **fields) + price

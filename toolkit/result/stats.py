@@ -41,10 +41,10 @@ RANKED_BLOCK = 1_000_000  # weights of clips walked through at a time: 8 MB
 def decimal(value: float | None) -> str:
     """A figure as every table, chart and page shows it.
 
-    >>> decimal(0.83149), decimal(None)
-    ('0.831', 'missing')
+    >>> decimal(0.83149), decimal(-0.0001), decimal(None)
+    ('0.831', '0.000', 'missing')
     """
-    return "missing" if value is None else f"{value:.3f}"
+    return "missing" if value is None else f"{value:z.3f}"
 
 
 @dataclass(frozen=True)
