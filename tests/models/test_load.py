@@ -1,6 +1,7 @@
 """Device, dtype, and which checkpoints are loaded or refused."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from toolkit.errors import CheckpointError, InputError, MachineError
 from toolkit.models.checkpoint import locate
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.states import Encoder
+from toolkit.products import FEW, KEPT
 
 CPU = torch.device("cpu")
 CLIPS = [speech_like(0.4), speech_like(0.9, seed=1)]
@@ -55,6 +57,14 @@ def test_auto_dtype_follows_the_hardware_and_says_why(
     dtype, reason = choose_dtype("auto", CPU)
     assert dtype == expected and "AMX" in reason
     assert choose_dtype("bfloat16", CPU) == (torch.bfloat16, "bfloat16 as asked for.")
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [("float32", FEW), ("bfloat16", "512")])
+def test_as_many_kernels_are_kept_as_come_again(dtype: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEPT:
+        monkeypatch.setenv(name, FEW)
+    choose_dtype(dtype, CPU)
+    assert [os.environ[name] for name in KEPT] == [kept, kept]
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])

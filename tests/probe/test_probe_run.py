@@ -20,7 +20,7 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.probe import winners
 from toolkit.probe.run import probe
 from toolkit.probe.table import PROBES
-from toolkit.products import allow_tensor_float_32
+from toolkit.products import FEW, KEPT, allow_tensor_float_32
 from toolkit.result.metrics import headline_score
 from toolkit.result.run import Run
 from toolkit.splits import Folds, fixed
@@ -290,3 +290,12 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(tmp_path: Path) -> 
     assert driver.returncode == 0, driver.stderr
     assert int(driver.stdout) >= 1
     assert (tmp_path / "killed").read_bytes() == (tmp_path / "undisturbed").read_bytes()
+
+
+def test_kernels_are_kept_for_batches_that_shrink_as_columns_converge(
+    make_corpus: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in KEPT:
+        monkeypatch.setenv(name, FEW)
+    run(make_corpus("binary"), tmp_path, trials=1)
+    assert [os.environ[name] for name in KEPT] == ["512", "512"]
