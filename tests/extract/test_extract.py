@@ -285,7 +285,7 @@ def test_bfloat16_that_is_close_stands(tmp_path: Path, hubert: Checkpoint, monke
     monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
     done = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options())
-    assert done.store.settings["dtype"] == "bfloat16"
+    assert done.store.settings["dtype"] == "bfloat16" and done.store.settings["rounded"] == session.ROUNDED
 
 
 @pytest.mark.parametrize(

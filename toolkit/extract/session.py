@@ -28,6 +28,10 @@ PRECISION_CLIPS = 4  # compared in bfloat16 and float32
 # Relative error of a pooled vector, or of a clip's kept frames, above which `auto` falls back to float32.
 PRECISION_BOUND = 1e-2
 PRECISION_FILE = "precision.json"
+# What a store in bfloat16 tells of it; to be changed with what is rounded, so that no store holds both.
+ROUNDED = (
+    "values and weights of the costly products, attention's output but for its weight; no bias that joins the states"
+)
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ class Session:
             "preprocessing": f"mono, {SAMPLE_RATE} Hz by soxr HQ, the checkpoint's own preprocessor for each clip",
             "pooling": "mean and population std over the clip's own frames, float32",
             "frames": self.frames,
+            **({"rounded": ROUNDED} if dtype == torch.bfloat16 else {}),
             **({"windows": asdict(self.windows)} if self.windows else {}),
         }
 
