@@ -23,9 +23,8 @@ class _Backend(_DummyBackendModule):
 
 _setup_privateuseone_for_python_backend("elsewhere", _Backend())
 ELSEWHERE = torch.device("elsewhere:0")
-WAITS: list[
-    str
-] = []  # operations since it was last cleared at which CUDA's host waits for all that the device has to do
+# Operations since it was last cleared at which CUDA's host waits for all that the device has to do.
+WAITS: list[str] = []
 CROSSES = {"aten::_to_copy", "aten::copy_"}
 SHAPED_BY_NUMBERS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::_unique2"}
 INDEXED = {"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}

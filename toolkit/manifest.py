@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from toolkit.errors import ManifestError
 from toolkit.runs import commit_text
@@ -63,11 +63,7 @@ class Packed(Sequence[Clip]):
     def __len__(self) -> int:
         return len(self._columns["line"])
 
-    @overload
-    def __getitem__(self, place: int) -> Clip: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Clip, ...]: ...
-    def __getitem__(self, place: int | slice) -> Clip | tuple[Clip, ...]:
+    def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return tuple(self[at] for at in range(*place.indices(len(self))))
         cells = ((name, column[place]) for name, column in self._columns.items())

@@ -11,7 +11,7 @@ import torch
 
 from tests.elsewhere import elsewhere, watch
 from tests.probe.conftest import Corpus
-from toolkit.probe.run import probe
+from tests.probe.test_probe_run import run
 
 
 @pytest.fixture
@@ -36,19 +36,8 @@ def test_a_probe_s_products_run_there_and_its_run_is_the_same(
     corpus = make_corpus(kind, clips_a_speaker=8)
     with elsewhere() as device:
         there, here = (
-            probe(
-                corpus,
-                corpus.task,
-                corpus.truth,
-                corpus.folds,
-                corpus.speakers,
-                probe=name,
-                trials=4,
-                study=tmp_path / f"{number}.db",
-                workers=1,
-                device=where,
-            )
-            for number, where in enumerate((str(device), "cpu"))
+            run(corpus, tmp_path, probe=name, trials=4, device=where, study=tmp_path / f"{where[:3]}.db")
+            for where in (str(device), "cpu")
         )
     assert there.choices == here.choices
     np.testing.assert_allclose(there.predictions.probability, here.predictions.probability, atol=1e-4)

@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 from toolkit.decoders import decode
 from toolkit.errors import AudioError, InputError
@@ -23,11 +23,7 @@ class Picked(Sequence[Clip]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, place: int) -> Clip: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Clip]: ...
-    def __getitem__(self, place: int | slice) -> Clip | Sequence[Clip]:
+    def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return Picked(self._clips, self._places[place])
         return self._clips[self._places[place]]

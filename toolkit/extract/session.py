@@ -29,9 +29,7 @@ PRECISION_CLIPS = 4  # compared in bfloat16 and float32
 PRECISION_BOUND = 1e-2
 PRECISION_FILE = "precision.json"
 # What a store in bfloat16 tells of it; to be changed with what is rounded, so that no store holds both.
-ROUNDED = (
-    "values and weights of the costly products, attention's output but for its weight; no bias that joins the states"
-)
+ROUNDED = "what the costly products multiply, and their biases but those of what joins the states"
 
 
 @dataclass(frozen=True)

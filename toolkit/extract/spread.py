@@ -1,6 +1,6 @@
 """`toolkit extract --ray`: this process plans and commits, Ray's tasks compute a shard each and stage it."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -68,14 +68,14 @@ class Spread:
         checkpoint = replace(checkpoint, folder=checkpoint.folder.resolve())
         features.mkdir(exist_ok=True)
         self._job = Job(replace(manifest, clips=()), checkpoint, features.resolve(), options)
-        store, dtype, reason = self._once(_settle, tuple(manifest.clips[:FIRST_CLIPS]))
+        store, dtype, reason = self._once(_settle, manifest.clips[:FIRST_CLIPS])
         self._job = replace(self._job, store=store, options=replace(options, dtype=dtype))
         self._reason = reason
         self.store = Store(features / store)
 
     def prepare(self, todo: Plan) -> None:
         """Measure the batch budget where the tasks will run, before the first of them."""
-        self._job = replace(self._job, budget=self._once(_measure, tuple(todo.shards[0])))
+        self._job = replace(self._job, budget=self._once(_measure, todo.shards[0]))
         places = self._cluster.places(self._need)
         self._say(f"{self._job.checkpoint.name} by Ray, {places} tasks at a time, each {self._need}; {self._reason}")
 
@@ -89,8 +89,8 @@ class Spread:
                     lease.adopt(folder / staged, shard.number)
                     advance(len(shard.clips), seconds)
 
-    def _once(self, work: Work, clips: tuple[Clip, ...]) -> Any:
-        ((_, result),) = self._run(work, self._job, [clips])
+    def _once(self, work: Work, clips: Sequence[Clip]) -> Any:
+        ((_, result),) = self._run(work, self._job, [tuple(clips)])
         return result
 
     def _run(self, work: Work, job: Job, items: Iterable[Any]) -> Generator[tuple[Any, Any], None, None]:
