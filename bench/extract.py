@@ -2,6 +2,7 @@
 
     python bench/extract.py                              HuBERT-base and Whisper-small, 48 clips
     python bench/extract.py --model whisper-medium --clips 32 --context clip
+    python bench/extract.py --profile                    what the floor's time goes into, too
     python bench/extract.py --front-end                  what decoding, resampling and mel can feed
 
 One run, one machine, one checkpoint (real sizes, random weights), the same clips: durations log-normal around 3 s, cut
@@ -116,6 +117,15 @@ class Bench:
         self._wait()
         return now() - began
 
+    def profile(self) -> str:
+        """What the floor's time goes into, operation by operation."""
+        on_cuda = self.device.type == "cuda"
+        activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] * on_cuda)]
+        with torch.profiler.profile(activities=activities) as profiled:
+            self.floor()
+        order = "self_cuda_time_total" if on_cuda else "self_cpu_time_total"
+        return str(profiled.key_averages().table(order, row_limit=20, max_name_column_width=60))
+
     def padding(self) -> float:
         """Share of what is computed that is no clip's own (for Whisper's full context that is silence, by design).
 
@@ -169,7 +179,9 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
 
-def compare(name: str, corpus: Manifest, options: Options, folder: Path, repeats: int, skip: Sequence[str]) -> None:
+def compare(
+    name: str, corpus: Manifest, options: Options, folder: Path, repeats: int, skip: Sequence[str], profile: bool
+) -> None:
     """Print one model's table: the best of `repeats` of each way, taken in turns."""
     bench = Bench(checkpoint_of(name, folder), corpus, options, Path(tempfile.mkdtemp(dir=folder)))
     bench.first_extract()
@@ -192,6 +204,8 @@ def compare(name: str, corpus: Manifest, options: Options, folder: Path, repeats
     agreement = f"; largest relative error of a mean against the loop {bench.error():.1e}" if "loop" in ways else ""
     print(f"  padding {bench.padding():.1%} of what is computed; batches of {bench.budget:g} s{agreement}")
     print(f"  once a store: load, dtype and batch size {bench.started:.1f} s (not in the times above)", flush=True)
+    if profile:
+        print(bench.profile(), flush=True)
     shutil.rmtree(bench.folder)
 
 
@@ -231,6 +245,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of torch; its own choice unless told")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: of all threads together")
     parser.add_argument("--skip", action="append", default=[], choices=["loop", "padded"], help="a way to leave out")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--front-end", action="store_true")
     parser.add_argument("--folder", type=Path, help="keep clips and checkpoints here, for the next run")
     given = parser.parse_args()
@@ -253,7 +268,7 @@ def main() -> None:
             return
         options = Options(dtype=given.dtype, context=given.context, device=given.device)
         for name in given.model or ("hubert-base", "whisper-small"):
-            compare(name, corpus, options, folder, given.repeats, given.skip)
+            compare(name, corpus, options, folder, given.repeats, given.skip, given.profile)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,11 @@ def processor_seconds() -> float:
 CLOCKS = {"wall": time.perf_counter, "processor": processor_seconds}
 
 
-def _whisper(width: int, layers: int, heads: int) -> transformers.WhisperConfig:
+def _whisper(width: int, layers: int, heads: int, mel_bins: int = 80) -> transformers.WhisperConfig:
     """The encoder's real size; the decoder, which no way here runs, of one layer to spare the disk."""
     return transformers.WhisperConfig(
         d_model=width,
+        num_mel_bins=mel_bins,
         encoder_layers=layers,
         encoder_attention_heads=heads,
         encoder_ffn_dim=4 * width,
@@ -62,6 +63,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     ),
     "whisper-small": lambda: _whisper(768, 12, 12),
     "whisper-medium": lambda: _whisper(1024, 24, 16),
+    "whisper-large-v3": lambda: _whisper(1280, 32, 20, 128),
     "tiny": lambda: transformers.HubertConfig(
         hidden_size=32,
         num_hidden_layers=2,
@@ -82,9 +84,12 @@ def checkpoint_of(name: str, folder: Path) -> Checkpoint:
         config = CONFIGS[name]()
         model = transformers.AutoModel.from_config(config)
         whisper = config.model_type == "whisper"
-        kind = transformers.WhisperFeatureExtractor if whisper else transformers.Wav2Vec2FeatureExtractor
+        if whisper:
+            extractor: Any = transformers.WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+        else:
+            extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
         model.save_pretrained(place)
-        (kind() if whisper else kind(do_normalize=True)).save_pretrained(place)
+        extractor.save_pretrained(place)
     return inspect(place, place.name)
 
 
@@ -99,7 +104,9 @@ def voice(seconds: float, rate: int, generator: np.random.Generator) -> Samples:
 
 
 def corpus_of(count: int, folder: Path) -> Manifest:
-    """Hotline-like clips and their manifest, made in `folder`; the same ones for the same count."""
+    """Hotline-like clips and their manifest, made in `folder` if they are not there; the same ones for a count."""
+    if (folder / manifests.FILE_NAME).exists():
+        return manifests.read(folder / manifests.FILE_NAME)
     generator = np.random.default_rng(0)
     seconds = np.clip(MEDIAN_SECONDS * np.exp(SPREAD * generator.standard_normal(count)), SHORTEST, LONGEST)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.elsewhere import ELSEWHERE, elsewhere
+from tests.elsewhere import DEVICES
 from tests.extract.test_extract import corpus
 from tests.models import tiny
 from toolkit.extract.run import extract
@@ -13,20 +13,26 @@ from toolkit.extract.session import Options
 from toolkit.models.checkpoint import locate
 
 
+@pytest.mark.parametrize("name", DEVICES)
 @pytest.mark.parametrize("family", ["hubert-group", "whisper-80"])
-def test_it_gives_the_store_that_the_cpu_gives(tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_gives_the_store_that_the_cpu_gives(
+    tmp_path: Path, family: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clips = corpus(tmp_path)
     folder = tiny.FAMILIES[family](tmp_path / "models" / family)
     checkpoint = locate(str(folder), tmp_path / "models")
-    options = Options(dtype="float32", frames=("encoder.1",))
+    options = Options(dtype="float32", frames=("encoder.1",), device="cpu")
     here = extract(clips, checkpoint, tmp_path / "here", options)
-    monkeypatch.setattr("toolkit.extract.session.choose_device", lambda name: ELSEWHERE)
     said: list[str] = []
-    with elsewhere():
+    with DEVICES[name]() as device:
+        monkeypatch.setattr("toolkit.extract.session.choose_device", lambda name: device)
         there = extract(clips, checkpoint, tmp_path / "there", options, said.append)
-    assert any("on elsewhere:0" in sentence for sentence in said)
+    assert any(f"on {device}" in sentence for sentence in said)
     assert (there.new, there.failed) == (here.new, here.failed)
-    for name in here.store.layers:
-        one, other = there.store.layer(name), here.store.layer(name)
+    for layer in here.store.layers:
+        one, other = there.store.layer(layer), here.store.layer(layer)
         np.testing.assert_allclose(one.mean, other.mean, rtol=1e-3, atol=1e-5)  # float16 on disk
         np.testing.assert_allclose(one.std, other.std, rtol=1e-3, atol=1e-5)
+    for (clip, one), (same, other) in zip(there.store.frames("encoder.1"), here.store.frames("encoder.1"), strict=True):
+        assert clip == same
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-3)

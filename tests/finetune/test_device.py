@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 import transformers
 
-from tests.elsewhere import ELSEWHERE, elsewhere
+from tests.elsewhere import DEVICES, ELSEWHERE
 from tests.finetune.conftest import make_job
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.training import Trained, train
@@ -20,6 +20,7 @@ from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, locate
 
 
+@pytest.mark.parametrize("place", DEVICES)
 @pytest.mark.parametrize("family", ["hubert-group", "wavlm-group", "whisper-80"])
 @pytest.mark.parametrize("how", ["full", "lora"])
 def test_a_round_trains_there_and_predicts_what_the_cpu_does(
@@ -28,6 +29,7 @@ def test_a_round_trains_there_and_predicts_what_the_cpu_does(
     tmp_path: Path,
     family: str,
     how: str,
+    place: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = Recipe(how, learning_rate=1e-3, epochs=2, patience=2, batch=4, dtype="float32")
@@ -44,15 +46,16 @@ def test_a_round_trains_there_and_predicts_what_the_cpu_does(
         return train(replace(job, **changed), round_, layer, tmp_path / name, lambda sentence: None)
 
     here = trained("here")
-    monkeypatch.setattr(accelerate.Accelerator, "device", property(lambda self: ELSEWHERE))
-    monkeypatch.setattr(transformers.TrainingArguments, "device", property(lambda self: ELSEWHERE))
+    if place == "elsewhere":
+        monkeypatch.setattr(accelerate.Accelerator, "device", property(lambda self: ELSEWHERE))
+        monkeypatch.setattr(transformers.TrainingArguments, "device", property(lambda self: ELSEWHERE))
     save = safetensors.torch.save_file  # which reads a CUDA device's memory itself
 
     def saved(tensors: dict[str, torch.Tensor], *arguments: object, **options: object) -> None:
         save({name: tensor.cpu() for name, tensor in tensors.items()}, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("safetensors.torch.save_file", saved)
-    with elsewhere() as device:
+    with DEVICES[place]() as device:
         there = trained("there", device=device)
     np.testing.assert_allclose(there.probability, here.probability, atol=1e-4)
     assert (there.epoch, there.development) == (here.epoch, here.development)

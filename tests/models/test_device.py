@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.elsewhere import WAITS, elsewhere
+from tests.elsewhere import DEVICES, never_waiting
 from tests.models.reference import BFLOAT16_BOUND, BOUND, relative_error
 from tests.models.tiny import FAMILIES, calm, speech_like
 from toolkit.models.checkpoint import locate
@@ -16,24 +16,24 @@ CPU = torch.device("cpu")
 CASES = [(name, "full") for name in FAMILIES] + [("whisper-80", "clip")]
 
 
+@pytest.mark.parametrize("name", DEVICES)
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, BOUND), (torch.bfloat16, BFLOAT16_BOUND)])
 @pytest.mark.parametrize(("family", "context"), CASES)
 def test_every_layer_is_computed_and_pooled_there(
-    tmp_path: Path, family: str, context: str, dtype: torch.dtype, bound: float
+    tmp_path: Path, family: str, context: str, dtype: torch.dtype, bound: float, name: str
 ) -> None:
     whisper = family.startswith("whisper")
     folder = FAMILIES[family](tmp_path / family)
     checkpoint = locate(str(calm(folder)), tmp_path)
     clips = [speech_like(seconds, seed) for seed, seconds in enumerate((1.2, 0.7, 2.1))]
-    with elsewhere() as device:
+    with DEVICES[name]() as device:
         encoder = load(checkpoint, device, dtype, context=context, decoder=whisper)  # type: ignore[arg-type]
         found = []
-        WAITS.clear()
-        for layer in encoder.states(clips):
-            pooled = torch.stack(mean_and_std(layer.values, layer.lengths), dim=1)
-            assert pooled.device == layer.values.device == device
-            found.append(pooled)
-        assert not WAITS  # the host prepares the next batch while the device is at work
+        with never_waiting(device):  # the host prepares the next batch while the device is at work
+            for layer in encoder.states(clips):
+                pooled = torch.stack(mean_and_std(layer.values, layer.lengths), dim=1)
+                assert pooled.device == layer.values.device == device
+                found.append(pooled)
         found = [pooled.cpu() for pooled in found]
     exact = load(checkpoint, CPU, torch.float32, context=context, decoder=whisper)  # type: ignore[arg-type]
     for pooled, layer in zip(found, exact.states(clips), strict=True):

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.elsewhere import elsewhere, watch
+from tests.elsewhere import DEVICES, watch
 from tests.probe.conftest import Corpus
 from tests.probe.test_probe_run import run
 
 
 @pytest.fixture
-def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rounds' thread sees the device too."""
+def looked_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """The rounds' thread sees the made-up device too."""
 
     @contextmanager
     def pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-        with ThreadPoolExecutor(1, initializer=watch) as threads:
+        with ThreadPoolExecutor(1, initializer=watch if place == "elsewhere" else None) as threads:
             yield threads
 
     monkeypatch.setattr("toolkit.probe.run._pool", pool)
@@ -28,13 +28,14 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("looked_at")
+@pytest.mark.parametrize("place", DEVICES)
 @pytest.mark.parametrize("name", ["linear", "mlp", "mix"])
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
 def test_a_probe_s_products_run_there_and_its_run_is_the_same(
-    make_corpus: Callable[..., Corpus], tmp_path: Path, name: str, kind: str
+    make_corpus: Callable[..., Corpus], tmp_path: Path, name: str, kind: str, place: str
 ) -> None:
     corpus = make_corpus(kind, clips_a_speaker=8)
-    with elsewhere() as device:
+    with DEVICES[place]() as device:
         there, here = (
             run(corpus, tmp_path, probe=name, trials=4, device=where, study=tmp_path / f"{where[:3]}.db")
             for where in (str(device), "cpu")

@@ -4,18 +4,19 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from toolkit.audio import SAMPLE_RATE, Audio, Samples
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.decoding import Decoded, decode_all
 from toolkit.extract.plan import Plan
 from toolkit.features.layout import STATISTICS
-from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent, Sidecar
+from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.store import Writer
 from toolkit.manifest import Clip, Manifest
 from toolkit.models.pooling import mean_and_std
@@ -26,14 +27,26 @@ WINDOW_SECONDS = 2_400.0  # of audio that is sorted by length together: 154 MB
 
 
 @dataclass
-class _Shard:
-    """A shard as it grows, window by window."""
+class _Window:
+    """Clips that were computed together.
 
-    clips: list[ClipRecord] = field(default_factory=list)
+    statistics: (2, n_layers, n, width) float32, and frames of each clip by layer, (n_frames, width): on their way from
+    the device until `arrived`. reasons: why clips failed, by their place.
+    """
+
+    records: list[ClipRecord]
+    statistics: Tensor
+    frames: list[dict[str, Tensor]]
+    reasons: dict[int, str]
+    arrived: torch.cuda.Event | None = None
+
+
+@dataclass
+class _Shard:
+    """A shard as it grows, window by window. failed: clips that never reached the model."""
+
     failed: list[FailedRecord] = field(default_factory=list)
-    statistics: list[npt.NDArray[np.float32]] = field(default_factory=list)  # (2, n_layers, n, width) each
-    frames: list[dict[str, npt.NDArray[np.float32]]] = field(default_factory=list)
-    frame_counts: list[int] = field(default_factory=list)
+    windows: list[_Window] = field(default_factory=list)
 
 
 class Pipeline:
@@ -58,20 +71,19 @@ class Pipeline:
         Raises what the writer raises (DiskFullError, StoreError); shards committed before stay.
         """
         decoded = decode_all(self.manifest, (clip for clips in plan.shards for clip in clips), self.workers)
-        pending: Future[Sidecar] | None = None
+        pending: Future[None] | None = None
         with closing(decoded), ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
             for clips in plan.shards:
-                content = self._shard(clips, decoded, budget_seconds, advance)
-                give_memory_back()
+                shard = self._shard(clips, decoded, budget_seconds, advance)
                 if pending:
                     pending.result()
-                pending = writing.submit(self.writer.commit, content)
+                pending = writing.submit(self._commit, shard)
             if pending:
                 pending.result()
 
     def _shard(
         self, clips: Sequence[Clip], decoded: Iterator[Decoded], budget_seconds: float, advance: Advance
-    ) -> ShardContent:
+    ) -> _Shard:
         shard = _Shard()
         window: list[Decoded] = []
         seconds = 0.0
@@ -85,11 +97,11 @@ class Pipeline:
             window.append(item)
             seconds += item.audio.seconds
             if seconds >= WINDOW_SECONDS:
-                self._window(window, shard, budget_seconds, advance)
+                shard.windows.append(self._window(window, budget_seconds, advance))
                 window, seconds = [], 0.0
         if window:
-            self._window(window, shard, budget_seconds, advance)
-        return self._content(shard)
+            shard.windows.append(self._window(window, budget_seconds, advance))
+        return shard
 
     def _too_long(self, audio: Audio) -> str:
         return (
@@ -97,23 +109,22 @@ class Pipeline:
             "at once; --window SECONDS --hop SECONDS cuts such recordings"
         )
 
-    def _window(self, window: Sequence[Decoded], shard: _Shard, budget_seconds: float, advance: Advance) -> None:
-        """Compute some clips and append them to the shard, in the manifest's order."""
+    def _window(self, window: Sequence[Decoded], budget_seconds: float, advance: Advance) -> _Window:
+        """Compute some clips; nothing here waits for the device, which has the next window when it is done with one."""
         samples = [item.audio.samples for item in window if item.audio is not None]
-        # stays on the device until the window is done, so that the model never waits for a copy
-        shape = (len(STATISTICS), len(self.rows), len(window), self.encoder.width)
-        pooled = torch.zeros(shape, device=self.encoder.device)
-        frames: list[dict[str, npt.NDArray[np.float32]]] = [{} for _ in window]
+        device = self.encoder.device
+        pooled = torch.zeros(len(STATISTICS), len(self.rows), len(window), self.encoder.width, device=device)
+        frames: list[dict[str, Tensor]] = [{} for _ in window]
 
         def run(batch: list[int]) -> None:
-            columns = on_device(batch, self.encoder.device)
+            columns = on_device(batch, device)
             for layer in self.encoder.states([samples[position] for position in batch]):
                 if layer.name in self.rows:
                     both = torch.stack(mean_and_std(layer.values, layer.lengths))
                     pooled[:, self.rows[layer.name]].index_copy_(1, columns, both)
                 if layer.name in self.frame_layers:
-                    for position, values, length in zip(batch, layer.values.float().cpu(), layer.lengths.tolist()):
-                        frames[position][layer.name] = values[:length].numpy()
+                    for position, values in zip(batch, layer.values.to("cpu", non_blocking=True)):
+                        frames[position][layer.name] = values[: self.encoder.frames(len(samples[position]))]
 
         reasons: dict[int, str] = {}
         for batch in batches([len(clip) for clip in samples], self.encoder.padded_samples, budget_seconds):
@@ -122,37 +133,53 @@ class Pipeline:
                     f"at {len(samples[position]) / SAMPLE_RATE:.1f} s it needs more memory than there is"
                 )
             advance(len(batch), sum(len(samples[position]) for position in batch) / SAMPLE_RATE)
+        result = _Window([_record(item) for item in window], pooled.to("cpu", non_blocking=True), frames, reasons)
+        if device.type == "cuda":
+            result.arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            result.arrived.record(torch.cuda.current_stream(device))
+        return result
 
-        values = pooled.cpu().numpy()
-        names = tuple(self.rows)
-        for layer, position in zip(*np.nonzero(~np.isfinite(values).all(axis=(0, 3)))):
-            reasons.setdefault(int(position), f"layer {names[layer]} is not finite in {name_of(self.encoder.dtype)}")
-        kept = [position for position in range(len(window)) if position not in reasons]
-        for position, item in enumerate(window):
-            if position in reasons or item.audio is None:
-                shard.failed.append(FailedRecord(item.clip.id, item.source, reasons[position]))
-                continue
-            source = item.source
-            assert source is not None  # it was decoded
-            audio = item.audio
-            shard.clips.append(
-                ClipRecord(item.clip.id, source, audio.sha256, len(audio.samples), audio.flags, item.clip.recording)
-            )
-            if self.frame_layers:
-                shard.frames.append(frames[position])
-                shard.frame_counts.append(len(next(iter(frames[position].values()))))
-        shard.statistics.append(values[:, :, kept])
+    def _commit(self, shard: _Shard) -> None:
+        self.writer.commit(self._content(shard))
+        give_memory_back()
 
     def _content(self, shard: _Shard) -> ShardContent:
-        empty = np.zeros((len(STATISTICS), len(self.rows), 0, self.encoder.width), np.float32)
-        values = np.concatenate([empty, *shard.statistics], axis=2)
-        statistics = dict(zip(STATISTICS, values))
+        """What the store keeps of a shard, its clips in the manifest's order, once all of it has arrived."""
+        clips: list[ClipRecord] = []
+        failed = list(shard.failed)
+        statistics: list[npt.NDArray[np.float32]] = []
+        frames: list[dict[str, Tensor]] = []
+        names = tuple(self.rows)
+        for window in shard.windows:
+            if window.arrived is not None:
+                window.arrived.synchronize()
+            values, reasons, dtype = window.statistics.numpy(), window.reasons, name_of(self.encoder.dtype)
+            for layer, position in zip(*np.nonzero(~np.isfinite(values).all(axis=(0, 3)))):
+                reasons.setdefault(int(position), f"layer {names[layer]} is not finite in {dtype}")
+            failed += [
+                FailedRecord(window.records[position].id, window.records[position].source, reasons[position])
+                for position in sorted(reasons)
+            ]
+            kept = [position for position in range(len(window.records)) if position not in reasons]
+            clips += [window.records[position] for position in kept]
+            frames += [window.frames[position] for position in kept]
+            statistics.append(values[:, :, kept] if reasons else values)
+        if len(statistics) != 1:
+            empty = np.zeros((len(STATISTICS), len(self.rows), 0, self.encoder.width), np.float32)
+            statistics = [np.concatenate([empty, *statistics], axis=2)]
+        content = ShardContent(tuple(clips), tuple(failed), dict(zip(STATISTICS, statistics[0])))
         if not self.frame_layers:
-            return ShardContent(tuple(shard.clips), tuple(shard.failed), statistics)
+            return content
         none = np.zeros((0, self.encoder.width), np.float32)
-        frames = {name: np.concatenate([none, *(clip[name] for clip in shard.frames)]) for name in self.frame_layers}
-        counts = np.array(shard.frame_counts, dtype=np.int64)
-        return ShardContent(tuple(shard.clips), tuple(shard.failed), statistics, frames, counts)
+        joined = {name: np.concatenate([none, *(clip[name].numpy() for clip in frames)]) for name in self.frame_layers}
+        counts = np.array([len(next(iter(clip.values()))) for clip in frames], dtype=np.int64)
+        return replace(content, frames=joined, frame_counts=counts)
+
+
+def _record(item: Decoded) -> ClipRecord:
+    source, audio = item.source, item.audio
+    assert source is not None and audio is not None  # it was decoded
+    return ClipRecord(item.clip.id, source, audio.sha256, len(audio.samples), audio.flags, item.clip.recording)
 
 
 def give_memory_back() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from toolkit.audio import Samples
 from toolkit.errors import CheckpointError
-from toolkit.models.states import on_device
+from toolkit.models.states import waveforms
 
 POWER_FLOOR = 1e-10  # below it the logarithm is cut; what silence and padding give
 DYNAMIC_RANGE = 8.0  # powers of ten below the clip's maximum; what lies deeper is lifted to it
@@ -69,11 +69,8 @@ class LogMel:
         # Enough zeros behind the longest clip that the mirrored end is zero, as it is in 30 s; or 30 s itself.
         reach = longest + self._n_fft // 2 + 1
         length = min(self.window_samples, max(self._n_fft, -(-reach // self.hop) * self.hop))
-        waveforms = np.zeros((len(clips), length), dtype=np.float32)
-        for row, clip in zip(waveforms, clips):
-            row[: len(clip)] = clip
         spectrum = torch.stft(
-            on_device(waveforms, self._device),
+            waveforms(clips, (len(clips), length), self._device),
             self._n_fft,
             self.hop,
             window=self._window,

@@ -1,6 +1,6 @@
 """What a loaded backbone is to the rest of the toolkit: one clip or many in, one layer's states after the other out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,17 +74,26 @@ def on_device(values: npt.NDArray[Any] | Sequence[int], device: torch.device) ->
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
+def waveforms(clips: Iterable[Samples], shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Clips side by side on the device, zeros behind each: float32 of `shape`, (clips, samples of a row).
+
+    To CUDA they are written where they can be copied from, once.
+    """
+    rows = torch.zeros(shape, pin_memory=device.type == "cuda")
+    for row, clip in zip(rows.numpy(), clips):
+        row[: len(clip)] = clip
+    return rows.to(device, non_blocking=True)
+
+
 def own_frames(lengths: Tensor, frames: int) -> Tensor:
     """True in each clip's own frames. lengths: (batch,); the result is (batch, frames) bool."""
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
-def attention_mask(lengths: Sequence[int], frames: int, device: torch.device) -> Tensor | None:
+def attention_mask(own: Tensor) -> Tensor:
     """0 for a clip's own frames and -inf behind them, to be added to the attention's scores.
 
-    The result is (batch, 1, 1, frames) float32, or None when every clip fills all frames: kernels are faster without.
+    own: as `own_frames` gives it. The result is (batch, 1, 1, frames) float32. When every clip fills all frames, leave
+    it out: kernels are faster without.
     """
-    if min(lengths) == frames:
-        return None
-    own = own_frames(on_device(lengths, device), frames)
-    return torch.zeros(own.shape, device=device).masked_fill_(~own, float("-inf"))[:, None, None]
+    return torch.zeros(own.shape, device=own.device).masked_fill_(~own, float("-inf"))[:, None, None]

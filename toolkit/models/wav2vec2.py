@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +13,7 @@ from toolkit.models.convolutions import Convolutions, output_frames, receptive_f
 from toolkit.models.normalisation import normalise
 from toolkit.models.positions import PositionalConvolutions
 from toolkit.models.products import Product, feed_forward
-from toolkit.models.states import LayerStates, attention_mask, on_device, own_frames, refuse_empty
+from toolkit.models.states import LayerStates, attention_mask, on_device, own_frames, refuse_empty, waveforms
 
 # Of one clip. The first convolution gives 3,200 frames of 512 float32 values a second, and three of such tensors are
 # alive at once: 20 MB a second, 2.4 GB. WavLM's position bias is heads x frames x frames, three times: 16 x 6,000^2 x 4
@@ -66,10 +65,10 @@ class Wav2Vec2Encoder:
         lengths = [self.frames(len(clip)) for clip in clips]
         frames = max(lengths)
         own_lengths = on_device(lengths, self.device)
-        mask = attention_mask(lengths, frames, self.device)
-        own = None if mask is None else own_frames(own_lengths, frames)[..., None]
+        own = None if min(lengths) == frames else own_frames(own_lengths, frames)
+        mask = None if own is None else attention_mask(own)
         with torch.inference_mode():
-            values = self._first_states(clips, frames, own)
+            values = self._first_states(clips, frames, None if own is None else own[..., None])
             bias = self._bias(frames) if self._bias is not None else None
         yield LayerStates(self.layer_names[0], values, own_lengths)
         for name, layer in zip(self.layer_names[1:], self._layers):
@@ -80,11 +79,9 @@ class Wav2Vec2Encoder:
     def _first_states(self, clips: Sequence[Samples], frames: int, own: Tensor | None) -> Tensor:
         """What enters the first layer: (batch, frames, width)."""
         samples = [max(len(clip), self._shortest) for clip in clips]
-        waveforms = np.zeros((len(clips), self.padded_samples(max(samples))), dtype=np.float32)
-        for row, clip in zip(waveforms, clips):
-            row[: len(clip)] = normalise(clip) if self._normalises_input else clip
-        own_samples = on_device(samples, self.device)
-        features = self._convolutions(on_device(waveforms, self.device), own_samples)[:, :frames]
+        signals = (normalise(clip) if self._normalises_input else clip for clip in clips)
+        rows = waveforms(signals, (len(clips), self.padded_samples(max(samples))), self.device)
+        features = self._convolutions(rows, on_device(samples, self.device))[:, :frames]
         if self._projection_norm is not None:
             features = self._projection_norm(features.float())
         values = self._projection(features)

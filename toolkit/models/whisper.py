@@ -74,8 +74,9 @@ class WhisperEncoder:
         own = [self.frames(len(piece)) for piece in pieces]
         lengths = on_device([self.frames(len(clip)) for clip in clips], self.device)
         encoder_frames = self._log_mel.frames // 2 if self._context == "full" else max(own)
-        seen = own if self._context == "clip" else [encoder_frames] * len(own)
-        mask = attention_mask(seen, encoder_frames, self.device)
+        seen = on_device(own, self.device) if self._context == "clip" else None
+        padded = seen if min(own) < encoder_frames else None
+        mask = None if padded is None else attention_mask(own_frames(padded, encoder_frames))
         with torch.inference_mode():
             values = self._first_states(pieces, seen, encoder_frames)
         yield _joined("encoder.0", values, own, windows, lengths)
@@ -90,12 +91,12 @@ class WhisperEncoder:
             for number, states in enumerate(self._decoder(values, mask)):
                 yield _joined(f"decoder.{number}", states, [1] * len(own), windows, lengths)
 
-    def _first_states(self, pieces: Sequence[Samples], seen: Sequence[int], frames: int) -> Tensor:
-        """What enters the first layer: (pieces, frames, width)."""
-        computed = frames if self._context == "full" else rounded_up(frames, self.dtype, self.device)
+    def _first_states(self, pieces: Sequence[Samples], seen: Tensor | None, frames: int) -> Tensor:
+        """What enters the first layer: (pieces, frames, width). seen: (pieces,) frames of each, None for all."""
+        computed = frames if seen is None else rounded_up(frames, self.dtype, self.device)
         spectrogram = self._log_mel(pieces, 2 * computed)
-        if self._context == "clip":  # what lies behind a clip must be the convolution's own padding: zero
-            own = own_frames(2 * on_device(seen, self.device), 2 * computed)[:, None]
+        if seen is not None:  # what lies behind a clip must be the convolution's own padding: zero
+            own = own_frames(2 * seen, 2 * computed)[:, None]
             spectrogram = torch.where(own, spectrogram, 0.0)
         values = spectrogram
         for convolution in self._convolutions:
