@@ -43,10 +43,12 @@ from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.logmel import LogMel
 from toolkit.models.normalisation import normalise
+from toolkit.models.states import on_device, waveforms
 from toolkit.products import rounded_up
 from toolkit.progress import Advance, quiet
 
 PADDED_BATCH = 8
+PROFILED_CLIPS = 100
 now = CLOCKS["wall"]
 
 
@@ -108,8 +110,9 @@ class Bench:
 
         return extract(self.corpus, self.checkpoint, features, self.options, show=timed), inside
 
-    def floor(self) -> float:
-        lengths = [len(clip) for clip in self.samples]
+    def floor(self, most: int | None = None) -> float:
+        """most: so many clips alone."""
+        lengths = [len(clip) for clip in self.samples[:most]]
         began = now()
         for batch in self._batches(lengths):
             for _ in self.encoder.states([self.samples[position] for position in batch]):
@@ -122,7 +125,7 @@ class Bench:
         on_cuda = self.device.type == "cuda"
         activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] * on_cuda)]
         with torch.profiler.profile(activities=activities) as profiled:
-            self.floor()
+            self.floor(PROFILED_CLIPS)
         order = "self_cuda_time_total" if on_cuda else "self_cpu_time_total"
         return str(profiled.key_averages().table(order, row_limit=20, max_name_column_width=60))
 
@@ -212,9 +215,14 @@ def compare(
 def front_end(corpus: Manifest, device: torch.device, workers: int) -> None:
     """Print what feeds a model: audio seconds per second on all cores, a shard sorted into batches of 100 s."""
     log_mel = LogMel(transformers.WhisperFeatureExtractor(), device)
+
+    def normalised(batch: list[Samples]) -> torch.Tensor:
+        lengths = on_device([len(clip) for clip in batch], device)
+        return normalise(waveforms(batch, (len(batch), max(map(len, batch))), device), lengths)
+
     ways: dict[str, Callable[[list[Samples]], object]] = {
         "decode + resample": lambda batch: None,
-        "  + normalise (wav2vec 2.0)": lambda batch: [normalise(clip) for clip in batch],
+        "  + normalise (wav2vec 2.0)": normalised,
         "  + log-mel, clip context": lambda batch: log_mel(batch, 2 * max(-(-len(clip) // 320) for clip in batch)),
         "  + log-mel, full context": lambda batch: log_mel(batch),
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from toolkit.audio import Audio
-from toolkit.decoders import ahead, decode
+from toolkit.decoders import AHEAD_SECONDS, ahead, decode
 from toolkit.errors import AudioError
 from toolkit.extract.plan import source_of
 from toolkit.features.shard import Source
@@ -26,7 +26,9 @@ class Decoded:
         return self.audio.seconds if self.audio else 0.0
 
 
-def decode_all(manifest: Manifest, clips: Iterable[Clip], workers: int) -> Generator[Decoded, None, None]:
+def decode_all(
+    manifest: Manifest, clips: Iterable[Clip], workers: int, seconds_ahead: float = AHEAD_SECONDS
+) -> Generator[Decoded, None, None]:
     """Decode by `workers` processes, in the order given, and as far ahead as `toolkit.decoders.ahead` goes."""
 
     def one(clip: Clip, stop: Event) -> Decoded:
@@ -37,4 +39,4 @@ def decode_all(manifest: Manifest, clips: Iterable[Clip], workers: int) -> Gener
         except AudioError as error:
             return Decoded(clip, source, None, str(error))
 
-    return ahead(one, clips, workers, lambda decoded: decoded.seconds)
+    return ahead(one, clips, workers, lambda decoded: decoded.seconds, seconds_ahead)

@@ -23,7 +23,9 @@ from toolkit.models.pooling import mean_and_std
 from toolkit.models.states import Encoder, on_device
 from toolkit.progress import Advance
 
-WINDOW_SECONDS = 2_400.0  # of audio that is sorted by length together: 154 MB
+# Of audio that is sorted by length together, 64 kB each: the more, the larger the batches of hardly any padding. A GPU
+# needs batches of minutes, lest it wait for the host to tell it what to do, and is done with them in a second.
+WINDOW_SECONDS, GPU_WINDOW_SECONDS = 2_400.0, 9_600.0
 
 
 @dataclass
@@ -64,13 +66,15 @@ class Pipeline:
         self.manifest, self.encoder, self.writer, self.workers = manifest, encoder, writer, workers
         self.rows = {layer: row for row, layer in enumerate(layers)}  # of the layers that are stored
         self.frame_layers = tuple(frame_layers)
+        self._window_seconds = GPU_WINDOW_SECONDS if encoder.device.type == "cuda" else WINDOW_SECONDS
 
     def run(self, plan: Plan, budget_seconds: float, advance: Advance) -> None:
         """Extract every shard of the plan; while one is computed, the next is decoded and the last one written.
 
         Raises what the writer raises (DiskFullError, StoreError); shards committed before stay.
         """
-        decoded = decode_all(self.manifest, (clip for clips in plan.shards for clip in clips), self.workers)
+        clips_of_all = (clip for clips in plan.shards for clip in clips)
+        decoded = decode_all(self.manifest, clips_of_all, self.workers, self._window_seconds)
         pending: Future[None] | None = None
         with closing(decoded), ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
             for clips in plan.shards:
@@ -96,7 +100,7 @@ class Pipeline:
                 continue
             window.append(item)
             seconds += item.audio.seconds
-            if seconds >= WINDOW_SECONDS:
+            if seconds >= self._window_seconds:
                 shard.windows.append(self._window(window, budget_seconds, advance))
                 window, seconds = [], 0.0
         if window:

@@ -40,6 +40,7 @@ class Hands(Protocol):
     """Who does the work of a run: this process (`Here`), or others (`toolkit.extract.spread.Spread`)."""
 
     store: Store  # the one to fill, made if it was not there
+    on_gpu: bool
 
     def prepare(self, todo: Plan) -> None:
         """All that must stand before the first batch: a loaded model, the batch budget."""
@@ -63,6 +64,7 @@ class Here:
 
         self._session = Session(checkpoint, features, options, first_clips, say)
         self.store = self._session.store()
+        self.on_gpu = self._session.device.type == "cuda"
 
     def prepare(self, todo: Plan) -> None:
         def samples() -> list[Samples]:
@@ -113,7 +115,7 @@ def extract(
     hands = begin(manifest, checkpoint, features, options, say)
     store = hands.store
     with store.writing() as writer:
-        todo = plan(manifest, store, options.retry_failed)
+        todo = plan(manifest, store, options.retry_failed, hands.on_gpu)
         before = len(store.clips) + len(store.failed)
         already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"
         if todo.done:

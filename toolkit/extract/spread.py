@@ -72,6 +72,7 @@ class Spread:
         self._job = replace(self._job, store=store, options=replace(options, dtype=dtype))
         self._reason = reason
         self.store = Store(features / store)
+        self.on_gpu = self._need.gpus > 0
 
     def prepare(self, todo: Plan) -> None:
         """Measure the batch budget where the tasks will run, before the first of them."""

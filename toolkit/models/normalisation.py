@@ -1,19 +1,21 @@
-"""Zero mean and unit variance of one clip, as the feature extractor of wav2vec 2.0 and its kin does."""
+"""Zero mean and unit variance of each clip, as the feature extractor of wav2vec 2.0 and its kin does."""
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from toolkit.audio import Samples
+from toolkit.models.states import own_frames
 
 VARIANCE_FLOOR = 1e-7  # added to the variance, as transformers' Wav2Vec2FeatureExtractor does
 
 
-def normalise(samples: Samples) -> Samples:
-    """(x - mean) / sqrt(variance + 1e-7) over the clip's own samples, computed in float64.
+def normalise(waveforms: Tensor, lengths: Tensor) -> Tensor:
+    """(x - mean) / sqrt(variance + 1e-7) over each clip's own samples, computed in float64.
 
-    samples: (n_samples,) float32, before any padding: over padding it would be another number. Returns the same shape,
-    float32. Source: `Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm` of transformers.
+    waveforms: (batch, n_samples) float32, zero behind each clip; over that padding it would be another number. lengths:
+    (batch,) own samples, on the same device. Returns the same shape, float32, zero behind each clip. Source:
+    `Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm` of transformers.
     """
-    exact = samples.astype(np.float64)
-    exact -= exact.mean()
-    exact /= np.sqrt(np.mean(np.square(exact)) + VARIANCE_FLOOR)
-    return exact.astype(np.float32)
+    exact, count = waveforms.double(), lengths.double()[:, None]
+    exact = torch.where(own_frames(lengths, waveforms.shape[1]), exact - exact.sum(dim=1, keepdim=True) / count, 0.0)
+    deviation = torch.sqrt(exact.square().sum(dim=1, keepdim=True) / count + VARIANCE_FLOOR)
+    return (exact / deviation).float()

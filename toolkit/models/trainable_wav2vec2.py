@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +11,7 @@ from toolkit.audio import Samples
 from toolkit.models.convolutions import output_frames, receptive_field
 from toolkit.models.normalisation import normalise
 from toolkit.models.positions import PositionalConvolutions
-from toolkit.models.states import own_frames, refuse_empty
+from toolkit.models.states import own_frames, refuse_empty, waveforms
 from toolkit.models.trainable import Batch, Prepared, attention, own_mask, parsed, through
 from toolkit.models.wav2vec2 import gate_of
 
@@ -52,9 +51,10 @@ class TrainableWav2Vec2(nn.Module):
 
     def prepare(self, clip: Samples) -> Prepared:
         refuse_empty([clip])
-        waveform = np.zeros(max(len(clip), self._shortest), dtype=np.float32)
-        waveform[: len(clip)] = normalise(clip) if self._normalises_input else clip
-        return Prepared((torch.from_numpy(waveform),), (len(waveform),))
+        (waveform,) = rows = waveforms([clip], (1, max(len(clip), self._shortest)), torch.device("cpu"))
+        if self._normalises_input:
+            (waveform,) = normalise(rows, torch.tensor([len(clip)]))
+        return Prepared((waveform,), (len(waveform),))
 
     def collate(self, clips: Sequence[Prepared]) -> Batch:
         own = [clip.own[0] for clip in clips]

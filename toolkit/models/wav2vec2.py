@@ -78,10 +78,11 @@ class Wav2Vec2Encoder:
 
     def _first_states(self, clips: Sequence[Samples], frames: int, own: Tensor | None) -> Tensor:
         """What enters the first layer: (batch, frames, width)."""
-        samples = [max(len(clip), self._shortest) for clip in clips]
-        signals = (normalise(clip) if self._normalises_input else clip for clip in clips)
-        rows = waveforms(signals, (len(clips), self.padded_samples(max(samples))), self.device)
-        features = self._convolutions(rows, on_device(samples, self.device))[:, :frames]
+        samples = on_device([len(clip) for clip in clips], self.device)
+        rows = waveforms(clips, (len(clips), self.padded_samples(max(map(len, clips)))), self.device)
+        if self._normalises_input:
+            rows = normalise(rows, samples)
+        features = self._convolutions(rows, samples.clamp(min=self._shortest))[:, :frames]
         if self._projection_norm is not None:
             features = self._projection_norm(features.float())
         values = self._projection(features)
