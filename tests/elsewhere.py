@@ -6,6 +6,7 @@ every operation is looked at; the numbers are the CPU's.
 """
 
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -108,7 +109,8 @@ if torch.cuda.is_available():
 def never_waiting(device: torch.device) -> Iterator[None]:
     """Fails where the host would wait for the device, which then has nothing to do."""
     if device.type == "cuda":
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings(action="ignore"):  # a prototype, it says
+            torch.cuda.set_sync_debug_mode("error")
         try:
             yield
         finally:

@@ -16,6 +16,11 @@ for name in KEPT:
     os.environ.setdefault(name, FEW)
 
 
+# cuDNN plans each shape of attention that it meets, for 165 ms (H200); clips of all lengths have as many shapes as
+# batches, so a first pass took 5.5 s with it and 1.1 s without, a second one 0.55 s in both.
+torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def keep_kernels() -> None:
     """Before the first product, where shapes come again: bfloat16's, of which `rounded_up` leaves a model some 400."""
     for name in KEPT:

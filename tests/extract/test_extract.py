@@ -14,7 +14,6 @@ import soundfile
 import torch
 
 from tests.models import tiny
-from toolkit import decoders
 from toolkit import manifest as manifests
 from toolkit.audio import Samples, decode
 from toolkit.errors import CheckpointError, DiskFullError, InputError
@@ -434,7 +433,6 @@ def test_kept_frames_count_when_the_dtype_is_chosen(
 
 def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = corpus(tmp_path, count=40)
-    monkeypatch.setattr(decoders, "AHEAD_SECONDS", 0.0)
     started: list[str] = []
     honest = decoding.decode
 
@@ -443,7 +441,7 @@ def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.Mo
         return honest(path, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(decoding, "decode", counted)
-    with contextlib.closing(decoding.decode_all(clips, clips.clips, workers=2)) as decoded:
+    with contextlib.closing(decoding.decode_all(clips, clips.clips, workers=2, seconds_ahead=0.0)) as decoded:
         ids = [next(decoded).clip.id for _ in range(3)]
         time.sleep(0.1)  # threads that could run on, would
         assert ids == ["clip0", "clip1", "clip2"] and len(started) <= 3 + 2
