@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import HealthCheck, settings
 
 from toolkit import cli
@@ -20,6 +21,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("toolkit")
+# It makes a device up, beside which CUDA's cannot be used.
+collect_ignore = ["test_elsewhere.py"] if torch.cuda.is_available() else []
 
 WriteSound = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]

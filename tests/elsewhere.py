@@ -6,9 +6,8 @@ every operation is looked at; the numbers are the CPU's.
 """
 
 import traceback
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -97,28 +96,6 @@ def elsewhere() -> Iterator[torch.device]:
     """The device, where it is one."""
     with _Mode():
         yield ELSEWHERE
-
-
-# What a test runs on that is no CPU: the made-up device and, where there is one, CUDA's.
-DEVICES: dict[str, Callable[[], AbstractContextManager[torch.device]]] = {"elsewhere": elsewhere}
-if torch.cuda.is_available():
-    DEVICES["cuda"] = lambda: nullcontext(torch.device("cuda:0"))
-
-
-@contextmanager
-def never_waiting(device: torch.device) -> Iterator[None]:
-    """Fails where the host would wait for the device, which then has nothing to do."""
-    if device.type == "cuda":
-        with warnings.catch_warnings(action="ignore"):  # a prototype, it says
-            torch.cuda.set_sync_debug_mode("error")
-        try:
-            yield
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        return
-    WAITS.clear()
-    yield
-    assert not WAITS
 
 
 def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:

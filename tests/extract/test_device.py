@@ -1,11 +1,11 @@
-"""A whole extraction on a device that is not the CPU, with every operation looked at: tests/elsewhere.py."""
+"""A whole extraction on a device that is not the CPU, with every operation looked at: tests/devices.py."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.elsewhere import DEVICES
+from tests.devices import DEVICES
 from tests.extract.test_extract import corpus
 from tests.models import tiny
 from toolkit.extract.run import extract

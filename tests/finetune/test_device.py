@@ -1,4 +1,4 @@
-"""A round of fine-tuning on a device that is not the CPU, with every operation looked at: tests/elsewhere.py."""
+"""A round of fine-tuning on a device that is not the CPU, with every operation looked at: tests/devices.py."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 import transformers
 
-from tests.elsewhere import DEVICES, ELSEWHERE
+from tests.devices import DEVICES
 from tests.finetune.conftest import make_job
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.training import Trained, train
@@ -46,9 +46,6 @@ def test_a_round_trains_there_and_predicts_what_the_cpu_does(
         return train(replace(job, **changed), round_, layer, tmp_path / name, lambda sentence: None)
 
     here = trained("here")
-    if place == "elsewhere":
-        monkeypatch.setattr(accelerate.Accelerator, "device", property(lambda self: ELSEWHERE))
-        monkeypatch.setattr(transformers.TrainingArguments, "device", property(lambda self: ELSEWHERE))
     save = safetensors.torch.save_file  # which reads a CUDA device's memory itself
 
     def saved(tensors: dict[str, torch.Tensor], *arguments: object, **options: object) -> None:
@@ -56,6 +53,8 @@ def test_a_round_trains_there_and_predicts_what_the_cpu_does(
 
     monkeypatch.setattr("safetensors.torch.save_file", saved)
     with DEVICES[place]() as device:
+        monkeypatch.setattr(accelerate.Accelerator, "device", property(lambda self: device))
+        monkeypatch.setattr(transformers.TrainingArguments, "device", property(lambda self: device))
         there = trained("there", device=device)
     np.testing.assert_allclose(there.probability, here.probability, atol=1e-4)
     assert (there.epoch, there.development) == (here.epoch, here.development)

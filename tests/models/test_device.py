@@ -1,11 +1,11 @@
-"""Every family on a device that is not the CPU, with every operation looked at: tests/elsewhere.py."""
+"""Every family on a device that is not the CPU, with every operation looked at: tests/devices.py."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.elsewhere import DEVICES, never_waiting
+from tests.devices import DEVICES, never_waiting
 from tests.models.reference import BFLOAT16_BOUND, BOUND, relative_error
 from tests.models.tiny import FAMILIES, calm, speech_like
 from toolkit.models.checkpoint import locate

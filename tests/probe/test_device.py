@@ -1,4 +1,4 @@
-"""The engines on a device that is not the CPU, with every operation looked at: tests/elsewhere.py."""
+"""The engines on a device that is not the CPU, with every operation looked at: tests/devices.py."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.elsewhere import DEVICES, watch
+from tests.devices import DEVICES, watch
 from tests.probe.conftest import Corpus
 from tests.probe.test_probe_run import run
 
 
 @pytest.fixture
-def looked_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rounds' thread sees the made-up device too."""
 
     @contextmanager
     def pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-        with ThreadPoolExecutor(1, initializer=watch if place == "elsewhere" else None) as threads:
+        with ThreadPoolExecutor(1, initializer=watch) as threads:
             yield threads
 
     monkeypatch.setattr("toolkit.probe.run._pool", pool)
