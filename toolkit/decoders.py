@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -32,13 +33,24 @@ PIPE_BYTES = 2**20  # that an answer may be ahead of its reader
 LOOK_EVERY_SECONDS = 0.2  # whether the caller still wants the answer
 GIVEN_UP_SECONDS = 900.0  # a process that not even its own alarm could end
 CLOSING_SECONDS = 1.0  # for clips that are being decoded when the rest is no longer wanted
-AHEAD_PER_WORKER = 64  # decoded clips that may wait for the reader,
-AHEAD_SECONDS = 1_200.0  # and, unless told, seconds of audio, were all as long as the longest so far: 77 MB
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _idle: list["_Decoder"] = []
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """How many decoded clips may wait for the reader: so many a worker, and so many seconds of audio, were all as long
+    as the longest so far (77 MB).
+    """
+
+    per_worker: int = 16
+    seconds: float = 1_200.0
+
+
+AHEAD = Ahead()
 
 
 def decode(
@@ -76,12 +88,12 @@ def ahead(
     items: Iterable[Item],
     workers: int,
     seconds: Callable[[Result], float],
-    seconds_ahead: float = AHEAD_SECONDS,
+    far: Ahead = AHEAD,
 ) -> Generator[Result, None, None]:
     """`run` on every item, in `workers` threads, ahead of the reader, in order.
 
     run: gets an item and what `decode` takes for `stop`. seconds: of audio in a result; begins with one item a worker,
-    and goes further ahead once it is seen how long they are: AHEAD_PER_WORKER items and `seconds_ahead`.
+    and goes further ahead, as far as `far`, once it is seen how long they are.
     """
     longest = 0.0
     stop = Event()
@@ -94,7 +106,7 @@ def ahead(
         return result
 
     def most() -> int:
-        return max(workers, min(workers * AHEAD_PER_WORKER, int(seconds_ahead / longest) if longest else 0))
+        return max(workers, min(workers * far.per_worker, int(far.seconds / longest) if longest else 0))
 
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:

@@ -14,6 +14,7 @@ import soundfile
 import torch
 
 from tests.models import tiny
+from toolkit import decoders
 from toolkit import manifest as manifests
 from toolkit.audio import Samples, decode
 from toolkit.errors import CheckpointError, DiskFullError, InputError
@@ -441,7 +442,9 @@ def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.Mo
         return honest(path, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(decoding, "decode", counted)
-    with contextlib.closing(decoding.decode_all(clips, clips.clips, workers=2, seconds_ahead=0.0)) as decoded:
+    with contextlib.closing(
+        decoding.decode_all(clips, clips.clips, workers=2, far=decoders.Ahead(seconds=0.0))
+    ) as decoded:
         ids = [next(decoded).clip.id for _ in range(3)]
         time.sleep(0.1)  # threads that could run on, would
         assert ids == ["clip0", "clip1", "clip2"] and len(started) <= 3 + 2

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from toolkit.audio import Audio
-from toolkit.decoders import AHEAD_SECONDS, ahead, decode
+from toolkit.decoders import AHEAD, Ahead, ahead, decode
 from toolkit.errors import AudioError
 from toolkit.extract.plan import source_of
 from toolkit.features.shard import Source
@@ -27,9 +27,9 @@ class Decoded:
 
 
 def decode_all(
-    manifest: Manifest, clips: Iterable[Clip], workers: int, seconds_ahead: float = AHEAD_SECONDS
+    manifest: Manifest, clips: Iterable[Clip], workers: int, far: Ahead = AHEAD
 ) -> Generator[Decoded, None, None]:
-    """Decode by `workers` processes, in the order given, and as far ahead as `toolkit.decoders.ahead` goes."""
+    """Decode by `workers` processes, in the order given, as far ahead as `toolkit.decoders.ahead` goes."""
 
     def one(clip: Clip, stop: Event) -> Decoded:
         path = manifest.audio_path(clip)
@@ -39,4 +39,4 @@ def decode_all(
         except AudioError as error:
             return Decoded(clip, source, None, str(error))
 
-    return ahead(one, clips, workers, lambda decoded: decoded.seconds, seconds_ahead)
+    return ahead(one, clips, workers, lambda decoded: decoded.seconds, far)

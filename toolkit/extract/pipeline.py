@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from toolkit.audio import SAMPLE_RATE, Audio, Samples
+from toolkit.decoders import AHEAD, Ahead
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.decoding import Decoded, decode_all
 from toolkit.extract.plan import Plan
@@ -26,6 +27,7 @@ from toolkit.progress import Advance
 # Of audio that is sorted by length together, 64 kB each: the more, the larger the batches of hardly any padding. A GPU
 # needs batches of minutes, lest it wait for the host to tell it what to do, and is done with them in a second.
 WINDOW_SECONDS, GPU_WINDOW_SECONDS = 2_400.0, 9_600.0
+GPU_AHEAD = Ahead(per_worker=64, seconds=GPU_WINDOW_SECONDS)  # decoded while the host only waits to launch
 
 
 @dataclass
@@ -66,7 +68,8 @@ class Pipeline:
         self.manifest, self.encoder, self.writer, self.workers = manifest, encoder, writer, workers
         self.rows = {layer: row for row, layer in enumerate(layers)}  # of the layers that are stored
         self.frame_layers = tuple(frame_layers)
-        self._window_seconds = GPU_WINDOW_SECONDS if encoder.device.type == "cuda" else WINDOW_SECONDS
+        self._on_gpu = encoder.device.type == "cuda"
+        self._window_seconds = GPU_WINDOW_SECONDS if self._on_gpu else WINDOW_SECONDS
 
     def run(self, plan: Plan, budget_seconds: float, advance: Advance) -> None:
         """Extract every shard of the plan; while one is computed, the next is decoded and the last one written.
@@ -74,7 +77,7 @@ class Pipeline:
         Raises what the writer raises (DiskFullError, StoreError); shards committed before stay.
         """
         clips_of_all = (clip for clips in plan.shards for clip in clips)
-        decoded = decode_all(self.manifest, clips_of_all, self.workers, self._window_seconds)
+        decoded = decode_all(self.manifest, clips_of_all, self.workers, GPU_AHEAD if self._on_gpu else AHEAD)
         pending: Future[None] | None = None
         with closing(decoded), ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
             for clips in plan.shards:
