@@ -25,7 +25,7 @@ def extraction(folder: Path) -> Outcome:
 
         def told(self, window, *rest):  # type: ignore[no-untyped-def]
             _tell(workspace, *(item.clip.id for item in window))
-            honest(self, window, *rest)
+            return honest(self, window, *rest)
 
         Pipeline._window = told  # type: ignore[method-assign]
         study.extract(workspace)
