@@ -22,10 +22,16 @@ def test_it_is_the_feature_extractor_s(n: int, volume: float, offset: float, see
     assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected) + 1e-5
 
 
-def test_silence_and_a_constant_become_zero_each_clip_by_its_own_samples() -> None:
+def test_silence_and_a_constant_stay_zero_and_the_clips_themselves_are_left_alone() -> None:
+    constant = torch.full((1, 1000), 0.3)
+    assert not normalise(constant, torch.tensor([1000])).any() and not normalise(torch.zeros(1, 1), torch.ones(1)).any()
+    assert (constant == np.float32(0.3)).all()
+
+
+def test_each_clip_is_normalised_by_its_own_samples() -> None:
     rows = torch.zeros(3, 1000)
     rows[0], rows[1, :400] = 0.3, torch.from_numpy(speech_like(400 / 16_000, 0))
     found = normalise(rows, torch.tensor([1000, 400, 1]))
-    assert float(found[0].abs().max()) < 1e-9 and not found[1, 400:].any() and not found[2].any()
+    assert not found[0].any() and not found[1, 400:].any() and not found[2].any()
     alone = normalise(rows[1:2, :400], torch.tensor([400]))
     torch.testing.assert_close(found[1:2, :400], alone, rtol=1e-6, atol=1e-7)

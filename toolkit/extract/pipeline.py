@@ -141,7 +141,7 @@ class Pipeline:
                 )
             advance(len(batch), sum(len(samples[position]) for position in batch) / SAMPLE_RATE)
         result = _Window([_record(item) for item in window], pooled.to("cpu", non_blocking=True), frames, reasons)
-        if device.type == "cuda":
+        if self._on_gpu:
             result.arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             result.arrived.record(torch.cuda.current_stream(device))
         return result

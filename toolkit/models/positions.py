@@ -38,8 +38,8 @@ class PositionalConvolutions:
             if number:
                 states = _zero_padding(states, own)
             dtype = convolution.weight.dtype
-            more = rounded_up(frames, self._dtype, states.device) - frames  # zeros, as the convolution would add itself
             if states.device.type == "cpu" or torch.is_grad_enabled():
+                more = rounded_up(frames, self._dtype, states.device) - frames  # zeros, as it would add itself
                 padded = F.pad(states.transpose(1, 2).to(dtype), (0, more))
                 states = convolution(padded).transpose(1, 2)[:, :frames].float()
             else:
@@ -58,8 +58,7 @@ def by_group(convolution: nn.Conv1d, states: Tensor) -> Tensor:
     batch, frames, _ = states.shape
     taps = convolution.weight.view(convolution.groups, -1, *convolution.weight.shape[1:]).transpose(2, 3).flatten(2)
     padded = F.pad(states, (0, 0, padding, kernel - 1 - padding))
-    none = [None] * convolution.groups
-    biases = none if convolution.bias is None else convolution.bias.chunk(convolution.groups)
+    biases = [None] * convolution.groups if convolution.bias is None else convolution.bias.chunk(convolution.groups)
     parts = []
     for group, weight, bias in zip(padded.chunk(convolution.groups, dim=-1), taps, biases):
         windows = group.contiguous().unfold(1, kernel, 1).transpose(2, 3).reshape(batch * frames, -1)

@@ -15,6 +15,8 @@ from toolkit.models.states import own_frames, refuse_empty, waveforms
 from toolkit.models.trainable import Batch, Prepared, attention, own_mask, parsed, through
 from toolkit.models.wav2vec2 import gate_of
 
+CPU = torch.device("cpu")
+
 
 class TrainableWav2Vec2(nn.Module):
     """From samples to one layer. `own` of a batch: samples of each clip, at least the receptive field."""
@@ -51,17 +53,16 @@ class TrainableWav2Vec2(nn.Module):
 
     def prepare(self, clip: Samples) -> Prepared:
         refuse_empty([clip])
-        (waveform,) = rows = waveforms([clip], (1, max(len(clip), self._shortest)), torch.device("cpu"))
+        own = max(len(clip), self._shortest)
+        rows = waveforms([clip], (1, own), CPU)
         if self._normalises_input:
-            (waveform,) = normalise(rows, torch.tensor([len(clip)]))
-        return Prepared((waveform,), (len(waveform),))
+            rows = normalise(rows, torch.tensor([len(clip)]))
+        return Prepared((rows[0],), (own,))
 
     def collate(self, clips: Sequence[Prepared]) -> Batch:
         own = [clip.own[0] for clip in clips]
-        waveforms = torch.zeros(len(clips), self.cost(max(own)))
-        for row, clip in zip(waveforms, clips):
-            row[: clip.own[0]] = clip.pieces[0]
-        return {"signal": waveforms, "own": torch.tensor(own), "owner": torch.arange(len(clips))}
+        signal = waveforms((clip.pieces[0].numpy() for clip in clips), (len(clips), self.cost(max(own))), CPU)
+        return {"signal": signal, "own": torch.tensor(own), "owner": torch.arange(len(clips))}
 
     def states(self, signal: Tensor, own: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         lengths = _frames(own, self._kernels, self._strides)
