@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -399,12 +399,34 @@ def test_the_self_test_does_not_settle_the_dtype_of_a_store(
     assert list((tmp_path / "features").glob("*/precision.json"))
 
 
-def test_kept_frames_count_when_the_dtype_is_chosen(
-    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Errors that cancel in the mean over frames do not in the frames themselves."""
+def reversed_in_time(values: torch.Tensor) -> torch.Tensor:
+    return values.flip(1)
 
-    class Trembling:
+
+def spread_wider(values: torch.Tensor) -> torch.Tensor:
+    mean = values.mean(dim=1, keepdim=True)
+    return mean + 1.05 * (values - mean)
+
+
+@pytest.mark.parametrize(
+    ("bend", "frames", "dtype"),
+    [
+        (reversed_in_time, (), "bfloat16"),
+        (reversed_in_time, ("encoder.1",), "float32"),
+        (spread_wider, (), "float32"),
+    ],
+)
+def test_all_that_is_kept_counts_when_the_dtype_is_chosen(
+    tmp_path: Path,
+    hubert: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    bend: Callable[[torch.Tensor], torch.Tensor],
+    frames: tuple[str, ...],
+    dtype: str,
+) -> None:
+    """Frames in another order have the same mean and deviation; frames further from their mean have the same mean."""
+
+    class Bent:
         def __init__(self, encoder: Encoder) -> None:
             self.encoder, self.dtype = encoder, torch.bfloat16
 
@@ -413,23 +435,27 @@ def test_kept_frames_count_when_the_dtype_is_chosen(
 
         def states(self, clips: Sequence[Samples]) -> Iterator[LayerStates]:
             for layer in self.encoder.states(clips):
-                frames = 2 * (layer.values.shape[1] // 2)
-                sign = 1.0 - 2.0 * (torch.arange(layer.values.shape[1]) % 2)
-                sign[frames:] = 0.0
-                yield replace(layer, values=layer.values + 0.1 * layer.values.std() * sign[:, None])
+                yield replace(layer, values=bend(layer.values))
 
     def loaded(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, **options: object) -> object:
         encoder = load(checkpoint, device, torch.float32)
-        return Trembling(encoder) if dtype == torch.bfloat16 else encoder
+        return Bent(encoder) if dtype == torch.bfloat16 else encoder
 
     monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     monkeypatch.setattr(session, "load", loaded)
-    clips = corpus(tmp_path, count=2)
-    chosen = [
-        extract(clips, hubert, tmp_path / "features", Options(frames=frames)).store.settings["dtype"]
-        for frames in ((), ("encoder.1",))
-    ]
-    assert chosen == ["bfloat16", "float32"]
+    done = extract(corpus(tmp_path, count=2), hubert, tmp_path / "features", Options(frames=frames))
+    assert done.store.settings["dtype"] == dtype
+
+
+def test_silence_which_hardly_deviates_does_not_decide_the_dtype(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hubert = inspect(tiny.calm(tiny.hubert(tmp_path / "calm")), "calm")
+    manifest = corpus(tmp_path, count=2)
+    soundfile.write(manifest.audio_path(manifest.clips[0]), np.zeros(16_000), 16_000)
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    done = extract(manifest, hubert, tmp_path / "features", Options())
+    assert done.store.settings["dtype"] == "bfloat16"
 
 
 def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

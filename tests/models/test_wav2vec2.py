@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.models import tiny
@@ -90,6 +90,7 @@ def calm(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Encode
 
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(lengths=st.lists(st.integers(8_000, 30_000), min_size=1, max_size=4), seed=st.integers(0, 1000))
+@example(lengths=[8_838], seed=316)  # a quiet frame, of which a layer norm amplified what rounding had taken
 def test_a_batch_in_bfloat16_is_close_to_each_clip_alone_in_float32(
     calm: tuple[Encoder, Encoder], lengths: list[int], seed: int
 ) -> None:

@@ -126,7 +126,7 @@ def check(
     decoder: Annotated[bool, typer.Option("--decoder", help="Whisper's decoder too.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
 ) -> None:
-    """Self-test on this checkpoint and device: is a clip's every layer the same alone and among others?
+    """Self-test on this checkpoint and device: is a clip's every layer, among others, what it is alone in float32?
 
     Relative error below 1e-5 in float32 (1e-2 in bfloat16) passes. The result is written into the store that
     `toolkit extract` with the same options fills. A failure exits with 1.

@@ -51,22 +51,26 @@ class StridedConvolution:
 
     @classmethod
     def of(cls, layer: Any, dtype: torch.dtype) -> "StridedConvolution":
-        """Takes over a Hugging Face convolution layer."""
+        """Takes over a Hugging Face convolution layer; one with a layer norm stays in float32.
+
+        Of a quiet frame the norm amplifies what rounding took off: up to 1.1e-2 behind the stack instead of 7.5e-4.
+        """
         convolution, norm = layer.conv, getattr(layer, "layer_norm", None)
         (stride,), (kernel,) = convolution.stride, convolution.kernel_size
         taps = convolution.weight.transpose(1, 2).flatten(1).contiguous()
         norm = norm if isinstance(norm, nn.LayerNorm) else None
-        return cls(Product.of(taps, convolution.bias, dtype), stride, kernel, norm, layer.activation)
+        product = Product.of(taps, convolution.bias, dtype if norm is None else torch.float32)
+        return cls(product, stride, kernel, norm, layer.activation)
 
 
 COSTLY = 2  # convolutions after the first; they do three quarters of all their multiplications
 
 
 class Convolutions:
-    """The stack of convolutions: the COSTLY ones in the compute dtype, the others in float32.
+    """The stack of convolutions: the COSTLY ones in the compute dtype where no norm follows, the others in float32.
 
-    The first reads the waveform. The last ones, in bfloat16, would bring most of its error (data2vec-audio-base, all
-    layers: 1.3e-2 instead of 7e-3) and spare a twelfth of the time.
+    The first reads the waveform. The last ones, in bfloat16, would bring most of its error (HuBERT-base, all layers:
+    7.8e-3 instead of 6.3e-3) and spare a twelfth of the time.
     """
 
     def __init__(self, feature_extractor: Any, dtype: torch.dtype) -> None:
@@ -167,6 +171,6 @@ def _convolve(rows: Tensor, convolution: StridedConvolution) -> Tensor:
     windows[count - 1, own:] = 0.0
     if convolution.norm is None:
         return product.multiply(windows, convolution.activation)[:count]
-    normed = convolution.norm(product.multiply(windows)[:count].float())
+    normed = convolution.norm(product.multiply(windows)[:count])
     activated: Tensor = convolution.activation(normed)
     return activated

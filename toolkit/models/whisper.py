@@ -49,7 +49,8 @@ class WhisperEncoder:
         self._log_mel = LogMel(feature_extractor, device)
         encoder = model.to(device).encoder
         self._convolutions, self._positions = (encoder.conv1, encoder.conv2), encoder.embed_positions.weight
-        self._layers = [EncoderLayer(layer, dtype) for layer in encoder.layers[:last_layer]]
+        attention = [torch.float32, *[dtype] * (last_layer - 1)]
+        self._layers = [EncoderLayer(*args, dtype) for args in zip(encoder.layers[:last_layer], attention)]
         self._last_norm = encoder.layer_norm if last_layer == config.encoder_layers else None
         self._decoder = Decoder(model.decoder, config.decoder_start_token_id) if decoder else None
         names = [f"encoder.{number}" for number in range(last_layer + 1)]
@@ -121,12 +122,17 @@ def _joined(name: str, values: Tensor, own: Sequence[int], windows: Sequence[int
 
 
 class EncoderLayer:
-    """One encoder layer: norms before its halves."""
+    """One encoder layer: norms before its halves.
 
-    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
-        """dtype: of its costly products. Takes over a Hugging Face layer."""
+    The first one's attention is float32's in any dtype. It takes the table of positions off the states, much of what
+    they are; rounded, it made half of the error behind the last layer (whisper-tiny.en, 60 clips: up to 1.1e-2 with it
+    and 7.5e-3 without; whisper-base, the deviations of 60 clips: 15 above 1e-2 with it and 4 without).
+    """
+
+    def __init__(self, layer: Any, attention: torch.dtype, dtype: torch.dtype) -> None:
+        """attention, dtype: of the costly products of its two halves. Takes over a Hugging Face layer."""
         self._norm = layer.self_attn_layer_norm
-        self._attention = SelfAttention(layer.self_attn, dtype)
+        self._attention = SelfAttention(layer.self_attn, attention)
         self._feed_forward = FeedForward(layer, dtype)
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:
