@@ -31,13 +31,14 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from workload import CLOCKS, CONFIGS, checkpoint_of, corpus_of, machine, peak
+from workload import CLOCKS, CONFIGS, checkpoint_of, corpus_of, durations, machine, peak
 
 from toolkit.audio import SAMPLE_RATE, Samples, decode
 from toolkit.extract.batching import batches
 from toolkit.extract.decoding import decode_all
 from toolkit.extract.run import BUDGETS_FILE, Extraction, extract
 from toolkit.extract.session import Options
+from toolkit.features.layout import CLIPS_PER_SHARD
 from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device, choose_dtype, load
@@ -133,9 +134,11 @@ class Bench:
     def padding(self) -> float:
         """Share of what is computed that is no clip's own (for Whisper's full context that is silence, by design).
 
-        Counted in a layer's products, whose rows are rounded up on CPUs; 320 samples a frame in all families.
+        Counted in a layer's products, whose rows are rounded up on CPUs; 320 samples a frame in all families. Of a
+        whole shard: the fewer clips, the worse their lengths go together.
         """
-        lengths, cost = [len(clip) for clip in self.samples], self.encoder.padded_samples
+        seconds = durations(CLIPS_PER_SHARD, np.random.default_rng(0))
+        lengths, cost = [round(SAMPLE_RATE * length) for length in seconds], self.encoder.padded_samples
         frames = [len(batch) * cost(max(lengths[clip] for clip in batch)) // 320 for batch in self._batches(lengths)]
         computed = 320 * sum(rounded_up(count, self.encoder.dtype, self.device) for count in frames)
         return 1 - sum(lengths) / computed
@@ -206,7 +209,7 @@ def compare(
             f"{took / seconds['floor']:12.3f}  {dtype}"
         )
     agreement = f"; largest relative error of a mean against the loop {bench.error():.1e}" if "loop" in ways else ""
-    print(f"  padding {bench.padding():.1%} of what is computed; batches of {bench.budget:g} s{agreement}")
+    print(f"  padding {bench.padding():.1%} of what a shard computes; batches of {bench.budget:g} s{agreement}")
     print(
         f"  the first extract, with shapes that the device had not met, {bench.first:.2f} s; once a store: load, dtype "
         f"and batch size {bench.started:.1f} s (neither in the times above)",

@@ -103,12 +103,17 @@ def voice(seconds: float, rate: int, generator: np.random.Generator) -> Samples:
     return np.asarray(0.1 * syllables * tone + 0.005 * generator.standard_normal(len(time_)), dtype=np.float32)
 
 
+def durations(count: int, generator: np.random.Generator) -> np.ndarray:
+    """Seconds, (count,): like those of a hotline's clips."""
+    return np.clip(MEDIAN_SECONDS * np.exp(SPREAD * generator.standard_normal(count)), SHORTEST, LONGEST)
+
+
 def corpus_of(count: int, folder: Path) -> Manifest:
     """Hotline-like clips and their manifest, made in `folder` if they are not there; the same ones for a count."""
     if (folder / manifests.FILE_NAME).exists():
         return manifests.read(folder / manifests.FILE_NAME)
     generator = np.random.default_rng(0)
-    seconds = np.clip(MEDIAN_SECONDS * np.exp(SPREAD * generator.standard_normal(count)), SHORTEST, LONGEST)
+    seconds = durations(count, generator)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, length in enumerate(seconds):

@@ -70,9 +70,9 @@ def rounded_up(rows: int, dtype: torch.dtype, device: torch.device) -> int:
 def _one_of_few(rows: int) -> int:
     """The next of the few numbers whose kernels are kept, to serve clips of all lengths.
 
-    Multiples of 16 up to 512, then of a sixteenth to an eighth of the rows.
+    Multiples of 16 up to 512, then of a 32nd to a 16th of the rows.
     """
-    step = 16 if rows <= 512 else (1 << (rows - 1).bit_length()) // 16
+    step = 16 if rows <= 512 else (1 << (rows - 1).bit_length()) // 32
     return -(-rows // step) * step
 
 
