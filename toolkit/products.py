@@ -64,7 +64,7 @@ def goes_to_onednn(dtype: torch.dtype, device: torch.device) -> bool:
 
 def rounded_up(rows: int, dtype: torch.dtype, device: torch.device) -> int:
     """How many rows or frames a product should get for `rows`: as many, where no kernels are kept for later batches."""
-    return _one_of_few(rows) if dtype == torch.bfloat16 and goes_to_onednn(dtype, device) else rows
+    return _one_of_few(rows) if os.environ[KEPT[0]] != FEW and goes_to_onednn(dtype, device) else rows
 
 
 def _one_of_few(rows: int) -> int:

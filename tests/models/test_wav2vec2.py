@@ -15,6 +15,7 @@ from tests.models.reference import BFLOAT16_BOUND, BOUND, Reference, own_states,
 from tests.models.tiny import FAMILIES, speech_like
 from toolkit.audio import Samples
 from toolkit.errors import AudioError
+from toolkit.models import convolutions, positions, products
 from toolkit.models.checkpoint import locate
 from toolkit.models.load import load
 from toolkit.models.positions import PositionalConvolutions
@@ -54,6 +55,14 @@ def test_each_layer_of_each_clip_alone_is_what_transformers_gives(
 def test_a_batch_of_any_lengths_gives_each_clip_what_transformers_gives_it_alone(
     encoder: Encoder, reference: Reference, clips: list[Samples]
 ) -> None:
+    assert worst_error(own_states(encoder, clips), [reference.states(clip) for clip in clips]) < BOUND
+
+
+def test_rows_behind_a_batch_s_own_reach_no_clip(
+    encoder: Encoder, reference: Reference, clips: list[Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (convolutions, positions, products):
+        monkeypatch.setattr(module, "rounded_up", lambda rows, *_: rows + 7)
     assert worst_error(own_states(encoder, clips), [reference.states(clip) for clip in clips]) < BOUND
 
 

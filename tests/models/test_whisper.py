@@ -15,6 +15,7 @@ from tests.models import tiny
 from tests.models.reference import BFLOAT16_BOUND, BOUND, Reference, own_states, recordings, relative_error, worst_error
 from tests.models.tiny import FAMILIES, speech_like
 from toolkit.audio import Samples
+from toolkit.models import products, whisper
 from toolkit.models.checkpoint import locate
 from toolkit.models.load import load
 from toolkit.models.states import Encoder
@@ -104,6 +105,14 @@ def test_no_clip_knows_its_batch_in_full_context(encoder: Encoder, lengths: list
     clips = [speech_like(n / 16_000, seed + i) for i, n in enumerate(lengths)]
     alone = [own_states(encoder, [clip])[0] for clip in clips]
     assert worst_error(own_states(encoder, clips), alone) < BOUND
+
+
+def test_rows_behind_a_batch_s_own_reach_no_clip(clip_encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = [speech_like(0.5), speech_like(1.5, seed=1)]
+    alone = [own_states(clip_encoder, [clip])[0] for clip in clips]
+    for module in (whisper, products):
+        monkeypatch.setattr(module, "rounded_up", lambda rows, *_: rows + 7)
+    assert worst_error(own_states(clip_encoder, clips), alone) < BOUND
 
 
 def test_clip_context_is_another_feature_and_costs_less(encoder: Encoder, clip_encoder: Encoder) -> None:

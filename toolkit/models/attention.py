@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from toolkit.models.products import Product
-from toolkit.products import linear, onednn_is_faster
+from toolkit.products import linear, onednn_is_faster, rounded_up
 
 LONG = 300  # frames from which `head_by_head` is faster where it may be used at all
 QUERIES = 512  # at once, so that their scores stay in the processor's caches
@@ -55,17 +55,20 @@ def head_by_head(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None)
     (batch, frames, heads, head width) in the dtype of the values.
     """
     batch, heads, frames, width = query.shape
-    query = (query * width**-0.5).float().contiguous()
-    key, value = key.float().contiguous(), value.transpose(2, 3).contiguous()
+    more = rounded_up(frames, value.dtype, value.device)
+    query, key, value = (F.pad(values, (0, 0, 0, more - frames)) for values in (query * width**-0.5, key, value))
+    query, key, value = query.float().contiguous(), key.float().contiguous(), value.transpose(2, 3).contiguous()
     bias = None if mask is None else mask.expand(batch, heads, -1, frames)
-    mixed = value.new_empty(batch, frames, heads, width)
+    mixed = value.new_empty(batch, more, heads, width)
     for clip in range(batch):
         for head in range(heads):
             for first in range(0, frames, QUERIES):
                 block = slice(first, first + QUERIES)
                 scores = linear(query[clip, head, block], key[clip, head])
+                own = scores[: frames - first, :frames]
                 if bias is not None:
-                    scores += bias[clip, head, block if bias.shape[2] > 1 else slice(None)]
+                    own += bias[clip, head, block if bias.shape[2] > 1 else slice(None)]
+                scores[:, frames:] = -torch.inf
                 share = torch.softmax(scores, dim=-1).to(value.dtype)
                 mixed[clip, block, head] = linear(share, value[clip, head])
-    return mixed
+    return mixed[:, :frames]
