@@ -19,6 +19,7 @@ import soundfile
 from tests.conftest import Run
 from tests.models import tiny
 from toolkit import manifest
+from toolkit.extract.check import BOUNDS
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +168,16 @@ def test_models_are_listed_shown_and_checked(run: Run, study: Path) -> None:
     assert code == 0 and all(name in out for name in (*six, "whisper-medium", "whisper-large-v3", "tiny-hubert"))
     code, out, _ = run("models", "show", "whisper-large-v3", "-w", study)
     assert code == 0 and "mel bins           128" in out and "toolkit models fetch whisper-large-v3" in out
-    code, out, _ = run("models", "check", "tiny-hubert", "-w", study)
+    code, out, _ = run("models", "check", "tiny-hubert", "--dtype", "float32", "-w", study)
     assert code == 0 and out.startswith("passed: tiny-hubert on ")
+
+
+def test_a_check_that_fails_in_bfloat16_says_what_is_exact(
+    run: Run, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BOUNDS, "bfloat16", 1e-6)
+    code, out, _ = run("models", "check", "tiny-hubert", "--dtype", "bfloat16", "-w", study)
+    assert code == 1 and out.startswith("FAILED: tiny-hubert on ") and out.endswith("--dtype float32 is exact\n")
 
 
 def test_nothing_but_fetch_opens_a_socket(run: Run, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

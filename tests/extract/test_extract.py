@@ -310,6 +310,8 @@ def test_bad_options_are_refused_before_a_model_loads(
 def test_check_writes_its_verdict_into_the_store_it_guards(tmp_path: Path, hubert: Checkpoint) -> None:
     result = check_checkpoint(hubert, tmp_path / "features", Options(dtype="float32"), lambda sentence: None)
     assert result.passed and 0 < result.worst < 1e-5
+    rounded = check_checkpoint(hubert, tmp_path / "features", Options(dtype="bfloat16"), lambda sentence: None)
+    assert 1e-3 < rounded.worst < 5e-2  # from float32, not from itself
     done = extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", Options(dtype="float32"))
     assert (done.store.folder / "check.json").exists()
 
