@@ -9,7 +9,7 @@ their deviation, in the layer where it is largest. Printed: its quantiles over t
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,11 @@ def measure(checkpoint: Checkpoint, corpus: Manifest, count: int, context: str, 
     """Print the table of one checkpoint, over `count` clips from all over the corpus."""
     chosen = [corpus.clips[place] for place in np.linspace(0, len(corpus.clips) - 1, count).round().astype(int)]
     clips = [decode(corpus.audio_path(clip), clip.start, clip.end, clip.channel).samples for clip in chosen]
-    exact, rounded = (load(checkpoint, device, dtype, context=context) for dtype in (torch.float32, torch.bfloat16))
-    errors = np.array([[relative(*pair) for pair in zip(kept(exact, clip), kept(rounded, clip))] for clip in clips])
+    exact, found = (
+        kept(load(checkpoint, device, dtype, context=context), clips)
+        for dtype in (torch.float32, torch.bfloat16)  # one after the other: loading settles how CUDA multiplies
+    )
+    errors = np.array([[relative(*pair) for pair in zip(*clip)] for clip in zip(exact, found)])
     worst = errors.reshape(count, -1, len(KINDS)).max(axis=1)
     print(f"\n{checkpoint.name}, {context} context, {count} clips, {device}")
     print(f"  {'':10}{'median':>9}{'90 %':>9}{'most':>9}{f'above {PRECISION_BOUND:g}':>13}")
@@ -43,11 +46,14 @@ def measure(checkpoint: Checkpoint, corpus: Manifest, count: int, context: str, 
         print(f"  {kind:10}{quantiles}{np.count_nonzero(values > PRECISION_BOUND):13}", flush=True)
 
 
-def kept(encoder: Encoder, clip: Samples) -> Iterator[torch.Tensor]:
-    """Of each layer the clip's frames, their mean and their deviation."""
-    for layer in encoder.states([clip]):
-        yield layer.values[0].float()
-        yield from (pooled[0] for pooled in mean_and_std(layer.values, layer.lengths))
+def kept(encoder: Encoder, clips: Sequence[Samples]) -> list[list[torch.Tensor]]:
+    """Of each clip, alone, each layer's frames, their mean and their deviation."""
+    found: list[list[torch.Tensor]] = []
+    for clip in clips:
+        found.append([])
+        for layer in encoder.states([clip]):
+            found[-1] += [layer.values[0].float(), *(row[0] for row in mean_and_std(layer.values, layer.lengths))]
+    return found
 
 
 def relative(exact: torch.Tensor, found: torch.Tensor) -> float:

@@ -49,8 +49,10 @@ class WhisperEncoder:
         self._log_mel = LogMel(feature_extractor, device)
         encoder = model.to(device).encoder
         self._convolutions, self._positions = (encoder.conv1, encoder.conv2), encoder.embed_positions.weight
-        attention = [torch.float32, *[dtype] * (last_layer - 1)]
-        self._layers = [EncoderLayer(*args, dtype) for args in zip(encoder.layers[:last_layer], attention)]
+        self._layers = [
+            EncoderLayer(layer, attention, dtype)
+            for layer, attention in zip(encoder.layers[:last_layer], [torch.float32, *[dtype] * last_layer])
+        ]
         self._last_norm = encoder.layer_norm if last_layer == config.encoder_layers else None
         self._decoder = Decoder(model.decoder, config.decoder_start_token_id) if decoder else None
         names = [f"encoder.{number}" for number in range(last_layer + 1)]
