@@ -3,13 +3,13 @@
     python bench/precision.py                                        HuBERT-base and Whisper-small, random weights
     python bench/precision.py --checkpoint models/whisper-base --manifest manifest.csv --clips 60 --context clip
 
-The relative error is the norm of the difference over the norm in float32, of a clip's frames, of their mean and of
-their deviation, in the layer where it is largest. Printed: its quantiles over the clips and how many are above 1e-2.
+The relative error is what `--dtype auto` measures: the norm of the difference over the norm in float32, of a clip's
+frames, of their mean and of their deviation, in the layer where it is largest. Printed: its quantiles over the clips
+and how many are above 1e-2.
 """
 
 import argparse
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,46 +18,29 @@ import transformers
 from workload import checkpoint_of, corpus_of, machine
 
 from toolkit import manifest as manifests
-from toolkit.audio import Samples, decode
-from toolkit.extract.session import PRECISION_BOUND
+from toolkit.audio import decode
+from toolkit.extract.session import PRECISION_BOUND, kept, relative_errors
 from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.load import choose_device, choose_dtype, load
-from toolkit.models.pooling import mean_and_std
-from toolkit.models.states import Encoder
 
-KINDS = ("frames", "mean", "deviation")
+KINDS = ("mean", "deviation", "frames")  # as `kept` gives them
 
 
 def measure(checkpoint: Checkpoint, corpus: Manifest, count: int, context: str, device: torch.device) -> None:
     """Print the table of one checkpoint, over `count` clips from all over the corpus."""
     chosen = [corpus.clips[place] for place in np.linspace(0, len(corpus.clips) - 1, count).round().astype(int)]
     clips = [decode(corpus.audio_path(clip), clip.start, clip.end, clip.channel).samples for clip in chosen]
-    exact, found = (
-        kept(load(checkpoint, device, dtype, context=context), clips)
-        for dtype in (torch.float32, torch.bfloat16)  # one after the other: loading settles how CUDA multiplies
-    )
-    errors = np.array([[relative(*pair) for pair in zip(*clip)] for clip in zip(exact, found)])
-    worst = errors.reshape(count, -1, len(KINDS)).max(axis=1)
+    both = []
+    for dtype in (torch.float32, torch.bfloat16):  # one after the other: loading settles how CUDA multiplies
+        encoder = load(checkpoint, device, dtype, context=context)
+        both.append(kept(encoder, clips, encoder.layer_names))
+    worst = relative_errors(*both).reshape(count, -1, len(KINDS)).max(axis=1)
     print(f"\n{checkpoint.name}, {context} context, {count} clips, {device}")
     print(f"  {'':10}{'median':>9}{'90 %':>9}{'most':>9}{f'above {PRECISION_BOUND:g}':>13}")
     for kind, values in zip(KINDS, worst.T):
         quantiles = "".join(f"{value:9.1e}" for value in np.quantile(values, [0.5, 0.9, 1.0]))
         print(f"  {kind:10}{quantiles}{np.count_nonzero(values > PRECISION_BOUND):13}", flush=True)
-
-
-def kept(encoder: Encoder, clips: Sequence[Samples]) -> list[list[torch.Tensor]]:
-    """Of each clip, alone, each layer's frames, their mean and their deviation."""
-    found: list[list[torch.Tensor]] = []
-    for clip in clips:
-        found.append([])
-        for layer in encoder.states([clip]):
-            found[-1] += [layer.values[0].float(), *(row[0] for row in mean_and_std(layer.values, layer.lengths))]
-    return found
-
-
-def relative(exact: torch.Tensor, found: torch.Tensor) -> float:
-    return float((found - exact).norm() / exact.norm())
 
 
 def main() -> None:

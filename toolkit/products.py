@@ -22,7 +22,7 @@ torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def keep_kernels() -> None:
-    """Before the first product, where shapes come again: bfloat16's, of which `rounded_up` leaves a model some 400."""
+    """Before the first product, where shapes come again: a bfloat16 model's, of which `rounded_up` leaves few."""
     for name in KEPT:
         if os.environ[name] == FEW:
             os.environ[name] = "512"

@@ -1,6 +1,6 @@
 """One backbone on one device: what the options mean for it, which dtype, which store; loaded as late as possible."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -175,28 +175,35 @@ class Session:
 
     def _deviation(self, clips: list[Samples]) -> float:
         """The largest relative error of what would be kept, in bfloat16 against float32; 1e30 if not finite."""
-        exact = self._kept(self.exact(), clips)
+        exact = kept(self.exact(), clips, self.frames)
         self._encoder = self._load(torch.bfloat16)
-        worst = 0.0
-        for (expected, size), (found, _) in zip(exact, self._kept(self._encoder, clips)):
-            error = float(np.linalg.norm(found - expected)) / max(size, 1e-30)
-            worst = max(worst, error if np.isfinite(error) else np.inf)
-        return min(worst, 1e30)  # JSON has no infinity
+        errors = relative_errors(exact, kept(self._encoder, clips, self.frames))
+        return float(np.nan_to_num(errors, nan=1e30, posinf=1e30).max())  # JSON has no infinity
 
-    def _kept(self, encoder: Encoder, clips: list[Samples]) -> list[tuple[npt.NDArray[np.float32], float]]:
-        """Each clip run alone: of each layer the mean (width,) and deviation (width,), and of those in --frames the
-        (frames, width); with each the size that its error is relative to.
-        """
-        kept = []
-        for clip in clips:
-            for layer in encoder.states([clip]):
-                mean, std = (pooled[0].cpu().numpy() for pooled in mean_and_std(layer.values, layer.lengths))
-                size = float(np.linalg.norm(mean))
-                kept += [(mean, size), (std, max(float(np.linalg.norm(std)), LEAST * size))]
-                if layer.name in self.frames:
-                    frames = layer.values[0].float().cpu().numpy()
-                    kept.append((frames, float(np.linalg.norm(frames))))
-        return kept
+
+Kept = list[tuple[npt.NDArray[np.float32], float]]  # arrays, each with the size that an error of it is relative to
+
+
+def kept(encoder: Encoder, clips: Sequence[Samples], frames: Sequence[str]) -> Kept:
+    """Each clip run alone: of each layer the mean (width,), the deviation (width,) and, in the layers `frames`, the
+    (frames, width).
+    """
+    found: Kept = []
+    for clip in clips:
+        for layer in encoder.states([clip]):
+            mean, std = (pooled[0].cpu().numpy() for pooled in mean_and_std(layer.values, layer.lengths))
+            size = float(np.linalg.norm(mean))
+            found += [(mean, size), (std, max(float(np.linalg.norm(std)), LEAST * size))]
+            if layer.name in frames:
+                values = layer.values[0].float().cpu().numpy()
+                found.append((values, float(np.linalg.norm(values))))
+    return found
+
+
+def relative_errors(exact: Kept, found: Kept) -> npt.NDArray[np.float64]:
+    """(n,): of each array the norm of the difference, relative to the size of the exact one."""
+    pairs = zip(exact, found, strict=True)
+    return np.array([np.linalg.norm(other - values) / max(size, 1e-30) for (values, size), (other, _) in pairs])
 
 
 def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
