@@ -18,14 +18,14 @@ from toolkit import decoders
 from toolkit import manifest as manifests
 from toolkit.audio import Samples, decode
 from toolkit.errors import CheckpointError, DiskFullError, InputError
-from toolkit.extract import decoding, pipeline, session
+from toolkit.extract import decoding, pipeline, run, session
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.check import check_checkpoint
 from toolkit.extract.run import extract
 from toolkit.extract.session import Options
 from toolkit.features import layout
 from toolkit.features.store import Store
-from toolkit.manifest import Manifest
+from toolkit.manifest import Clip, Manifest
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.load import load
 from toolkit.models.pooling import mean_and_std
@@ -275,7 +275,7 @@ def test_bfloat16_that_strays_falls_back_to_float32_and_is_remembered(
     said: list[str] = []
     first = extract(clips, hubert, tmp_path / "features", Options(), said.append)
     assert first.store.settings["dtype"] == "float32"
-    assert any("float32, not bfloat16: it differs from float32 by" in sentence for sentence in said)
+    assert any("float32, not bfloat16, which differs from float32 by" in sentence for sentence in said)
     monkeypatch.setattr(session, "load", lambda *_, **__: pytest.fail("what was measured is remembered"))
     assert extract(clips, hubert, tmp_path / "features", Options()).store.folder == first.store.folder
     assert len(list((tmp_path / "features").iterdir())) == 1
@@ -286,6 +286,48 @@ def test_bfloat16_that_is_close_stands(tmp_path: Path, hubert: Checkpoint, monke
     monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
     done = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options())
     assert done.store.settings["dtype"] == "bfloat16" and done.store.settings["rounded"] == session.ROUNDED
+
+
+def test_bfloat16_that_was_asked_for_is_measured_too_and_does_not_decide_for_auto(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = corpus(tmp_path, count=3)
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
+    said: list[str] = []
+    close = extract(clips, hubert, tmp_path / "close", Options(dtype="bfloat16"), said.append)
+    assert close.store.settings["dtype"] == "bfloat16" and (close.store.folder / session.PRECISION_FILE).exists()
+    assert any("bfloat16: for the test; it differs from float32 by" in sentence for sentence in said)
+    monkeypatch.setattr(session, "PRECISION_BOUND", 1e-9)
+    strays = extract(clips, hubert, tmp_path / "strays", Options(dtype="bfloat16"), said.append)
+    assert strays.store.settings["dtype"] == "bfloat16"
+    assert any("as asked for, but it differs from float32 by" in sentence for sentence in said)
+    monkeypatch.setattr(session.Session, "_measure", lambda _: pytest.fail("what was measured is remembered"))
+    assert session.Session(hubert, tmp_path / "strays", Options(), None, said.append).found() is None
+    assert extract(clips, hubert, tmp_path / "strays", Options()).store.settings["dtype"] == "float32"
+    found = session.Session(hubert, tmp_path / "strays", Options(), None, said.append).found()
+    assert found is not None and found.settings["dtype"] == "float32"
+
+
+def test_bfloat16_is_measured_anew_where_its_record_is_damaged(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = corpus(tmp_path, count=3)
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / session.PRECISION_FILE
+    whole = record.read_text()
+    for damage in ("", "[]", '{"deviation": null, "clips": 3}', whole.replace('"clips"', '"clip"')):
+        record.write_text(damage)
+        extract(clips, hubert, tmp_path / "features", Options())
+        assert record.read_text() == whole
+
+
+def test_the_clips_to_compare_come_from_all_of_the_corpus() -> None:
+    assert [run.compared_of(clips) for clips in (1, 400, 800, 20_000)] == [16, 16, 32, 64]
+    clips = tuple(Clip(str(number), f"{number}.wav", number + 2) for number in range(10_000))
+    order = [int(clip.id) for clip in run.drawn(clips)]
+    assert sorted(order) == list(range(10_000)) and order == [int(clip.id) for clip in run.drawn(clips)]
+    assert len({number // 2_500 for number in order[:64]}) == 4
 
 
 @pytest.mark.parametrize(

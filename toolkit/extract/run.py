@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from itertools import islice
@@ -14,13 +14,14 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from toolkit import seeds
 from toolkit.audio import SAMPLE_RATE, Samples
 from toolkit.decoders import header
 from toolkit.errors import AudioError, DiskFullError
 from toolkit.extract.decoding import decode_all
 from toolkit.extract.pipeline import Pipeline, measure_budget
 from toolkit.extract.plan import Plan, plan
-from toolkit.extract.session import PRECISION_CLIPS, Options, Session
+from toolkit.extract.session import FEWEST_COMPARED, MOST_COMPARED, Options, Session
 from toolkit.features import costs
 from toolkit.features.store import Store, Writer
 from toolkit.manifest import Clip, Manifest
@@ -59,10 +60,10 @@ class Here:
     ) -> None:
         self._manifest, self._workers = manifest, options.workers or os.cpu_count() or 1
 
-        def first_clips() -> list[Samples]:
-            return first(manifest, manifest.clips, PRECISION_CLIPS, self._workers)
+        def compared() -> list[Samples]:
+            return first(manifest, drawn(manifest.clips), compared_of(len(manifest.clips)), self._workers)
 
-        self._session = Session(checkpoint, features, options, first_clips, say)
+        self._session = Session(checkpoint, features, options, compared, say)
         self.store = self._session.store()
         self.on_gpu = self._session.device.type == "cuda"
 
@@ -133,6 +134,16 @@ def extract(
         costs.add(store, before, total.tried, time.monotonic() - began)
     failed = {clip.id: total.failed[clip.id] for clip in manifest.clips if clip.id in total.failed}
     return Extraction(store, todo.missing, todo.done, failed, total.bytes, time.monotonic() - began)
+
+
+def compared_of(clips: int) -> int:
+    """By how many of a corpus's clips bfloat16 is measured."""
+    return min(MOST_COMPARED, max(FEWEST_COMPARED, clips // 25))
+
+
+def drawn(clips: Sequence[Clip]) -> Iterator[Clip]:
+    """All clips in an order drawn at random, the same each time: the first of a corpus are often one caller's."""
+    return (clips[place] for place in seeds.generator(0, "compared").permutation(len(clips)))
 
 
 def first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int) -> list[Samples]:

@@ -1,5 +1,6 @@
 """One backbone on one device: what the options mean for it, which dtype, which store; loaded as late as possible."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,9 +25,10 @@ from toolkit.runs import commit_json
 from toolkit.windows import Windows
 
 CONTEXTS = ("full", "clip")
-# Compared in bfloat16 and float32. Now and then a frame of whisper-base swells tenfold, by how much is a hair's matter,
-# and one clip in fifteen has a deviation that is off by more than 1e-2: four clips rarely show it.
-PRECISION_CLIPS = 16
+# Clips that are compared in bfloat16 and float32, one in 25 between these. Now and then a frame of whisper-base
+# swells tenfold, by how much is a hair's matter, and one clip in fifteen has a deviation that is off by more than 1e-2:
+# 16 clips show it in two cases of three, 64 in 99 of a hundred.
+FEWEST_COMPARED, MOST_COMPARED = 16, 64
 PRECISION_BOUND = 1e-2  # of the relative error of a mean, a deviation or a clip's kept frames; above it, float32
 LEAST = 0.1  # of the mean's size: the error of a smaller deviation (silence has one) is taken relative to this
 PRECISION_FILE = "precision.json"
@@ -67,8 +69,8 @@ class Options:
 class Session:
     """A checkpoint with the options of a run; a finished store needs no model, so none is loaded before it is needed.
 
-    precision_clips: gives PRECISION_CLIPS clips of the corpus to measure bfloat16 by; called only if `--dtype auto` has
-    to, and None for clips that are not the corpus's: what they would tell is not kept with the store.
+    compared: gives clips of the corpus to measure bfloat16 by; called only where that was not done before. None for
+    clips that are not the corpus's: what they would tell is not kept with the store.
     say: gets the sentences that a user should read.
     """
 
@@ -77,7 +79,7 @@ class Session:
         checkpoint: Checkpoint,
         features: Path,
         options: Options,
-        precision_clips: Callable[[], list[Samples]] | None,
+        compared: Callable[[], list[Samples]] | None,
         say: Callable[[str], None],
     ) -> None:
         if checkpoint.backbone.family in NOT_YET:
@@ -92,7 +94,7 @@ class Session:
                 raise InputError(one_of("layer for --frames", name, encoder_names))
         self.frames = [name for name in encoder_names if name in options.frames]  # in order, however they were typed
         self.windows = options.windows
-        self._precision_clips = precision_clips
+        self._compared = compared
         self.device = choose_device(options.device)
         self.dtype, self.reason = choose_dtype(options.dtype, self.device)
         self._encoder: Encoder | None = None
@@ -120,18 +122,29 @@ class Session:
 
     def store(self) -> Store:
         """The store to fill, made if it is not there."""
-        if self.options.dtype == "auto" and self.dtype == torch.bfloat16:
-            self._keep_or_fall_back()
-        return self._create()
+        if self.dtype != torch.bfloat16:
+            return self._create()
+        measured = self._remembered() or self._measure()
+        if measured is None:
+            return self._create()
+        self._settle(measured)
+        store = self._create()
+        if _precision_of(store.folder) is None:
+            commit_json(store.folder / PRECISION_FILE, measured)
+        return store
 
     def found(self) -> Store | None:
         """The store that `store` would give, if it was begun; nothing is measured or written."""
-        measured = self.options.dtype == "auto" and self.dtype == torch.bfloat16
-        for dtype in (torch.bfloat16, torch.float32) if measured else (self.dtype,):
-            folder = folder_of(self.features, self.checkpoint.name, self._settings(dtype))
-            if (folder / (PRECISION_FILE if measured else STORE_FILE)).exists():
-                return Store(folder)
-        return None
+        if self.options.dtype == "auto" and self.dtype == torch.bfloat16:
+            measured = self._remembered()
+            if measured is None:
+                return None
+            self._settle(measured)
+        folder = self._folder(self.dtype)
+        return Store(folder) if (folder / STORE_FILE).exists() else None
+
+    def _folder(self, dtype: torch.dtype) -> Path:
+        return folder_of(self.features, self.checkpoint.name, self._settings(dtype))
 
     def _create(self) -> Store:
         width = self.checkpoint.backbone.width
@@ -152,26 +165,30 @@ class Session:
             **({"windows": asdict(self.windows)} if self.windows else {}),
         }
 
-    def _keep_or_fall_back(self) -> None:
-        """bfloat16 stands if it is close to float32 on the first clips; measured once, then remembered by the store."""
-        for dtype in (torch.bfloat16, torch.float32):
-            folder = folder_of(self.features, self.checkpoint.name, self._settings(dtype))
-            if (folder / PRECISION_FILE).exists():
-                self.dtype, self.reason = dtype, f"{name_of(dtype)}: as measured when {folder.name} was begun."
-                return
-        clips = self._precision_clips() if self._precision_clips else []
+    def _remembered(self) -> dict[str, Any] | None:
+        """What `_measure` found when a store of these options was begun, in whichever dtype."""
+        return _precision_of(self._folder(torch.bfloat16)) or _precision_of(self._folder(torch.float32))
+
+    def _measure(self) -> dict[str, Any] | None:
+        """How far bfloat16 is from float32 on clips of the corpus; None where none can be had."""
+        clips = self._compared() if self._compared else []
         if not clips:
-            return
+            return None
         self.say(f"comparing bfloat16 with float32 on {len(clips)} clips")
-        error = self._deviation(clips)
-        measured = f"it differs from float32 by {error:.1e} on {len(clips)} clips (bound {PRECISION_BOUND:g})"
-        if error > PRECISION_BOUND:
+        deviation = self._deviation(clips)
+        return {"deviation": deviation, "bound": PRECISION_BOUND, "clips": len(clips), "device": str(self.device)}
+
+    def _settle(self, measured: dict[str, Any]) -> None:
+        """bfloat16 stands if it is close to float32, or if it was asked for; then a user is told that it is not."""
+        found = f"differs from float32 by {measured['deviation']:.3g} on {measured['clips']} clips"
+        found += f" (bound {PRECISION_BOUND:g})"
+        if measured["deviation"] <= PRECISION_BOUND:
+            self.reason = f"{self.reason.removesuffix('.')}; it {found}."
+        elif self.options.dtype == "auto":
             self.dtype, self._encoder = torch.float32, None
-            self.reason = f"float32, not bfloat16: {measured}."
+            self.reason = f"float32, not bfloat16, which {found}."
         else:
-            self.reason = f"{self.reason.removesuffix('.')}; {measured}."
-        result = {"deviation": error, "bound": PRECISION_BOUND, "clips": len(clips), "device": str(self.device)}
-        commit_json(self._create().folder / PRECISION_FILE, result)
+            self.reason = f"bfloat16 as asked for, but it {found}: --dtype float32 is exact."
 
     def _deviation(self, clips: list[Samples]) -> float:
         """The largest relative error of what would be kept, in bfloat16 against float32; 1e30 if not finite."""
@@ -179,6 +196,15 @@ class Session:
         self._encoder = self._load(torch.bfloat16)
         errors = relative_errors(exact, kept(self._encoder, clips, self.frames))
         return float(np.nan_to_num(errors, nan=1e30, posinf=1e30).max())  # JSON has no infinity
+
+
+def _precision_of(folder: Path) -> dict[str, Any] | None:
+    """The record of a store's folder; None if there is none, or it is damaged."""
+    try:
+        found = json.loads((folder / PRECISION_FILE).read_text())
+        return {**found, "deviation": float(found["deviation"]), "clips": int(found["clips"])}
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
 
 
 Kept = list[tuple[npt.NDArray[np.float32], float]]  # arrays, each with the size that an error of it is relative to
@@ -195,7 +221,7 @@ def kept(encoder: Encoder, clips: Sequence[Samples], frames: Sequence[str]) -> K
             size = float(np.linalg.norm(mean))
             found += [(mean, size), (std, max(float(np.linalg.norm(std)), LEAST * size))]
             if layer.name in frames:
-                values = layer.values[0].float().cpu().numpy()
+                values = layer.values[0, : int(layer.lengths[0])].float().cpu().numpy()
                 found.append((values, float(np.linalg.norm(values))))
     return found
 

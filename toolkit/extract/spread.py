@@ -1,9 +1,10 @@
 """`toolkit extract --ray`: this process plans and commits, Ray's tasks compute a shard each and stage it."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from toolkit.cluster import Cluster, Place, Work
 from toolkit.errors import CheckpointError
 from toolkit.extract.pipeline import Pipeline, name_of
 from toolkit.extract.plan import Plan
-from toolkit.extract.run import CALIBRATION_CLIPS, budget_of, first
-from toolkit.extract.session import PRECISION_CLIPS, Options, Session
+from toolkit.extract.run import CALIBRATION_CLIPS, budget_of, compared_of, drawn, first
+from toolkit.extract.session import Options, Session
 from toolkit.features import lease
 from toolkit.features.store import Store, Writer
 from toolkit.manifest import Clip, Manifest
@@ -23,7 +24,7 @@ from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.states import Encoder
 from toolkit.progress import Advance
 
-FIRST_CLIPS = 1_000  # among which the clips are sought that `--dtype auto` is decided by
+SOUGHT_AMONG = 1_000  # drawn clips, those with audio that bfloat16 is measured by
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Spread:
         checkpoint = replace(checkpoint, folder=checkpoint.folder.resolve())
         features.mkdir(exist_ok=True)
         self._job = Job(replace(manifest, clips=()), checkpoint, features.resolve(), options)
-        store, dtype, reason = self._once(_settle, manifest.clips[:FIRST_CLIPS])
+        sought = tuple(islice(drawn(manifest.clips), SOUGHT_AMONG))
+        store, dtype, reason = self._once(_settle, (compared_of(len(manifest.clips)), sought))
         self._job = replace(self._job, store=store, options=replace(options, dtype=dtype))
         self._reason = reason
         self.store = Store(features / store)
@@ -76,7 +78,7 @@ class Spread:
 
     def prepare(self, todo: Plan) -> None:
         """Measure the batch budget where the tasks will run, before the first of them."""
-        self._job = replace(self._job, budget=self._once(_measure, todo.shards[0]))
+        self._job = replace(self._job, budget=self._once(_measure, tuple(todo.shards[0])))
         places = self._cluster.places(self._need)
         self._say(f"{self._job.checkpoint.name} by Ray, {places} tasks at a time, each {self._need}; {self._reason}")
 
@@ -90,8 +92,8 @@ class Spread:
                     lease.adopt(folder / staged, shard.number)
                     advance(len(shard.clips), seconds)
 
-    def _once(self, work: Work, clips: Sequence[Clip]) -> Any:
-        ((_, result),) = self._run(work, self._job, [tuple(clips)])
+    def _once(self, work: Work, item: Any) -> Any:
+        ((_, result),) = self._run(work, self._job, [item])
         return result
 
     def _run(self, work: Work, job: Job, items: Iterable[Any]) -> Generator[tuple[Any, Any], None, None]:
@@ -99,16 +101,20 @@ class Spread:
         return self._cluster.run(work, job, items, self._need, folders)
 
 
-def _settle(job: Job, clips: tuple[Clip, ...], place: Place) -> tuple[str, str, str]:
-    """Folder name of the store, which is begun if it is not there; the dtype that stands, and why."""
+def _settle(job: Job, sought: tuple[int, tuple[Clip, ...]], place: Place) -> tuple[str, str, str]:
+    """Folder name of the store, which is begun if it is not there; the dtype that stands, and why.
+
+    sought: by how many clips bfloat16 is measured, and among which.
+    """
     torch.set_num_threads(place.cores)
+    count, clips = sought
     manifest = replace(job.manifest, clips=clips)
 
-    def samples() -> list[Samples]:
-        return first(manifest, clips, PRECISION_CLIPS, place.cores)
+    def compared() -> list[Samples]:
+        return first(manifest, clips, count, place.cores)
 
     options = replace(job.options, device=place.device)
-    session = Session(job.checkpoint, job.features, options, samples, lambda sentence: None)
+    session = Session(job.checkpoint, job.features, options, compared, lambda sentence: None)
     store = session.store()
     return store.folder.name, name_of(session.dtype), session.reason
 
