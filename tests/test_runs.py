@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit import runs
-from toolkit.errors import DiskFullError, MachineError, StoreError
+from toolkit.errors import DiskFullError, InputError, MachineError, StoreError
 
 JSON = st.recursive(
     st.none()
@@ -129,6 +129,23 @@ def test_a_relative_folder_can_be_made(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     runs.make_folder(Path("a/b"))
     assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_folder_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), runs.committed_folder(tmp_path / "made") as inside:
+        (inside / "file").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with runs.committed_folder(tmp_path / "made") as inside:
+        (inside / "file").write_text("x")
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "file"]
+    with (
+        pytest.raises(InputError, match="made by another run meanwhile"),
+        runs.committed_folder(tmp_path / "late") as inside,
+    ):
+        (tmp_path / "late").mkdir()
+        (tmp_path / "late" / "theirs").touch()
+    assert [path.name for path in (tmp_path / "late").iterdir()] == ["theirs"]
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])

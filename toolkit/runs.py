@@ -1,5 +1,6 @@
 """Signatures, folders and commits: what a run is called, what it was made with, and how a file becomes durable."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -7,6 +8,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import __version__
-from toolkit.errors import MachineError, StoreError, disk_full_is_named
+from toolkit.errors import InputError, MachineError, StoreError, disk_full_is_named
 
 LOCK_WAIT_SECONDS = 2.0  # a dying process can hold a lock for a moment
 PROVENANCE_PACKAGES = (
@@ -109,6 +111,46 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         raise MachineError(f"The folder {folder.name}/ cannot be made: {error.strerror}") from None
     return folder
+
+
+@contextmanager
+def committed_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` to write into; on leaving it is made durable and renamed to `folder`.
+
+    A failure leaves nothing behind. Raises InputError when `folder` is there already, DiskFullError without space.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise InputError(f"{folder.parent.name}/{folder.name} is there already; remove it or choose another place")
+    parent = make_folder(folder.parent)
+    holder = parent / f".{folder.name}.{os.getpid()}.tmp"
+    shutil.rmtree(holder, ignore_errors=True)
+    temporary = holder / folder.name  # so that errors about what is in it name the folder as it will be
+    try:
+        with disk_full_is_named(parent):
+            temporary.mkdir(parents=True)
+            yield temporary
+            for path in sorted(temporary.rglob("*")):
+                if path.is_dir():
+                    sync_folder(path)
+                    continue
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            sync_folder(temporary)
+            _rename(temporary, folder)
+            sync_folder(parent)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _rename(temporary: Path, folder: Path) -> None:
+    try:
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        raise InputError(
+            f"{folder.parent.name}/{folder.name} was made by another run meanwhile; that one stays"
+        ) from error
 
 
 @contextmanager

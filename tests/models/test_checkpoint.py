@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import Run
 from tests.models import tiny
 from toolkit.errors import CheckpointError, InputError
-from toolkit.models.checkpoint import committed_folder, inspect, installed, locate
+from toolkit.models.checkpoint import inspect, installed, locate
 from toolkit.models.table import BACKBONES
 
 
@@ -172,23 +172,6 @@ def test_the_hash_follows_what_changes_numbers_and_nothing_else(folder: Path) ->
     weights["masked_spec_embed"] += 1
     save_file(weights, folder / "model.safetensors")
     assert now() not in (before, changed)
-
-
-def test_a_folder_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), committed_folder(tmp_path / "made") as inside:
-        (inside / "file").write_text("x")
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
-    with committed_folder(tmp_path / "made") as inside:
-        (inside / "file").write_text("x")
-    assert [path.name for path in tmp_path.rglob("*")] == ["made", "file"]
-    with (
-        pytest.raises(InputError, match="made by another run meanwhile"),
-        committed_folder(tmp_path / "late") as inside,
-    ):
-        (tmp_path / "late").mkdir()
-        (tmp_path / "late" / "theirs").touch()
-    assert [path.name for path in (tmp_path / "late").iterdir()] == ["theirs"]
 
 
 def test_weights_are_pinned_at_their_first_use(tmp_path: Path, run: Run) -> None:

@@ -69,13 +69,12 @@ def predict(
     from toolkit.finetune.source import find_run
     from toolkit.gathering import gather
     from toolkit.manifest import read
-    from toolkit.models.checkpoint import committed_folder
     from toolkit.models.load import choose_device
     from toolkit.progress import bar
     from toolkit.result import applied_files, timeline
     from toolkit.result import run as result_run
     from toolkit.result.language import of
-    from toolkit.runs import command_line, sha256_of_file, signature
+    from toolkit.runs import command_line, committed_folder, sha256_of_file, signature
     from toolkit.windows import Windows, cut
 
     if bool(audio) == (manifest is not None):

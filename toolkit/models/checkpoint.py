@@ -1,24 +1,16 @@
-"""Checkpoint folders in Hugging Face's layout: found, checked, described and hashed, without loading a weight."""
+"""Checkpoint folders in Hugging Face's layout: found, described and hashed, without loading a weight."""
 
-import errno
-import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from safetensors import SafetensorError, safe_open
-
-from toolkit.errors import CheckpointError, InputError, disk_full_is_named, one_of
+from toolkit.errors import CheckpointError, InputError, one_of
 from toolkit.models import pins
+from toolkit.models.files import CONFIG, PREPROCESSOR, is_plain, read_json, weights_of
 from toolkit.models.table import BACKBONES, FRAMES_PER_SECOND, Backbone, ConvolutionNorm, Family
-from toolkit.runs import make_folder, sha256_of_file, signature, sync_folder
+from toolkit.runs import sha256_of_file, signature
 
-CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
-WEIGHTS, WEIGHTS_INDEX, PICKLED_WEIGHTS = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 # Keys of the two JSON files that cannot change a hidden state: where a file came from, what wrote it, in which dtype
 # it was saved (ours is chosen at loading), and how text would be made from the states.
 WITHOUT_EFFECT = frozenset(
@@ -93,7 +85,7 @@ def _found(name_or_path: str, models_folder: Path) -> Checkpoint:
                 f"`toolkit models fetch {name_or_path}` gets it, or give a folder that has it: --model path/to/folder"
             )
         return inspect(inside, name_or_path)
-    folder = inside if _is_plain(name_or_path) and inside.is_dir() else path
+    folder = inside if is_plain(name_or_path) and inside.is_dir() else path
     if not (name_or_path and folder.is_dir()):
         raise InputError(
             f"{one_of('model', _printable(name_or_path), list(BACKBONES))}, or the path of a folder with config.json"
@@ -111,9 +103,9 @@ def installed(models_folder: Path) -> dict[str, Path]:
 
 def inspect(folder: Path, name: str) -> Checkpoint:
     """Check the folder, describe it and hash it. Raises CheckpointError."""
-    config = _read_json(folder, CONFIG)
-    files, shapes = _weights(folder)
-    preprocessor = _read_json(folder, PREPROCESSOR)
+    config = read_json(folder, CONFIG)
+    files, shapes = weights_of(folder)
+    preprocessor = read_json(folder, PREPROCESSOR)
     backbone = _describe(name, folder.name, config, preprocessor, shapes)
     known = BACKBONES.get(name)
     if known is not None:
@@ -128,119 +120,9 @@ def inspect(folder: Path, name: str) -> Checkpoint:
     return Checkpoint(name, folder, backbone, _hash(folder, files, config, preprocessor))
 
 
-@contextmanager
-def committed_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` to write into; on leaving it is made durable and renamed to `folder`.
-
-    A failure leaves nothing behind. Raises InputError when `folder` is there already, DiskFullError without space.
-    """
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder.parent.name}/{folder.name} is there already; remove it or choose another place")
-    parent = make_folder(folder.parent)
-    holder = parent / f".{folder.name}.{os.getpid()}.tmp"
-    shutil.rmtree(holder, ignore_errors=True)
-    temporary = holder / folder.name  # so that errors about what is in it name the folder as it will be
-    try:
-        with disk_full_is_named(parent):
-            temporary.mkdir(parents=True)
-            yield temporary
-            for path in sorted(temporary.rglob("*")):
-                if path.is_dir():
-                    sync_folder(path)
-                    continue
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            sync_folder(temporary)
-            _rename(temporary, folder)
-            sync_folder(parent)
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
-
-
-def _rename(temporary: Path, folder: Path) -> None:
-    try:
-        temporary.rename(folder)
-    except OSError as error:
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-            raise
-        raise InputError(
-            f"{folder.parent.name}/{folder.name} was made by another run meanwhile; that one stays"
-        ) from error
-
-
-def _is_plain(name: str) -> bool:
-    return Path(name).name == name and name not in ("", ".", "..")
-
-
 def _printable(name: str) -> str:
     """An absolute path names the user's home: keep its last part only."""
     return Path(name).name if Path(name).is_absolute() else name
-
-
-def _read_json(folder: Path, file: str) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        value = json.loads((folder / file).read_bytes(), parse_constant=refuse)
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{folder.name}/ has no {file}; expected a Hugging Face folder with {CONFIG}, {PREPROCESSOR} and {WEIGHTS}"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{folder.name}/{file} is not valid JSON: {error}") from None
-    except OSError as error:
-        raise CheckpointError(f"{folder.name}/{file} cannot be read: {error.strerror}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{folder.name}/{file} holds a {type(value).__name__}, expected an object")
-    return value
-
-
-def _weights(folder: Path) -> tuple[list[str], dict[str, tuple[int, ...]]]:
-    """The safetensors files that make the checkpoint, in the order of their names, and every tensor's shape."""
-    if (folder / WEIGHTS).is_file():
-        return [WEIGHTS], _shapes(folder, WEIGHTS)
-    if (folder / WEIGHTS_INDEX).is_file():
-        return _sharded(folder)
-    if (folder / PICKLED_WEIGHTS).is_file():
-        raise CheckpointError(
-            f"{folder.name}/ has its weights in {PICKLED_WEIGHTS}, a pickle, which could run code and is not read; "
-            f"expected {WEIGHTS}. `toolkit models fetch` converts what it gets; for a folder of your own, load it with "
-            "transformers where you trust it and call save_pretrained"
-        )
-    raise CheckpointError(f"{folder.name}/ has no {WEIGHTS} and no {WEIGHTS_INDEX}; the weights are missing")
-
-
-def _sharded(folder: Path) -> tuple[list[str], dict[str, tuple[int, ...]]]:
-    owners = _read_json(folder, WEIGHTS_INDEX).get("weight_map")
-    if not isinstance(owners, dict) or not owners or not all(isinstance(file, str) for file in owners.values()):
-        raise CheckpointError(f"{folder.name}/{WEIGHTS_INDEX} has no weight_map of tensor names to file names")
-    files = sorted(set(owners.values()))
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in files:
-        if not _is_plain(file) or not file.endswith(".safetensors"):
-            raise CheckpointError(
-                f"{folder.name}/{WEIGHTS_INDEX} names {file!r}, expected a safetensors file beside it"
-            )
-        if not (folder / file).is_file():
-            raise CheckpointError(
-                f"{folder.name}/ has no {file}, which {WEIGHTS_INDEX} names; the download is incomplete"
-            )
-        shapes |= {name: shape for name, shape in _shapes(folder, file).items() if owners.get(name) == file}
-    if lost := sorted(set(owners) - set(shapes)):
-        raise CheckpointError(
-            f"{folder.name}/{owners[lost[0]]} lacks the tensor {lost[0]!r} that {WEIGHTS_INDEX} names"
-        )
-    return files, shapes
-
-
-def _shapes(folder: Path, file: str) -> dict[str, tuple[int, ...]]:
-    try:
-        with safe_open(folder / file, framework="numpy") as tensors:
-            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        reason = str(error).replace(str(folder), folder.name)
-        raise CheckpointError(f"{folder.name}/{file} is not a whole safetensors file: {reason}") from None
 
 
 def _describe(

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from toolkit.errors import CheckpointError, one_of
 from toolkit.models import ct2, whisper_files
-from toolkit.models.checkpoint import CONFIG, PREPROCESSOR, WEIGHTS, committed_folder
+from toolkit.models.files import CONFIG, PREPROCESSOR, WEIGHTS
+from toolkit.runs import committed_folder
 
 KERNEL = 3  # of both convolutions
 # Scalars beside the weights. A value: what Whisper has, anything else would compute another function. None: not used

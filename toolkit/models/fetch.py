@@ -6,18 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from toolkit.errors import CheckpointError, DiskFullError, InputError, MachineError
-from toolkit.models.checkpoint import (
-    CONFIG,
-    PICKLED_WEIGHTS,
-    PREPROCESSOR,
-    WEIGHTS,
-    WEIGHTS_INDEX,
-    Checkpoint,
-    committed_folder,
-    inspect,
-)
+from toolkit.models.checkpoint import Checkpoint, inspect
+from toolkit.models.files import CONFIG, PICKLED_WEIGHTS, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX
 from toolkit.models.table import Backbone
-from toolkit.runs import commit_json, make_folder, sha256_of_file
+from toolkit.runs import commit_json, committed_folder, make_folder, sha256_of_file
 
 RECORD = "fetched.json"
 TEXT_FILES = (

@@ -8,8 +8,10 @@ from transformers.utils import logging
 
 from toolkit import seeds
 from toolkit.errors import CheckpointError, one_of
-from toolkit.models.checkpoint import PREPROCESSOR, Checkpoint, committed_folder, inspect
+from toolkit.models.checkpoint import Checkpoint, inspect
+from toolkit.models.files import PREPROCESSOR
 from toolkit.models.load import MODELS
+from toolkit.runs import committed_folder
 
 
 def randomise(checkpoint: Checkpoint, models: Path, seed: int = 0) -> Checkpoint:

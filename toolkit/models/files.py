@@ -1,0 +1,88 @@
+"""The files of a checkpoint folder, none of them trusted: JSON, and the headers of safetensors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from toolkit.errors import CheckpointError
+
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+WEIGHTS, WEIGHTS_INDEX, PICKLED_WEIGHTS = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+
+
+def is_plain(name: str) -> bool:
+    """Whether it names something in the folder itself, and leads nowhere else."""
+    return Path(name).name == name and name not in ("", ".", "..")
+
+
+def read_json(folder: Path, file: str) -> dict[str, Any]:
+    """The object that a JSON file holds. Raises CheckpointError where there is none."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        value = json.loads((folder / file).read_bytes(), parse_constant=refuse)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{folder.name}/ has no {file}; expected a Hugging Face folder with {CONFIG}, {PREPROCESSOR} and {WEIGHTS}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{folder.name}/{file} is not valid JSON: {error}") from None
+    except OSError as error:
+        raise CheckpointError(f"{folder.name}/{file} cannot be read: {error.strerror}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{folder.name}/{file} holds a {type(value).__name__}, expected an object")
+    return value
+
+
+def weights_of(folder: Path) -> tuple[list[str], dict[str, tuple[int, ...]]]:
+    """The safetensors files that make the checkpoint, in the order of their names, and every tensor's shape.
+
+    Raises CheckpointError where one is missing, cut, pickled or named from elsewhere.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [WEIGHTS], _shapes(folder, WEIGHTS)
+    if (folder / WEIGHTS_INDEX).is_file():
+        return _sharded(folder)
+    if (folder / PICKLED_WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder.name}/ has its weights in {PICKLED_WEIGHTS}, a pickle, which could run code and is not read; "
+            f"expected {WEIGHTS}. `toolkit models fetch` converts what it gets; for a folder of your own, load it with "
+            "transformers where you trust it and call save_pretrained"
+        )
+    raise CheckpointError(f"{folder.name}/ has no {WEIGHTS} and no {WEIGHTS_INDEX}; the weights are missing")
+
+
+def _sharded(folder: Path) -> tuple[list[str], dict[str, tuple[int, ...]]]:
+    owners = read_json(folder, WEIGHTS_INDEX).get("weight_map")
+    if not isinstance(owners, dict) or not owners or not all(isinstance(file, str) for file in owners.values()):
+        raise CheckpointError(f"{folder.name}/{WEIGHTS_INDEX} has no weight_map of tensor names to file names")
+    files = sorted(set(owners.values()))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        if not is_plain(file) or not file.endswith(".safetensors"):
+            raise CheckpointError(
+                f"{folder.name}/{WEIGHTS_INDEX} names {file!r}, expected a safetensors file beside it"
+            )
+        if not (folder / file).is_file():
+            raise CheckpointError(
+                f"{folder.name}/ has no {file}, which {WEIGHTS_INDEX} names; the download is incomplete"
+            )
+        shapes |= {name: shape for name, shape in _shapes(folder, file).items() if owners.get(name) == file}
+    if lost := sorted(set(owners) - set(shapes)):
+        raise CheckpointError(
+            f"{folder.name}/{owners[lost[0]]} lacks the tensor {lost[0]!r} that {WEIGHTS_INDEX} names"
+        )
+    return files, shapes
+
+
+def _shapes(folder: Path, file: str) -> dict[str, tuple[int, ...]]:
+    try:
+        with safe_open(folder / file, framework="numpy") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        reason = str(error).replace(str(folder), folder.name)
+        raise CheckpointError(f"{folder.name}/{file} is not a whole safetensors file: {reason}") from None
