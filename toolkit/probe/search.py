@@ -1,6 +1,6 @@
 """The search space of every probe; the only place that knows them. `toolkit probe --explain` prints them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Value = str | float | int
@@ -45,6 +45,8 @@ Parameter = LogUniform | Uniform | OneOf
 Space = Mapping[str, Parameter]
 
 STATISTICS = OneOf(("mean", "std", "both"))
+# What a network reads of its layer; in this order they stand.
+HALVES = {"mean": ("mean",), "both": ("mean", "std"), "std": ("std",)}
 CLASS_WEIGHTS = OneOf(("none", "balanced"))
 
 MLP_WIDTHS = (32, 64, 128)
@@ -108,3 +110,17 @@ def explain(probe: str | None = None) -> str:
         "A lightgbm trial is given up where, tree for tree, its development score is below the others' median."
     )
     return "\n".join(lines)
+
+
+def numbers(settings: Sequence[Setting], name: str) -> list[float]:
+    """A parameter of all settings, in their order."""
+    return [float(setting[name]) for setting in settings]
+
+
+def readers(settings: Sequence[Setting]) -> dict[str, list[int]]:
+    """By "mean" and "std": the settings that read it, where there are any."""
+    rows = {
+        half: [row for row, setting in enumerate(settings) if half in HALVES[str(setting["statistics"])]]
+        for half in HALVES["both"]
+    }
+    return {half: mine for half, mine in rows.items() if mine}
