@@ -349,9 +349,18 @@ def test_bad_options_are_refused_before_a_model_loads(
         extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", options)
 
 
-def test_check_writes_its_verdict_into_the_store_it_guards(tmp_path: Path, hubert: Checkpoint) -> None:
+def test_check_writes_its_verdict_into_the_store_it_guards(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[torch.dtype] = []
+
+    def noted(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, **options: object) -> Encoder:
+        loaded.append(dtype)
+        return load(checkpoint, device, dtype)
+
+    monkeypatch.setattr(session, "load", noted)
     result = check_checkpoint(hubert, tmp_path / "features", Options(dtype="float32"), lambda sentence: None)
-    assert result.passed and 0 < result.worst < 1e-5
+    assert result.passed and 0 < result.worst < 1e-5 and loaded == [torch.float32]
     rounded = check_checkpoint(hubert, tmp_path / "features", Options(dtype="bfloat16"), lambda sentence: None)
     assert 1e-3 < rounded.worst < 5e-2  # from float32, not from itself
     done = extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", Options(dtype="float32"))

@@ -101,14 +101,18 @@ class Session:
 
     def encoder(self) -> Encoder:
         """The loaded backbone, in the dtype that stands in the end."""
-        if self._encoder is None or self._encoder.dtype != self.dtype:
-            self._encoder = self._load(self.dtype)
+        encoder = self._kept()
         self.say(f"{self.checkpoint.name} on {self.device}, {self.reason}")
-        return self._encoder
+        return encoder
 
     def exact(self) -> Encoder:
         """The backbone in float32, by which bfloat16 is measured."""
-        return self._load(torch.float32)
+        return self._kept() if self.dtype == torch.float32 else self._load(torch.float32)
+
+    def _kept(self) -> Encoder:
+        if self._encoder is None or self._encoder.dtype != self.dtype:
+            self._encoder = self._load(self.dtype)
+        return self._encoder
 
     def _load(self, dtype: torch.dtype) -> Encoder:
         options = self.options
