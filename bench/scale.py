@@ -118,7 +118,8 @@ def driver(count: int) -> dict[str, float]:
     import soundfile
 
     from toolkit import manifest as manifests
-    from toolkit.extract.plan import plan, source_of
+    from toolkit.extract.decoding import source_of
+    from toolkit.extract.plan import plan
     from toolkit.features.shard import ClipRecord, ShardContent
     from toolkit.features.store import create
 

@@ -103,7 +103,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"  # torch is not imported here
-        or "can't allocate memory" in str(error)
+        or any(text in str(error) for text in ("can't allocate memory", "ALLOC_FAILED"))  # the latter cuBLAS's, cuDNN's
     )
 
 

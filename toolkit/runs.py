@@ -69,10 +69,10 @@ def commit_file(path: Path, write: Callable[[Path], None]) -> None:
     `write` gets a temporary path in the same folder; then fsync, rename, fsync of the folder. A failed write leaves
     nothing behind.
 
-    Raises DiskFullError when there is no space.
+    Raises DiskFullError when there is no space, MachineError where nothing may be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with disk_full_is_named(path.parent):
+    with disk_full_is_named(path.parent), _refusal_is_named(path):
         try:
             write(temporary)
             with temporary.open("rb") as file:
@@ -81,6 +81,17 @@ def commit_file(path: Path, write: Callable[[Path], None]) -> None:
             sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _refusal_is_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) and path.parent.is_dir():
+            raise
+        place = "/".join(path.absolute().parts[-2:])
+        raise MachineError(f"{place} cannot be written: {error.strerror}") from None
 
 
 def commit_text(path: Path, text: str) -> None:
@@ -159,7 +170,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises StoreError after `LOCK_WAIT_SECONDS` if another run holds it.
     """
-    with disk_full_is_named(folder):
+    with disk_full_is_named(folder), _refusal_is_named(folder / ".lock"):
         file = (folder / ".lock").open("w")
     with file:
         deadline = time.monotonic() + LOCK_WAIT_SECONDS

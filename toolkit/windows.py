@@ -59,7 +59,7 @@ class Windows:
         >>> list(Windows(10.0, 5.0).starts(23.0)), list(Windows(10.0, 10.0).starts(20.0))
         ([0.0, 5.0, 10.0, 13.0], [0.0, 10.0])
         """
-        last = max(0.0, duration - self.seconds)
+        last = _milliseconds(max(0.0, duration - self.seconds))
         for number in range(math.ceil(round(last / self.hop, 6)) + 1):
             yield _milliseconds(min(number * self.hop, last))
 

@@ -323,7 +323,7 @@ def test_bfloat16_is_measured_anew_where_its_record_is_damaged(
 
 
 def test_the_clips_to_compare_come_from_all_of_the_corpus() -> None:
-    assert [run.compared_of(clips) for clips in (1, 400, 800, 20_000)] == [16, 16, 32, 64]
+    assert [run.compared_of(clips) for clips in (3, 400, 800, 20_000)] == [3, 16, 32, 64]
     clips = tuple(Clip(str(number), f"{number}.wav", number + 2) for number in range(10_000))
     order = [int(clip.id) for clip in run.drawn(clips)]
     assert sorted(order) == list(range(10_000)) and order == [int(clip.id) for clip in run.drawn(clips)]

@@ -207,7 +207,10 @@ def test_find_names_what_there_is(store: Store) -> None:
     assert find(features, store.folder.name).folder == store.folder
     with pytest.raises(StoreError, match=r"No features of 'other'.*there: tiny.*toolkit extract --model other"):
         find(features, "other")
-    new_store(features, context="clip")
+    other = new_store(features, context="clip")
+    assert find(features, "tiny").folder == store.folder  # the other one holds nothing
+    with other.writing() as writer:
+        writer.commit(content(0, 3))
     with pytest.raises(StoreError, match="Several stores"):
         find(features, "tiny")
 

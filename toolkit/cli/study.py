@@ -76,7 +76,7 @@ def extract(
     from toolkit.cluster import joined
     from toolkit.extract.run import Here
     from toolkit.extract.run import extract as run
-    from toolkit.extract.session import Options
+    from toolkit.extract.session import Options, frame_layers
     from toolkit.extract.spread import Spread
     from toolkit.manifest import read
     from toolkit.models.checkpoint import locate
@@ -94,7 +94,9 @@ def extract(
         workers=workers,
         retry_failed=retry_failed,
     )
-    checkpoints = [locate(name, workspace / "models") for name in model]  # all of them before the first is run
+    checkpoints = [locate(name, workspace / "models") for name in model]
+    for checkpoint in checkpoints:  # what does not fit one of them is refused before the first is run
+        frame_layers(checkpoint, options)
     extracted = []
     with ExitStack() as stack:
         begin = partial(Spread, stack.enter_context(joined(ray, remark))) if ray else Here
@@ -118,7 +120,7 @@ def layer_range(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     first, dash, last = text.partition("-")
-    if not (first.isdigit() and (last.isdigit() or not dash)):
+    if not (first.isdecimal() and (last.isdecimal() or not dash)):
         raise InputError(f"Bad --layers {text!r}, expected a range such as 0-12")
     return int(first), int(last if dash else first)
 

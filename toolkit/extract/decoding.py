@@ -2,13 +2,13 @@
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
 from toolkit.audio import Audio
 from toolkit.decoders import AHEAD, Ahead, ahead, decode
 from toolkit.errors import AudioError
-from toolkit.extract.plan import source_of
-from toolkit.features.shard import Source
+from toolkit.features.shard import Source, path_mark
 from toolkit.manifest import Clip, Manifest
 
 
@@ -24,6 +24,16 @@ class Decoded:
     @property
     def seconds(self) -> float:
         return self.audio.seconds if self.audio else 0.0
+
+
+def source_of(path: Path, clip: Clip) -> Source | None:
+    """Cheap evidence of a clip's audio; None when the file cannot be reached."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    mark = path_mark(clip.path)
+    return (status.st_size, status.st_mtime_ns, clip.start, clip.end, clip.channel, clip.duration, mark)
 
 
 def decode_all(

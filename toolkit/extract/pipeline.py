@@ -130,8 +130,9 @@ class Pipeline:
                     both = torch.stack(mean_and_std(layer.values, layer.lengths))
                     pooled[:, self.rows[layer.name]].index_copy_(1, columns, both)
                 if layer.name in self.frame_layers:
-                    for position, values in zip(batch, layer.values.to("cpu", non_blocking=True)):
-                        frames[position][layer.name] = values[: self.encoder.frames(len(samples[position]))]
+                    for position, values in zip(batch, layer.values):  # copied: a view would keep the batch's padding
+                        own = values[: self.encoder.frames(len(samples[position]))]
+                        frames[position][layer.name] = own.to("cpu", non_blocking=True, copy=True)
 
         reasons: dict[int, str] = {}
         for batch in batches([len(clip) for clip in samples], self.encoder.padded_samples, budget_seconds):
@@ -206,9 +207,7 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def measure_budget(encoder: Encoder, samples: Sequence[Samples]) -> float:
-    """The budget for `batches`, in seconds of audio, measured on the median of some clips; at least 1 s."""
-    if not samples:
-        return 1.0
+    """The budget for `batches`, in seconds of audio, measured on the median of some clips."""
     typical = sorted(samples, key=len)[len(samples) // 2]
 
     def run(count: int) -> None:
@@ -217,4 +216,4 @@ def measure_budget(encoder: Encoder, samples: Sequence[Samples]) -> float:
         if encoder.device.type == "cuda":
             torch.cuda.synchronize(encoder.device)
 
-    return max(1.0, find_budget(run, encoder.padded_samples(len(typical))))
+    return find_budget(run, encoder.padded_samples(len(typical)))

@@ -1,15 +1,16 @@
 """What is still to be done: the clips of a manifest that a store does not have, in shards of a fixed size."""
 
+import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from toolkit.decoders import decode
-from toolkit.errors import AudioError, InputError
+from toolkit.errors import InputError
+from toolkit.extract.decoding import decode_all, source_of
 from toolkit.features.layout import CLIPS_PER_SHARD
-from toolkit.features.shard import Source
+from toolkit.features.shard import is_there
 from toolkit.features.store import Store
 from toolkit.manifest import Clip, Manifest
 
@@ -43,27 +44,22 @@ class Plan:
         return sum(map(len, self.shards))
 
 
-def source_of(path: Path, clip: Clip) -> Source | None:
-    """Cheap evidence of a clip's audio; None when the file cannot be reached."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_size, status.st_mtime_ns, clip.start, clip.end, clip.channel)
-
-
-def plan(manifest: Manifest, store: Store, retry_failed: bool = False, on_gpu: bool = False) -> Plan:
+def plan(
+    manifest: Manifest,
+    store: Store,
+    retry_failed: bool = False,
+    on_gpu: bool = False,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Plan:
     """Compare manifest and store. A clip that failed is tried again when its file has changed, or on request.
 
-    A stored clip whose file, segment or channel looks different is decoded again; if its audio is not what was
-    stored, InputError names it: one id must not mean two recordings in one store.
+    A stored clip whose file, path, segment or channel looks different is decoded again; if its audio is not what was
+    stored, InputError names it: one id must not mean two recordings in one store. Raises StoreError for a shard whose
+    data file is gone or cut.
     """
-    changed = [clip.id for clip in manifest.clips if clip.id in store.clips and not _unchanged(manifest, clip, store)]
-    if changed:
-        raise InputError(
-            f"The audio of {_some(changed)} is not what {store.folder.name} holds under that id. Restore it, give the "
-            "new recordings new ids, or use another --workspace"
-        )
+    for sidecar in store.sidecars:
+        is_there(store.folder, sidecar)
+    _refuse_others(manifest, store, say)
 
     def is_done(clip: Clip) -> bool:
         if clip.id in store.failed:
@@ -71,20 +67,33 @@ def plan(manifest: Manifest, store: Store, retry_failed: bool = False, on_gpu: b
         return clip.id in store.clips
 
     missing = array("L", (place for place, clip in enumerate(manifest.clips) if not is_done(clip)))
-    size = CLIPS_PER_SHARD * (GPU_SHARD if on_gpu else 1)
+    # with frames, so many clips of a GPU's shard would take gigabytes of the host's memory
+    size = CLIPS_PER_SHARD * (GPU_SHARD if on_gpu and not store.settings.get("frames") else 1)
     picked = tuple(Picked(manifest.clips, missing[i : i + size]) for i in range(0, len(missing), size))
     return Plan(picked, len(manifest.clips) - len(missing))
 
 
-def _unchanged(manifest: Manifest, clip: Clip, store: Store) -> bool:
-    stored = store.clips[clip.id]
-    path = manifest.audio_path(clip)
-    if source_of(path, clip) == stored.source:
-        return True
-    try:
-        return decode(path, clip.start, clip.end, clip.channel).sha256 == stored.audio_sha256
-    except AudioError:
-        return False
+def _refuse_others(manifest: Manifest, store: Store, say: Callable[[str], None]) -> None:
+    """Raises InputError for clips whose audio is not what is stored under their ids."""
+
+    def looks_other(clip: Clip) -> bool:
+        return clip.id in store.clips and source_of(manifest.audio_path(clip), clip) != store.clips[clip.id].source
+
+    doubtful = [clip for clip in manifest.clips if looks_other(clip)]
+    if not doubtful:
+        return
+    say(f"{len(doubtful):,} clips come from other or newer files than what {store.folder.name} holds: comparing audio")
+    others, reasons = [], []
+    with closing(decode_all(manifest, doubtful, os.cpu_count() or 1)) as decoded:
+        for item in decoded:
+            if item.audio is None or item.audio.sha256 != store.clips[item.clip.id].audio_sha256:
+                others.append(item.clip.id)
+                reasons += [f" ({item.clip.id!r} {item.reason})"] if item.reason else []
+    if others:
+        raise InputError(
+            f"The audio of {_some(others)} is not what {store.folder.name} holds under that id{''.join(reasons[:1])}. "
+            "Restore it, give the new recordings new ids, or use another --workspace"
+        )
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

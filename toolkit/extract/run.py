@@ -1,6 +1,7 @@
 """`toolkit extract`: one backbone over one manifest, into its feature store."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -21,7 +22,7 @@ from toolkit.errors import AudioError, DiskFullError
 from toolkit.extract.decoding import decode_all
 from toolkit.extract.pipeline import Pipeline, measure_budget
 from toolkit.extract.plan import Plan, plan
-from toolkit.extract.session import FEWEST_COMPARED, MOST_COMPARED, Options, Session
+from toolkit.extract.session import FEWEST_COMPARED, MOST_COMPARED, Compared, Options, Session
 from toolkit.features import costs
 from toolkit.features.store import Store, Writer
 from toolkit.manifest import Clip, Manifest
@@ -35,6 +36,7 @@ from toolkit.windows import cut
 CALIBRATION_CLIPS = 32  # to find the batch size by
 CALIBRATION_SECONDS = 30.0  # of each
 BUDGETS_FILE = "batches.json"
+LEAST_BUDGET = 1.0  # seconds of audio
 
 
 class Hands(Protocol):
@@ -60,9 +62,8 @@ class Here:
     ) -> None:
         self._manifest, self._workers = manifest, options.workers or os.cpu_count() or 1
 
-        def compared() -> list[Samples]:
-            return first(manifest, drawn(manifest.clips), compared_of(len(manifest.clips)), self._workers)
-
+        count = compared_of(len(manifest.clips))
+        compared = Compared(count, lambda: first(manifest, drawn(manifest.clips), count, self._workers))
         self._session = Session(checkpoint, features, options, compared, say)
         self.store = self._session.store()
         self.on_gpu = self._session.device.type == "cuda"
@@ -116,7 +117,7 @@ def extract(
     hands = begin(manifest, checkpoint, features, options, say)
     store = hands.store
     with store.writing() as writer:
-        todo = plan(manifest, store, options.retry_failed, hands.on_gpu)
+        todo = plan(manifest, store, options.retry_failed, hands.on_gpu, say)
         before = len(store.clips) + len(store.failed)
         already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"
         if todo.done:
@@ -138,7 +139,7 @@ def extract(
 
 def compared_of(clips: int) -> int:
     """By how many of a corpus's clips bfloat16 is measured."""
-    return min(MOST_COMPARED, max(FEWEST_COMPARED, clips // 25))
+    return min(clips, MOST_COMPARED, max(FEWEST_COMPARED, clips // 25))
 
 
 def drawn(clips: Sequence[Clip]) -> Iterator[Clip]:
@@ -158,11 +159,15 @@ def budget_of(store: Store, encoder: Encoder, samples: Callable[[], list[Samples
     path = store.folder / BUDGETS_FILE
     device = torch.cuda.get_device_name(encoder.device) if encoder.device.type == "cuda" else str(encoder.device)
     try:
-        budgets = {str(key): float(value) for key, value in json.loads(path.read_text()).items()}
-    except (FileNotFoundError, ValueError, AttributeError):
-        budgets = {}
+        told = {str(key): float(value) for key, value in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        told = {}
+    budgets = {key: value for key, value in told.items() if LEAST_BUDGET <= value < math.inf}
     if device not in budgets:
-        budgets[device] = measure_budget(encoder, samples())
+        typical = samples()
+        if not typical:  # nothing here has audio; what comes later may
+            return LEAST_BUDGET
+        budgets[device] = max(LEAST_BUDGET, measure_budget(encoder, typical))
         commit_json(path, budgets)
     return budgets[device]
 

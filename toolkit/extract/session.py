@@ -1,6 +1,7 @@
 """One backbone on one device: what the options mean for it, which dtype, which store; loaded as late as possible."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from toolkit.models.pooling import mean_and_std
 from toolkit.models.states import Encoder
 from toolkit.models.table import NOT_YET
 from toolkit.models.whisper import Context
+from toolkit.progress import Advance, bar, quiet
 from toolkit.runs import commit_json
 from toolkit.windows import Windows
 
@@ -66,11 +68,18 @@ class Options:
         return Windows.of(self.window, self.hop)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Clips of a corpus that bfloat16 is measured by. clips: gives `count` of them, or all that have audio."""
+
+    count: int
+    clips: Callable[[], list[Samples]]
+
+
 class Session:
     """A checkpoint with the options of a run; a finished store needs no model, so none is loaded before it is needed.
 
-    compared: gives clips of the corpus to measure bfloat16 by; called only where that was not done before. None for
-    clips that are not the corpus's: what they would tell is not kept with the store.
+    compared: None for clips that are not the corpus's: what they would tell of bfloat16 is not kept with the store.
     say: gets the sentences that a user should read.
     """
 
@@ -79,20 +88,12 @@ class Session:
         checkpoint: Checkpoint,
         features: Path,
         options: Options,
-        compared: Callable[[], list[Samples]] | None,
+        compared: Compared | None,
         say: Callable[[str], None],
     ) -> None:
-        if checkpoint.backbone.family in NOT_YET:
-            raise CheckpointError(f"{checkpoint.name}: the family {checkpoint.backbone.family} cannot be extracted yet")
-        if options.context not in CONTEXTS:
-            raise InputError(one_of("context", options.context, CONTEXTS))
         self.checkpoint, self.features, self.options, self.say = checkpoint, features, options, say
         self.names = layer_names(checkpoint, options)
-        encoder_names = [name for name in self.names if name.startswith("encoder.")]
-        for name in options.frames:
-            if name not in encoder_names:
-                raise InputError(one_of("layer for --frames", name, encoder_names))
-        self.frames = [name for name in encoder_names if name in options.frames]  # in order, however they were typed
+        self.frames = frame_layers(checkpoint, options)
         self.windows = options.windows
         self._compared = compared
         self.device = choose_device(options.device)
@@ -133,7 +134,7 @@ class Session:
             return self._create()
         self._settle(measured)
         store = self._create()
-        if _precision_of(store.folder) is None:
+        if _precision_of(store.folder) != measured:
             commit_json(store.folder / PRECISION_FILE, measured)
         return store
 
@@ -170,17 +171,30 @@ class Session:
         }
 
     def _remembered(self) -> dict[str, Any] | None:
-        """What `_measure` found when a store of these options was begun, in whichever dtype."""
-        return _precision_of(self._folder(torch.bfloat16)) or _precision_of(self._folder(torch.float32))
+        """What `_measure` found when a store of these options was begun, in whichever dtype, if that was thorough.
+
+        What stood for a pilot of three clips does not for all of the corpus.
+        """
+        both = [_precision_of(self._folder(dtype)) for dtype in (torch.bfloat16, torch.float32)]
+        found = max((one for one in both if one is not None), key=lambda one: int(one["asked"]), default=None)
+        if found and self._compared and found["asked"] < self._compared.count and found["deviation"] <= PRECISION_BOUND:
+            return None
+        return found
 
     def _measure(self) -> dict[str, Any] | None:
         """How far bfloat16 is from float32 on clips of the corpus; None where none can be had."""
-        clips = self._compared() if self._compared else []
-        if not clips:
+        clips = self._compared.clips() if self._compared else []
+        if self._compared is None or not clips:
             return None
         self.say(f"comparing bfloat16 with float32 on {len(clips)} clips")
         deviation = self._deviation(clips)
-        return {"deviation": deviation, "bound": PRECISION_BOUND, "clips": len(clips), "device": str(self.device)}
+        return {
+            "deviation": deviation,
+            "bound": PRECISION_BOUND,
+            "clips": len(clips),
+            "asked": self._compared.count,
+            "device": str(self.device),
+        }
 
     def _settle(self, measured: dict[str, Any]) -> None:
         """bfloat16 stands if it is close to float32, or if it was asked for; then a user is told that it is not."""
@@ -196,25 +210,27 @@ class Session:
 
     def _deviation(self, clips: list[Samples]) -> float:
         """The largest relative error of what would be kept, in bfloat16 against float32; 1e30 if not finite."""
-        exact = kept(self.exact(), clips, self.frames)
-        self._encoder = self._load(torch.bfloat16)
-        errors = relative_errors(exact, kept(self._encoder, clips, self.frames))
+        with bar("compare", 2 * len(clips), "clips") as advance:
+            exact = kept(self.exact(), clips, self.frames, advance)
+            self._encoder = self._load(torch.bfloat16)
+            errors = relative_errors(exact, kept(self._encoder, clips, self.frames, advance))
         return float(np.nan_to_num(errors, nan=1e30, posinf=1e30).max())  # JSON has no infinity
 
 
 def _precision_of(folder: Path) -> dict[str, Any] | None:
     """The record of a store's folder; None if there is none, or it is damaged."""
     try:
-        found = json.loads((folder / PRECISION_FILE).read_text())
-        return {**found, "deviation": float(found["deviation"]), "clips": int(found["clips"])}
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        found: dict[str, Any] = json.loads((folder / PRECISION_FILE).read_text())
+        sound = 0 <= found["deviation"] < math.inf and 0 < found["clips"] <= found["asked"] < math.inf
+        return found if sound else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
 Kept = list[tuple[npt.NDArray[np.float32], float]]  # arrays, each with the size that an error of it is relative to
 
 
-def kept(encoder: Encoder, clips: Sequence[Samples], frames: Sequence[str]) -> Kept:
+def kept(encoder: Encoder, clips: Sequence[Samples], frames: Sequence[str], advance: Advance = quiet) -> Kept:
     """Each clip run alone: of each layer the mean (width,), the deviation (width,) and, in the layers `frames`, the
     (frames, width).
     """
@@ -225,8 +241,10 @@ def kept(encoder: Encoder, clips: Sequence[Samples], frames: Sequence[str]) -> K
             size = float(np.linalg.norm(mean))
             found += [(mean, size), (std, max(float(np.linalg.norm(std)), LEAST * size))]
             if layer.name in frames:
-                values = layer.values[0, : int(layer.lengths[0])].float().cpu().numpy()
+                own = layer.values[0, : int(layer.lengths[0])]  # copied: a view would keep 30 s
+                values = own.to("cpu", torch.float32, copy=True).numpy()
                 found.append((values, float(np.linalg.norm(values))))
+        advance(1, len(clip) / SAMPLE_RATE)
     return found
 
 
@@ -237,8 +255,16 @@ def relative_errors(exact: Kept, found: Kept) -> npt.NDArray[np.float64]:
 
 
 def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
-    """The layers that will be stored. Raises InputError for layers or a decoder that the backbone does not have."""
+    """The layers that will be stored.
+
+    Raises InputError for a context, layers or a decoder that the backbone does not have, CheckpointError for a
+    family that cannot be extracted yet.
+    """
     backbone = checkpoint.backbone
+    if backbone.family in NOT_YET:
+        raise CheckpointError(f"{checkpoint.name}: the family {backbone.family} cannot be extracted yet")
+    if options.context not in CONTEXTS:
+        raise InputError(one_of("context", options.context, CONTEXTS))
     first, last = options.layers or (0, backbone.layers)
     if not 0 <= first <= last <= backbone.layers:
         raise InputError(f"Bad layers {first}-{last}, expected a range within 0-{backbone.layers} of {checkpoint.name}")
@@ -250,3 +276,15 @@ def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
     if options.decoder:
         names += [f"decoder.{layer}" for layer in range(backbone.decoder_layers + 1)]
     return tuple(names)
+
+
+def frame_layers(checkpoint: Checkpoint, options: Options) -> list[str]:
+    """Those whose frames will be stored, in order, however they were typed.
+
+    Raises InputError for one that is not stored, and all that `layer_names` does.
+    """
+    names = [name for name in layer_names(checkpoint, options) if name.startswith("encoder.")]
+    for name in options.frames:
+        if name not in names:
+            raise InputError(one_of("layer for --frames", name, names))
+    return [name for name in names if name in options.frames]

@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 
-from toolkit.audio import Samples
 from toolkit.cluster import Cluster, Place, Work
 from toolkit.errors import CheckpointError
 from toolkit.extract.pipeline import Pipeline, name_of
 from toolkit.extract.plan import Plan
 from toolkit.extract.run import CALIBRATION_CLIPS, budget_of, compared_of, drawn, first
-from toolkit.extract.session import Options, Session
+from toolkit.extract.session import Compared, Options, Session
 from toolkit.features import lease
 from toolkit.features.store import Store, Writer
 from toolkit.manifest import Clip, Manifest
@@ -109,10 +108,7 @@ def _settle(job: Job, sought: tuple[int, tuple[Clip, ...]], place: Place) -> tup
     torch.set_num_threads(place.cores)
     count, clips = sought
     manifest = replace(job.manifest, clips=clips)
-
-    def compared() -> list[Samples]:
-        return first(manifest, clips, count, place.cores)
-
+    compared = Compared(count, lambda: first(manifest, clips, count, place.cores))
     options = replace(job.options, device=place.device)
     session = Session(job.checkpoint, job.features, options, compared, lambda sentence: None)
     store = session.store()

@@ -9,6 +9,7 @@ FORMAT_VERSION = 1
 CLIPS_PER_SHARD = 256
 STATISTICS = ("mean", "std")  # datasets of a shard, each (layer, clip, dim), contiguous
 STORE_FILE = "store.json"
+SIDECARS = "shard-[0-9][0-9][0-9][0-9][0-9].json"  # whatever else lies there, a copy for example, is not read
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -19,8 +19,14 @@ from toolkit.runs import commit_file, commit_json, sha256_of_file, signature, sy
 AGAIN = "-again"  # behind the name of a data file that took the place of another one
 
 # Where a clip's audio came from, as cheap evidence that it is unchanged: file size in bytes, mtime in ns, start and
-# end in seconds, channel.
-Source = tuple[int, int, float | None, float | None, int | None]
+# end in seconds, channel, the duration that the manifest says, and a mark of the path (`path_mark`). Stores of an
+# earlier version lack the last two.
+Source = tuple[int, int, float | None, float | None, int | None, float | None, int]
+
+
+def path_mark(path: str) -> int:
+    """48 bits that tell a file's path in the corpus from others, and do not spell it."""
+    return int.from_bytes(hashlib.sha256(path.encode()).digest()[:6])
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +230,8 @@ def _named(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def verify(folder: Path, sidecar: Sidecar) -> None:
-    """Compare a data file with its sidecar, by size and SHA-256, before HDF5 sees a byte of it. Raises StoreError."""
+def is_there(folder: Path, sidecar: Sidecar) -> None:
+    """Compare a data file's size with its sidecar's; nothing is read. Raises StoreError."""
     path = folder / sidecar.file
     try:
         size = path.stat().st_size
@@ -233,5 +239,15 @@ def verify(folder: Path, sidecar: Sidecar) -> None:
         raise StoreError(f"{_named(path)} is missing. {REDO}") from None
     if size != sidecar.bytes:
         raise StoreError(f"{_named(path)} has {size:,} bytes, its sidecar says {sidecar.bytes:,}. {REDO}")
-    if sha256_of_file(path) != sidecar.sha256:
+
+
+def verify(folder: Path, sidecar: Sidecar) -> None:
+    """Compare a data file with its sidecar, by size and SHA-256, before HDF5 sees a byte of it. Raises StoreError."""
+    is_there(folder, sidecar)
+    path = folder / sidecar.file
+    try:
+        found = sha256_of_file(path)
+    except OSError as error:
+        raise StoreError(f"{_named(path)} cannot be read: {error.strerror}") from None
+    if found != sidecar.sha256:
         raise StoreError(f"{_named(path)} is damaged: its SHA-256 is not the sidecar's. {REDO}")

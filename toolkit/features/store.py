@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from toolkit.errors import StoreError
 from toolkit.features import lease, shard
-from toolkit.features.layout import FORMAT_VERSION, STATISTICS, STORE_FILE, LayerFeatures
+from toolkit.features.layout import FORMAT_VERSION, SIDECARS, STATISTICS, STORE_FILE, LayerFeatures
 from toolkit.runs import commit_json, locked, make_folder, signature
 
 
@@ -78,7 +78,7 @@ class Store:
     def _each(self) -> Iterator[shard.Sidecar]:
         """`sidecars`, read one by one."""
         seen: set[str] = set()
-        for path in sorted(self.folder.glob("shard-*.json")):
+        for path in sorted(self.folder.glob(SIDECARS)):
             sidecar = shard.read_sidecar(path)
             for clip in sidecar.clips:
                 if clip.id in seen:
@@ -166,7 +166,7 @@ class Store:
 
     def verify(self) -> Iterator[tuple[str, str]]:
         """File name and defect ("" for none), shard by shard; damage is reported, not raised."""
-        for path in sorted(self.folder.glob("shard-*.json")):
+        for path in sorted(self.folder.glob(SIDECARS)):
             defect = ""
             try:
                 shard.verify(self.folder, shard.read_sidecar(path))
@@ -183,7 +183,7 @@ class Store:
             self.refresh()
             lease.clear(self.folder)
             shard.tidy(self.folder)
-            taken = {int(path.stem.removeprefix("shard-")) for path in self.folder.glob("shard-*.json")}
+            taken = {int(path.stem.removeprefix("shard-")) for path in self.folder.glob(SIDECARS)}
             # a shard that was deleted because it was damaged leaves a gap, which its redone clips fill again
             yield Writer(self.folder, iter(number for number in range(10**5) if number not in taken))
 
@@ -239,6 +239,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
         return dict(description)
     except FileNotFoundError:
         raise StoreError(f"No feature store in {folder.name}/: it has no {STORE_FILE}") from None
+    except OSError as error:
+        raise StoreError(f"{folder.name}/{STORE_FILE} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{folder.name}/{STORE_FILE} is damaged: {error}") from None
 
@@ -262,6 +264,8 @@ def find(features: Path, name: str) -> Store:
         raise StoreError(
             f"No features of {name!r} in {features.name}/ (there: {known}); `toolkit extract --model {name}` makes them"
         )
+    if len(fitting) > 1:  # one that was begun and holds nothing yet, e.g. by `toolkit models check`, is not meant
+        fitting = [store for store in fitting if any(store.folder.glob(SIDECARS))] or fitting
     if len(fitting) > 1:
         names = ", ".join(store.folder.name for store in fitting)
         raise StoreError(f"Several stores of {name!r} in {features.name}/: {names}; name the one that is meant")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn.utils import parametrize
 from toolkit.audio import SAMPLE_RATE
 from toolkit.errors import CheckpointError, InputError, MachineError, one_of
 from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.files import CONFIG, PREPROCESSOR
 from toolkit.models.states import Encoder
 from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 from toolkit.models.whisper import Context, WhisperEncoder
@@ -97,7 +99,8 @@ def load(
         raise InputError(f"{checkpoint.name} is no Whisper: it has no decoder and no other context than the clip")
     if context not in ("full", "clip"):
         raise InputError(one_of("context", context, ["full", "clip"]))
-    config = MODELS[family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    with _named(checkpoint, CONFIG):
+        config = MODELS[family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
     layers = int(config.num_hidden_layers)
     last = layers if last_layer is None else last_layer
     if not 0 <= last <= layers:
@@ -106,6 +109,8 @@ def load(
         raise InputError(f"The decoder listens to the encoder's last layer, {layers}; it cannot stop at {last}")
     allow_tensor_float_32(dtype != torch.float32)
     feature_extractor = feature_extractor_of(checkpoint)
+    if family == "whisper":
+        _refuse_misfit(checkpoint, feature_extractor, config)
     model = model_of(checkpoint, config, decoder=decoder, last_layer=last)
     if family == "whisper":
         return WhisperEncoder(model, feature_extractor, device, dtype, last, context, decoder)
@@ -116,7 +121,8 @@ def feature_extractor_of(checkpoint: Checkpoint) -> Any:
     """The checkpoint's own feature extractor. Raises CheckpointError for another rate than SAMPLE_RATE."""
     whisper = checkpoint.backbone.family == "whisper"
     kind = transformers.WhisperFeatureExtractor if whisper else transformers.Wav2Vec2FeatureExtractor
-    extractor = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    with _named(checkpoint, PREPROCESSOR):
+        extractor = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
     if extractor.sampling_rate != SAMPLE_RATE:
         raise CheckpointError(
             f"{checkpoint.name}: preprocessor_config.json says {extractor.sampling_rate} samples per second, "
@@ -125,12 +131,36 @@ def feature_extractor_of(checkpoint: Checkpoint) -> Any:
     return extractor
 
 
+@contextmanager
+def _named(checkpoint: Checkpoint, file: str) -> Iterator[None]:
+    """Whatever transformers makes of values that do not go together, as a CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{checkpoint.name}: {file} describes nothing that can be built: {type(error).__name__} {error}"
+        ) from error
+
+
+def _refuse_misfit(checkpoint: Checkpoint, feature_extractor: Any, config: Any) -> None:
+    """Raises CheckpointError where the feature extractor gives other spectrograms than the encoder takes."""
+    given = (int(feature_extractor.feature_size), int(feature_extractor.nb_max_frames))
+    taken = (int(config.num_mel_bins), 2 * int(config.max_source_positions))
+    if given != taken:
+        raise CheckpointError(
+            f"{checkpoint.name}: {PREPROCESSOR} gives {given[0]} mel bins and {given[1]} frames, {CONFIG} takes "
+            f"{taken[0]} and {taken[1]}; expected the two files of one checkpoint"
+        )
+
+
 def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: int) -> Any:
     """The Hugging Face base model with its weights in float32, less the parts that are not asked for.
 
     transformers only warns of missing weights and goes on with random ones; here they are refused.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _named(checkpoint, CONFIG):
         model: Any = MODELS[checkpoint.backbone.family](config)
     model.encoder.layers = model.encoder.layers[:last_layer]
     if checkpoint.backbone.family == "whisper" and not decoder:
@@ -146,6 +176,8 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
         raise CheckpointError(
             f"{checkpoint.name}: {len(missing)} of {len(expected)} weights are missing, the first is {missing[0]!r}"
         )
+    if spoilt := [name for name, weight in found.items() if not weight.isfinite().all()]:
+        raise CheckpointError(f"{checkpoint.name}: the weight {spoilt[0]!r} holds values that are not finite numbers")
     try:
         model.load_state_dict(found, strict=False, assign=True)
     except RuntimeError as error:
