@@ -132,6 +132,7 @@ def test_each_defect_of_a_manifest_is_one_sentence_with_its_line(
         (("extract", "--model", "wisper"), 2, "Bad model 'wisper', expected one of"),
         (("extract", "--model", "tiny-hubert", "--layers", "0-99"), 2, "Bad layers 0-99, expected a range within 0-3"),
         (("extract", "--model", "tiny-hubert", "--layers", "a"), 2, "Bad --layers 'a'"),
+        (("extract", "--model", "tiny-hubert", "--layers", "²"), 2, "Bad --layers '²'"),
         (("extract", "--model", "tiny-hubert", "--dtype", "half"), 2, "Bad dtype 'half'"),
         (("probe", "--model", "whisper-small", "--target", "high"), 4, "`toolkit extract --model whisper-small`"),
         (("probe", "--model", "tiny-hubert", "--target", "mood"), 2, "No label column 'mood'"),
@@ -170,6 +171,19 @@ def test_models_are_listed_shown_and_checked(run: Run, study: Path) -> None:
     assert code == 0 and "mel bins           128" in out and "toolkit models fetch whisper-large-v3" in out
     code, out, _ = run("models", "check", "tiny-hubert", "--dtype", "float32", "-w", study)
     assert code == 0 and out.startswith("passed: tiny-hubert on ")
+
+
+def test_what_does_not_fit_one_model_is_refused_before_any_is_run(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "manifest.csv").write_text("id,path\na,a.wav\n")
+    soundfile.write(tmp_path / "a.wav", tiny.speech_like(0.5), 16_000)
+    tiny.whisper(tmp_path / "models" / "hears")
+    tiny.hubert(tmp_path / "models" / "mute")
+    monkeypatch.setattr("toolkit.extract.session.load", lambda *_, **__: pytest.fail("loaded"))
+    for option in (["--decoder"], ["--layers", "0-99"], ["--frames", "encoder.9"]):
+        code, _, err = run("extract", "-m", "hears", "-m", "mute", *option, "-w", tmp_path)
+        assert code == 2 and not (tmp_path / "features").exists(), err
 
 
 def test_a_check_that_fails_in_bfloat16_says_what_is_exact(

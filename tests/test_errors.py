@@ -102,3 +102,16 @@ def test_other_errors_pass_unchanged(error: Exception, tmp_path: Path) -> None:
 
 def test_one_of_lists_what_was_expected() -> None:
     assert errors.one_of("fold", 9, (0, 1)) == "Bad fold 9, expected one of [0, 1]"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+    ],
+)
+def test_a_refusal_of_memory_is_told_from_other_errors(error: Exception, expected: bool) -> None:
+    assert errors.is_out_of_memory(error) is expected

@@ -156,6 +156,23 @@ def test_a_file_in_a_folders_way_is_named_without_its_path(name: str, tmp_path: 
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_a_place_where_nothing_may_be_written_is_named_without_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MachineError, match=r"^nowhere/file cannot be written: No such file or directory$"):
+        runs.commit_text(tmp_path / "nowhere" / "file", "x")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(MachineError, match=r"/\.lock cannot be written: Read-only file system$"), runs.locked(tmp_path):
+        pytest.fail("it is not held")
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(MachineError, match=r"/file cannot be written: Read-only file system$"):
+        runs.commit_text(tmp_path / "file", "x")
+
+
 def test_a_second_process_is_refused_within_five_seconds_and_served_after(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", "import sys, pathlib; from toolkit import runs\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from toolkit import manifest as manifests
@@ -26,10 +26,11 @@ def corpus(folder: Path, rows: list[tuple[str, ...]], columns: tuple[str, ...], 
 
 
 @given(
-    duration=st.floats(0.1, 4_000).map(lambda seconds: round(seconds, 3)),
+    duration=st.integers(4_410, 4_000 * 44_100).map(lambda samples: samples / 44_100),
     seconds=st.floats(0.5, 60).map(lambda seconds: round(seconds, 3)),
     share=st.floats(0.2, 1),
 )
+@example(duration=240_003 / 16_000, seconds=10.0, share=0.5)  # 0.2 ms beyond a window's end
 def test_windows_cover_a_recording_without_gaps_and_end_with_it(duration: float, seconds: float, share: float) -> None:
     windows = Windows.of(seconds, max(0.1, round(seconds * share, 3)))
     assert windows is not None

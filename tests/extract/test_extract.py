@@ -17,7 +17,7 @@ from tests.models import tiny
 from toolkit import decoders
 from toolkit import manifest as manifests
 from toolkit.audio import Samples, decode
-from toolkit.errors import CheckpointError, DiskFullError, InputError
+from toolkit.errors import CheckpointError, DiskFullError, InputError, StoreError
 from toolkit.extract import decoding, pipeline, run, session
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.check import check_checkpoint
@@ -108,6 +108,88 @@ def test_a_recording_that_changed_under_its_id_is_refused(tmp_path: Path, hubert
     soundfile.write(tmp_path / "3.wav", tiny.speech_like(0.4, seed=99), 16_000)
     with pytest.raises(InputError, match="'clip3' is not what tiny-hubert-"):
         extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+
+
+def test_an_id_that_means_another_file_is_refused_however_alike_the_files_are(
+    tmp_path: Path, hubert: Checkpoint
+) -> None:
+    """As an archive leaves them: of one length and one time."""
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", tiny.speech_like(0.5, seed=number), 16_000)
+        os.utime(tmp_path / f"{number}.wav", (1, 1))
+
+    def of(*files: int) -> Manifest:
+        rows = [(f"row{row}", f"{file}.wav") for row, file in enumerate(files)]
+        manifests.write(tmp_path / "manifest.csv", ("id", "path"), rows)
+        return manifests.read(tmp_path / "manifest.csv")
+
+    options = Options(dtype="float32")
+    extract(of(1, 2), hubert, tmp_path / "features", options)
+    with pytest.raises(InputError, match="'row0', 'row1' is not what tiny-hubert-"):
+        extract(of(0, 1, 2), hubert, tmp_path / "features", options)
+    (tmp_path / "moved").mkdir()
+    for name in ("1.wav", "2.wav"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    said: list[str] = []
+    manifests.write(tmp_path / "manifest.csv", ("id", "path"), [("row0", "moved/1.wav"), ("row1", "moved/2.wav")])
+    moved = manifests.read(tmp_path / "manifest.csv")
+    assert extract(moved, hubert, tmp_path / "features", options, said.append).before == 2
+    assert any(sentence.startswith("2 clips come from other or newer files") for sentence in said)
+
+
+def test_a_duration_that_the_manifest_corrects_counts_anew(tmp_path: Path, hubert: Checkpoint) -> None:
+    soundfile.write(tmp_path / "a.wav", tiny.speech_like(1.0), 16_000)
+
+    def told(seconds: str) -> Manifest:
+        manifests.write(tmp_path / "manifest.csv", ("id", "path", "duration"), [("a", "a.wav", seconds)])
+        return manifests.read(tmp_path / "manifest.csv")
+
+    options = Options(dtype="float32")
+    assert extract(told("3.0"), hubert, tmp_path / "features", options).failed
+    assert not extract(told("1.0"), hubert, tmp_path / "features", options).failed
+    with pytest.raises(InputError, match=r"'a' lasts 1\.00 s, the manifest says 9\.00 s"):
+        extract(told("9.0"), hubert, tmp_path / "features", options)
+
+
+def test_a_shard_whose_data_is_gone_is_not_called_there(tmp_path: Path, hubert: Checkpoint) -> None:
+    clips = corpus(tmp_path, count=2)
+    data = extract(clips, hubert, tmp_path / "features", Options(dtype="float32")).store.folder / "shard-00000.h5"
+    data.unlink()
+    with pytest.raises(StoreError, match=r"shard-00000\.h5 is missing"):
+        extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+
+
+def test_a_batch_size_is_measured_where_the_first_clips_had_no_audio(tmp_path: Path, hubert: Checkpoint) -> None:
+    options = Options(dtype="float32")
+    corpus(tmp_path, count=3, broken=(0, 1, 2))
+    budgets = extract(manifests.read(tmp_path / "manifest.csv"), hubert, tmp_path / "f", options).store.folder
+    assert not (budgets / run.BUDGETS_FILE).exists()
+    store = extract(corpus(tmp_path, count=4), hubert, tmp_path / "f", options).store
+    whole = (store.folder / run.BUDGETS_FILE).read_text()
+    for damage in ("[]", '{"cpu": null}', '{"cpu": 1e999}', '{"cpu": -3}'):
+        (store.folder / run.BUDGETS_FILE).write_text(damage)
+        extract(corpus(tmp_path, count=4), hubert, tmp_path / "f", replace(options, retry_failed=True))
+        encoder = load(hubert, torch.device("cpu"), torch.float32)
+        budget = run.budget_of(store, encoder, lambda: [tiny.speech_like(1.0)])
+        assert 1 <= budget < 1e6 and (store.folder / run.BUDGETS_FILE).read_text() != damage
+    assert whole.startswith("{")
+
+
+def test_frames_take_their_own_memory_alone(
+    tmp_path: Path, whisper: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In full context a clip's frames are a few of the window's; a view of them would hold all of it."""
+    sizes: list[tuple[int, int]] = []
+    honest = pipeline.Pipeline._content
+
+    def weighed(self: pipeline.Pipeline, shard: pipeline._Shard) -> object:
+        frames = [values for window in shard.windows for clip in window.frames for values in clip.values()]
+        sizes.extend((values.untyped_storage().nbytes(), values.nbytes) for values in frames)
+        return honest(self, shard)
+
+    monkeypatch.setattr(pipeline.Pipeline, "_content", weighed)
+    extract(corpus(tmp_path, count=2), whisper, tmp_path / "f", Options(dtype="float32", frames=("encoder.1",)))
+    assert len(sizes) == 2 and all(held == own for held, own in sizes)
 
 
 def test_a_file_that_was_only_touched_is_the_same(tmp_path: Path, hubert: Checkpoint) -> None:
@@ -309,6 +391,23 @@ def test_bfloat16_that_was_asked_for_is_measured_too_and_does_not_decide_for_aut
     assert found is not None and found.settings["dtype"] == "float32"
 
 
+def test_bfloat16_of_a_pilot_does_not_stand_for_all_of_the_corpus(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
+    pilot = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options()).store
+    assert session._precision_of(pilot.folder)["clips"] == 3
+    monkeypatch.setattr(session, "PRECISION_BOUND", 1e-9)
+    monkeypatch.setattr(session.Session, "_deviation", lambda self, clips: 1e-8 * len(clips))
+    record = pilot.folder / session.PRECISION_FILE
+    record.write_text(record.read_text().replace(str(session._precision_of(pilot.folder)["deviation"]), "1e-10"))
+    whole = extract(corpus(tmp_path, count=7), hubert, tmp_path / "features", Options()).store
+    assert whole.settings["dtype"] == "float32" and session._precision_of(whole.folder)["clips"] == 7
+    found = session.Session(hubert, tmp_path / "features", Options(), None, lambda sentence: None).found()
+    assert found is not None and found.folder == whole.folder
+
+
 def test_bfloat16_is_measured_anew_where_its_record_is_damaged(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,7 +415,11 @@ def test_bfloat16_is_measured_anew_where_its_record_is_damaged(
     monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / session.PRECISION_FILE
     whole = record.read_text()
-    for damage in ("", "[]", '{"deviation": null, "clips": 3}', whole.replace('"clips"', '"clip"')):
+    edits = [('"clips"', '"clip"'), ('"clips": 3', '"clips": Infinity'), ('"clips": 3', '"clips": -3')]
+    edits += [('"deviation": ', '"deviation": -'), ('"deviation": ', '"deviation": NaN, "was": ')]
+    damages = [whole.replace(*edit) for edit in edits]
+    assert whole not in damages
+    for damage in ("", "[]", '{"deviation": null, "clips": 3}', "[" * 100_000, *damages):
         record.write_text(damage)
         extract(clips, hubert, tmp_path / "features", Options())
         assert record.read_text() == whole

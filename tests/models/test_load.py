@@ -15,6 +15,7 @@ from toolkit.errors import CheckpointError, InputError, MachineError
 from toolkit.models.checkpoint import locate
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.states import Encoder
+from toolkit.models.whisper import Context
 from toolkit.products import FEW, KEPT
 
 CPU = torch.device("cpu")
@@ -150,6 +151,52 @@ def test_a_preprocessor_of_another_rate_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "sampling_rate": 8000}))
     with pytest.raises(CheckpointError, match="8000 samples per second, expected 16000"):
         load(checkpoint, CPU, torch.float32)
+
+
+def test_a_weight_that_is_no_number_is_refused_by_name(tmp_path: Path) -> None:
+    folder = tiny.hubert(tmp_path / "spoilt")
+    bias = torch.zeros(32)
+    bias[3] = torch.nan
+    _rewrite(folder, lambda tensors: {**tensors, "feature_projection.projection.bias": bias})
+    with pytest.raises(
+        CheckpointError, match=r"'feature_projection\.projection\.bias' holds values that are not finite"
+    ):
+        _load(folder)
+
+
+def _edit(path: Path, values: dict[str, object]) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize("context", ["full", "clip"])
+@pytest.mark.parametrize(
+    ("file", "values", "sentence"),
+    [
+        ("preprocessor_config.json", {"feature_size": 128}, "gives 128 mel bins and 3000 frames, .* takes 80 and 3000"),
+        (
+            "preprocessor_config.json",
+            {"chunk_length": 15, "n_samples": 240_000, "nb_max_frames": 1500},
+            "and 1500 frames",
+        ),
+        ("preprocessor_config.json", {"hop_length": 0}, "preprocessor_config.json describes nothing that can be built"),
+        ("config.json", {"encoder_attention_heads": 5}, "config.json describes nothing that can be built"),
+        ("config.json", {"activation_function": "gelO"}, "config.json describes nothing that can be built"),
+    ],
+)
+def test_a_whisper_whose_files_do_not_go_together_is_refused(
+    tmp_path: Path, context: Context, file: str, values: dict[str, object], sentence: str
+) -> None:
+    folder = tiny.whisper(tmp_path / "odd")
+    _edit(folder / file, values)
+    with pytest.raises(CheckpointError, match=f"odd: .*{sentence}"):
+        load(locate(str(folder), tmp_path), CPU, torch.float32, context=context)
+
+
+@pytest.mark.parametrize("positions", [750, 3000])
+def test_a_whisper_of_other_positions_than_its_spectrogram_is_refused(tmp_path: Path, positions: int) -> None:
+    folder = tiny.whisper(tmp_path / "odd", max_source_positions=positions)
+    with pytest.raises(CheckpointError, match=f"gives 80 mel bins and 3000 frames, .* takes 80 and {2 * positions}"):
+        load(locate(str(folder), tmp_path), CPU, torch.float32)
 
 
 @pytest.mark.parametrize("options", [{"decoder": True}, {"context": "clip"}])
