@@ -173,6 +173,30 @@ def test_models_are_listed_shown_and_checked(run: Run, study: Path) -> None:
     assert code == 0 and out.startswith("passed: tiny-hubert on ")
 
 
+def test_a_manifest_that_gives_ids_to_other_files_is_not_probed(tmp_path: Path, run: Run) -> None:
+    tiny.hubert(tmp_path / "models" / "tiny-hubert")
+    files = [f"{number}.wav" for number in range(3)]
+    for number, file in enumerate(files):
+        soundfile.write(tmp_path / file, tiny.speech_like(0.5, seed=number), 16_000)
+
+    def name(*order: str) -> None:
+        rows = [(f"c{row}", file, f"s{row}", "ab"[row % 2]) for row, file in enumerate(order)]
+        manifest.write(tmp_path / "manifest.csv", ("id", "path", "speaker", "mood"), rows)
+
+    name(*files)
+    assert run("extract", "-m", "tiny-hubert", "-w", tmp_path, "--dtype", "float32")[0] == 0
+    probe = ("probe", "-m", "tiny-hubert", "--target", "mood", "-w", tmp_path)
+    name(*files[1:], files[0])
+    code, _, err = run(*probe)
+    assert code == 2 and "The audio of 'c0', 'c1', 'c2' is not what tiny-hubert-" in err
+    (tmp_path / "moved").mkdir()
+    for file in files:
+        (tmp_path / file).rename(tmp_path / "moved" / file)
+    name(*[f"moved/{file}" for file in files])
+    code, _, err = run(*probe)  # the same audio elsewhere: three speakers are too few, and that is all
+    assert code == 2 and "3 clips come from other or newer files" in err and "is not what" not in err
+
+
 def test_what_does_not_fit_one_model_is_refused_before_any_is_run(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def probe(
     from contextlib import ExitStack
 
     from toolkit.cluster import joined
+    from toolkit.extract.plan import names_other, refuse_others
     from toolkit.folding import keep, pose
     from toolkit.manifest import read
     from toolkit.probe import around
@@ -121,6 +122,8 @@ def probe(
     corpus = read(manifest_file(workspace, manifest), audio_root)
     stores = _stores(workspace / "features", model)
     corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in stores}))
+    for store in stores:
+        refuse_others(corpus, store, names_other, remark)
     question = pose(corpus, target, fold_count(folds), seed, group_by, split_by)
     result = workspace / "result"
     remark(f"folds in {relative(keep(question, result), workspace)}")

@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.errors import InputError
 from toolkit.extract.decoding import decode_all, source_of
 from toolkit.features.layout import CLIPS_PER_SHARD
-from toolkit.features.shard import is_there
+from toolkit.features.shard import Source, is_there, path_mark
 from toolkit.features.store import Store
 from toolkit.manifest import Clip, Manifest
 
@@ -59,7 +59,7 @@ def plan(
     """
     for sidecar in store.sidecars:
         is_there(store.folder, sidecar)
-    _refuse_others(manifest, store, say)
+    refuse_others(manifest, store, lambda clip, source: source_of(manifest.audio_path(clip), clip) != source, say)
 
     def is_done(clip: Clip) -> bool:
         if clip.id in store.failed:
@@ -73,20 +73,28 @@ def plan(
     return Plan(picked, len(manifest.clips) - len(missing))
 
 
-def _refuse_others(manifest: Manifest, store: Store, say: Callable[[str], None]) -> None:
-    """Raises InputError for clips whose audio is not what is stored under their ids."""
+def names_other(clip: Clip, source: Source) -> bool:
+    """Whether the manifest names another path, segment or channel than what is stored came from; no file is asked."""
+    named, marked = (clip.start, clip.end, clip.channel), source[6:]  # a store of an earlier version has no mark
+    return source[2:5] != named or marked not in ((), (path_mark(clip.path),))
 
-    def looks_other(clip: Clip) -> bool:
-        return clip.id in store.clips and source_of(manifest.audio_path(clip), clip) != store.clips[clip.id].source
 
-    doubtful = [clip for clip in manifest.clips if looks_other(clip)]
+def refuse_others(
+    manifest: Manifest, store: Store, looks_other: Callable[[Clip, Source], bool], say: Callable[[str], None]
+) -> None:
+    """Decode the clips of which `looks_other` than what is stored under their ids.
+
+    Raises InputError where the audio is another one indeed, or cannot be had.
+    """
+    stored = store.clips
+    doubtful = [clip for clip in manifest.clips if clip.id in stored and looks_other(clip, stored[clip.id].source)]
     if not doubtful:
         return
     say(f"{len(doubtful):,} clips come from other or newer files than what {store.folder.name} holds: comparing audio")
     others, reasons = [], []
     with closing(decode_all(manifest, doubtful, os.cpu_count() or 1)) as decoded:
         for item in decoded:
-            if item.audio is None or item.audio.sha256 != store.clips[item.clip.id].audio_sha256:
+            if item.audio is None or item.audio.sha256 != stored[item.clip.id].audio_sha256:
                 others.append(item.clip.id)
                 reasons += [f" ({item.clip.id!r} {item.reason})"] if item.reason else []
     if others:
