@@ -135,6 +135,14 @@ def test_an_id_that_means_another_file_is_refused_however_alike_the_files_are(
     moved = manifests.read(tmp_path / "manifest.csv")
     assert extract(moved, hubert, tmp_path / "features", options, said.append).before == 2
     assert any(sentence.startswith("2 clips come from other or newer files") for sentence in said)
+    before, said[:] = store_of(tmp_path / "features"), []
+    again = extract(moved, hubert, tmp_path / "features", options, said.append)
+    assert again.before == 2 and not any("other or newer files" in sentence for sentence in said)
+    assert store_of(tmp_path / "features") == before and not [defect for _, defect in again.store.verify() if defect]
+
+
+def store_of(features: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in features.glob("*/s*")}
 
 
 def test_a_duration_that_the_manifest_corrects_counts_anew(tmp_path: Path, hubert: Checkpoint) -> None:

@@ -1,6 +1,7 @@
 """Decode, batch, forward, pool, store: the stages of extraction, overlapped."""
 
 import ctypes
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -27,6 +28,9 @@ from toolkit.progress import Advance
 # Of audio that is sorted by length together, 64 kB each: the more, the larger the batches of hardly any padding. A GPU
 # needs batches of minutes, lest it wait for the host to tell it what to do, and is done with them in a second.
 WINDOW_SECONDS, GPU_WINDOW_SECONDS = 2_400.0, 9_600.0
+TRIM_SECONDS = (
+    2.0  # of time between two returns of freed memory, 8 ms each: kernels that come and go leave it in pieces
+)
 GPU_AHEAD = Ahead(per_worker=64, seconds=GPU_WINDOW_SECONDS)  # decoded while the host only waits to launch
 
 
@@ -69,6 +73,7 @@ class Pipeline:
         self.rows = {layer: row for row, layer in enumerate(layers)}  # of the layers that are stored
         self.frame_layers = tuple(frame_layers)
         self._on_gpu = encoder.device.type == "cuda"
+        self._next_trim = 0.0
         self._window_seconds = GPU_WINDOW_SECONDS if self._on_gpu else WINDOW_SECONDS
 
     def run(self, plan: Plan, budget_seconds: float, advance: Advance) -> None:
@@ -140,6 +145,9 @@ class Pipeline:
                 reasons[position] = (
                     f"at {len(samples[position]) / SAMPLE_RATE:.1f} s it needs more memory than there is"
                 )
+            if not self._on_gpu and time.monotonic() > self._next_trim:
+                give_memory_back()
+                self._next_trim = time.monotonic() + TRIM_SECONDS
             advance(len(batch), sum(len(samples[position]) for position in batch) / SAMPLE_RATE)
         result = _Window([_record(item) for item in window], pooled.to("cpu", non_blocking=True), frames, reasons)
         if self._on_gpu:

@@ -2,9 +2,9 @@
 
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.errors import InputError
@@ -34,10 +34,14 @@ class Picked(Sequence[Clip]):
 
 @dataclass(frozen=True)
 class Plan:
-    """shards: the missing clips, so many at a time, in the manifest's order; done: how many are there."""
+    """shards: the missing clips, so many at a time, in the manifest's order; done: how many are there.
+
+    moved: those of them whose audio, now elsewhere, was compared and is the same, with where it is.
+    """
 
     shards: tuple[Sequence[Clip], ...]
     done: int
+    moved: Mapping[str, Source] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
@@ -59,7 +63,9 @@ def plan(
     """
     for sidecar in store.sidecars:
         is_there(store.folder, sidecar)
-    refuse_others(manifest, store, lambda clip, source: source_of(manifest.audio_path(clip), clip) != source, say)
+    moved = refuse_others(
+        manifest, store, lambda clip, source: source_of(manifest.audio_path(clip), clip) != source, say
+    )
 
     def is_done(clip: Clip) -> bool:
         if clip.id in store.failed:
@@ -70,7 +76,7 @@ def plan(
     # with frames, so many clips of a GPU's shard would take gigabytes of the host's memory
     size = CLIPS_PER_SHARD * (GPU_SHARD if on_gpu and not store.settings.get("frames") else 1)
     picked = tuple(Picked(manifest.clips, missing[i : i + size]) for i in range(0, len(missing), size))
-    return Plan(picked, len(manifest.clips) - len(missing))
+    return Plan(picked, len(manifest.clips) - len(missing), moved)
 
 
 def names_other(clip: Clip, source: Source) -> bool:
@@ -81,27 +87,30 @@ def names_other(clip: Clip, source: Source) -> bool:
 
 def refuse_others(
     manifest: Manifest, store: Store, looks_other: Callable[[Clip, Source], bool], say: Callable[[str], None]
-) -> None:
+) -> dict[str, Source]:
     """Decode the clips of which `looks_other` than what is stored under their ids.
 
-    Raises InputError where the audio is another one indeed, or cannot be had.
+    Returns where their audio is now. Raises InputError where it is another one, or cannot be had.
     """
     stored = store.clips
     doubtful = [clip for clip in manifest.clips if clip.id in stored and looks_other(clip, stored[clip.id].source)]
     if not doubtful:
-        return
+        return {}
     say(f"{len(doubtful):,} clips come from other or newer files than what {store.folder.name} holds: comparing audio")
-    others, reasons = [], []
+    others, reasons, moved = [], [], {}
     with closing(decode_all(manifest, doubtful, os.cpu_count() or 1)) as decoded:
         for item in decoded:
             if item.audio is None or item.audio.sha256 != stored[item.clip.id].audio_sha256:
                 others.append(item.clip.id)
                 reasons += [f" ({item.clip.id!r} {item.reason})"] if item.reason else []
+            elif item.source is not None:
+                moved[item.clip.id] = item.source
     if others:
         raise InputError(
             f"The audio of {_some(others)} is not what {store.folder.name} holds under that id{''.join(reasons[:1])}. "
             "Restore it, give the new recordings new ids, or use another --workspace"
         )
+    return moved
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

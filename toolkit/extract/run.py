@@ -118,6 +118,7 @@ def extract(
     store = hands.store
     with store.writing() as writer:
         todo = plan(manifest, store, options.retry_failed, hands.on_gpu, say)
+        writer.renew(todo.moved)
         before = len(store.clips) + len(store.failed)
         already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"
         if todo.done:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,14 @@ def without(path: Path, gone: Callable[[str], bool]) -> None:
         path.unlink()
         sync_folder(path.parent)
     tidy(path.parent)
+
+
+def renew(path: Path, sources: Mapping[str, Source]) -> None:
+    """Commit a sidecar anew with these sources, by clip; the data stays. path: the sidecar's. Raises as `without`."""
+    sidecar = read_sidecar(path)
+    clips = tuple(replace(clip, source=sources.get(clip.id, clip.source)) for clip in sidecar.clips)
+    if clips != sidecar.clips:
+        commit_json(path, _to_json(replace(sidecar, clips=clips)))
 
 
 def tidy(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """A feature store: a folder of committed shards for one backbone and one way of computing."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -202,6 +202,11 @@ class Writer:
     def commit(self, content: shard.ShardContent) -> shard.Sidecar:
         """Make a shard durable. Raises DiskFullError, StoreError."""
         return shard.write(self._folder, next(self.numbers), content)
+
+    def renew(self, sources: Mapping[str, shard.Source]) -> None:
+        """Remember where the audio of these clips lies now, so that it is not compared again at the next start."""
+        for path in sorted(self._folder.glob(SIDECARS)) if sources else ():
+            shard.renew(path, sources)
 
 
 def folder_of(features: Path, backbone: str, settings: dict[str, Any]) -> Path:
