@@ -28,9 +28,7 @@ from toolkit.progress import Advance
 # Of audio that is sorted by length together, 64 kB each: the more, the larger the batches of hardly any padding. A GPU
 # needs batches of minutes, lest it wait for the host to tell it what to do, and is done with them in a second.
 WINDOW_SECONDS, GPU_WINDOW_SECONDS = 2_400.0, 9_600.0
-TRIM_SECONDS = (
-    2.0  # of time between two returns of freed memory, 8 ms each: kernels that come and go leave it in pieces
-)
+TRIM_SECONDS = 2.0  # between two times that freed memory is given back: kernels that come and go leave it in pieces
 GPU_AHEAD = Ahead(per_worker=64, seconds=GPU_WINDOW_SECONDS)  # decoded while the host only waits to launch
 
 

@@ -63,9 +63,11 @@ def plan(
     """
     for sidecar in store.sidecars:
         is_there(store.folder, sidecar)
-    moved = refuse_others(
-        manifest, store, lambda clip, source: source_of(manifest.audio_path(clip), clip) != source, say
-    )
+
+    def looks_other(clip: Clip, source: Source) -> bool:
+        return source_of(manifest.audio_path(clip), clip) != source
+
+    moved = refuse_others(manifest, store, looks_other, say)
 
     def is_done(clip: Clip) -> bool:
         if clip.id in store.failed:
