@@ -12,9 +12,10 @@ from tests.models import tiny
 from tests.models.reference import own_states, worst_error
 from tests.models.tiny import speech_like
 from toolkit.errors import CheckpointError, InputError, MachineError
-from toolkit.models.checkpoint import locate
+from toolkit.models.checkpoint import inspect, locate
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.states import Encoder
+from toolkit.models.trainable import load_trainable
 from toolkit.models.whisper import Context
 from toolkit.products import FEW, KEPT
 
@@ -136,6 +137,17 @@ def test_sharded_weights_are_the_same_weights(tmp_path: Path) -> None:
     assert worst_error(own_states(_load(sharded), CLIPS), own_states(_load(plain), CLIPS)) == 0
 
 
+def test_the_weights_that_are_hashed_are_those_that_are_loaded(tmp_path: Path) -> None:
+    """A folder may hold both kinds, left by two downloads."""
+    plain, both = tiny.hubert(tmp_path / "plain"), tiny.hubert(tmp_path / "both")
+    others = load_file(tiny.hubert(tmp_path / "others", seed=1) / "model.safetensors")
+    save_file(others, both / "a.safetensors", metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": dict.fromkeys(others, "a.safetensors")}
+    (both / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert inspect(both, "both").weights_sha256 == inspect(plain, "plain").weights_sha256
+    assert worst_error(own_states(_load(both), CLIPS), own_states(_load(plain), CLIPS)) == 0
+
+
 def test_weights_saved_in_half_precision_are_computed_in_the_dtype_asked_for(tmp_path: Path) -> None:
     folder = tiny.whisper(tmp_path / "half")
     _rewrite(folder, lambda tensors: {key: value.half() for key, value in tensors.items()})
@@ -190,6 +202,8 @@ def test_a_whisper_whose_files_do_not_go_together_is_refused(
     _edit(folder / file, values)
     with pytest.raises(CheckpointError, match=f"odd: .*{sentence}"):
         load(locate(str(folder), tmp_path), CPU, torch.float32, context=context)
+    with pytest.raises(CheckpointError, match=f"odd: .*{sentence}"):
+        load_trainable(locate(str(folder), tmp_path), context=context)
 
 
 @pytest.mark.parametrize("positions", [750, 3000])

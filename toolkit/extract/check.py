@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from toolkit import seeds
 from toolkit.audio import SAMPLE_RATE, Samples
 from toolkit.extract.pipeline import name_of
-from toolkit.extract.session import Options, Session
+from toolkit.extract.session import Kept, Options, Session, relative_errors
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.states import Encoder
 from toolkit.runs import commit_json
@@ -19,7 +18,6 @@ from toolkit.runs import commit_json
 CHECK_FILE = "check.json"
 BOUNDS = {"float32": 1e-5, "bfloat16": 1e-2}  # relative error per layer and clip
 SECONDS = (0.02, 0.31, 1.0, 1.7, 3.01, 5.5)
-States = dict[str, npt.NDArray[np.float32]]  # of one clip: its own frames (n_frames, width) of every layer
 
 
 @dataclass(frozen=True)
@@ -41,20 +39,17 @@ class BatchCheck:
         return {**asdict(self), "passed": self.passed}
 
 
-def check_batching(encoder: Encoder, clips: Sequence[Samples], alone: Sequence[States]) -> BatchCheck:
+def check_batching(encoder: Encoder, clips: Sequence[Samples], alone: Sequence[Kept]) -> BatchCheck:
     """Run clips of mixed lengths together and compare every layer over each clip's own frames with `alone`.
 
-    The relative error is the norm of the difference over the norm of the clip alone.
+    alone: of each clip its own frames (n_frames, width), layer by layer, each with the norm its error is relative to.
     """
-    together = _states(encoder, clips)
-    worst, worst_layer = 0.0, encoder.layer_names[0]
-    for one, batched in zip(alone, together):
-        for name, states in one.items():
-            error = float(np.linalg.norm(batched[name] - states) / max(float(np.linalg.norm(states)), 1e-30))
-            if not error <= worst:  # also true of NaN
-                worst, worst_layer = (error if np.isfinite(error) else 1e30), name  # JSON has no infinity
+    together = [layer for clip in _states(encoder, clips) for layer in clip]
+    errors = relative_errors([layer for clip in alone for layer in clip], together)
+    place, names = int(errors.argmax()), encoder.layer_names
     dtype = name_of(encoder.dtype)
-    return BatchCheck(str(encoder.device), dtype, len(clips), worst, worst_layer, BOUNDS[dtype])
+    worst, layer = float(errors[place]), names[place % len(names)]
+    return BatchCheck(str(encoder.device), dtype, len(clips), worst, layer, BOUNDS[dtype])
 
 
 def check_checkpoint(
@@ -72,11 +67,12 @@ def check_checkpoint(
     return result
 
 
-def _states(encoder: Encoder, clips: Sequence[Samples]) -> list[States]:
-    result: list[States] = [{} for _ in clips]
+def _states(encoder: Encoder, clips: Sequence[Samples]) -> list[Kept]:
+    result: list[Kept] = [[] for _ in clips]
     for layer in encoder.states(clips):
         for clip, values, length in zip(result, layer.values.to("cpu", torch.float32), layer.lengths.tolist()):
-            clip[layer.name] = values[: int(length)].numpy()
+            own = values[: int(length)].numpy()
+            clip.append((own, float(np.linalg.norm(own))))
     return result
 
 

@@ -209,12 +209,12 @@ class Session:
             self.reason = f"bfloat16 as asked for, but it {found}: --dtype float32 is exact."
 
     def _deviation(self, clips: list[Samples]) -> float:
-        """The largest relative error of what would be kept, in bfloat16 against float32; 1e30 if not finite."""
+        """The largest relative error of what would be kept, in bfloat16 against float32."""
         with bar("compare", 2 * len(clips), "clips") as advance:
             exact = kept(self.exact(), clips, self.frames, advance)
             self._encoder = self._load(torch.bfloat16)
             errors = relative_errors(exact, kept(self._encoder, clips, self.frames, advance))
-        return float(np.nan_to_num(errors, nan=1e30, posinf=1e30).max())  # JSON has no infinity
+        return float(errors.max())
 
 
 def _precision_of(folder: Path) -> dict[str, Any] | None:
@@ -249,9 +249,11 @@ def kept(encoder: Encoder, clips: Sequence[Samples], frames: Sequence[str], adva
 
 
 def relative_errors(exact: Kept, found: Kept) -> npt.NDArray[np.float64]:
-    """(n,): of each array the norm of the difference, relative to the size of the exact one."""
+    """(n,): of each array the norm of the difference, relative to the size of the exact one; 1e30 if not finite."""
     pairs = zip(exact, found, strict=True)
-    return np.array([np.linalg.norm(other - values) / max(size, 1e-30) for (values, size), (other, _) in pairs])
+    errors = np.array([np.linalg.norm(other - values) / max(size, 1e-30) for (values, size), (other, _) in pairs])
+    finite: npt.NDArray[np.float64] = np.nan_to_num(errors, nan=1e30, posinf=1e30)  # JSON has no infinity
+    return finite
 
 
 def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def held(store: Store, gone: Callable[[str], bool]) -> Held:
     clips: list[str] = []
     shards: list[str] = []
     hashes: list[str] = []
-    for path in sorted(store.folder.glob("shard-*.json")):
+    for path in sorted(store.folder.glob("shard-*.json")):  # copies too, which nothing else reads: they name callers
         sidecar = shard.read_sidecar(path)
         stored = [clip for clip in sidecar.clips if gone(clip.id)]
         found = [clip.id for clip in stored] + [clip.id for clip in sidecar.failed if gone(clip.id)]

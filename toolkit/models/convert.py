@@ -69,8 +69,8 @@ def convert(source: Path | Sequence[Path], out: Path, *, dtype: DType = "float32
     reader = _Reader(container)
     pieces = list(_pieces(reader))
     reader.check_all_is_used(pieces)
-    tokens = whisper_files.special_tokens(whisper_files.read_object(beside, "tokenizer.json"))
-    hints = whisper_files.read_object(beside, CONFIG)
+    tokens = whisper_files.special_tokens(whisper_files.read_beside(beside, "tokenizer.json"))
+    hints = whisper_files.read_beside(beside, CONFIG)
     types = [reader.written_type(piece, dtype) for piece in pieces]
     config = whisper_files.configuration(
         {piece.name: piece.shape for piece in pieces},

@@ -18,23 +18,30 @@ def is_plain(name: str) -> bool:
 
 
 def read_json(folder: Path, file: str) -> dict[str, Any]:
-    """The object that a JSON file holds. Raises CheckpointError where there is none."""
+    """The object that a JSON file of a Hugging Face folder holds. Raises CheckpointError where there is none."""
+    named, expected = f"{folder.name}/{file}", f"a Hugging Face folder with {CONFIG}, {PREPROCESSOR} and {WEIGHTS}"
+    return read_object(folder / file, named, f"{folder.name}/ has no {file}; expected {expected}")
+
+
+def read_object(path: Path, named: str, missing: str) -> dict[str, Any]:
+    """The object that a JSON file holds. named: the file, in sentences; missing: the sentence where it is not there.
+
+    Raises CheckpointError.
+    """
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
 
     try:
-        value = json.loads((folder / file).read_bytes(), parse_constant=refuse)
+        value = json.loads(path.read_bytes(), parse_constant=refuse)
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{folder.name}/ has no {file}; expected a Hugging Face folder with {CONFIG}, {PREPROCESSOR} and {WEIGHTS}"
-        ) from None
+        raise CheckpointError(missing) from None
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{folder.name}/{file} is not valid JSON: {error}") from None
+        raise CheckpointError(f"{named} is not valid JSON: {error}") from None
     except OSError as error:
-        raise CheckpointError(f"{folder.name}/{file} cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{named} cannot be read: {error.strerror}") from None
     if not isinstance(value, dict):
-        raise CheckpointError(f"{folder.name}/{file} holds a {type(value).__name__}, expected an object")
+        raise CheckpointError(f"{named} holds a {type(value).__name__}, expected an object")
     return value
 
 

@@ -1,6 +1,5 @@
 """From a checkpoint's folder to an Encoder on a device, in a dtype; and the one place that decides about both."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch.nn.utils import parametrize
 from toolkit.audio import SAMPLE_RATE
 from toolkit.errors import CheckpointError, InputError, MachineError, one_of
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.files import CONFIG, PREPROCESSOR
+from toolkit.models.files import CONFIG, PREPROCESSOR, weights_of
 from toolkit.models.states import Encoder
 from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 from toolkit.models.whisper import Context, WhisperEncoder
@@ -99,8 +98,7 @@ def load(
         raise InputError(f"{checkpoint.name} is no Whisper: it has no decoder and no other context than the clip")
     if context not in ("full", "clip"):
         raise InputError(one_of("context", context, ["full", "clip"]))
-    with _named(checkpoint, CONFIG):
-        config = MODELS[family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    config = config_of(checkpoint)
     layers = int(config.num_hidden_layers)
     last = layers if last_layer is None else last_layer
     if not 0 <= last <= layers:
@@ -108,17 +106,26 @@ def load(
     if decoder and last < layers:
         raise InputError(f"The decoder listens to the encoder's last layer, {layers}; it cannot stop at {last}")
     allow_tensor_float_32(dtype != torch.float32)
-    feature_extractor = feature_extractor_of(checkpoint)
-    if family == "whisper":
-        _refuse_misfit(checkpoint, feature_extractor, config)
+    feature_extractor = feature_extractor_of(checkpoint, config)
     model = model_of(checkpoint, config, decoder=decoder, last_layer=last)
     if family == "whisper":
         return WhisperEncoder(model, feature_extractor, device, dtype, last, context, decoder)
     return Wav2Vec2Encoder(model, bool(feature_extractor.do_normalize), device, dtype, last)
 
 
-def feature_extractor_of(checkpoint: Checkpoint) -> Any:
-    """The checkpoint's own feature extractor. Raises CheckpointError for another rate than SAMPLE_RATE."""
+def config_of(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's config.json as transformers reads it. Raises CheckpointError for values that mean nothing."""
+    with _named(checkpoint, CONFIG):
+        kind = MODELS[checkpoint.backbone.family].config_class
+        return kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+
+
+def feature_extractor_of(checkpoint: Checkpoint, config: Any) -> Any:
+    """The checkpoint's own feature extractor.
+
+    Raises CheckpointError for another rate than SAMPLE_RATE, and for other spectrograms than a Whisper of this config
+    takes.
+    """
     whisper = checkpoint.backbone.family == "whisper"
     kind = transformers.WhisperFeatureExtractor if whisper else transformers.Wav2Vec2FeatureExtractor
     with _named(checkpoint, PREPROCESSOR):
@@ -128,6 +135,8 @@ def feature_extractor_of(checkpoint: Checkpoint) -> Any:
             f"{checkpoint.name}: preprocessor_config.json says {extractor.sampling_rate} samples per second, "
             f"expected {SAMPLE_RATE}"
         )
+    if whisper:
+        _refuse_misfit(checkpoint, extractor, config)
     return extractor
 
 
@@ -190,12 +199,7 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
 
 def _weights(folder: Path, prefix: str, expected: set[str]) -> Iterator[tuple[str, Tensor]]:
     """The expected tensors in float32, whether saved from the base model, under a head, or with the old weight norm."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        files = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-    else:
-        files = ["model.safetensors"]
-    for file in files:
+    for file in weights_of(folder)[0]:
         with safe_open(str(folder / file), framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118 - it is no mapping
                 own = name.removeprefix(prefix)

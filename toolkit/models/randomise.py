@@ -10,7 +10,7 @@ from toolkit import seeds
 from toolkit.errors import CheckpointError, one_of
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.files import PREPROCESSOR
-from toolkit.models.load import MODELS
+from toolkit.models.load import MODELS, config_of
 from toolkit.runs import committed_folder
 
 
@@ -24,7 +24,7 @@ def randomise(checkpoint: Checkpoint, models: Path, seed: int = 0) -> Checkpoint
     family, name = checkpoint.backbone.family, checkpoint.name + seeds.RANDOM
     if family not in MODELS:
         raise CheckpointError(f"{checkpoint.name}: {one_of('family', family, list(MODELS))}")
-    config = MODELS[family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    config = config_of(checkpoint)
     with committed_folder(models / name) as folder:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.integer(seed, "models", "random", checkpoint.name))

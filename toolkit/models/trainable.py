@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from toolkit.audio import Samples
 from toolkit.errors import InputError
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.load import MODELS, feature_extractor_of, model_of
+from toolkit.models.load import MODELS, config_of, feature_extractor_of, model_of
 from toolkit.models.states import own_frames
 from toolkit.models.trainable_products import quicken
 from toolkit.models.whisper import Context
@@ -111,9 +111,9 @@ def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Co
     whisper = row.family == "whisper"
     if context == "clip" and not whisper:
         context = "full"  # the others hear the clip alone whatever they are told
-    config = MODELS[row.family].config_class.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    config = config_of(checkpoint)
     allow_tensor_float_32(False)
-    extractor = feature_extractor_of(checkpoint)
+    extractor = feature_extractor_of(checkpoint, config)
     decoder = stack == "decoder"
     model = model_of(checkpoint, config, decoder=decoder, last_layer=row.layers if decoder else number)
     backbone: nn.Module

@@ -8,6 +8,7 @@ from typing import Any
 
 from toolkit.audio import SAMPLE_RATE
 from toolkit.errors import CheckpointError
+from toolkit.models.files import read_object
 
 WINDOW, HOP = 400, 160  # samples of Whisper's spectrogram
 SAMPLES_PER_POSITION = 2 * HOP  # the second convolution takes every other frame
@@ -124,19 +125,10 @@ def generation(config: Mapping[str, Any], hints: Mapping[str, Any], tokens: Mapp
     return {key: value for key, value in values.items() if value is not None}
 
 
-def read_object(folder: Path, file: str) -> dict[str, Any]:
+def read_beside(folder: Path, file: str) -> dict[str, Any]:
     """A JSON object that came beside model.bin. Raises CheckpointError."""
-    try:
-        value = json.loads((folder / file).read_bytes())
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"There is no {file} beside model.bin; expected CTranslate2's folder as it came"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"The {file} beside model.bin is not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"The {file} beside model.bin holds a {type(value).__name__}, expected an object")
-    return value
+    missing = f"There is no {file} beside model.bin; expected CTranslate2's folder as it came"
+    return read_object(folder / file, f"The {file} beside model.bin", missing)
 
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:
