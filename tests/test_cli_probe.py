@@ -64,11 +64,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_store(features: Path, backbone: str, mean: np.ndarray, seconds: np.ndarray) -> None:
+def write_store(features: Path, backbone: str, mean: np.ndarray, seconds: np.ndarray, first: int = 0) -> None:
+    """first: of the recordings; another number is other audio."""
     layers = tuple(f"encoder.{number}" for number in range(len(mean)))
     made = store.create(features, backbone, layers, WIDTH, {"backbone": backbone})
     clips = tuple(
-        ClipRecord(f"c{number}", (0, 0, None, None, None), f"{number:064x}", round(16_000 * length))
+        ClipRecord(f"c{number}", (0, 0, None, None, None), f"{first + number:064x}", round(16_000 * length))
         for number, length in enumerate(seconds)
     )
     values = mean.astype(np.float32)
@@ -211,6 +212,16 @@ def test_bad_usage_is_one_sentence(run: Run, study: Path, words: tuple[object, .
     found, out, err = probe(run, study, *words)
     assert (found, out) == (code, "")
     assert sentence in err and "Traceback" not in err
+
+
+def test_a_random_control_of_other_audio_is_refused(run: Run, study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "other")
+    (folder,) = (tmp_path / "other" / "features").glob("made-up-random-*")
+    shutil.rmtree(folder)
+    values = np.random.default_rng(1).standard_normal((3, SPEAKERS * CLIPS, WIDTH))
+    write_store(folder.parent, "made-up-random", values, np.full(SPEAKERS * CLIPS, 0.1), first=1)
+    code, out, err = probe(run, tmp_path / "other", "--model", "made-up", "--control", "random")
+    assert (code, out) == (4, "") and "clip 'c0' is in one of the two only, or another recording there" in err
 
 
 def test_a_random_control_with_other_options_or_clips_is_refused(run: Run, study: Path, tmp_path: Path) -> None:

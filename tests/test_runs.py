@@ -151,9 +151,8 @@ def test_a_folder_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["file", "file/below"])
 def test_a_file_in_a_folders_way_is_named_without_its_path(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match="cannot be made") as caught:
+    with pytest.raises(MachineError, match=r"^The folder file/ cannot be made: File exists$"):
         runs.make_folder(tmp_path / name)
-    assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_place_where_nothing_may_be_written_is_named_without_its_path(

@@ -113,6 +113,7 @@ def make_folder(folder: Path) -> Path:
 
     Raises DiskFullError, and MachineError where a folder may not be made or a file is in the way.
     """
+    new = folder
     try:
         missing = [parent for parent in (folder, *folder.parents) if not parent.is_dir()]
         for new in reversed(missing):
@@ -120,7 +121,7 @@ def make_folder(folder: Path) -> Path:
                 new.mkdir(exist_ok=True)
                 sync_folder(new.parent)
     except OSError as error:
-        raise MachineError(f"The folder {folder.name}/ cannot be made: {error.strerror}") from None
+        raise MachineError(f"The folder {new.name}/ cannot be made: {error.strerror}") from None
     return folder
 
 

@@ -72,10 +72,10 @@ def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
             f"{found.folder.name} was not extracted with the layers and options of {store.folder.name}; expected both "
             "alike"
         )
-    other = sorted((set(found.ids) ^ set(store.ids)) & set(ids))
-    if other:
+    audio, own = found.audio_sha256, store.audio_sha256
+    if other := sorted(clip for clip in ids if audio.get(clip) != own.get(clip)):
         raise StoreError(
-            f"{found.folder.name} and {store.folder.name}: clip {other[0]!r} is in one of the two only (and "
-            f"{len(other) - 1} more); extract both from the same manifest"
+            f"{found.folder.name} and {store.folder.name}: clip {other[0]!r} is in one of the two only, or another "
+            f"recording there (and {len(other) - 1} more); extract both from the same manifest"
         )
     return found
