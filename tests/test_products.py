@@ -1,11 +1,9 @@
-import os
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from toolkit import products
-from toolkit.products import FEW, KEPT, keep_kernels, linear, rounded_up
+from toolkit.products import FEW, KEPT, linear, rounded_up
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 4e-3)])
@@ -39,17 +37,6 @@ def test_rows_are_rounded_up_where_kernels_are_kept_by_a_16th_at_most(
     assert rows <= rounded_up(rows, dtype, cpu) < rows + max(16, rows / 16 + 1)
     monkeypatch.setattr(products, "goes_to_onednn", lambda *_: False)
     assert rounded_up(rows, dtype, cpu) == rows
-
-
-@pytest.mark.parametrize(("amx", "set_by_hand", "kept"), [(True, FEW, "512"), (False, FEW, "128"), (True, "40", "40")])
-def test_as_many_kernels_are_kept_as_compiling_them_is_dear(
-    amx: bool, set_by_hand: str, kept: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    for name in KEPT:
-        monkeypatch.setenv(name, set_by_hand)
-    keep_kernels()
-    assert [os.environ[name] for name in KEPT] == [kept, kept]
 
 
 def test_few_numbers_of_rows_serve_all_clips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # oneDNN compiles a kernel for each shape it meets and keeps 1,024 of them unless told, 0.6 MB each; so does ideep,
-# torch's layer before it: memory that lengths of clips would fill up slowly. In float32 only those of one batch come
-# again, in its next layer: 16 are as fast there as 256. Both look at first use.
+# torch's layer before it: memory that lengths of clips would fill up slowly. Where compiling one takes 0.8 ms, without
+# AMX, only those of one batch need to come again, in its next layer: 16 are as fast as 512. Both look at first use.
 KEPT, FEW = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"), "16"
 for name in KEPT:
     os.environ.setdefault(name, FEW)
@@ -22,14 +22,10 @@ torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def keep_kernels() -> None:
-    """Before the first product, where shapes come again: a bfloat16 model's, of which `rounded_up` leaves few.
-
-    Compiling one takes 2 to 13 ms for AMX, 0.8 ms without, where 128 are as fast as 512.
-    """
-    many = "512" if torch.cpu._is_amx_tile_supported() else "128"
+    """Before the first product, where shapes come again, or compiling is dear: 2 to 13 ms for AMX in bfloat16."""
     for name in KEPT:
         if os.environ[name] == FEW:
-            os.environ[name] = many
+            os.environ[name] = "512"
 
 
 def allow_tensor_float_32(allowed: bool) -> None:

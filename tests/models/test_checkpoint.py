@@ -101,6 +101,21 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "layers": (lambda f: edit(f / "config.json", num_hidden_layers="3"), "num_hidden_layers is '3'"),
     "norm": (lambda f: edit(f / "config.json", feat_extract_norm="batch"), "Bad feat_extract_norm 'batch'"),
     "rate": (lambda f: edit(f / "preprocessor_config.json", sampling_rate=8000), "Bad sampling_rate 8000"),
+    "quantised": (
+        lambda f: edit(f / "config.json", quantization_config={"load_in_8bit": True}),
+        "'quantization_config'",
+    ),
+    "other weights": (
+        lambda f: edit(f / "config.json", transformers_weights="a.safetensors"),
+        "'transformers_weights'",
+    ),
+    "other config": (lambda f: edit(f / "config.json", configuration_files=["config.4.0.0.json"]), "plain weights"),
+    "other last state": (lambda f: edit(f / "config.json", tie_last_hidden_states=False), "'tie_last_hidden_states'"),
+    "adapter": (lambda f: (f / "adapter_config.json").write_text("{}"), r"has adapter_config\.json beside its weights"),
+    "processor": (
+        lambda f: (f / "processor_config.json").write_text('{"feature_extractor": 1}'),
+        r"processor_config\.json: feature_extractor is a int, expected an object",
+    ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "the weights are missing"),
     "pickle": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "a pickle, which could run code"),
     "cut weights": (
@@ -152,6 +167,23 @@ def test_a_missing_or_foreign_shard_is_named(sharded: Path) -> None:
     (sharded / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"has no model-00002-of-00002\.safetensors"):
         locate("mine", sharded.parent)
+
+
+def test_a_processor_s_file_counts_as_transformers_would_count_it(folder: Path) -> None:
+    """transformers 5 saves a processor's feature extractor in processor_config.json, and prefers it there."""
+    before = inspect(folder, "mine")
+    extractor = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "Wav2Vec2Processor"}))
+    assert inspect(folder, "mine") == before
+    (folder / "processor_config.json").write_text(
+        json.dumps({"feature_extractor": {**extractor, "do_normalize": False}})
+    )
+    nested = inspect(folder, "mine")
+    assert nested.weights_sha256 != before.weights_sha256 and not nested.backbone.normalises_input
+    (folder / "preprocessor_config.json").unlink()
+    assert inspect(folder, "mine") == nested
+    edit(folder / "processor_config.json", feature_extractor=extractor)
+    assert inspect(folder, "mine") == before
 
 
 def test_the_hash_follows_what_changes_numbers_and_nothing_else(folder: Path) -> None:

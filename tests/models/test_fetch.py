@@ -99,6 +99,14 @@ def test_a_pickle_of_anything_but_tensors_is_refused(
     assert names(tmp_path / "models") == [] and "run" not in capsys.readouterr().out
 
 
+def test_a_preprocessor_saved_by_transformers_5_is_fetched_too(hub: Path, tmp_path: Path) -> None:
+    nested = json.dumps({"feature_extractor": json.loads((hub / "preprocessor_config.json").read_text())})
+    (hub / "preprocessor_config.json").unlink()
+    (hub / "processor_config.json").write_text(nested)
+    assert not fetch(ROW, tmp_path / "models", lambda _: None).backbone.mel_bins
+    assert (tmp_path / "models" / "tiny-hubert" / "processor_config.json").read_text() == nested
+
+
 def test_a_repository_without_what_is_needed_is_refused(hub: Path, tmp_path: Path) -> None:
     (hub / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"neither model\.safetensors nor pytorch_model\.bin"):

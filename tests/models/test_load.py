@@ -61,8 +61,14 @@ def test_auto_dtype_follows_the_hardware_and_says_why(
     assert choose_dtype("bfloat16", CPU) == (torch.bfloat16, "bfloat16 as asked for.")
 
 
-@pytest.mark.parametrize(("dtype", "kept"), [("float32", FEW), ("bfloat16", "512")])
-def test_as_many_kernels_are_kept_as_come_again(dtype: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "amx", "kept"),
+    [("float32", True, FEW), ("bfloat16", True, "512"), ("auto", True, "512"), ("bfloat16", False, FEW)],
+)
+def test_kernels_are_kept_where_compiling_them_is_dear(
+    dtype: str, amx: bool, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     for name in KEPT:
         monkeypatch.setenv(name, FEW)
     choose_dtype(dtype, CPU)
@@ -161,7 +167,7 @@ def test_a_preprocessor_of_another_rate_is_refused(tmp_path: Path) -> None:
     path = folder / "preprocessor_config.json"
     checkpoint = locate(str(folder), tmp_path)
     path.write_text(json.dumps({**json.loads(path.read_text()), "sampling_rate": 8000}))
-    with pytest.raises(CheckpointError, match="8000 samples per second, expected 16000"):
+    with pytest.raises(CheckpointError, match=r"Bad sampling_rate 8000, expected one of \[16000\]"):
         load(checkpoint, CPU, torch.float32)
 
 
@@ -190,6 +196,17 @@ def _edit(path: Path, values: dict[str, object]) -> None:
             {"chunk_length": 15, "n_samples": 240_000, "nb_max_frames": 1500},
             "and 1500 frames",
         ),
+        ("preprocessor_config.json", {"dither": 0.1}, r"Bad dither 0\.1, expected one of \[0\.0\]"),
+        ("preprocessor_config.json", {"padding_value": -1.0}, r"Bad padding_value -1\.0"),
+        ("preprocessor_config.json", {"padding_side": "left"}, "Bad padding_side 'left'"),
+        ("preprocessor_config.json", {"chunk_length": 30.0}, r"chunk_length is 30\.0, expected a whole number"),
+        (
+            "preprocessor_config.json",
+            {"feature_extractor_type": "Wav2Vec2FeatureExtractor"},
+            "Bad feature_extractor_type 'Wav2Vec2FeatureExtractor', expected one of .'WhisperFeatureExtractor'",
+        ),
+        ("config.json", {"decoder_start_token_id": 60}, "starts the decoder with token 60, expected one of 60"),
+        ("config.json", {"decoder_start_token_id": -1}, "starts the decoder with token -1"),
         ("preprocessor_config.json", {"hop_length": 0}, "preprocessor_config.json describes nothing that can be built"),
         ("config.json", {"encoder_attention_heads": 5}, "config.json describes nothing that can be built"),
         ("config.json", {"activation_function": "gelO"}, "config.json describes nothing that can be built"),
@@ -204,6 +221,55 @@ def test_a_whisper_whose_files_do_not_go_together_is_refused(
         load(locate(str(folder), tmp_path), CPU, torch.float32, context=context)
     with pytest.raises(CheckpointError, match=f"odd: .*{sentence}"):
         load_trainable(locate(str(folder), tmp_path), context=context)
+
+
+STRIDES = [5, 2, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"conv_kernel": [10, 5, 3, 3, 3, 2, 2], "conv_stride": STRIDES}, "kernel 5 and stride 2, .* half of it"),
+        ({"conv_kernel": [10, 1, 3, 3, 3, 2, 2], "conv_stride": STRIDES}, "kernel 1 and stride 2, expected a stride"),
+        ({"conv_stride": [0, 2, 2, 2, 2, 2, 2]}, "kernel 10 and stride 0, expected a stride from 1 to the kernel$"),
+        ({"num_buckets": 2}, "has 2 buckets of distances up to 60, expected 4 or more"),
+        ({"num_buckets": 300}, "has 300 buckets of distances up to 60"),
+    ],
+)
+def test_a_config_that_would_be_computed_wrongly_is_refused(
+    tmp_path: Path, values: dict[str, object], sentence: str
+) -> None:
+    folder = tiny.wavlm(tmp_path / "odd")
+    _edit(folder / "config.json", values)
+    with pytest.raises(CheckpointError, match=f"odd: config.json .*{sentence}"):
+        load(inspect(folder, "odd"), CPU, torch.float32)
+    with pytest.raises(CheckpointError, match=f"odd: config.json .*{sentence}"):
+        load_trainable(inspect(folder, "odd"))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_quantised_weights_are_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
+    folder = tiny.hubert(tmp_path / "small")
+    name = "encoder.layers.1.feed_forward.output_dense.weight"
+    _rewrite(folder, lambda tensors: {**tensors, name: tensors[name].to(dtype)})
+    with pytest.raises(CheckpointError, match=f"'{name}' is {dtype}, of a quantised checkpoint"):
+        _load(folder)
+
+
+def test_two_weights_of_one_name_are_refused(tmp_path: Path) -> None:
+    folder = tiny.hubert(tmp_path / "twice")
+    name = "feature_projection.projection.bias"
+    _rewrite(folder, lambda tensors: {**tensors, f"hubert.{name}": tensors[name] + 1})
+    with pytest.raises(CheckpointError, match=f"two of its tensors are '{name}', expected one"):
+        _load(folder)
+
+
+def test_a_preprocessor_saved_by_transformers_5_is_the_same(tmp_path: Path) -> None:
+    plain, nested = tiny.whisper(tmp_path / "plain"), tiny.whisper(tmp_path / "nested")
+    extractor = json.loads((nested / "preprocessor_config.json").read_text())
+    (nested / "preprocessor_config.json").unlink()
+    (nested / "processor_config.json").write_text(json.dumps({"feature_extractor": extractor}))
+    assert worst_error(own_states(_load(nested), CLIPS), own_states(_load(plain), CLIPS)) == 0
 
 
 @pytest.mark.parametrize("positions", [750, 3000])

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models.tiny import speech_like
-from toolkit.errors import CheckpointError
 from toolkit.models.logmel import LogMel
 
 CPU = torch.device("cpu")
@@ -77,8 +76,3 @@ def test_fewer_frames_are_the_first_ones() -> None:
 def test_more_than_30_s_are_refused() -> None:
     with pytest.raises(ValueError, match="expected at most 480000"):
         LogMel(EXTRACTORS[80], CPU)([np.zeros(480_001, np.float32)])
-
-
-def test_a_feature_extractor_that_adds_noise_is_refused() -> None:
-    with pytest.raises(CheckpointError, match=r"dither 0\.1"):
-        LogMel(transformers.WhisperFeatureExtractor(dither=0.1), CPU)

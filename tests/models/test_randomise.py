@@ -1,5 +1,6 @@
 """The random-weights control is the same architecture, untrained, and loads like any checkpoint."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def test_the_architecture_stays_and_the_weights_are_drawn_anew(tmp_path: Path, f
     norms = [tensor for name, tensor in new.items() if name.endswith("final_layer_norm.weight")]
     assert norms and all(torch.equal(norm, torch.ones_like(norm)) for norm in norms)
     load(made, torch.device("cpu"), torch.float32)
+
+
+def test_a_preprocessor_saved_by_transformers_5_goes_along(tmp_path: Path) -> None:
+    plain, nested = tiny.hubert(tmp_path / "tiny"), tiny.hubert(tmp_path / "nested" / "tiny")
+    extractor = json.loads((nested / "preprocessor_config.json").read_text())
+    (nested / "preprocessor_config.json").unlink()
+    (nested / "processor_config.json").write_text(json.dumps({"feature_extractor": extractor}))
+    one, same = (randomise(inspect(folder, "tiny"), folder.parent) for folder in (plain, nested))
+    assert one.weights_sha256 == same.weights_sha256
 
 
 def test_a_seed_gives_its_weights_and_a_folder_is_never_overwritten(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from toolkit.errors import CheckpointError, InputError, one_of
 from toolkit.models import pins
-from toolkit.models.files import CONFIG, PREPROCESSOR, is_plain, read_json, weights_of
+from toolkit.models.files import ADAPTER, CONFIG, PREPROCESSOR, is_plain, read_json, read_preprocessor, weights_of
 from toolkit.models.table import BACKBONES, FRAMES_PER_SECOND, Backbone, ConvolutionNorm, Family
 from toolkit.runs import sha256_of_file, signature
 
@@ -36,6 +36,9 @@ WITHOUT_EFFECT = frozenset(
         "use_cache",
     }
 )
+# Keys of config.json by which transformers computes something else than the weights in plain numbers, read as the other
+# keys say.
+NOT_PLAIN = ("configuration_files", "quantization_config", "tie_last_hidden_states", "transformers_weights")
 # What a checkpoint with a head puts before the names of the backbone itself; the head's own names begin otherwise.
 PREFIXES: dict[Family, str] = {
     "wav2vec2": "wav2vec2.",
@@ -104,8 +107,15 @@ def installed(models_folder: Path) -> dict[str, Path]:
 def inspect(folder: Path, name: str) -> Checkpoint:
     """Check the folder, describe it and hash it. Raises CheckpointError."""
     config = read_json(folder, CONFIG)
+    for key in NOT_PLAIN:
+        if config.get(key) is not None:
+            raise CheckpointError(f"{folder.name}/{CONFIG} has {key!r}, expected a checkpoint of plain weights without")
+    if (folder / ADAPTER).is_file():
+        raise CheckpointError(
+            f"{folder.name}/ has {ADAPTER} beside its weights, expected weights that the adapter is merged into"
+        )
     files, shapes = weights_of(folder)
-    preprocessor = read_json(folder, PREPROCESSOR)
+    preprocessor = read_preprocessor(folder)
     backbone = _describe(name, folder.name, config, preprocessor, shapes)
     known = BACKBONES.get(name)
     if known is not None:

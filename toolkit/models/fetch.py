@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from toolkit.errors import CheckpointError, DiskFullError, InputError, MachineError
 from toolkit.models.checkpoint import Checkpoint, inspect
-from toolkit.models.files import CONFIG, PICKLED_WEIGHTS, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX
+from toolkit.models.files import CONFIG, PICKLED_WEIGHTS, PREPROCESSOR, PROCESSOR, WEIGHTS, WEIGHTS_INDEX
 from toolkit.models.table import Backbone
 from toolkit.runs import commit_json, committed_folder, make_folder, sha256_of_file
 
@@ -82,10 +82,10 @@ def _ask_the_hub(backbone: Backbone, place: str) -> tuple[str, dict[str, int]]:
 def _choose(backbone: Backbone, sizes: Mapping[str, int]) -> list[str]:
     """The files to take: the two configurations, the tokenizer's, and the weights in one form only."""
     plain = [file for file in sizes if PurePosixPath(file).name == file]
-    for file in (CONFIG, PREPROCESSOR):
-        if file not in plain:
-            raise CheckpointError(f"{backbone.hub_id} has no {file} on the hub; expected a transformers checkpoint")
-    chosen = [CONFIG, PREPROCESSOR, *(file for file in TEXT_FILES if file in plain)]
+    for files in ((CONFIG,), (PREPROCESSOR, PROCESSOR)):
+        if not set(files) & set(plain):
+            raise CheckpointError(f"{backbone.hub_id} has no {files[0]} on the hub; expected a transformers checkpoint")
+    chosen = [file for file in (CONFIG, PREPROCESSOR, PROCESSOR, *TEXT_FILES) if file in plain]
     if WEIGHTS in plain:
         return [*chosen, WEIGHTS]
     if WEIGHTS_INDEX in plain:

@@ -9,6 +9,8 @@ from safetensors import SafetensorError, safe_open
 from toolkit.errors import CheckpointError
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+PROCESSOR = "processor_config.json"  # where a processor saved by transformers 5 holds what PREPROCESSOR held
+ADAPTER = "adapter_config.json"
 WEIGHTS, WEIGHTS_INDEX, PICKLED_WEIGHTS = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 
 
@@ -21,6 +23,19 @@ def read_json(folder: Path, file: str) -> dict[str, Any]:
     """The object that a JSON file of a Hugging Face folder holds. Raises CheckpointError where there is none."""
     named, expected = f"{folder.name}/{file}", f"a Hugging Face folder with {CONFIG}, {PREPROCESSOR} and {WEIGHTS}"
     return read_object(folder / file, named, f"{folder.name}/ has no {file}; expected {expected}")
+
+
+def read_preprocessor(folder: Path) -> dict[str, Any]:
+    """What makes the feature extractor, from the file that transformers would take it from. Raises CheckpointError."""
+    nested = read_json(folder, PROCESSOR) if (folder / PROCESSOR).is_file() else {}
+    found = nested.get("feature_extractor", nested.get("audio_processor"))
+    if found is None:
+        return read_json(folder, PREPROCESSOR)
+    if not isinstance(found, dict):
+        raise CheckpointError(
+            f"{folder.name}/{PROCESSOR}: feature_extractor is a {type(found).__name__}, expected an object"
+        )
+    return found
 
 
 def read_object(path: Path, named: str, missing: str) -> dict[str, Any]:

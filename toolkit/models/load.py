@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from toolkit.audio import SAMPLE_RATE
 from toolkit.errors import CheckpointError, InputError, MachineError, one_of
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.files import CONFIG, PREPROCESSOR, weights_of
+from toolkit.models.files import CONFIG, PREPROCESSOR, read_preprocessor, weights_of
 from toolkit.models.states import Encoder
 from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 from toolkit.models.whisper import Context, WhisperEncoder
@@ -28,6 +28,7 @@ MODELS = {
     "whisper": transformers.WhisperModel,
 }
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # in which weights may be saved
 TENSOR_CORES_FOR_BFLOAT16 = 8  # CUDA compute capability from which tensor cores multiply bfloat16: Ampere
 WEIGHT_NORM_NAMES = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 NEVER_USED = ("masked_spec_embed", "adapter.")  # for training, or behind the last hidden state
@@ -55,24 +56,21 @@ def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
     "auto": bfloat16 where the hardware multiplies it natively, float32 elsewhere. AVX-512 BF16 counts:
     HuBERT-base takes 0.6 of float32's time with it.
     """
+    amx = torch.cpu._is_amx_tile_supported()
+    if amx and name != "float32":
+        keep_kernels()  # of which `rounded_up` leaves few
     if name != "auto":
         if name not in DTYPES:
             raise InputError(one_of("dtype", name, ["auto", *DTYPES]))
-        if DTYPES[name] == torch.bfloat16:
-            keep_kernels()
         return DTYPES[name], f"{name} as asked for."
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         if major >= TENSOR_CORES_FOR_BFLOAT16:
             return torch.bfloat16, f"bfloat16: the device (compute capability {major}.{minor}) multiplies it natively."
         return torch.float32, f"float32: the device (compute capability {major}.{minor}) does not multiply bfloat16."
-    for supported, name in (
-        (torch.cpu._is_amx_tile_supported, "AMX"),
-        (torch.cpu._is_avx512_bf16_supported, "AVX-512"),
-    ):
-        if supported():
-            keep_kernels()
-            return torch.bfloat16, f"bfloat16: this CPU multiplies it natively ({name})."
+    if amx or torch.cpu._is_avx512_bf16_supported():
+        unit = "AMX" if amx else "AVX-512"
+        return torch.bfloat16, f"bfloat16: this CPU multiplies it natively ({unit})."
     return torch.float32, "float32: this CPU does not multiply bfloat16 natively (AMX, AVX-512 BF16)."
 
 
@@ -117,24 +115,48 @@ def config_of(checkpoint: Checkpoint) -> Any:
     """The checkpoint's config.json as transformers reads it. Raises CheckpointError for values that mean nothing."""
     with _named(checkpoint, CONFIG):
         kind = MODELS[checkpoint.backbone.family].config_class
-        return kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+        config = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    if odd := _odd_in(config):
+        raise CheckpointError(f"{checkpoint.name}: {CONFIG} {odd}")
+    return config
+
+
+def _odd_in(config: Any) -> str:
+    """What of a config would be computed wrongly or not at all, and what was expected; else nothing."""
+    if config.model_type == "whisper":
+        start, tokens = config.decoder_start_token_id, config.vocab_size
+        return "" if 0 <= start < tokens else f"starts the decoder with token {start}, expected one of {tokens:,}"
+    for number, (kernel, stride) in enumerate(zip(config.conv_kernel, config.conv_stride)):
+        if not (1 <= stride <= kernel and (number == 0 or kernel <= 2 * stride)):
+            return (
+                f"has a convolution of kernel {kernel} and stride {stride}, expected a stride from 1 to the kernel"
+                + (", and at least half of it" if number else "")
+            )
+    if config.model_type == "wavlm" and not 1 <= config.num_buckets // 4 < config.max_bucket_distance:
+        return f"has {config.num_buckets} buckets of distances up to {config.max_bucket_distance}, expected 4 or more"
+    return ""
 
 
 def feature_extractor_of(checkpoint: Checkpoint, config: Any) -> Any:
     """The checkpoint's own feature extractor.
 
-    Raises CheckpointError for another rate than SAMPLE_RATE, and for other spectrograms than a Whisper of this config
-    takes.
+    Raises CheckpointError for one of another family or rate than SAMPLE_RATE, and for a Whisper's that adds noise, pads
+    with other than zeros, or gives other spectrograms than a Whisper of this config takes.
     """
     whisper = checkpoint.backbone.family == "whisper"
     kind = transformers.WhisperFeatureExtractor if whisper else transformers.Wav2Vec2FeatureExtractor
+    values = read_preprocessor(checkpoint.folder)
+    wanted = {"feature_extractor_type": kind.__name__, "sampling_rate": SAMPLE_RATE}
+    if whisper:
+        wanted |= {"dither": 0.0, "padding_value": 0.0, "padding_side": "right"}
+    for key, expected in wanted.items():
+        if (found := values.get(key, expected)) != expected:
+            raise CheckpointError(f"{checkpoint.name}: {PREPROCESSOR}: {one_of(key, found, [expected])}")
     with _named(checkpoint, PREPROCESSOR):
-        extractor = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
-    if extractor.sampling_rate != SAMPLE_RATE:
-        raise CheckpointError(
-            f"{checkpoint.name}: preprocessor_config.json says {extractor.sampling_rate} samples per second, "
-            f"expected {SAMPLE_RATE}"
-        )
+        extractor = kind.from_dict(values)
+    for key in ("n_fft", "hop_length", "chunk_length") if whisper else ():
+        if type(found := getattr(extractor, key)) is not int:
+            raise CheckpointError(f"{checkpoint.name}: {PREPROCESSOR}: {key} is {found!r}, expected a whole number")
     if whisper:
         _refuse_misfit(checkpoint, extractor, config)
     return extractor
@@ -176,7 +198,11 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
         model.decoder = None
     expected = set(model.state_dict())
     try:
-        found = dict(_weights(checkpoint.folder, model.base_model_prefix + ".", expected))
+        found: dict[str, Tensor] = {}
+        for name, weight in _weights(checkpoint.folder, model.base_model_prefix + ".", expected):
+            if name in found:
+                raise CheckpointError(f"{checkpoint.name}: two of its tensors are {name!r}, expected one")
+            found[name] = weight
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).replace(str(checkpoint.folder), "the folder")
         raise CheckpointError(f"{checkpoint.name}: its safetensors cannot be read: {reason}") from None
@@ -206,4 +232,9 @@ def _weights(folder: Path, prefix: str, expected: set[str]) -> Iterator[tuple[st
                 stem, _, last = own.rpartition(".")
                 own = f"{stem}.{WEIGHT_NORM_NAMES[last]}" if last in WEIGHT_NORM_NAMES else own
                 if own in expected:
-                    yield own, weights.get_tensor(name).float()
+                    weight = weights.get_tensor(name)
+                    if weight.dtype not in PLAIN and not own.endswith("num_batches_tracked"):
+                        raise ValueError(
+                            f"{name!r} is {weight.dtype}, of a quantised checkpoint; expected plain weights"
+                        )
+                    yield own, weight.float()

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from toolkit.audio import Samples
-from toolkit.errors import CheckpointError
 from toolkit.models.states import waveforms
 
 POWER_FLOOR = 1e-10  # below it the logarithm is cut; what silence and padding give
@@ -26,12 +25,6 @@ class LogMel:
     """
 
     def __init__(self, feature_extractor: Any, device: torch.device) -> None:
-        """Raises CheckpointError for a feature extractor that adds noise, so that no two runs would agree."""
-        if getattr(feature_extractor, "dither", 0.0):
-            raise CheckpointError(
-                f"preprocessor_config.json asks for dither {feature_extractor.dither}, expected 0: "
-                "with noise no two runs would agree"
-            )
         self.hop: int = feature_extractor.hop_length
         self.window_samples: int = feature_extractor.n_samples
         self.frames: int = feature_extractor.nb_max_frames

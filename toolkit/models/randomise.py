@@ -1,6 +1,5 @@
 """The random-weights control: a backbone's own architecture with the weights it had before it was trained."""
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -9,9 +8,9 @@ from transformers.utils import logging
 from toolkit import seeds
 from toolkit.errors import CheckpointError, one_of
 from toolkit.models.checkpoint import Checkpoint, inspect
-from toolkit.models.files import PREPROCESSOR
+from toolkit.models.files import PREPROCESSOR, read_preprocessor
 from toolkit.models.load import MODELS, config_of
-from toolkit.runs import committed_folder
+from toolkit.runs import commit_json, committed_folder
 
 
 def randomise(checkpoint: Checkpoint, models: Path, seed: int = 0) -> Checkpoint:
@@ -31,5 +30,5 @@ def randomise(checkpoint: Checkpoint, models: Path, seed: int = 0) -> Checkpoint
             model = MODELS[family](config)
         logging.disable_progress_bar()  # it is one file, written at once
         model.save_pretrained(str(folder))
-        shutil.copyfile(checkpoint.folder / PREPROCESSOR, folder / PREPROCESSOR)
+        commit_json(folder / PREPROCESSOR, read_preprocessor(checkpoint.folder))
     return inspect(models / name, name)
