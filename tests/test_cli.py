@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -261,6 +262,29 @@ fail()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("'nowhere'") == 3 and "UserWarning: see a.wav" in done.stderr
     assert str(study) not in done.stderr and str(study.parent) not in done.stderr and sys.prefix not in done.stderr
+
+
+def test_a_misspelt_workspace_is_not_begun(run: Run, study: Path, tmp_path: Path) -> None:
+    words = ("--model", study / "models" / "tiny-hubert", "--manifest", study / "manifest.csv")
+    code, out, err = run("extract", *words, "-w", tmp_path / "wrkspace")
+    assert (code, out) == (2, "") and "No workspace folder 'wrkspace'; make it, or name another" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"), [("2>&1 | true", 0), ("2>/dev/full", 0), (">/dev/full", 4), ("| head -n 1", 0)]
+)
+def test_work_goes_on_when_nobody_listens(study: Path, tmp_path: Path, redirection: str, code: int) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(study / "models" / "tiny-hubert", tmp_path / "models" / name)
+    words = ["extract", "--model", "first", "--model", "second", "--manifest", str(study / "manifest.csv")]
+    command = shlex.join([sys.executable, "-W", "ignore", "-m", "toolkit", *words, "-w", str(tmp_path)])
+    line = f"set -o pipefail; {command} {redirection}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert len(list(tmp_path.glob("features/*/shard-00000.json"))) == 2
+    assert "Traceback" not in done.stderr
+    assert code == 0 or "done, but what was printed could not be written: No space left on device" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

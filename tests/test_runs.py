@@ -125,6 +125,12 @@ def test_a_new_folder_is_durable_in_every_parent_that_was_made(tmp_path: Path, m
     assert len(synced) == 2
 
 
+def test_cores_are_those_of_the_job_not_of_the_machine() -> None:
+    one = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    program = f"{one}; from toolkit import runs; print(runs.cores())"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "1\n"
+
+
 def test_a_relative_folder_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     runs.make_folder(Path("a/b"))

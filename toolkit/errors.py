@@ -103,8 +103,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"  # torch is not imported here
-        or any(text in str(error) for text in ("can't allocate memory", "ALLOC_FAILED"))  # the latter cuBLAS's, cuDNN's
+        or any(text in str(error) for text in MEMORY_REFUSED)
     )
+
+
+# Of torch on the host, of CUDA itself (pinned memory, a device that others have filled), of cuBLAS and of cuDNN, which
+# finds no way to convolve where each it tried lacked memory.
+MEMORY_REFUSED = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "unable to find an engine to execute",
+)
 
 
 @contextmanager

@@ -48,6 +48,14 @@ def signature(what_changes_the_numbers: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(what_changes_the_numbers).encode()).hexdigest()
 
 
+def cores() -> int:
+    """Processors that this process may use, a job's share of the machine where the system tells it."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # of Linux alone
+        return os.cpu_count() or 1
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
@@ -194,7 +202,7 @@ def provenance(command: str) -> dict[str, Any]:
         "command": command,
         "toolkit": __version__,
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
         "packages": versions,
     }
 

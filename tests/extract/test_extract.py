@@ -17,7 +17,7 @@ from tests.models import tiny
 from toolkit import decoders
 from toolkit import manifest as manifests
 from toolkit.audio import Samples, decode
-from toolkit.errors import CheckpointError, DiskFullError, InputError, StoreError
+from toolkit.errors import CheckpointError, DiskFullError, InputError, MachineError, StoreError
 from toolkit.extract import decoding, pipeline, run, session
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.check import check_checkpoint
@@ -30,6 +30,7 @@ from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.load import load
 from toolkit.models.pooling import mean_and_std
 from toolkit.models.states import Encoder, LayerStates
+from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 
 RATES = (16_000, 8_000, 22_050)
 
@@ -431,6 +432,32 @@ def test_bfloat16_is_measured_anew_where_its_record_is_damaged(
         record.write_text(damage)
         extract(clips, hubert, tmp_path / "features", Options())
         assert record.read_text() == whole
+
+
+def test_what_another_kind_of_device_rounds_to_says_nothing_of_this_one(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = corpus(tmp_path, count=3)
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
+    record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / session.PRECISION_FILE
+    whole = record.read_text()
+    record.write_text(whole.replace('"cpu"', '"cuda:0"').replace('"deviation": ', '"deviation": 1e3, "was": '))
+    assert extract(clips, hubert, tmp_path / "features", Options()).store.settings["dtype"] == "bfloat16"
+    assert record.read_text() == whole
+
+
+def test_a_device_that_not_even_the_shortest_clip_fits_into_ends_the_run(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others hold its memory, or it cannot compute this at all: no clip has failed."""
+    clips = corpus(tmp_path, count=3)
+    monkeypatch.setattr(run, "budget_of", lambda *_: 5.0)
+    monkeypatch.setattr(Wav2Vec2Encoder, "states", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MachineError, match=r"^Clip '.*': at .* s it needs more memory than there is on cpu; other pro"):
+        extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
+    monkeypatch.undo()
+    assert extract(clips, hubert, tmp_path / "features", Options(dtype="float32")).failed == {}
 
 
 def test_the_clips_to_compare_come_from_all_of_the_corpus() -> None:

@@ -154,6 +154,28 @@ def test_a_deleted_damaged_shard_is_filled_again_in_its_place(store: Store) -> N
     assert Store(store.folder).ids == tuple(f"clip{number}" for number in range(7))
 
 
+def test_a_sidecar_that_was_copied_is_named_by_all(store: Store) -> None:
+    (store.folder / "shard-00007.json").write_bytes((store.folder / "shard-00001.json").read_bytes())
+    sentence = r"shard-00007\.json is damaged: it describes shard-00001\.h5, expected shard-00007\.h5\. Delete"
+    store.refresh()
+    with pytest.raises(StoreError, match=sentence):
+        store.ids  # noqa: B018 - reading is the test
+    assert [defect != "" for _, defect in store.verify()] == [False, False, False, True]
+
+
+def test_a_damaged_store_spoils_no_other_and_is_mended_by_its_next_run(store: Store) -> None:
+    features = store.folder.parent
+    other = create(features, "other", LAYERS, WIDTH, {"dtype": "float32"})
+    whole = (store.folder / "store.json").read_text()
+    for damage in ("{}", "[]", "", whole.replace("encoder.0", "encoder.9").replace("float32", "float16")):
+        (store.folder / "store.json").write_text(damage)
+        assert find(features, "other").folder == other.folder
+        with pytest.raises(StoreError, match=r"store\.json is damaged \(.*\)\. Delete that file and run"):
+            find(features, "tiny")
+    (store.folder / "store.json").unlink()
+    assert new_store(features).ids == store.ids and (store.folder / "store.json").read_text() == whole
+
+
 def test_leftovers_of_a_killed_run_are_cleared_by_the_next_writer(store: Store) -> None:
     (store.folder / "shard-00009.h5").write_bytes(b"never committed")
     (store.folder / ".shard-00009.h5.1.tmp").write_bytes(b"half")
@@ -199,6 +221,8 @@ def test_export_holds_everything_once(store: Store, tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["std"][2], store.layer("encoder.2").std)
     with pytest.raises(InputError, match="is there already"):
         export(store, out)
+    with pytest.raises(InputError, match=r"^No folder nowhere/ for all\.h5; make it first$"):
+        export(store, tmp_path / "nowhere" / "all.h5")
 
 
 def test_find_names_what_there_is(store: Store) -> None:

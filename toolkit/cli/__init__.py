@@ -1,5 +1,6 @@
 """The command `toolkit`: thin Typer commands; every heavy import sits inside its command."""
 
+import errno
 import gc
 import os
 import resource
@@ -13,7 +14,7 @@ import typer
 from toolkit import __version__
 from toolkit.cli import faults, features, finetune, manifest, models, predict, recipes, study
 from toolkit.cli.common import Made
-from toolkit.errors import FAULT, MACHINE, ToolkitError, is_out_of_memory
+from toolkit.errors import DONE, FAULT, MACHINE, ToolkitError, is_out_of_memory
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 a fault of ours; 2 bad input or usage; 3 done, but some clips failed (they are named);
@@ -80,8 +81,6 @@ def main() -> NoReturn:
             print(message)
         else:
             _refuse(f"{message.rstrip('.')}; `--help` behind a command tells what it takes", code)
-    except BrokenPipeError:
-        code = 0
     except Exception as error:
         if os.environ.get("TOOLKIT_DEBUG"):
             print(faults.trace(error), file=sys.stderr)
@@ -90,7 +89,17 @@ def main() -> NoReturn:
             code = _refuse(f"memory ran out; what was committed stays: {told}", MACHINE)
         else:
             code = _refuse(f"a fault of ours, please report it: {told}", FAULT)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(_heard(code if isinstance(code, int) else 0))
+
+
+def _heard(code: int) -> int:
+    """The exit code, or MACHINE where all went well but what was printed: a disk was full. A reader may leave."""
+    if isinstance(sys.stdout, faults.Lasting):
+        sys.stdout.flush()
+        refusal = sys.stdout.refusal
+        if code == DONE and refusal is not None and refusal.errno != errno.EPIPE:
+            return _refuse(f"done, but what was printed could not be written: {refusal.strerror}", MACHINE)
+    return code
 
 
 def _refuse(sentence: str, code: int) -> int:
@@ -99,6 +108,11 @@ def _refuse(sentence: str, code: int) -> int:
 
 
 def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
-    """Unwinds the stack, so that folders are let go of and no temporary file stays. 130 for Ctrl-C, 143 for SIGTERM."""
+    """Unwinds the stack, so that folders are let go of and no temporary file stays. 130 for Ctrl-C, 143 for SIGTERM.
+
+    A second signal ends it at once; what it leaves, the next start clears away.
+    """
+    for signals in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signals, signal.SIG_DFL)
     gc.freeze()  # else the interpreter ends by searching all of torch for garbage: seconds, on a busy machine many
     sys.exit(_refuse("interrupted; what was committed stays, start the same command again to go on", 128 + number))

@@ -87,8 +87,9 @@ def workspace_folder(workspace: Path) -> Path:
 
 
 def manifest_file(workspace: Path, manifest: Path | None) -> Path:
-    """The manifest of a workspace."""
-    return manifest or workspace_folder(workspace) / "manifest.csv"
+    """The manifest of a workspace, which must be there, lest a misspelt one begin everything anew."""
+    folder = workspace_folder(workspace)
+    return manifest or folder / "manifest.csv"
 
 
 def report_in(language: str, folder: Path, run: Any, points: Any, evaluation: Any, beside: Any = ()) -> Path:

@@ -1,4 +1,7 @@
-"""What is said of a fault of ours, of a warning, and of an error in a thread: never with a folder of this machine."""
+"""What is said of a fault of ours, of a warning, and of an error in a thread: never with a folder of this machine.
+
+And that work goes on when nobody listens.
+"""
 
 import os
 import re
@@ -6,8 +9,10 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TextIO
 
 # A path from the root, as it stands in the messages of Python and of libraries: at the beginning of a word, quoted or
 # not. What is quoted may hold spaces.
@@ -49,8 +54,38 @@ def _file(name: str) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
+class Lasting:
+    """Standard output or error that outlasts its reader and its disk: what cannot be written any more is dropped.
+
+    refusal: what ended it. A pipe's reader that goes (`| head`), or a log on a full disk, must not end hours of work.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.refusal: OSError | None = None
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as error:
+            self.refusal = error
+            nowhere = os.open(os.devnull, os.O_WRONLY)  # for what is buffered still, and all that comes
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def install() -> None:
-    """Let Python, too, say no folder: in warnings, and in errors that nothing else takes."""
+    """Let Python, too, say no folder: in warnings, and in errors that nothing else takes; and let its output last."""
 
     def warned(message: Warning | str, category: type[Warning], *_: object, **__: object) -> str:
         return f"{category.__name__}: {without_folders(str(message))}\n"
@@ -66,5 +101,8 @@ def install() -> None:
         if told.exc_value is not None:
             print(f"toolkit: passed over: {trace(told.exc_value)}", file=sys.stderr)
 
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is not None:
+            setattr(sys, name, Lasting(stream))
     warnings.formatwarning = warned
     sys.excepthook, threading.excepthook, sys.unraisablehook = raised, in_thread, ignored

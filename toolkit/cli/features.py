@@ -109,7 +109,7 @@ def purge(
 
     if not speaker and not clip:
         raise InputError("Say who goes: --speaker NAME, or --clip ID")
-    file = manifest_file(workspace_folder(workspace), manifest)
+    file = manifest_file(workspace, manifest)
     if not dry_run:
         finish(workspace / "result")  # what another purge, cut off, has begun
     task = Purge.of(workspace, file, frozenset(speaker or ()), frozenset(clip or ()))

@@ -60,7 +60,6 @@ def predict(
 
     Example: toolkit predict --from negative-whisper-medium-linear-0123456789ab calls/ --window 10 --hop 5
     """  # fmt: skip
-    import os
     import shutil
     from contextlib import nullcontext
 
@@ -74,7 +73,7 @@ def predict(
     from toolkit.result import applied_files, timeline
     from toolkit.result import run as result_run
     from toolkit.result.language import of
-    from toolkit.runs import command_line, committed_folder, sha256_of_file, signature
+    from toolkit.runs import command_line, committed_folder, cores, sha256_of_file, signature
     from toolkit.windows import Windows, cut
 
     if bool(audio) == (manifest is not None):
@@ -93,7 +92,7 @@ def predict(
     models = _Tuned(folder, run, workspace, device) if run.tuned else _Probe(folder, run, workspace, device)
     corpus = cut(gather(audio, remark) if audio else read(manifest, audio_root), windows)  # type: ignore[arg-type]
     with bar("decode", len(corpus.clips), "clips") as advance:
-        heard = record(corpus, [clip.id for clip in corpus.clips], workers or os.cpu_count() or 1, advance)
+        heard = record(corpus, [clip.id for clip in corpus.clips], workers or cores(), advance)
     what = {
         "run": sha256_of_file(folder / result_run.RUN),
         "round": round_,

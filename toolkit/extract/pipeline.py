@@ -14,6 +14,7 @@ from torch import Tensor
 
 from toolkit.audio import SAMPLE_RATE, Audio, Samples
 from toolkit.decoders import AHEAD, Ahead
+from toolkit.errors import MachineError
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.decoding import Decoded, decode_all
 from toolkit.extract.plan import Plan
@@ -71,13 +72,15 @@ class Pipeline:
         self.rows = {layer: row for row, layer in enumerate(layers)}  # of the layers that are stored
         self.frame_layers = tuple(frame_layers)
         self._on_gpu = encoder.device.type == "cuda"
+        self._computed = False  # any clip, yet
         self._next_trim = 0.0
         self._window_seconds = GPU_WINDOW_SECONDS if self._on_gpu else WINDOW_SECONDS
 
     def run(self, plan: Plan, budget_seconds: float, advance: Advance) -> None:
         """Extract every shard of the plan; while one is computed, the next is decoded and the last one written.
 
-        Raises what the writer raises (DiskFullError, StoreError); shards committed before stay.
+        Raises what the writer raises (DiskFullError, StoreError), and MachineError where not even the shortest clip
+        fits into memory; shards committed before stay.
         """
         clips_of_all = (clip for clips in plan.shards for clip in clips)
         decoded = decode_all(self.manifest, clips_of_all, self.workers, GPU_AHEAD if self._on_gpu else AHEAD)
@@ -136,13 +139,17 @@ class Pipeline:
                     for position, values in zip(batch, layer.values):  # copied: a view would keep the batch's padding
                         own = values[: self.encoder.frames(len(samples[position]))]
                         frames[position][layer.name] = own.to("cpu", non_blocking=True, copy=True)
+            self._computed = True
 
         reasons: dict[int, str] = {}
         for batch in batches([len(clip) for clip in samples], self.encoder.padded_samples, budget_seconds):
             for position in run_halving(run, batch):
-                reasons[position] = (
-                    f"at {len(samples[position]) / SAMPLE_RATE:.1f} s it needs more memory than there is"
-                )
+                reason = f"at {len(samples[position]) / SAMPLE_RATE:.1f} s it needs more memory than there is"
+                if not self._computed:  # the shortest clips come first
+                    raise MachineError(
+                        f"Clip {window[position].clip.id!r}: {reason} on {device}; other programs may use it"
+                    )
+                reasons[position] = reason
             if not self._on_gpu and time.monotonic() > self._next_trim:
                 give_memory_back()
                 self._next_trim = time.monotonic() + TRIM_SECONDS

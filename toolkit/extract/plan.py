@@ -1,6 +1,5 @@
 """What is still to be done: the clips of a manifest that a store does not have, in shards of a fixed size."""
 
-import os
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -13,6 +12,7 @@ from toolkit.features.layout import CLIPS_PER_SHARD
 from toolkit.features.shard import Source, is_there, path_mark
 from toolkit.features.store import Store
 from toolkit.manifest import Clip, Manifest
+from toolkit.runs import cores
 
 GPU_SHARD = 8  # times as many clips: seconds of its work, of which batches of minutes can be made
 
@@ -100,7 +100,7 @@ def refuse_others(
         return {}
     say(f"{len(doubtful):,} clips come from other or newer files than what {store.folder.name} holds: comparing audio")
     others, reasons, moved = [], [], {}
-    with closing(decode_all(manifest, doubtful, os.cpu_count() or 1)) as decoded:
+    with closing(decode_all(manifest, doubtful, cores())) as decoded:
         for item in decoded:
             if item.audio is None or item.audio.sha256 != stored[item.clip.id].audio_sha256:
                 others.append(item.clip.id)

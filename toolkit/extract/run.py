@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +29,7 @@ from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.states import Encoder
 from toolkit.models.table import FRAMES_PER_SECOND
 from toolkit.progress import Advance, bar
-from toolkit.runs import commit_json
+from toolkit.runs import commit_json, cores
 from toolkit.windows import cut
 
 CALIBRATION_CLIPS = 32  # to find the batch size by
@@ -60,7 +59,7 @@ class Here:
     def __init__(
         self, manifest: Manifest, checkpoint: Checkpoint, features: Path, options: Options, say: Callable[[str], None]
     ) -> None:
-        self._manifest, self._workers = manifest, options.workers or os.cpu_count() or 1
+        self._manifest, self._workers = manifest, options.workers or cores()
 
         count = compared_of(len(manifest.clips))
         compared = Compared(count, lambda: first(manifest, drawn(manifest.clips), count, self._workers))

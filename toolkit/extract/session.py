@@ -173,10 +173,11 @@ class Session:
     def _remembered(self) -> dict[str, Any] | None:
         """What `_measure` found when a store of these options was begun, in whichever dtype, if that was thorough.
 
-        What stood for a pilot of three clips does not for all of the corpus.
+        What stood for a pilot of three clips does not for all of the corpus, nor a CPU's, which rounds less, for CUDA.
         """
         both = [_precision_of(self._folder(dtype)) for dtype in (torch.bfloat16, torch.float32)]
-        found = max((one for one in both if one is not None), key=lambda one: int(one["asked"]), default=None)
+        here = [one for one in both if one is not None and one["device"].startswith(self.device.type)]
+        found = max(here, key=lambda one: int(one["asked"]), default=None)
         if found and self._compared and found["asked"] < self._compared.count and found["deviation"] <= PRECISION_BOUND:
             return None
         return found
@@ -222,7 +223,7 @@ def _precision_of(folder: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads((folder / PRECISION_FILE).read_text())
         sound = 0 <= found["deviation"] < math.inf and 0 < found["clips"] <= found["asked"] < math.inf
-        return found if sound else None
+        return found if sound and isinstance(found["device"], str) else None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 

@@ -15,10 +15,13 @@ from toolkit.runs import canonical_json, commit_file
 def export(store: Store, out: Path) -> int:
     """Write `mean` and `std` (layer, clip, width) float32, `id`, `audio_sha256`; returns the size in bytes.
 
-    Read and written shard by shard, so memory does not grow with the store. Raises InputError if `out` exists.
+    Read and written shard by shard, so memory does not grow with the store. Raises InputError if `out` exists, or
+    its folder does not.
     """
     if out.exists():
         raise InputError(f"{out.name} is there already; expected a new file's name")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"No folder {out.parent.name}/ for {out.name}; make it first")
     shape = (len(store.layers), len(store.ids), store.width)
 
     def write(temporary: Path) -> None:

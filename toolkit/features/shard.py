@@ -215,6 +215,8 @@ def read_sidecar(path: Path) -> Sidecar:
             raise ValueError("its hash does not fit")
         if content["format"] != FORMAT_VERSION:
             raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
+        if content["file"] != (own := path.with_suffix(".h5").name):
+            raise ValueError(f"it describes {content['file']}, expected {own}")
         return Sidecar(
             content["file"],
             content["bytes"],

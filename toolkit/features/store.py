@@ -247,12 +247,19 @@ def _read_description(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise StoreError(f"{folder.name}/{STORE_FILE} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{folder.name}/{STORE_FILE} is damaged: {error}") from None
+        raise StoreError(
+            f"{folder.name}/{STORE_FILE} is damaged ({type(error).__name__}: {error}). Delete that file and run "
+            "`toolkit extract` again as before: it is written anew, and the shards stay"
+        ) from None
 
 
 def stores(features: Path) -> list[Store]:
-    """Every store of a workspace, by folder name."""
-    return [Store(path.parent) for path in sorted(features.glob(f"*/{STORE_FILE}"))]
+    """Every store of a workspace, by folder name. Raises StoreError for a damaged one."""
+    return [Store(folder) for folder in _folders(features)]
+
+
+def _folders(features: Path) -> list[Path]:
+    return [path.parent for path in sorted(features.glob(f"*/{STORE_FILE}"))]
 
 
 def find(features: Path, name: str) -> Store:
@@ -260,18 +267,18 @@ def find(features: Path, name: str) -> Store:
 
     Raises StoreError when there is none, or when several fit, naming them.
     """
-    every = stores(features)
-    fitting = [store for store in every if store.backbone == name] or [
-        store for store in every if store.folder.name.startswith(name)
+    backbones = {folder: folder.name.rpartition("-")[0] for folder in _folders(features)}
+    fitting = [folder for folder, backbone in backbones.items() if backbone == name] or [
+        folder for folder in backbones if folder.name.startswith(name)
     ]
     if not fitting:
-        known = ", ".join(sorted({store.backbone for store in every})) or "none"
+        known = ", ".join(sorted(set(backbones.values()))) or "none"
         raise StoreError(
             f"No features of {name!r} in {features.name}/ (there: {known}); `toolkit extract --model {name}` makes them"
         )
     if len(fitting) > 1:  # one that was begun and holds nothing yet, e.g. by `toolkit models check`, is not meant
-        fitting = [store for store in fitting if any(store.folder.glob(SIDECARS))] or fitting
+        fitting = [folder for folder in fitting if any(folder.glob(SIDECARS))] or fitting
     if len(fitting) > 1:
-        names = ", ".join(store.folder.name for store in fitting)
+        names = ", ".join(folder.name for folder in fitting)
         raise StoreError(f"Several stores of {name!r} in {features.name}/: {names}; name the one that is meant")
-    return fitting[0]
+    return Store(fitting[0])

@@ -1,6 +1,5 @@
 """`toolkit finetune`: every round of a question trained from fresh weights, committed one by one, then the run."""
 
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -30,7 +29,7 @@ from toolkit.progress import Advance, bar
 from toolkit.result import run as result_run
 from toolkit.result.applied import write_clips
 from toolkit.result.run import TUNED, Run
-from toolkit.runs import locked, make_folder, signature
+from toolkit.runs import cores, locked, make_folder, signature
 from toolkit.splits import Folds, Round
 
 PROTOCOL = 3  # part of the folder's name: raise it when the same options would give other predictions
@@ -84,7 +83,7 @@ def finetune(
     device, recipe = _device(options, say)
     _refuse_search(options, source)
     _refuse_shallow(options, source)
-    question, workers = source.question, options.workers or os.cpu_count() or 1
+    question, workers = source.question, options.workers or cores()
     wanted = [clip for clip in question.folds.ids if clip not in source.left_out]
     with show("decode", len(wanted), "clips") as advance:
         recordings = record(manifest, wanted, workers, advance)

@@ -1,6 +1,5 @@
 """What else a layer knows: who speaks, their sex, how long and how loud the clip is. Questions beside the target's."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -18,6 +17,7 @@ from toolkit.features.store import Store
 from toolkit.folding import Question
 from toolkit.labels import IntArray, one_hot, task_of
 from toolkit.manifest import Clip, Manifest
+from toolkit.runs import cores
 
 DURATION, LOUDNESS = "duration", "loudness"
 MEASURED = {DURATION: "s", LOUDNESS: "dB"}  # from the audio; every other nuisance is a column of the manifest
@@ -44,7 +44,7 @@ def loudnesses(manifest: Manifest, workers: int | None = None) -> dict[str, floa
             return None
         return 20 * float(np.log10(max(np.sqrt(np.mean(audio.samples.astype(np.float64) ** 2)), SILENCE)))
 
-    with closing(ahead(one, manifest.clips, workers or os.cpu_count() or 1, lambda level: 0.0)) as every:
+    with closing(ahead(one, manifest.clips, workers or cores(), lambda level: 0.0)) as every:
         levels = dict(zip((clip.id for clip in manifest.clips), every))
     return {clip: level for clip, level in levels.items() if level is not None}
 

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import math
-import os
 import sys
 import time
 from collections import deque
@@ -32,7 +31,7 @@ from toolkit.products import allow_tensor_float_32, keep_kernels
 from toolkit.result.decide import carried_over, decide, thresholds_of
 from toolkit.result.metrics import headline_score
 from toolkit.result.run import Run
-from toolkit.runs import signature
+from toolkit.runs import cores, signature
 from toolkit.splits import Folds, Round
 
 PROTOCOL = 7  # part of every study's signature: raise it when the same setting would get another score
@@ -107,7 +106,7 @@ def probe(
     data = matched(features, task, truth, folds, groups)
     rounds = list(data.folds.rounds())
     notes = [*notes, *check(data, rounds)]
-    at_a_time = workers or (1 if device != "cpu" else os.cpu_count() or 1)
+    at_a_time = workers or (1 if device != "cpu" else cores())
     budget = Budget(trials) if minutes is None else Budget(sys.maxsize, time.monotonic(), 60 * minutes)
     file = StudyFile(study)
     try:
