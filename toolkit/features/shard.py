@@ -215,8 +215,8 @@ def read_sidecar(path: Path) -> Sidecar:
             raise ValueError("its hash does not fit")
         if content["format"] != FORMAT_VERSION:
             raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
-        if content["file"] != (own := path.with_suffix(".h5").name):
-            raise ValueError(f"it describes {content['file']}, expected {own}")
+        if content["file"] not in (f"{path.stem}.h5", f"{path.stem}{AGAIN}.h5"):
+            raise ValueError(f"it describes {content['file']}, expected {path.stem}.h5")
         return Sidecar(
             content["file"],
             content["bytes"],
