@@ -36,8 +36,7 @@ WITHOUT_EFFECT = frozenset(
         "use_cache",
     }
 )
-# Keys of config.json by which transformers computes something else than the weights in plain numbers, read as the other
-# keys say.
+# Keys of config.json by which transformers takes other files, other numbers or another last state than are read here.
 NOT_PLAIN = ("configuration_files", "quantization_config", "tie_last_hidden_states", "transformers_weights")
 # What a checkpoint with a head puts before the names of the backbone itself; the head's own names begin otherwise.
 PREFIXES: dict[Family, str] = {
