@@ -199,6 +199,7 @@ def _edit(path: Path, values: dict[str, object]) -> None:
         ("preprocessor_config.json", {"dither": 0.1}, r"Bad dither 0\.1, expected one of \[0\.0\]"),
         ("preprocessor_config.json", {"padding_value": -1.0}, r"Bad padding_value -1\.0"),
         ("preprocessor_config.json", {"padding_side": "left"}, "Bad padding_side 'left'"),
+        ("preprocessor_config.json", {"sampling_rate": 16000.0}, r"sampling_rate is 16000\.0, expected a whole number"),
         ("preprocessor_config.json", {"chunk_length": 30.0}, r"chunk_length is 30\.0, expected a whole number"),
         (
             "preprocessor_config.json",

@@ -154,7 +154,7 @@ def feature_extractor_of(checkpoint: Checkpoint, config: Any) -> Any:
             raise CheckpointError(f"{checkpoint.name}: {PREPROCESSOR}: {one_of(key, found, [expected])}")
     with _named(checkpoint, PREPROCESSOR):
         extractor = kind.from_dict(values)
-    for key in ("n_fft", "hop_length", "chunk_length") if whisper else ():
+    for key in ("sampling_rate", "n_fft", "hop_length", "chunk_length") if whisper else ():
         if type(found := getattr(extractor, key)) is not int:
             raise CheckpointError(f"{checkpoint.name}: {PREPROCESSOR}: {key} is {found!r}, expected a whole number")
     if whisper:
