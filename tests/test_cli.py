@@ -314,6 +314,22 @@ def test_a_signal_ends_it_with_its_code_and_the_run_goes_on_afterwards(
     assert run("features", "verify", "-w", tmp_path)[0] == 0
 
 
+def test_a_signal_that_a_library_turns_into_its_own_error_is_no_fault_of_ours(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch does: ValueError, could not determine the shape of object type 'torch.storage.UntypedStorage'."""
+
+    def turned(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except SystemExit:
+            raise ValueError("could not determine the shape") from None
+
+    monkeypatch.setattr("toolkit.models.checkpoint.installed", turned)
+    code, _, err = run("models", "list", "-w", tmp_path)
+    assert code == 143 and err.count("\n") == 1 and "start the same command again to go on" in err
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_memory_that_runs_out_anywhere_is_the_machines_no_and_no_fault_of_ours(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception

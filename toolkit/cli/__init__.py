@@ -63,6 +63,7 @@ def main() -> NoReturn:
     os.umask(0o077)  # embeddings and predictions are personal data
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # and so is our memory
     faults.install()
+    _left.clear()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     if sys.argv[1:3] != ["models", "fetch"]:  # the only command that may open a socket
@@ -82,7 +83,7 @@ def main() -> NoReturn:
         else:
             _refuse(f"{message.rstrip('.')}; `--help` behind a command tells what it takes", code)
     except Exception as error:
-        if os.environ.get("TOOLKIT_DEBUG"):
+        if os.environ.get("TOOLKIT_DEBUG") and not _left:
             print(faults.trace(error), file=sys.stderr)
         told = f"{faults.where(error)} (TOOLKIT_DEBUG=1 shows all of it)"
         if is_out_of_memory(error):
@@ -102,7 +103,14 @@ def _heard(code: int) -> int:
     return code
 
 
+# The exit code of the signal that came. Libraries in C may turn the SystemExit by which it unwinds the stack into an
+# error of theirs, which then is no fault to tell.
+_left: list[int] = []
+
+
 def _refuse(sentence: str, code: int) -> int:
+    if _left:
+        return _left[0]
     print(f"toolkit: {sentence}", file=sys.stderr)
     return code
 
@@ -115,4 +123,5 @@ def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
     for signals in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signals, signal.SIG_DFL)
     gc.freeze()  # else the interpreter ends by searching all of torch for garbage: seconds, on a busy machine many
-    sys.exit(_refuse("interrupted; what was committed stays, start the same command again to go on", 128 + number))
+    _left.append(_refuse("interrupted; what was committed stays, start the same command again to go on", 128 + number))
+    sys.exit(_left[0])
