@@ -357,11 +357,17 @@ def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpo
     assert files[0] == files[1]
 
 
+@pytest.fixture
+def bfloat16_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on hardware that multiplies bfloat16 natively."""
+    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+
+
+@pytest.mark.usefixtures("bfloat16_first")
 def test_bfloat16_that_strays_falls_back_to_float32_and_is_remembered(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     monkeypatch.setattr(session, "PRECISION_BOUND", 1e-9)
     said: list[str] = []
     first = extract(clips, hubert, tmp_path / "features", Options(), said.append)
@@ -372,18 +378,18 @@ def test_bfloat16_that_strays_falls_back_to_float32_and_is_remembered(
     assert len(list((tmp_path / "features").iterdir())) == 1
 
 
+@pytest.mark.usefixtures("bfloat16_first")
 def test_bfloat16_that_is_close_stands(tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
     done = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options())
     assert done.store.settings["dtype"] == "bfloat16" and done.store.settings["rounded"] == session.ROUNDED
 
 
+@pytest.mark.usefixtures("bfloat16_first")
 def test_bfloat16_that_was_asked_for_is_measured_too_and_does_not_decide_for_auto(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
     said: list[str] = []
     close = extract(clips, hubert, tmp_path / "close", Options(dtype="bfloat16"), said.append)
@@ -400,10 +406,10 @@ def test_bfloat16_that_was_asked_for_is_measured_too_and_does_not_decide_for_aut
     assert found is not None and found.settings["dtype"] == "float32"
 
 
+@pytest.mark.usefixtures("bfloat16_first")
 def test_bfloat16_of_a_pilot_does_not_stand_for_all_of_the_corpus(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
     pilot = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options()).store
     assert session._precision_of(pilot.folder)["clips"] == 3
@@ -417,11 +423,11 @@ def test_bfloat16_of_a_pilot_does_not_stand_for_all_of_the_corpus(
     assert found is not None and found.folder == whole.folder
 
 
+@pytest.mark.usefixtures("bfloat16_first")
 def test_bfloat16_is_measured_anew_where_its_record_is_damaged(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / session.PRECISION_FILE
     whole = record.read_text()
     edits = [('"clips"', '"clip"'), ('"clips": 3', '"clips": Infinity'), ('"clips": 3', '"clips": -3')]
@@ -434,11 +440,11 @@ def test_bfloat16_is_measured_anew_where_its_record_is_damaged(
         assert record.read_text() == whole
 
 
+@pytest.mark.usefixtures("bfloat16_first")
 def test_what_another_kind_of_device_rounds_to_says_nothing_of_this_one(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
     record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / session.PRECISION_FILE
     whole = record.read_text()
@@ -580,10 +586,10 @@ def test_the_order_of_frames_is_no_other_store(tmp_path: Path, hubert: Checkpoin
     assert one == other
 
 
+@pytest.mark.usefixtures("bfloat16_first")
 def test_the_self_test_does_not_settle_the_dtype_of_a_store(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     check_checkpoint(hubert, tmp_path / "features", Options(), lambda sentence: None)
     assert not list((tmp_path / "features").glob("*/precision.json"))
     extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", Options())
@@ -607,6 +613,7 @@ def spread_wider(values: torch.Tensor) -> torch.Tensor:
         (spread_wider, (), "float32"),
     ],
 )
+@pytest.mark.usefixtures("bfloat16_first")
 def test_all_that_is_kept_counts_when_the_dtype_is_chosen(
     tmp_path: Path,
     hubert: Checkpoint,
@@ -632,19 +639,18 @@ def test_all_that_is_kept_counts_when_the_dtype_is_chosen(
         encoder = load(checkpoint, device, torch.float32)
         return Bent(encoder) if dtype == torch.bfloat16 else encoder
 
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     monkeypatch.setattr(session, "load", loaded)
     done = extract(corpus(tmp_path, count=2), hubert, tmp_path / "features", Options(frames=frames))
     assert done.store.settings["dtype"] == dtype
 
 
+@pytest.mark.usefixtures("bfloat16_first")
 def test_silence_which_hardly_deviates_does_not_decide_the_dtype(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hubert = inspect(tiny.calm(tiny.hubert(tmp_path / "calm")), "calm")
     manifest = corpus(tmp_path, count=2)
     soundfile.write(manifest.audio_path(manifest.clips[0]), np.zeros(16_000), 16_000)
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
     done = extract(manifest, hubert, tmp_path / "features", Options())
     assert done.store.settings["dtype"] == "bfloat16"
 

@@ -202,7 +202,11 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
         for name, weight in _weights(checkpoint.folder, model.base_model_prefix + ".", expected):
             if name in found:
                 raise CheckpointError(f"{checkpoint.name}: two of its tensors are {name!r}, expected one")
-            found[name] = weight
+            if weight.dtype not in PLAIN and not name.endswith("num_batches_tracked"):
+                raise CheckpointError(
+                    f"{checkpoint.name}: {name!r} is {weight.dtype}, of a quantised checkpoint; expected plain weights"
+                )
+            found[name] = weight.float()
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).replace(str(checkpoint.folder), "the folder")
         raise CheckpointError(f"{checkpoint.name}: its safetensors cannot be read: {reason}") from None
@@ -224,7 +228,7 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
 
 
 def _weights(folder: Path, prefix: str, expected: set[str]) -> Iterator[tuple[str, Tensor]]:
-    """The expected tensors in float32, whether saved from the base model, under a head, or with the old weight norm."""
+    """The expected tensors as saved, whether from the base model, under a head, or with the old weight norm."""
     for file in weights_of(folder)[0]:
         with safe_open(str(folder / file), framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118 - it is no mapping
@@ -232,9 +236,4 @@ def _weights(folder: Path, prefix: str, expected: set[str]) -> Iterator[tuple[st
                 stem, _, last = own.rpartition(".")
                 own = f"{stem}.{WEIGHT_NORM_NAMES[last]}" if last in WEIGHT_NORM_NAMES else own
                 if own in expected:
-                    weight = weights.get_tensor(name)
-                    if weight.dtype not in PLAIN and not own.endswith("num_batches_tracked"):
-                        raise ValueError(
-                            f"{name!r} is {weight.dtype}, of a quantised checkpoint; expected plain weights"
-                        )
-                    yield own, weight.float()
+                    yield own, weights.get_tensor(name)
