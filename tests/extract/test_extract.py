@@ -424,9 +424,7 @@ def test_bfloat16_of_a_pilot_does_not_stand_for_all_of_the_corpus(
 
 
 @pytest.mark.usefixtures("bfloat16_first")
-def test_bfloat16_is_measured_anew_where_its_record_is_damaged(
-    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bfloat16_is_measured_anew_where_its_record_is_damaged(tmp_path: Path, hubert: Checkpoint) -> None:
     clips = corpus(tmp_path, count=3)
     record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / session.PRECISION_FILE
     whole = record.read_text()
@@ -587,9 +585,7 @@ def test_the_order_of_frames_is_no_other_store(tmp_path: Path, hubert: Checkpoin
 
 
 @pytest.mark.usefixtures("bfloat16_first")
-def test_the_self_test_does_not_settle_the_dtype_of_a_store(
-    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_self_test_does_not_settle_the_dtype_of_a_store(tmp_path: Path, hubert: Checkpoint) -> None:
     check_checkpoint(hubert, tmp_path / "features", Options(), lambda sentence: None)
     assert not list((tmp_path / "features").glob("*/precision.json"))
     extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", Options())
@@ -645,9 +641,7 @@ def test_all_that_is_kept_counts_when_the_dtype_is_chosen(
 
 
 @pytest.mark.usefixtures("bfloat16_first")
-def test_silence_which_hardly_deviates_does_not_decide_the_dtype(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silence_which_hardly_deviates_does_not_decide_the_dtype(tmp_path: Path) -> None:
     hubert = inspect(tiny.calm(tiny.hubert(tmp_path / "calm")), "calm")
     manifest = corpus(tmp_path, count=2)
     soundfile.write(manifest.audio_path(manifest.clips[0]), np.zeros(16_000), 16_000)
