@@ -30,6 +30,8 @@ class Predictions:
     truth, prediction: (n_clips,) int64 indices into `task.labels`; for multilabel (n_clips, n_labels) of 0 and 1.
     probability: (n_clips, n_labels) float64 in 0 .. 1, rounded to float32 so that every file holds it exactly;
     all NaN where the source had none. Binary: two columns, the positive label last.
+    score: (n_clips, n_labels) float64, rounded likewise: each round's log-odds standardised by its own training clips
+    (`thresholds.Scale`), which is what clips of different rounds are ranked by; None where the source had none.
 
     Raises ToolkitError when the shapes or values do not fit each other.
     """
@@ -42,6 +44,7 @@ class Predictions:
     prediction: IntArray
     probability: FloatArray
     group: str = "speaker"
+    score: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n, labels = len(self.ids), len(self.task.labels)
@@ -62,6 +65,12 @@ class Predictions:
         if not (((rounded >= 0) & (rounded <= 1)).all() or np.isnan(rounded).all()):
             raise ToolkitError("Predictions: a probability is NaN or outside 0 .. 1")
         object.__setattr__(self, "probability", rounded)
+        if self.score is not None:
+            if self.score.shape != (n, labels) or not np.isfinite(self.score).all():
+                raise ToolkitError(
+                    f"Predictions: score has shape {self.score.shape} or is not finite, expected {(n, labels)}"
+                )
+            object.__setattr__(self, "score", self.score.astype(np.float32).astype(np.float64))
 
     @property
     def has_probability(self) -> bool:
@@ -76,14 +85,16 @@ class Predictions:
 def write_csv(path: Path, predictions: Predictions) -> None:
     """Commit our own form; the same predictions give the same bytes.
 
-    Columns id, speaker (or what the groups are), fold, truth, prediction and `probability:LABEL`; for multilabel
-    `truth:LABEL` and `prediction:LABEL`. Cells that a spreadsheet would run as a formula get a leading apostrophe,
-    which `read_csv` takes off.
+    Columns id, speaker (or what the groups are), fold, truth, prediction, `probability:LABEL` and, where there are
+    scores, `score:LABEL`; for multilabel `truth:LABEL` and `prediction:LABEL`. Cells that a spreadsheet would run as a
+    formula get a leading apostrophe, which `read_csv` takes off.
     """
     task = predictions.task
     columns = ["id", predictions.group, "fold", *value_columns(task, "truth"), *value_columns(task, "prediction")]
     columns += [f"probability:{label}" for label in task.labels]
-    known = predictions.has_probability
+    known, score = predictions.has_probability, predictions.score
+    if score is not None:
+        columns += [f"score:{label}" for label in task.labels]
     rows = [
         [
             clip,
@@ -92,14 +103,16 @@ def write_csv(path: Path, predictions: Predictions) -> None:
             *value_cells(task, truth),
             *value_cells(task, prediction),
             *(str(value) if known else "" for value in probability),
+            *map(str, scores),
         ]
-        for clip, group, fold, truth, prediction, probability in zip(
+        for clip, group, fold, truth, prediction, probability, scores in zip(
             predictions.ids,
             predictions.groups,
             predictions.fold.tolist(),
             predictions.truth.tolist(),
             predictions.prediction.tolist(),
             predictions.probability.astype(np.float32),  # str of a float32 is its shortest exact form
+            np.empty((len(predictions.ids), 0)) if score is None else score.astype(np.float32),
         )
     ]
     commit_text(path, csv_text(columns, rows))
@@ -185,17 +198,29 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
                 probability[number, position] = _probability(cell)
                 if np.isnan(probability[number, position]):
                     raise bad(number, name, f"{cell!r}, expected a probability from 0 to 1")
+    score = np.full((len(rows), len(found.labels)), np.nan) if "score:" + found.labels[0] in cells else None
+    if score is not None:
+        for position, label in enumerate(found.labels):
+            for number, cell in enumerate(cells[f"score:{label}"]):
+                score[number, position] = _number(cell)
+                if not np.isfinite(score[number, position]):
+                    raise bad(number, f"score:{label}", f"{cell!r}, expected a number")
     fold_numbers = np.array([int(fold) for fold in folds], dtype=np.int64)
     truth, prediction = values("truth"), values("prediction")
-    return Predictions(found, tuple(ids), groups, fold_numbers, truth, prediction, probability, group)
+    return Predictions(found, tuple(ids), groups, fold_numbers, truth, prediction, probability, group, score)
+
+
+def _number(cell: str) -> float:
+    """The number, or NaN for anything else."""
+    try:
+        return float(cell) if NUMBER.fullmatch(cell) else np.nan
+    except ValueError:
+        return np.nan
 
 
 def _probability(cell: str) -> float:
     """The number, or NaN for anything that is none from 0 to 1."""
-    try:
-        value = float(cell) if NUMBER.fullmatch(cell) else np.nan
-    except ValueError:
-        return np.nan
+    value = _number(cell)
     return value if 0 <= value <= 1 else np.nan
 
 
@@ -220,7 +245,9 @@ def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None)
             raise PredictionsError(f"{path.name}: the single label {labels[0]!r}; two or more are needed to tell apart")
         found = Task(path.stem, "binary" if len(labels) == 2 else "multiclass", labels, (path.stem,))
     required = [*value_columns(found, "truth"), *value_columns(found, "prediction")]
-    required += [f"probability:{label}" for label in found.labels] if scored else []
+    for name in ("probability", "score"):
+        if any(column.startswith(f"{name}:") for column in columns):
+            required += [f"{name}:{label}" for label in found.labels]
     for column in required:
         if column not in columns:
             raise PredictionsError(f"{path.name}, line 1: no column {column!r}; the header has {columns}")

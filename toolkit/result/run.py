@@ -185,6 +185,8 @@ def _tensors(run: Run) -> dict[str, Any]:
     for layer, own in run.layers.items():
         tensors[f"probability/{layer}"] = own.probability.astype(np.float32)
         tensors[f"prediction/{layer}"] = own.prediction.astype(np.int32)
+        if own.score is not None:
+            tensors[f"score/{layer}"] = own.score.astype(np.float32)
     return tensors
 
 
@@ -221,6 +223,7 @@ def _rebuilt(folder: Path, content: dict[str, Any]) -> Run:
             tensors[f"prediction/{layer}"].astype(np.int64),
             tensors[f"probability/{layer}"].astype(np.float64),
             chosen.group,
+            tensors[f"score/{layer}"].astype(np.float64) if f"score/{layer}" in tensors else None,
         )
         for layer in content["layers"]
     }
