@@ -54,10 +54,10 @@ class Winner:
         given = tuple(layer.layer for layer in layers)
         if given != self.layers:
             raise InputError(f"This winner reads the layers {list(self.layers)}, given {list(given)}")
-        with one_thread():
-            fitted = PROBES[self.probe].apply(layers, self.model, self.setting, self.softmax)
         targets = Targets(self.softmax, self.fitted, np.empty((0, len(self.fitted)), dtype=np.int64), self.prevalence)
-        probability = targets.probability(fitted, self.task)
+        with one_thread():
+            fitted = PROBES[self.probe].apply(layers, self.model, self.setting, targets)
+        probability = targets.probability(fitted, self.task, str(self.setting["class_weights"]))
         return probability, decide(self.task, probability, self.thresholds)
 
 
