@@ -12,7 +12,7 @@ from toolkit.labels import IntArray, Task
 from toolkit.probe.fitting import Fitter
 from toolkit.probe.search import Setting
 from toolkit.probe.table import PROBES
-from toolkit.probe.targets import FloatArray, Targets, targets_of
+from toolkit.probe.targets import FloatArray, targets_of
 
 LABELS, CLIPS, WIDTH = 4, 48, 8
 SETTINGS: dict[str, Setting] = {

@@ -20,9 +20,9 @@ class Probe:
     """A row of the table.
 
     build: from layers, task, truth (a row per clip of the layers), seed and device (torch's, or LightGBM's
-    device_type). apply: a kept model to other clips' layers, with its setting and what it was fitted to, -> (n, n_fitted)
-    probabilities, as the class weights taught them. all_layers: it sees every layer at once and stands in the layer curve under its own
-    name; the others get one layer at a time.
+    device_type). apply: a kept model to other clips' layers, with its setting and what it was fitted to, ->
+    (n, n_fitted) probabilities, as the class weights taught them. all_layers: it sees every layer at once and stands in
+    the layer curve under its own name; the others get one layer at a time.
     """
 
     title: str
