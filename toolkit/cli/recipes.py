@@ -33,7 +33,10 @@ SHARED = ("manifest", "audio-root", "folds", "group-by", "split-by", "seed")  # 
 PLACES = ("", "workspace", "manifest", "audio-root")
 ASKED = (*PLACES, "model", "target", "folds", "group-by", "split-by")
 # What `toolkit finetune --from` takes from the probe run, and `toolkit probe --explain`, have no place in a recipe.
-LEFT_OUT = {"probe": (*ASKED, "seed", "explain"), "finetune": (*ASKED, "from", "layer", "window", "hop")}
+LEFT_OUT = {
+    "probe": (*ASKED, "seed", "seeds", "repeats", "explain"),
+    "finetune": (*ASKED, "from", "layer", "window", "hop"),
+}
 
 
 def add_to(app: typer.Typer) -> None:
