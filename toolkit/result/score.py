@@ -30,7 +30,7 @@ class Scored:
         task, evaluation = self.predictions.task, self.evaluation
         who = ENGLISH.counted(evaluation.clips, "clip")
         who += "" if evaluation.unit == "clips" else f" of {ENGLISH.counted(evaluation.units, self.predictions.group)}"
-        read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals from resampling {evaluation.unit}")
+        read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals over {evaluation.unit}")
         notes = [Text(f"note: {evaluation.caution}", style="yellow")] if evaluation.caution else []
         if not self.predictions.has_probability:
             notes.append(Text("note: no probabilities, so ROC-AUC and average precision are missing", style="yellow"))
@@ -38,7 +38,7 @@ class Scored:
         return Group(read, blank, tables.every_metric(evaluation), blank, tables.per_label(evaluation), *notes)
 
 
-def score_file(path: Path, task: Task | None = None, seed: int = 0) -> Scored:
+def score_file(path: Path, task: Task | None = None) -> Scored:
     """Read and score a file. task: gives the labels; without it they come from the file. Raises PredictionsError."""
     predictions = read_csv(path, task)
-    return Scored(predictions, stats.evaluate(predictions, seed))
+    return Scored(predictions, stats.evaluate(predictions))
