@@ -230,7 +230,7 @@ def _tuning(table: Table, names: Sequence[str], checkpoints: Sequence[Any], prob
 
 
 def _can_be_honest(question: Question) -> bool:
-    if question.folds.group_by != "clip" or question.groups == question.folds.ids:
+    if question.folds.group_by != "clip" or question.groups == question.folds.groups:
         return False
     try:
         kept_apart(question)

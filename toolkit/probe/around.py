@@ -56,7 +56,7 @@ def plan(
     that there is none. Raises InputError, LabelError, SplitError, StoreError for what cannot be asked.
     """
     companions = []
-    if question.folds.group_by == "clip" and question.groups != question.folds.ids:
+    if question.folds.group_by == "clip" and question.groups != question.folds.groups:
         try:
             honest = kept_apart(question)
             refuse_leaks(honest, store.sounding_sha256)
