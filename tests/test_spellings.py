@@ -82,7 +82,7 @@ def test_refused_by_naming_both_with_the_way_out(one: str, other: str, group: bo
     with pytest.raises(SplitError if group else LabelError) as refused:
         settle("who", cells, lines, REFUSE, group)
     assert str(refused.value) == (
-        f"Manifest column 'who': {one!r} (line 2 and 1 more) and {other!r} (line 4) are spellings of one name; "
+        f"Manifest, column 'who': {one!r} (line 2 and 1 more) and {other!r} (line 4) are spellings of one name; "
         f"expected one of them, or --spellings merge (takes all for {one!r}) or --spellings keep (keeps them apart)"
     )
     merged = settle("who", cells, lines, MERGE, group)

@@ -122,26 +122,33 @@ class Settled:
     notes: tuple[str, ...] = field(default=())
 
 
-def settle(column: str, cells: Sequence[str], lines: Sequence[int], rules: Rules, group: bool = False) -> Settled:
+def settle(
+    column: str,
+    cells: Sequence[str],
+    lines: Sequence[int],
+    rules: Rules,
+    group: bool = False,
+    where: str = "Manifest",
+) -> Settled:
     """A column's cells with every name in one spelling, or left as they are where the user wants that.
 
     A merged name gets the first spelling of its `Name`. A label column of nothing but 0 and 1 in any
     form (pandas writes 1.0 where a cell is missing) holds "0" and "1" after a merge.
-    group: the column's values are kept apart or resampled, and are no labels. Raises LabelError, or SplitError for a
-    group.
+    group: the column's values are kept apart or resampled, and are no labels. where: what is being read.
+    Raises LabelError, or SplitError for a group.
     """
     found = names(cells, lines)
     error = SplitError if group else LabelError
     if rules.spellings == "refuse":
         for name in found:
             if name.several:
-                raise error(f"Manifest column {column!r}: {two(name)}")
+                raise error(f"{where}, column {column!r}: {two(name)}")
         if not group and flags(found) and {name.kept for name in found} != {name.key for name in found}:
-            raise error(f"Manifest column {column!r}: {other_flags(found)}")
+            raise error(f"{where}, column {column!r}: {other_flags(found)}")
     if rules.unknown == "refuse":
         for name in found:
             if name.key in NAMELESS:
-                raise error(f"Manifest column {column!r}: {nameless(name)}")
+                raise error(f"{where}, column {column!r}: {nameless(name)}")
     notes = []
     several = [name for name in found if name.several]
     if several and rules.spellings == "keep":
@@ -160,6 +167,16 @@ def settle(column: str, cells: Sequence[str], lines: Sequence[int], rules: Rules
         told = ", ".join(f"{spelling!r} as {to!r}" for spelling, to in moved[:SHOWN]) + _more(moved)
         notes.insert(0, f"Spellings merged in column {column!r}: {told}.")
     return Settled(tuple(kept[cell] for cell in cells), tuple(notes))
+
+
+def known_names(column: str, cells: Sequence[str], lines: Sequence[int], rules: Rules) -> tuple[str, ...]:
+    """As `settle` does it for a column of groups that are only shown: what names nothing is empty, unless it is kept.
+
+    Raises SplitError for two spellings of one name.
+    """
+    unknown = rules.unknown == "refuse"
+    named = ["" if unknown and key(cell) in NAMELESS else cell for cell in cells]
+    return settle(column, named, lines, rules, group=True).cells
 
 
 def settle_columns(names: Sequence[str], columns: Mapping[str, Sequence[str]], rules: Rules) -> tuple[str, ...]:
@@ -183,6 +200,18 @@ def settle_columns(names: Sequence[str], columns: Mapping[str, Sequence[str]], r
                 "name one of them in --target"
             )
     return tuple(name for name in names if rules.spellings == "keep" or first[key(name)] == name)
+
+
+def refuse_columns(columns: Sequence[str], rules: Rules, where: str) -> None:
+    """Columns of a table that are spellings of one label, unless they are kept apart: they cannot be merged there."""
+    first: dict[str, str] = {}
+    for name in columns:
+        other = first.setdefault(key(name), name)
+        if other != name and rules.spellings != "keep":
+            raise LabelError(
+                f"{where}, line 1: the columns {other!r} and {name!r} are spellings of one label; expected one, "
+                "or --spellings keep (two labels)"
+            )
 
 
 def flags(found: Sequence[Name]) -> bool:

@@ -11,6 +11,8 @@ from toolkit.cli.common import (
     Made,
     ManifestFile,
     RayAddress,
+    Spellings,
+    Unknown,
     Workspace,
     manifest_file,
     of_bytes,
@@ -128,6 +130,8 @@ def layer_range(text: str | None) -> tuple[int, int] | None:
 def score(
     file: Annotated[Path, typer.Argument(help="predictions.csv, or a CSV with `Predictions` and `Actual Labels`.")],
     seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
+    spellings: Spellings = "refuse",
+    unknown: Unknown = "refuse",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Every metric of a predictions file, with 95 % intervals from resampling speakers.
@@ -137,8 +141,9 @@ def score(
     import json
 
     from toolkit.result.score import score_file
+    from toolkit.spellings import Rules
 
-    scored = score_file(file, seed=seed)
+    scored = score_file(file, seed=seed, rules=Rules(spellings, unknown))
     if as_json:
         print(json.dumps(scored.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
     else:

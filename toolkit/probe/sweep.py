@@ -4,7 +4,7 @@ import re
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,7 @@ def sweep(
                 "store": store.signature,
                 "features": store.settings,
                 "folds": question.folds.sha256,
+                "rules": asdict(question.rules),
             },
             winners=folder / WINNERS,
             device=options.device,
