@@ -235,7 +235,7 @@ class _Probe:
         joined = Joined(parts)
         rows = [joined.rows_of([ids[row] for row in own]) for own in assigned.rows]
         probability = apply(joined, self.winners, rows)
-        return ids, together(self.run.task, assigned, [one.thresholds for one in self.winners], probability), failed
+        return ids, together(self.run.task, assigned, [one.bars for one in self.winners], probability), failed
 
     def _extract(self, corpus: Any, clips: Sequence[Any], features: Path) -> Any:
         """A `Store` with the layers that the winners read."""

@@ -30,7 +30,8 @@ class Options:
     """probe: a name of `probe.table.PROBES`. workers: fits at a time, None: one a core.
     hands: who fits; no figure depends on it. device: as `probe.run.probe` takes it.
 
-    trials: per layer and round; or minutes: of search, shared by all layers and rounds.
+    trials: per layer and round; or minutes: of search, shared by all layers and rounds. inner: the folds that are held
+    out in turn to judge each setting.
     """
 
     probe: str = "linear"
@@ -40,6 +41,7 @@ class Options:
     workers: int | None = None
     hands: Hands = here
     device: str = "cpu"
+    inner: int = 1
 
     @property
     def budget(self) -> dict[str, float]:
@@ -86,6 +88,7 @@ def sweep(
             probe=options.probe,
             trials=options.trials,
             minutes=options.minutes,
+            inner=options.inner,
             seed=options.seed,
             backbone=store.backbone,
             notes=[*question.notes, *notes],
@@ -93,6 +96,7 @@ def sweep(
                 **provenance,
                 "seed": options.seed,
                 **options.budget,
+                "inner_folds": options.inner,
                 "store": store.signature,
                 "features": store.settings,
                 "folds": question.folds.sha256,
@@ -144,6 +148,7 @@ def folder_of(store: Store, question: Question, options: Options, result: Path, 
             "folds": question.folds.sha256,
             "probe": options.probe,
             **options.budget,
+            "inner_folds": options.inner,
             "seed": options.seed,
             "notes": list(notes),
         }
