@@ -12,6 +12,7 @@ from toolkit.errors import disk_full_is_named
 from toolkit.features.costs import extraction_seconds
 from toolkit.features.store import Store
 from toolkit.folding import Question, refuse_leaks
+from toolkit.material import Material
 from toolkit.probe import run as probe_run
 from toolkit.probe import winners
 from toolkit.probe.nuisance import durations
@@ -109,7 +110,9 @@ def sweep(
             hands=options.hands,
         )
         seconds = time.monotonic() - began if whole else None
-        run = replace(run, provenance={**run.provenance, **_costs(store, folder, run, seconds)})
+        known = durations(store)
+        material = asdict(Material.of((store.clips[clip].source[4], known[clip]) for clip in run.folds.ids))
+        run = replace(run, provenance={**run.provenance, "material": material, **_costs(store, folder, run, seconds)})
         write_clips(folder, {clip: store.audio_sha256[clip] for clip in run.folds.ids})
         result_run.write(folder, run)
     return Sweep(folder, run, stood=False)

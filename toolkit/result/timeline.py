@@ -11,28 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.labels import HOTLINE, IntArray, Task
+from toolkit.labels import IntArray, Task
 from toolkit.result.applied import Applied
 from toolkit.result.cells import csv_text
 from toolkit.result.thresholds import decide
-from toolkit.spellings import key
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-# Names of emotions that count as negative unless the user names others, by their keys: the hotline's eleven, and those
-# of acted corpora in English, Chinese, German, French, Spanish and Italian.
-NEGATIVE = frozenset(
-    (*HOTLINE, "negative", "anger", "angry", "ang", "disgust", "disgusted", "dis", "sad", "sadness", "fear", "fearful",
-     "fea", "anxious", "frustration", "frustrated", "fru", "contempt", "hopelessness", "hopeless", "loneliness", "lonely",
-     "shame", "ashamed", "worry", "worried", "distress", "distressed", "grief", "panic", "hate", "hatred",
-     "负面", "消极", "负性", "愤怒", "生气", "怒", "厌恶", "恶心", "悲伤", "伤心", "难过", "悲", "恐惧", "害怕", "惧", "焦虑", "担心",
-     "绝望", "痛苦", "内疚", "自责", "困惑", "无助", "怨恨", "麻木", "委屈", "沮丧", "失望", "羞愧", "孤独", "恨", "蔑视", "烦躁",
-     "negativ", "wut", "ärger", "wütend", "zorn", "trauer", "traurig", "traurigkeit", "angst", "ängstlich", "ekel",
-     "verzweiflung", "verachtung", "scham", "schuld", "hilflosigkeit", "einsamkeit", "hass", "frustriert",
-     "négatif", "colère", "tristesse", "triste", "peur", "dégoût", "mépris", "honte", "désespoir", "anxiété",
-     "negativo", "negativa", "ira", "enojo", "tristeza", "miedo", "asco", "rabbia", "paura", "disgusto", "ansiedad")
-)  # fmt: skip
-SAYING_NEGATIVE = frozenset(("negative", "负面", "消极", "负性", "negativ", "négatif", "negativo", "negativa"))
 SAME_INSTANT = 5e-4  # seconds; windows are cut to whole milliseconds
 # A window whose level (its samples' standard deviation; full scale is 1) is below the floor, or this far below the
 # level that one window in twenty of its recording reaches, holds no speech. A pause on a telephone line lies 35 dB or
@@ -59,9 +44,9 @@ class Window:
 class Timeline:
     """A recording in the pieces that the windows' borders make, in order; where windows fail there are gaps between.
 
-    start, end: (n,) seconds in the file. probability: (n, n_labels). decision: (n,) or (n, n_labels). speech: (n,), False
-    where a window that covers the piece holds none; probability and decision mean nothing there. windows: how many there
-    are; failed: how many more gave nothing.
+    start, end: (n,) seconds in the file. probability: (n, n_labels). decision: (n,) or (n, n_labels). speech: (n,),
+    False where a window that covers the piece holds none; probability and decision mean nothing there. windows: how
+    many there are; failed: how many more gave nothing.
     """
 
     recording: str
@@ -145,8 +130,9 @@ class Summary:
     share: (n_labels,) of the speech in which each label is decided. negative: share of the speech in which any negative
     label is decided, None where no label is known to be negative.
     changes: times a minute of speech that the decision (of a multilabel task the set of labels) differs from one piece
-    with speech to the next. slope: (n_labels,) mean absolute slope of the probability a minute of speech: the sum of its
-    steps' sizes from piece to piece (its total variation), over the minutes; 1 is once all the way from 0 to 1 a minute.
+    with speech to the next one. slope: (n_labels,) mean absolute slope of the probability a minute of speech: the sum
+    of its steps' sizes from piece to piece (its total variation), over the minutes; 1 is once all the way from 0 to 1
+    a minute.
     Both pass over silence and count no step over a gap.
     """
 
@@ -174,22 +160,15 @@ def summary(timeline: Timeline, negative: Sequence[str]) -> Summary:
     return Summary(whole, speech, seconds @ decided / speech, bad, float(changed.sum()) / minutes, steps / minutes)
 
 
-def negative_labels(task: Task) -> tuple[str, ...]:
-    """The labels of a task that are negative by their name; the one that says just that alone, where there is one.
-
-    A binary task on one column of 0 and 1 is negative by its column's name.
-    """
-    found = tuple(label for label in task.labels if key(label) in NEGATIVE)
-    return next(((label,) for label in found if key(label) in SAYING_NEGATIVE), found)
-
-
-def stretches(timeline: Timeline) -> Iterator[tuple[float, float, str]]:
+def stretches(timeline: Timeline, labels: Sequence[str] | None = None) -> Iterator[tuple[float, float, str]]:
     """(start, end, label) of adjoining pieces in which a label holds, by start; the labels of one task may overlap.
 
-    Pieces without speech are stretches of NO_SPEECH.
+    Pieces without speech are stretches of NO_SPEECH. labels: those that are looked for, None for all.
     """
     found = []
-    states = [*zip(timeline.task.labels, timeline.decided.T), (NO_SPEECH, ~timeline.speech)]
+    named = zip(timeline.task.labels, timeline.decided.T)
+    states = [*((label, holds) for label, holds in named if labels is None or label in labels)]
+    states += [(NO_SPEECH, ~timeline.speech)]
     for label, holds in states:
         begun: float | None = None
         for number, (start, end) in enumerate(zip(timeline.start.tolist(), timeline.end.tolist())):
