@@ -139,6 +139,8 @@ def probe(
     with ExitStack() as stack:
         hands = Spread(stack.enter_context(joined(ray, remark))) if ray else here
         for plan in plans:
+            if plan.alike:
+                remark(f"mind: {plan.alike}")
             for name in probes:
                 options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device)
                 done, beside = around.run(plan, options, result, made_with(command_line()), note or (), _bar(name))

@@ -68,13 +68,14 @@ def extract(
     """Compute every layer of every clip once, pooled to its mean and standard deviation over time, into features/.
 
     Started again, it does only what is missing. Clips that cannot be decoded are named and recorded, and make the
-    exit code 3.
+    exit code 3. Those that are near-silent, short, clipped, averaged over channels or have an offset are counted.
 
     Example: toolkit extract --model whisper-medium --model hubert-base-ls960
     """
     from contextlib import ExitStack
     from functools import partial
 
+    from toolkit.audio import averaged
     from toolkit.cluster import joined
     from toolkit.extract.run import Here
     from toolkit.extract.run import extract as run
@@ -107,10 +108,12 @@ def extract(
             extracted.append(done)
             for clip, reason in done.failed.items():
                 remark(f"failed: clip {clip!r} {reason}")
-            store = done.store
+            store, flagged = done.store, "".join(f", {count:,} {flag}" for flag, count in sorted(done.flags.items()))
+            if done.flags.get("averaged"):
+                remark(f"mind: {averaged(done.flags['averaged'], done.new + done.before)}")
             print(
                 f"{checkpoint.name}: {done.new:,} clips new, {done.before:,} there before, {len(done.failed):,} "
-                f"failed; {len(store.layers)} layers x {store.width} in {relative(store.folder, workspace)} "
+                f"failed{flagged}; {len(store.layers)} layers x {store.width} in {relative(store.folder, workspace)} "
                 f"({of_bytes(done.bytes)}, {done.seconds:,.1f} s)"
             )
     failed, new = any(done.failed for done in extracted), any(done.new for done in extracted)

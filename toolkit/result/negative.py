@@ -11,8 +11,8 @@ EMOTIONS = {
     "English": """anger angry ang disgust disgusted dis sad sadness fear fearful fea anxious frustration frustrated fru
         contempt hopelessness hopeless loneliness lonely shame ashamed worry worried distress distressed grief panic
         hate hatred""",
-    "Chinese": """愤怒 生气 怒 厌恶 恶心 悲伤 伤心 难过 悲 恐惧 害怕 惧 焦虑 担心 绝望 痛苦 内疚 自责 困惑 无助 怨恨 麻木 委屈
-        沮丧 失望 羞愧 孤独 恨 蔑视 烦躁 憤怒 生氣 厭惡 悲傷 傷心 難過 恐懼 焦慮""",
+    "Chinese": """愤怒 生气 怒 厌恶 恶心 悲伤 伤心 难过 悲 恐惧 害怕 惧 焦虑 担心 绝望 痛苦 内疚 自责 困惑 无助
+        怨恨 麻木 委屈 沮丧 失望 羞愧 孤独 恨 蔑视 烦躁 憤怒 生氣 厭惡 悲傷 傷心 難過 恐懼 焦慮""",
     "German": """wut wütend ärger ärgerlich zorn trauer traurig traurigkeit angst ängstlich ekel verzweiflung verachtung
         scham schuld hilflosigkeit einsamkeit hass frustriert""",
     "French": "colère tristesse triste peur dégoût mépris honte désespoir anxiété",
