@@ -12,6 +12,8 @@ from toolkit.cli.common import (
     Made,
     ManifestFile,
     PageLanguage,
+    Spellings,
+    Unknown,
     Workspace,
     manifest_file,
     relative,
@@ -45,6 +47,8 @@ def finetune(
     folds: Annotated[str, typer.Option(help="By hand: how many, or all for one per group.")] = "5",
     group_by: Annotated[str, typer.Option(help="By hand: the column that is kept apart.")] = "speaker",
     split_by: Annotated[str, typer.Option(help="By hand: group, or clip, which accepts leaks.")] = "group",
+    spellings: Spellings = "refuse",
+    unknown: Unknown = "refuse",
     window: Annotated[
         float | None, typer.Option(help="By hand: cut longer recordings into windows of so many seconds.")
     ] = None,
@@ -127,6 +131,7 @@ def finetune(
     from toolkit.progress import bar, quiet
     from toolkit.runs import command_line
     from toolkit.runs import provenance as made_with
+    from toolkit.spellings import Rules
 
     if (origin is None) == (model is None or target is None):
         raise InputError("Say what to train: --from a probe run, or --model and --target by hand")
@@ -147,7 +152,7 @@ def finetune(
         corpus, sources = _from_run(corpus, origin, result, models, depth, ways[0], context, top)
     else:
         corpus, source = _by_hand(corpus, models, str(model), str(target), folds, seed or 0, group_by, split_by,
-                                  context, layer, depth, ways[0], window, hop)  # fmt: skip
+                                  Rules(spellings, unknown), context, layer, depth, ways[0], window, hop)  # fmt: skip
         sources = [source]
     say: Any = remark
     shown: Any = bar
@@ -203,6 +208,7 @@ def _by_hand(
     seed: int,
     group_by: str,
     split_by: str,
+    rules: Any,
     context: str | None,
     layer: int | None,
     depth: str | None,
@@ -220,7 +226,7 @@ def _by_hand(
     _known_context(context)
     windows = Windows.of(window, hop)
     corpus = cut(corpus, windows)
-    question = pose(corpus, target, None if folds == "all" else int(folds), seed, group_by, split_by)
+    question = pose(corpus, target, None if folds == "all" else int(folds), seed, group_by, split_by, rules=rules)
     checkpoint = locate(model, models)
     return corpus, by_hand(checkpoint, context or "full", question, layer, depth, train, windows)  # type: ignore[arg-type]
 

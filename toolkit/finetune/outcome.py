@@ -10,8 +10,10 @@ import numpy as np
 from toolkit.audio import SAMPLE_RATE
 from toolkit.finetune import processes
 from toolkit.finetune.job import Job
+from toolkit.finetune.recordings import Recordings
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.source import Source
+from toolkit.material import Material
 from toolkit.result.metrics import headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import TUNED, Choice, Run
@@ -72,6 +74,7 @@ def collected(
             "recipe": {**asdict(recipe), "learning_rate": recipe.rate},
             "layers": [one.layer for one in finished],
             "folds": source.question.folds.sha256,
+            "material": asdict(_material(job.recordings, folds.ids)),
             "trained_parameters": max(one.learning for one in finished),
             "parameters": max(one.parameters for one in finished),
             "seconds": round(sum(one.seconds for one in finished), 1),
@@ -84,6 +87,11 @@ def collected(
             "device": job.device.type,
         },
     )
+
+
+def _material(recordings: Recordings, ids: Sequence[str]) -> Material:
+    lengths = recordings.lengths
+    return Material.of((recordings.clips[clip].channel, lengths[clip] / SAMPLE_RATE) for clip in ids)
 
 
 def one_name(layers: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from toolkit.finetune.training import train
 from toolkit.folding import refuse_leaks
 from toolkit.labels import IntArray, Task, one_hot
 from toolkit.manifest import Manifest
+from toolkit.material import flag_notes
 from toolkit.models.load import DTYPES, choose_device, choose_dtype
 from toolkit.progress import Advance, bar
 from toolkit.result import run as result_run
@@ -93,7 +94,12 @@ def finetune(
     kept = np.array([clip not in left_out for clip in question.folds.ids])
     truth = question.truth[kept]
     groups = tuple(group for group, keep in zip(question.groups, kept) if keep)
-    notes = [*question.notes, *_check(question.task, truth, folds), *notes]
+    notes = [
+        *question.notes,
+        *flag_notes(recordings.flags[clip] for clip in folds.ids),
+        *_check(question.task, truth, folds),
+        *notes,
+    ]
     if recipe.batch > len(folds.ids):
         raise InputError(f"--batch {recipe.batch}: there are {len(folds.ids)} clips")
     content = _content(source, recipe, options, notes, folds, truth, recordings.sha256)

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from toolkit.errors import InputError, StoreError, one_of
 from toolkit.labels import IntArray, Task
 from toolkit.result.cells import csv_text
-from toolkit.result.decide import decide
 from toolkit.result.predictions import MODEL, Predictions, value_cells, value_columns
 from toolkit.result.run import Run
+from toolkit.result.thresholds import decide
 from toolkit.runs import commit_json, signature
 
 FloatArray = npt.NDArray[np.float64]
@@ -94,7 +94,7 @@ class Applied:
     """What is said of each clip.
 
     models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all.
-    probability: (n, n_labels) float64. thresholds: (n, n_labels) for a multilabel task, else (n, 0).
+    probability: (n, n_labels) float64. thresholds: (n, n_labels) what they were held against, as `thresholds.bars_of`.
     decision: (n,) label indices, or (n, n_labels) of 0 and 1.
     """
 
@@ -106,26 +106,25 @@ class Applied:
 
 
 def together(
-    task: Task, assigned: Assignment, thresholds: Sequence[FloatArray], probability: Sequence[FloatArray]
+    task: Task, assigned: Assignment, bars: Sequence[FloatArray], probability: Sequence[FloatArray]
 ) -> Applied:
     """What the rounds' models said, joined.
 
-    thresholds: of each round, (n_labels,) or empty; probability: of each round, of the clips in `assigned.rows`.
-    A clip for several models gets the mean of their probabilities, and is decided by the mean of their thresholds.
+    bars: of each round, (n_labels,), as `thresholds.bars_of`; probability: of each round, of the clips in
+    `assigned.rows`. A clip for several models gets the mean of their probabilities, and is decided by the mean of their
+    bars.
     """
     shape = (len(assigned.own), len(task.labels))
-    total, bars, count = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
-    for rows, own, bar in zip(assigned.rows, probability, thresholds, strict=True):
+    total, against, count = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
+    for rows, own, bar in zip(assigned.rows, probability, bars, strict=True):
         total[rows] += own
+        against[rows] += bar
         count[rows] += 1
-        if task.multilabel:
-            bars[rows] += bar
-    mean, bars = total / count[:, None], bars / count[:, None]  # of one model, divided by 1: its own bits
-    bars = bars if task.multilabel else np.empty((shape[0], 0))
+    mean, against = total / count[:, None], against / count[:, None]  # of one model, divided by 1: its own bits
     rounds = [f"round-{fold}" for fold in assigned.folds]
     new = MEAN if assigned.only is None else rounds[assigned.only]
     models = tuple(new if number < 0 else rounds[number] for number in assigned.own)
-    return Applied(task, models, mean, bars, decide(task, mean, bars))
+    return Applied(task, models, mean, against, decide(task, mean, against))
 
 
 @dataclass(frozen=True)
