@@ -33,7 +33,7 @@ def test_top_trains_each_rounds_best_layers_and_says_how_they_did(run: Run, stud
     code, _, err = finetune(run, study, "--from", probed.name, "--top", 3)
     assert code == 2 and f"--top 3: {probed.name} has 2 layers" in err
     code, _, err = finetune(run, study, "--from", probed.name, "--top", 2, "--depth", "full")
-    assert code == 2 and "leave --depth at best" in err
+    assert code == 2 and "--depth full the whole backbone; give one" in err
 
 
 def test_a_layers_place_in_a_round_is_by_that_rounds_development_alone(probed: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.cli import combinations
 from toolkit.cli.probing import ALL, fold_count
 from toolkit.cli.study import layer_range
 from toolkit.errors import InputError, LabelError, one_of
@@ -50,6 +51,7 @@ def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     for name, found in tables.items():
         for table in found:
             _choices(name, table)
+            _effects(name, table)
     study, extract, probe = (tables[name][0] for name in ("study", "extract", "probe"))
     corpus = _corpus(study, workspace)
     names = tuple(dict.fromkeys(extract.values["model"]))
@@ -105,6 +107,21 @@ def _choices(name: str, table: Table) -> None:
             for one in value if isinstance(value, list) else [value]:
                 if one not in words:
                     raise table.refusal(key, one_of(key, one, words))
+
+
+def _effects(name: str, table: Table) -> None:
+    """No key without effect beside the others."""
+    from toolkit.cli import recipes
+
+    if name not in recipes.COMMANDS:
+        return
+    own = dict(table.values)
+    if name == "finetune":
+        own.pop("model", None)  # which of the study's backbones, not the option of that name
+    given = {"from": "the probe run of this study"} if name == "finetune" else {}
+    found = combinations.refusal(name, own, {**recipes.defaults(name), **own, **given})
+    if found:
+        raise table.refusal(*found)
 
 
 def _corpus(study: Table, workspace: Path) -> Manifest:
@@ -174,10 +191,6 @@ def _probing(probe: Table, question: Question, corpus: Manifest) -> tuple[str, .
     from toolkit.probe import nuisance
     from toolkit.probe.table import PROBES
 
-    if "trials" in probe.values and "minutes" in probe.values:
-        raise probe.refusal("minutes", "trials and minutes are two ways to end a search; expected one of them")
-    if "minutes" in probe.values and "ray" in probe.values:
-        raise probe.refusal("minutes", "minutes end a search by this machine's clock; expected trials beside ray")
     for name in listed(probe, "nuisance"):
         if name not in nuisance.MEASURED:
             with _placed(probe, "nuisance"):
@@ -222,8 +235,6 @@ def _tuning(table: Table, names: Sequence[str], checkpoints: Sequence[Any], prob
                     refuse_too_shallow(replace(recipe, train=way), whole, layers)
     with _placed(table, "device"):
         device_for(table.values.get("device", "auto"), recipe.dtype)
-    if table.values.get("top", 1) > 1 and table.values.get("depth") == "full":
-        raise table.refusal("top", "top trains up to the best layers; expected depth = 'best' beside it, or none")
     if PROBES[probe].all_layers and table.values.get("depth") != "full" and train != "encoder-frozen":
         key = "probe" if "probe" in table.values else "depth"
         raise table.refusal(key, f"the probe {probe!r} chooses no layer; expected depth = 'full' beside it")

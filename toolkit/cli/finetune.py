@@ -128,10 +128,8 @@ def finetune(
     from toolkit.runs import command_line
     from toolkit.runs import provenance as made_with
 
-    if (origin is None) == (model is None or target is None):
+    if origin is None and (model is None or target is None):
         raise InputError("Say what to train: --from a probe run, or --model and --target by hand")
-    if top > 1 and (origin is None or depth == "full"):
-        raise InputError("--top takes the best layers of a probe run: name it with --from, and leave --depth at best")
     ways = tuple(train.split(",")) if search else (train,)
     recipe = Recipe(
         ways[0], learning_rate, head_rate, layer_decay, weight_decay, warmup, epochs, patience, batch, accumulate,
@@ -141,9 +139,6 @@ def finetune(
     corpus = read(manifest_file(workspace, manifest), audio_root)
     result, models = workspace / "result", workspace / "models"
     if origin is not None:
-        if model or target or layer is not None or window is not None or hop is not None:
-            raise InputError("--from gives backbone, target, layers and windows; leave --model, --target, --layer, "
-                             "--window and --hop out")  # fmt: skip
         corpus, sources = _from_run(corpus, origin, result, models, depth, ways[0], context, top)
     else:
         corpus, source = _by_hand(corpus, models, str(model), str(target), folds, seed or 0, group_by, split_by,

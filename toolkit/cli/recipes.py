@@ -145,6 +145,12 @@ def options(command: str) -> dict[str, Option]:
     return found
 
 
+def defaults(command: str) -> dict[str, Any]:
+    """What each option of a command is where it is not given, by name."""
+    declared = inspect.signature(COMMANDS[command]).parameters
+    return {name: declared[option.parameter].default for name, option in options(command).items()}
+
+
 def _option(kind: Any, info: OptionInfo, parameter: str) -> Option:
     if get_origin(kind) is UnionType:
         (kind,) = (one for one in get_args(kind) if one is not type(None))

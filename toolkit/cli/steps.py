@@ -151,7 +151,8 @@ def _compare(study: Study, runs: Sequence[Path], title: str, take: Take, outcome
 
     if len(runs) > 1:
         table = study.table("compare")
-        places = {name: value for name, value in _places(study).items() if name in options("compare")}
+        reads = table.values.get("gaps") != "none"
+        places = {name: value for name, value in _places(study).items() if reads and name in options("compare")}
         made = take(Step("compare", {"": [run.name for run in runs], **places, **table.values}))
         outcome.pages += [(f"{title}: all side by side", folder / _page(table, PAGE)) for folder in made.folders]
 
