@@ -24,6 +24,7 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--split-by", "clip"),
     (*FROM, "--window", "10"),
     (*FROM, "--hop", "5"),
+    (*FROM, "--repeats", "3"),
     (*BY_HAND, "--top", "2"),
     (*FROM, "--top", "2", "--depth", "full"),
     (*FROM, "--top", "2", "--train", "encoder-frozen"),
@@ -71,7 +72,8 @@ ALWAYS = {
         "ray", "explain",
     },
     "finetune": {
-        "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "weight-decay", "warmup",
+        "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
+        "refit-on-development", "seeds", "weight-decay", "warmup",
         "epochs", "batch", "accumulate", "gradient-norm", "dtype", "device", "workers", "keep", "head-rate",
         "head-epochs",  # 0 for none; the head's rate is its rate in the epochs behind, too
         "patience",  # as many as --epochs, or more: no stop before the end
@@ -93,7 +95,9 @@ def commands(group: Any = None, above: str = "") -> Iterator[tuple[str, Any]]:
             yield path, command
 
 
-@pytest.mark.parametrize(("rule", "words"), list(zip(RULES, REFUSED, strict=True)), ids=lambda value: str(value)[-60:])
+@pytest.mark.parametrize(
+    ("rule", "words"), list(zip(RULES, REFUSED, strict=True)), ids=[" ".join(words) for words in REFUSED]
+)
 def test_an_option_without_effect_is_refused_by_name(
     run: Run, tmp_path: Path, rule: Any, words: tuple[str, ...]
 ) -> None:

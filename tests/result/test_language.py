@@ -13,7 +13,7 @@ from toolkit.result.run import curve
 TERMS = {
     "UAR", "ROC", "AUC", "F", "scikit", "learn", "Holm", "p", "Kumar", "Guo", "Shift", "SVG", "PNG", "run", "json",
     "AP", "mix", "softmax", "C", "statistics", "both", "seed", "sha", "curves", "csv", "split", "by", "clip",
-    "summary", "timeline", "predict",
+    "summary", "timeline", "predict", "train",
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def _only(values: Values, *ways: str) -> bool:
     return all(way in ways for way in _ways(values))
 
 
-OF_THE_PROBE = ("model", "target", "layer", "folds", "group-by", "split-by", "window", "hop")
+OF_THE_PROBE = ("model", "target", "layer", "folds", "group-by", "split-by", "window", "hop", "repeats")
 RULES = (
     *(
         Rule("finetune", option, lambda values: values["from"] is not None,

@@ -33,7 +33,7 @@ SHARED = ("manifest", "audio-root", "folds", "group-by", "split-by", "seed")  # 
 PLACES = ("", "workspace", "manifest", "audio-root")
 ASKED = (*PLACES, "model", "target", "folds", "group-by", "split-by")
 # What `toolkit finetune --from` takes from the probe run, and `toolkit probe --explain`, have no place in a recipe.
-LEFT_OUT = {"probe": (*ASKED, "seed", "explain"), "finetune": (*ASKED, "from", "layer", "window", "hop")}
+LEFT_OUT = {"probe": (*ASKED, "seed", "explain"), "finetune": (*ASKED, "from", "layer", "window", "hop", "repeats")}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -156,4 +156,5 @@ def _option(kind: Any, info: OptionInfo, parameter: str) -> Option:
         (kind,) = (one for one in get_args(kind) if one is not type(None))
     several = get_origin(kind) is list
     (kind,) = get_args(kind) if several else (kind,)
-    return Option(str if kind is Path else kind, several, info.min, info.max, parameter)
+    pair = kind is bool and info.default is ... and not info.param_decls  # Typer makes --no-NAME too
+    return Option(str if kind is Path else kind, several, info.min, info.max, parameter, pair)

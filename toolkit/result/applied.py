@@ -11,9 +11,9 @@ import numpy.typing as npt
 from toolkit.errors import InputError, StoreError, one_of
 from toolkit.labels import IntArray, Task
 from toolkit.result.cells import csv_text
-from toolkit.result.decide import decide
 from toolkit.result.predictions import MODEL, Predictions, value_cells, value_columns
 from toolkit.result.run import Run
+from toolkit.result.thresholds import decide
 from toolkit.runs import commit_json, signature
 
 FloatArray = npt.NDArray[np.float64]
@@ -94,7 +94,7 @@ class Applied:
     """What is said of each clip.
 
     models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all.
-    probability: (n, n_labels) float64. thresholds: (n, n_labels) for a multilabel task, else (n, 0).
+    probability: (n, n_labels) float64. thresholds: (n, n_labels), what `thresholds.decide` holds them against.
     decision: (n,) label indices, or (n, n_labels) of 0 and 1.
     """
 
@@ -118,10 +118,8 @@ def together(
     for rows, own, bar in zip(assigned.rows, probability, thresholds, strict=True):
         total[rows] += own
         count[rows] += 1
-        if task.multilabel:
-            bars[rows] += bar
+        bars[rows] += bar if len(bar) else 1 / len(task.labels)  # without one the most probable label is decided
     mean, bars = total / count[:, None], bars / count[:, None]  # of one model, divided by 1: its own bits
-    bars = bars if task.multilabel else np.empty((shape[0], 0))
     rounds = [f"round-{fold}" for fold in assigned.folds]
     new = MEAN if assigned.only is None else rounds[assigned.only]
     models = tuple(new if number < 0 else rounds[number] for number in assigned.own)

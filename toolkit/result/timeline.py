@@ -13,7 +13,7 @@ import numpy.typing as npt
 from toolkit.labels import HOTLINE, IntArray, Task
 from toolkit.result.applied import Applied
 from toolkit.result.cells import csv_text
-from toolkit.result.decide import decide
+from toolkit.result.thresholds import decide
 
 FloatArray = npt.NDArray[np.float64]
 # Labels that count as negative unless the user names others: the hotline's eleven, and the usual ones of acted corpora.
