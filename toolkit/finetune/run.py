@@ -237,9 +237,13 @@ def refuse_unlearnable(task: Task, truth: IntArray, folds: Folds, refit: bool) -
         constant = unlearnable(task, truth[round_.train])
         if len(constant) == len(task.labels):
             raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
-        there = one_hot(task, truth[round_.development]).mean(axis=0)
+        taught = [label not in constant for label in task.labels]
+        there = one_hot(task, truth[round_.development]).mean(axis=0)[taught]
         if task.multilabel and not ((there > 0) & (there < 1)).any():
-            raise SplitError(f"In {where} no label varies in the development clips; there is nothing to choose by")
+            raise SplitError(
+                f"In {where} no label that the training clips teach varies in the development clips; there is nothing "
+                "to choose by"
+            )
         to_the_end = unlearnable(task, truth[np.union1d(round_.train, round_.development)]) if refit else constant
         for label in constant:
             how = "it is predicted" if label in to_the_end else "until the epoch is chosen, it is predicted"
