@@ -14,7 +14,7 @@ TERMS = {
     "UAR", "ROC", "AUC", "F", "scikit", "learn", "Holm", "p", "t", "logit", "Brier", "Nadeau", "Bengio", "Guo",
     "Shift", "SVG", "PNG", "run", "json",
     "AP", "mix", "softmax", "C", "statistics", "both", "seed", "sha", "curves", "csv", "split", "by", "clip",
-    "summary", "timeline", "predict",
+    "summary", "timeline", "predict", "train",
 }  # fmt: skip
 
 

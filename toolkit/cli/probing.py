@@ -122,14 +122,7 @@ def probe(
     from toolkit.windows import Windows, cut
 
     probes = list(PROBES) if probe == [ALL] else list(dict.fromkeys(probe or ["linear"]))
-    if minutes is not None and trials is not None:
-        raise InputError("--trials and --minutes are two ways to end a search; give one")
-    if minutes is not None and ray:
-        raise InputError("--minutes ends a search by this machine's clock; with --ray, give --trials")
-    if device not in ("cpu", "cuda") and not (device == "gpu" and probes == ["lightgbm"]):
-        raise InputError(one_of("device", device, ["cpu", "cuda", "gpu (of --probe lightgbm alone)"]))
-    if device != "cpu" and ray:
-        raise InputError(f"--device {device} and --ray cannot go together: blocks run on the nodes' cores")
+    known_device(device, probes)
     corpus = read(manifest_file(workspace, manifest), audio_root)
     stores = _stores(workspace / "features", model)
     corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in stores}))
@@ -156,6 +149,13 @@ def probe(
     if len(entries) > 1:
         _compare(entries, result, workspace, language)
     return Made(tuple(entry.folder for entry in entries), all(stood))
+
+
+def known_device(device: str, probes: Sequence[str]) -> str:
+    """The device, if these probes know it by that name. Raises InputError."""
+    if device not in ("cpu", "cuda") and not (device == "gpu" and list(probes) == ["lightgbm"]):
+        raise InputError(one_of("device", device, ["cpu", "cuda", "gpu (of --probe lightgbm alone)"]))
+    return device
 
 
 def fold_count(text: str) -> int | None:
