@@ -13,6 +13,7 @@ from toolkit.result.language import ENGLISH, Language
 from toolkit.result.page import Cell, Row, Table, count_cell, drawing, filled, number_cell, score_cell, table
 from toolkit.result.probability_metrics import measure
 from toolkit.result.run import FIGURES, REPORT, Point, Run
+from toolkit.result.screening import screening
 from toolkit.result.stats import Evaluation
 from toolkit.runs import commit_text, make_folder
 
@@ -73,6 +74,7 @@ def page(
             "labels": _labels(evaluation, say),
             "confusion": confusion_table(run, say),
             "multilabel": run.task.multilabel,
+            "screening": _screening(run, say),
             "metrics": _metrics(run, evaluation, say),
             "left_out": _left_out(run, say),
             "left_out_summary": say("report.left_out_summary", clips=say.counted(len(run.left_out), "clip")),
@@ -189,6 +191,28 @@ def _labels(evaluation: Evaluation, say: Language) -> Table:
         for label, scores in evaluation.per_label.items()
     ]
     return table([*heads, *(metrics.title(name, say) for name in names)], rows)
+
+
+def _screening(run: Run, say: Language) -> Table:
+    """A row a label and way to set its detector; none of a task whose labels exclude each other."""
+    rows = [
+        Row(
+            [
+                Cell(label),
+                Cell(
+                    say("report.screening_own")
+                    if one.precision is None
+                    else say("report.screening_precision", precision=one.precision)
+                ),
+                score_cell(one.recall, say),
+                number_cell("" if one.false_alarms is None else f"{one.false_alarms:.1f}", one.false_alarms),
+            ]
+        )
+        for label, ways in screening(run.predictions, run.tested_hours).items()
+        for one in ways
+    ]
+    heads = [say(f"column.{key}") for key in ("label", "set_to", "recall_interval", "false_alarms")]
+    return table(heads, rows, texts=2)
 
 
 def confusion_table(run: Run, say: Language) -> Table:
