@@ -14,6 +14,8 @@ from toolkit.cli.common import (
     ManifestFile,
     PageLanguage,
     RayAddress,
+    Spellings,
+    Unknown,
     Workspace,
     manifest_file,
     relative,
@@ -72,6 +74,8 @@ def probe(
     split_by: Annotated[
         str, typer.Option(help="group; or clip, which lets speakers leak and measures by how much that flatters.")
     ] = "group",
+    spellings: Spellings = "refuse",
+    unknown: Unknown = "refuse",
     control: Annotated[
         list[str] | None,
         typer.Option(help="shuffled (labels, by speaker) or random (untrained weights). May be repeated."),
@@ -120,23 +124,20 @@ def probe(
     from toolkit.result.overview import Entry
     from toolkit.runs import command_line
     from toolkit.runs import provenance as made_with
+    from toolkit.spellings import Rules
     from toolkit.windows import Windows, cut
 
     probes = list(PROBES) if probe == [ALL] else list(dict.fromkeys(probe or ["linear"]))
-    if minutes is not None and trials is not None:
-        raise InputError("--trials and --minutes are two ways to end a search; give one")
-    if minutes is not None and ray:
-        raise InputError("--minutes ends a search by this machine's clock; with --ray, give --trials")
-    if device not in ("cpu", "cuda") and not (device == "gpu" and probes == ["lightgbm"]):
-        raise InputError(one_of("device", device, ["cpu", "cuda", "gpu (of --probe lightgbm alone)"]))
-    if device != "cpu" and ray:
-        raise InputError(f"--device {device} and --ray cannot go together: blocks run on the nodes' cores")
+    known_device(device, probes)
     corpus = read(manifest_file(workspace, manifest), audio_root)
     stores = _stores(workspace / "features", model)
     corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in stores}))
     for store in stores:
         refuse_others(corpus, store, names_other, remark)
-    questions = [pose(corpus, target, fold_count(folds), seed + deal, group_by, split_by) for deal in range(repeats)]
+    rules = Rules(spellings, unknown)
+    questions = [
+        pose(corpus, target, fold_count(folds), seed + deal, group_by, split_by, rules=rules) for deal in range(repeats)
+    ]
     question, result = questions[0], workspace / "result"
     if repeats > 1 and question.folds.scheme == "fixed":
         raise SplitError("--repeats deals the folds anew, and the manifest's split column fixes them; leave one out")
@@ -145,15 +146,20 @@ def probe(
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
     loudness = loudnesses(corpus, workers) if LOUDNESS in nuisances else None
     plans = [around.plan(store, question, corpus, control or (), nuisances, loudness, seed) for store in stores]
+    deals = [
+        [own, *(around.plan(own.store, other, corpus, (), (), None, seed) for other in questions[1:])] for own in plans
+    ]
     entries: list[Entry] = []
     made: list[Sweep] = []
     with ExitStack() as stack:
         hands = Spread(stack.enter_context(joined(ray, remark))) if ray else here
-        for plan in plans:
+        for plan, dealt in zip(plans, deals, strict=True):
+            if plan.alike:
+                remark(f"mind: {plan.alike}")
             for name in probes:
                 options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device, inner_folds)
                 series = []
-                for own, training in around.series(plan, questions, options, seeds):
+                for own, training in around.series(dealt, options, seeds):
                     made_by = made_with(command_line())
                     done, beside = around.run(own, training, result, made_by, note or (), _bar(name))
                     _tell(done, beside, workspace, language)
@@ -165,6 +171,13 @@ def probe(
     if len(entries) > 1:
         _compare(entries, result, workspace, language)
     return Made(tuple(done.folder for done in made), all(done.stood for done in made))
+
+
+def known_device(device: str, probes: Sequence[str]) -> str:
+    """The device, if these probes know it by that name. Raises InputError."""
+    if device not in ("cpu", "cuda") and not (device == "gpu" and list(probes) == ["lightgbm"]):
+        raise InputError(one_of("device", device, ["cpu", "cuda", "gpu (of --probe lightgbm alone)"]))
+    return device
 
 
 def fold_count(text: str) -> int | None:

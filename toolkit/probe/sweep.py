@@ -4,7 +4,7 @@ import re
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from toolkit.errors import disk_full_is_named
 from toolkit.features.costs import extraction_seconds
 from toolkit.features.store import Store
 from toolkit.folding import Question, refuse_leaks
+from toolkit.material import Material
 from toolkit.probe import run as probe_run
 from toolkit.probe import winners
 from toolkit.probe.nuisance import durations
@@ -102,6 +103,7 @@ def sweep(
                 "store": store.signature,
                 "features": store.settings,
                 "folds": question.folds.sha256,
+                "rules": asdict(question.rules),
             },
             winners=folder / WINNERS,
             device=options.device,
@@ -110,7 +112,9 @@ def sweep(
             hands=options.hands,
         )
         seconds = time.monotonic() - began if whole else None
-        run = replace(run, provenance={**run.provenance, **_costs(store, folder, run, seconds)})
+        known = durations(store)
+        material = asdict(Material.of((store.clips[clip].source[4], known[clip]) for clip in run.folds.ids))
+        run = replace(run, provenance={**run.provenance, "material": material, **_costs(store, folder, run, seconds)})
         write_clips(folder, {clip: store.audio_sha256[clip] for clip in run.folds.ids})
         result_run.write(folder, run)
     return Sweep(folder, run, stood=False)
