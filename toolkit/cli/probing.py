@@ -80,6 +80,9 @@ def probe(
         list[str] | None,
         typer.Option(help="shuffled (labels, by speaker) or random (untrained weights). May be repeated."),
     ] = None,
+    shuffles: Annotated[
+        int, typer.Option(min=0, help="Of --control shuffled: shuffles for a permutation p-value, 0 for none.")
+    ] = 20,
     nuisance: Annotated[
         str | None,
         typer.Option(help="What else the layers know: duration, loudness, columns (speaker,sex), with commas."),
@@ -145,7 +148,9 @@ def probe(
         remark(f"folds in {relative(keep(one, result), workspace)}")
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
     loudness = loudnesses(corpus, workers) if LOUDNESS in nuisances else None
-    plans = [around.plan(store, question, corpus, control or (), nuisances, loudness, seed) for store in stores]
+    plans = [
+        around.plan(store, question, corpus, control or (), nuisances, loudness, seed, shuffles) for store in stores
+    ]
     deals = [
         [own, *(around.plan(own.store, other, corpus, (), (), None, seed) for other in questions[1:])] for own in plans
     ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median_low
@@ -39,6 +40,12 @@ class BoostingFitter:
     def __init__(self, features: LayerFeatures, task: Task, truth: IntArray, seed: int, device: str = "cpu") -> None:
         self._features, self._task, self._truth, self._seed, self._device = features, task, truth, seed, device
         self._rounds: dict[str, _Round] = {}
+
+    def relabelled(self, truth: IntArray) -> "BoostingFitter":
+        """As `Fitter` asks; bins are shared."""
+        other = copy(self)
+        other._truth = truth
+        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never

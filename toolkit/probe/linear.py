@@ -1,6 +1,7 @@
 """The linear probe: L2-penalised logistic regression on standardised statistics of one layer."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,12 @@ class LinearFitter:
     def __init__(self, features: LayerFeatures, task: Task, truth: IntArray, device: str = "cpu") -> None:
         self._features, self._task, self._truth, self._device = features, task, truth, device
         self._rounds: dict[str, _Round] = {}
+
+    def relabelled(self, truth: IntArray) -> "LinearFitter":
+        """As `Fitter` asks; standardised and rotated parts are shared."""
+        other = copy(self)
+        other._truth = truth
+        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never
