@@ -39,6 +39,7 @@ REFUSED: list[tuple[str, ...]] = [
     (*PROBE, "--trials", "30", "--minutes", "2"),
     (*PROBE, "--minutes", "2", "--ray", "local"),
     (*PROBE, "--device", "cuda", "--ray", "local"),
+    (*PROBE, "--shuffles", "5", "--control", "random"),
     (*PROBE, "--workers", "2", "--ray", "local"),
     ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
     ("compare", "--gaps", "none", "--manifest", "m.csv"),
@@ -68,6 +69,8 @@ ALWAYS = {
         "hop",  # without --window refused by `Windows.of`
     },
     "probe": {
+        "inner-folds", "seeds",
+        "repeats",  # of a fixed split refused by the command
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
         "ray", "explain",
     },

@@ -73,6 +73,8 @@ RULES = (
          "ends a search by this machine's clock; with --ray, give --trials"),
     Rule("probe", "device", lambda values: values["ray"] is not None and values["device"] != "cpu",
          "cannot go with --ray: blocks run on the nodes' cores"),
+    Rule("probe", "shuffles", lambda values: "shuffled" not in (values["control"] or ()),
+         "has no effect without --control shuffled"),
     Rule("probe", "workers", lambda values: values["ray"] is not None and "loudness" not in str(values["nuisance"]),
          "has no effect with --ray, which takes every core of the nodes"),
     Rule("predict", "audio-root", lambda values: values["manifest"] is None,
