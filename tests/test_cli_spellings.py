@@ -119,7 +119,11 @@ def test_score_reads_labels_and_speakers_by_the_same_rules(run: Run, study: Path
     assert code == 2 and "p.csv, column 'prediction and truth': 'joy' (line 2 and 2 more) and 'Joy' (line 3)" in err
     code, out, _ = run("score", file, "--spellings", "merge", "--json")
     found = json.loads(out)
-    assert code == 0 and found["metrics"]["recall_macro"]["estimate"] == 1.0 and found["task"]["labels"] == ["anger", "joy"]
+    assert (
+        code == 0
+        and found["metrics"]["recall_macro"]["estimate"] == 1.0
+        and found["task"]["labels"] == ["anger", "joy"]
+    )
     assert found["notes"] == [
         "Spellings merged in column 'prediction and truth': 'Joy' as 'joy'.",
         "Spellings merged in column 'speaker': 'A' as 'a'.",
