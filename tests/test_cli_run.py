@@ -16,7 +16,7 @@ from toolkit import manifest
 from toolkit.cli.recipes import LEFT_OUT, options, shapes
 from toolkit.labels import HOTLINE
 from toolkit.recipes import read
-from toolkit.result import figures, page, stats
+from toolkit.result import figures, page
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 SMALL = """\
@@ -59,7 +59,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "configured", lambda chart, palette: {})
     monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
     monkeypatch.setattr(page, "_script", lambda: "")
-    monkeypatch.setattr(stats, "RANKED_RESAMPLES", 20)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +154,7 @@ def test_clips_that_fail_make_the_exit_code_3_and_the_study_goes_on(run: Run, st
 
 def test_a_failure_stops_with_its_step_named(run: Run, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = recipe(study, SMALL)
-    monkeypatch.setattr("toolkit.probe.run.headline_score", lambda *_: 1 / 0)
+    monkeypatch.setattr("toolkit.probe.round.headline_score", lambda *_: 1 / 0)
     code, _, err = run("run", name)
     assert code == 1
     assert "\nstopped in step 2 of 4: toolkit probe --model tiny-whisper-" in err and "a fault of ours" in err
@@ -269,7 +268,7 @@ WRONG = [
     ("# more of extract", 'frames = "decoder.1"', "11, column 10", "tiny-whisper has no encoder layer 'decoder.1'"),
     ("# more of extract", "hop = 2", "11, column 7", "--hop 2 without --window"),
     ("trials = 1", "trials = 1.5", "14, column 10", "trials = 1.5, expected a whole number from 1"),
-    ("# more of probe", "minutes = 3", "16, column 11", "trials and minutes are two ways to end a search"),
+    ("# more of probe", "minutes = 3", "14, column 10", "--trials and --minutes are two ways to end a search"),
     ("# more of probe", 'probe = "svm"', "16, column 9", "Bad probe 'svm', expected one of ['linear', 'mlp', "),
     ("# more of probe", 'control = "noise"', "16, column 11", "Bad control 'noise', expected one of ['shuffled', "),
     ("# more of probe", 'nuisance = "age"', "16, column 12", "Bad --nuisance 'age', expected one of ['duration', "),
@@ -295,7 +294,31 @@ WRONG = [
     ),
     ("# more of finetune", 'depth = "half"', "24, column 9", "Bad depth 'half', expected one of ['best', 'full']"),
     ("# more of finetune", 'probe = "mlp"', "24, column 9", "Bad probe 'mlp', expected one of ['linear']"),
-    ("# more of finetune", 'top = 2\ndepth = "full"', "24, column 7", "top trains up to the best layers; expected"),
+    ("# more of finetune", 'top = 2\ndepth = "full"', "24, column 7", "--top takes the best layers of a"),
+    ("# more of finetune", "top = 9", "24, column 7", "--top 9: a probe of tiny-whisper has 3 layers"),
+    ("# more of finetune", "batch = 99", "24, column 9", "--batch 99: there are 24 clips"),
+    ("# more of finetune", "rank = 4", "24, column 8", "--rank is LoRA's; it has no effect without --train lora"),
+    ("# more of finetune", 'statistics = "max"', "24, column 14", "Bad --statistics 'max', expected one of"),
+    ("# more of finetune", "search = 5\ntop = 2", "25, column 7", "--top gives each model its layer, and --search"),
+    (
+        'train = "head"',
+        'train = "encoder-frozen"\nstatistics = "both"',
+        "20, column 14",
+        "--statistics both: decoder.2 has one frame a clip, the start token's; leave it out",
+    ),
+    ('train = "head"', 'train = "full"\ntrain-convolutions = true', "20, column 23", "--train-convolutions has no"),
+    (
+        '"head"',
+        '"top-2"\nepochs = 2\n[[finetune]]\ntrain = "top-2"\ncontext = "clip"\ntop = 4',
+        "24, column 7",
+        "--top 4: a probe of tiny-whisper has 3 layers",
+    ),
+    (
+        "# more of probe",
+        'device = "gpu"',
+        "16, column 10",
+        "Bad device 'gpu', expected one of ['cpu', 'cuda', 'gpu (of",
+    ),
     ("# more of finetune", '[compare]\ngaps = "sex"', "25, column 8", "Bad gaps 'sex', expected one of ['high', "),
     ("# more of finetune", '[compare]\nlanguage = "fr"', "25, column 12", "Bad language 'fr', expected one of ['en', "),
     ("# more of finetune", "learning_rate = 1", "24, column 1", "unknown key in [finetune]: 'learning_rate', did you"),
@@ -320,6 +343,26 @@ def test_a_wrong_recipe_is_one_sentence_before_a_model_loads(
     assert (code, out) == (2, "")
     assert err.startswith(f"toolkit: study.toml, line {where}: {sentence}") and err.count("\n") == 1
     assert not (corpus / "features").exists() and str(corpus) not in err
+
+
+def test_a_question_that_a_round_cannot_learn_is_refused_in_time(run: Run, study: Path) -> None:
+    head, *lines = (study / "manifest.csv").read_text().splitlines()
+    rows = [f"{line},{int(',s0,' in line)}" for line in lines]
+    (study / "manifest.csv").write_text("\n".join([f"{head},sole", *rows, ""]))
+    code, _, err = run("run", recipe(study, SMALL.replace('"high"', '["high", "sole"]')), "--dry-run")
+    assert code == 2 and re.match(
+        r"toolkit: study.toml, line 2, column 10: In the round that tests fold \d the training clips have nothing to",
+        err,
+    )
+
+
+def test_what_is_false_in_a_recipe_is_typed_so(run: Run, corpus: Path, tmp_path: Path) -> None:
+    text = SMALL.replace("# more of finetune", "refit-on-development = false\nseeds = 3\nrecompute = false")
+    text = text.replace('"head"', '"lora"')
+    code, asked, err = run("run", recipe(tmp_path, text), "--dry-run", "-w", corpus)
+    assert code == 0, err
+    (line,) = (line for line in asked.splitlines() if " finetune " in line)
+    assert line.endswith(" --no-refit-on-development --seeds 3") and "recompute" not in line
 
 
 def test_a_backbone_that_is_not_there_is_the_machines_no(run: Run, corpus: Path, tmp_path: Path) -> None:

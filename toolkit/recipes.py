@@ -24,7 +24,8 @@ class Option:
     """What one key takes.
 
     kind: str, int, float or bool; where it is str, a whole number will do (folds = 5), and where it is float too.
-    several: a list of them as well. low, high: bounds of a number, both allowed. parameter: its name in Python.
+    several: a list of them as well. low, high: bounds of a number, both allowed. parameter: its
+    name in Python. negative: typed as --no-NAME where it is false.
     """
 
     kind: type
@@ -32,6 +33,7 @@ class Option:
     low: float | None = None
     high: float | None = None
     parameter: str = ""
+    negative: bool = False
 
     @property
     def expected(self) -> str:

@@ -92,12 +92,13 @@ def probed(study: Path) -> Path:
     predictions = Predictions(question.task, question.folds.ids, question.groups, question.folds.fold, question.truth,
                               probability.argmax(axis=1), probability)  # fmt: skip
     layers = ("encoder.1", "encoder.2")
-    chosen = ("encoder.1", "encoder.2", "encoder.1")
+    chosen = (("encoder.1", "both", "balanced"), ("encoder.2", "mean", "none"), ("encoder.1", "std", "balanced"))
     checkpoint = locate("tiny-hubert", study / "models")
     run = result_run.Run(
         "high from tiny-hubert", "tiny-hubert", "linear", question.task, "unweighted_average_recall", question.folds,
         predictions, dict.fromkeys(layers, predictions), dict.fromkeys(layers, (0.5, 0.6, 0.7)),
-        tuple(result_run.Choice(fold, layer, {"C": 1.0}, 0.6) for fold, layer in enumerate(chosen)), {}, (),
+        tuple(result_run.Choice(fold, layer, {"C": 1.0, "statistics": statistics, "class_weights": weights}, 0.6)
+              for fold, (layer, statistics, weights) in enumerate(chosen)), {}, (),
         {"features": {"weights_sha256": checkpoint.weights_sha256}, "folds": question.folds.sha256},
     )  # fmt: skip
     folder = study / "result" / "high-tiny-hubert-linear-0123456789ab"

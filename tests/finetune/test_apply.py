@@ -11,11 +11,12 @@ import torch
 from tests.finetune.conftest import make_job
 from tests.models.tiny import FAMILIES
 from toolkit.finetune import rounds
-from toolkit.finetune.apply import Kept, apply
+from toolkit.finetune.apply import apply, kept_in
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.training import train
 from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
+from toolkit.result.thresholds import decide
 
 WAYS = [(family, "full", "high", "float32") for family in FAMILIES]
 WAYS += [
@@ -31,16 +32,19 @@ def test_the_runs_test_clips_get_the_runs_own_bits(
     dtype: str,
 ) -> None:  # fmt: skip
     checkpoint = checkpoints[family]
-    recipe = Recipe(way, learning_rate=1e-3, epochs=1, batch=4, dtype=dtype)
+    statistics = "mean" if way == "encoder-frozen" else "both"
+    recipe = Recipe(way, learning_rate=1e-3, epochs=1, batch=4, dtype=dtype, statistics=statistics)
     job, question = make_job(manifest_of, checkpoint, target, recipe)
     round_ = list(question.folds.rounds())[1]
     done = train(job, round_, "decoder.2" if way == "encoder-frozen" else "encoder.2", tmp_path, lambda _: None)
     settings = {"context": "clip", "recipe": asdict(recipe), "threads": torch.get_num_threads()}
     rounds.write(tmp_path, round_, done, settings)
     weights = tmp_path / "weights" / "round-1.safetensors"
-    kept = Kept(weights, json.loads(weights.with_suffix(".json").read_text()), done.thresholds)
+    kept = kept_in(weights, json.loads(weights.with_suffix(".json").read_text()))
 
     some = round_.test[[5, 2, 9]]
     (again,) = apply(question.task, [kept], checkpoint, job.recordings, job.ids, [some], "cpu")
     np.testing.assert_array_equal(again, done.probability[[5, 2, 9]])
+    np.testing.assert_array_equal(kept.scale.scores(again), done.score[[5, 2, 9]])
+    np.testing.assert_array_equal(decide(question.task, again, kept.bars), done.prediction[[5, 2, 9]])
     assert len(np.unique(again)) > 1

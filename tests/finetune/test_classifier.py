@@ -1,15 +1,20 @@
 """Pooling, the head and the loss: what a clip gets does not depend on its batch, and every class counts the same."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.models.tiny import FAMILIES, speech_like
 from toolkit.finetune.classifier import Classifier, pool
 from toolkit.labels import Task, one_hot
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.pooling import mean_and_std
+from toolkit.models.states import own_frames
 from toolkit.models.trainable import load_trainable
 
 CLASSES = Task("kind", "multiclass", ("a", "b", "c"), ("kind",))
@@ -40,6 +45,55 @@ def test_pooling_is_that_of_extraction_and_joins_the_pieces_of_a_clip() -> None:
     joined = pool(values, lengths, torch.tensor([0, 0, 1]))
     first = torch.cat([values[0], values[1, :3]]).mean(dim=0)
     assert torch.allclose(joined, torch.stack([first, mean[2]]), atol=1e-6)
+
+
+@given(st.integers(0, 2**31 - 1), st.booleans())
+def test_every_statistic_is_that_of_extraction_and_joins_the_pieces_of_a_clip(seed: int, pieces: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 8, (4,), generator=generator)
+    values = torch.randn(4, 7, 5, generator=generator) * 3 + 2
+    owner = torch.tensor([0, 0, 1, 2]) if pieces else torch.arange(4)
+    whole = [
+        torch.cat([values[row, : lengths[row]] for row in range(4) if owner[row] == clip])
+        for clip in range(int(owner[-1]) + 1)
+    ]
+    expected = [mean_and_std(frames[None], torch.tensor([len(frames)])) for frames in whole]
+    mean, std = (torch.cat([one[number] for one in expected]) for number in (0, 1))
+    values[own_frames(lengths, 7).logical_not()] = float("nan")  # what lies behind a clip's own frames does not count
+    for statistics, wanted in (("mean", mean), ("std", std), ("both", torch.cat([mean, std], dim=1))):
+        assert torch.allclose(pool(values, lengths, owner, statistics), wanted, atol=1e-5)
+
+
+def test_a_deviation_has_a_finite_slope_even_of_a_single_frame() -> None:
+    values = torch.randn(2, 3, 4, requires_grad=True)
+    pool(values, torch.tensor([1, 3]), torch.arange(2), "both").sum().backward()
+    assert values.grad is not None and torch.isfinite(values.grad).all()
+    frames = values[1].detach()
+    slope = (frames - frames.mean(dim=0)) / (3 * frames.std(dim=0, correction=0)) + 1 / 3
+    assert torch.allclose(values.grad[1], slope, atol=1e-5)
+
+
+def _loss_of_one_answer(model: Classifier, logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    logits.grad = None
+    loss = model.loss(logits.expand(len(truth), 3), truth)
+    loss.backward()
+    return loss
+
+
+def test_class_weights_are_taken_out_of_the_probabilities_again(checkpoints: dict[str, Checkpoint]) -> None:
+    """What the loss of a constant model is lowest at, given back as the labels' own shares."""
+    for task, truth in (
+        (CLASSES, np.array([0] * 6 + [1] * 3 + [2])),
+        (LABELS, np.array([[1, 0, 1]] + 3 * [[1, 0, 0]] + 6 * [[0, 1, 0]])),
+    ):
+        share = one_hot(task, truth).mean(axis=0)
+        backbone = load_trainable(checkpoints["hubert-group"])
+        for balanced in (True, False):
+            model = Classifier(backbone, task, share, (torch.zeros(32), torch.ones(32)), balanced)
+            logits = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+            optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15)
+            optimizer.step(partial(_loss_of_one_answer, model, logits, torch.from_numpy(truth)))
+            np.testing.assert_allclose(model.probability(logits.detach())[0], share, atol=1e-5)
 
 
 def test_each_class_counts_the_same_over_the_training_clips(checkpoints: dict[str, Checkpoint]) -> None:

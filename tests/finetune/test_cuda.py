@@ -14,7 +14,7 @@ import torch
 
 from tests.finetune.conftest import Run, finetune, make_job
 from toolkit.errors import InputError, MachineError
-from toolkit.finetune import apply, processes, recordings, training
+from toolkit.finetune import apply, epochs, processes, recordings
 from toolkit.finetune import run as finetune_run
 from toolkit.finetune.job import Inputs, Job
 from toolkit.finetune.recipe import Recipe
@@ -62,7 +62,8 @@ def one_round(manifest: Manifest, checkpoint: Checkpoint, folder: Path, recipe: 
 def test_float16_learns_skips_steps_that_overflow_and_goes_on_with_its_scale(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, scalers: list[torch.amp.GradScaler]
 ) -> None:
-    recipe = Recipe("full", learning_rate=1e-3, epochs=6, patience=6, batch=4, dtype="float16")
+    recipe = Recipe("full", learning_rate=1e-3, epochs=6, patience=6, batch=4, dtype="float16",
+                    refit_on_development=False)  # fmt: skip
     given = manifest_of, checkpoints["hubert-group"]
     done = one_round(*given, tmp_path / "whole", recipe)
     assert done.development >= 0.9 and np.isfinite(done.probability).all()
@@ -72,7 +73,10 @@ def test_float16_learns_skips_steps_that_overflow_and_goes_on_with_its_scale(
     with pytest.raises(KeyboardInterrupt):
         one_round(*given, tmp_path / "stopped", recipe, stop_at="epoch 3")
     again = one_round(*given, tmp_path / "stopped", recipe)
-    assert scalers[2].state_dict() == state and (tmp_path / "stopped" / "checkpoint-15" / "scaler.pt").is_file()
+    assert (
+        scalers[2].state_dict() == state
+        and (tmp_path / "stopped" / "selection" / "checkpoint-15" / "scaler.pt").is_file()
+    )
     assert np.array_equal(done.probability, again.probability)
     assert all(torch.equal(value, again.weights[name]) for name, value in done.weights.items())
 
@@ -80,14 +84,14 @@ def test_float16_learns_skips_steps_that_overflow_and_goes_on_with_its_scale(
 def test_float16_whose_activations_overflow_ends_with_a_sentence(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = training.load_trainable
+    load = epochs.load_trainable
 
     def loud(*given: Any) -> Any:
         backbone = load(*given)
         backbone.layers[0].feed_forward.output_dense.weight.mul_(1e6)
         return backbone
 
-    monkeypatch.setattr(training, "load_trainable", loud)
+    monkeypatch.setattr(epochs, "load_trainable", loud)
     with pytest.raises(MachineError, match=r"no finite numbers for clip 'clip.*' .* in float16; take --dtype float32"):
         one_round(manifest_of, checkpoints["hubert-stable"], tmp_path, Recipe("full", dtype="float16"))
 
@@ -199,7 +203,7 @@ def test_clips_that_workers_decode_beside_a_gpu_are_those_of_memory_and_one_that
         shutil.copy(manifest_of.root / name, tmp_path)
     job, question = make_job(replace(manifest_of, root=tmp_path), checkpoints["hubert-group"], "high", recipe)
     (round_, *_) = question.folds.rounds()
-    told = training.arguments
+    told = epochs.arguments
 
     def with_workers(*given: Any, **options: Any) -> Any:
         made = told(*given, **options)
@@ -211,13 +215,13 @@ def test_clips_that_workers_decode_beside_a_gpu_are_those_of_memory_and_one_that
         return train(job, round_, "encoder.1", tmp_path / name, lambda sentence: None)
 
     whole = trained(job, "memory")
-    monkeypatch.setattr(training, "arguments", with_workers)
+    monkeypatch.setattr(epochs, "arguments", with_workers)
     without = replace(job, recordings=replace(job.recordings, samples={}), inputs=Inputs(0))
     assert np.array_equal(trained(without, "workers").probability, whole.probability)
     gone = job.ids[round_.train[3]]
-    monkeypatch.setattr(training, "layer_of", lambda *given: torch.zeros(len(round_.train), 32))
+    monkeypatch.setattr(epochs, "layer_of", lambda *given: torch.zeros(len(round_.train), 32))
     monkeypatch.setattr(
-        training.KeepBest, "on_epoch_begin", lambda *_, **__: (tmp_path / job.recordings.clips[gone].path).unlink()
+        epochs.KeepBest, "on_epoch_begin", lambda *_, **__: (tmp_path / job.recordings.clips[gone].path).unlink()
     )
     with pytest.raises(
         MachineError, match=f"^Clip '{gone}' was whole when the run began, and now cannot be read: No such"

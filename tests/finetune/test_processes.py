@@ -30,7 +30,7 @@ def test_two_processes_one_of_them_killed_predict_what_one_predicts(run: Run, st
     command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, *map(str, words), "-w", workspaces[1]]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
-        while not list(workspaces[1].glob("result/*/.training/round-1/trusted.json")):
+        while not list(workspaces[1].glob("result/*/.training/round-1/selection/trusted.json")):
             assert launcher.poll() is None, "it ended before it was killed"
             time.sleep(0.01)
         psutil.Process(launcher.pid).children()[-1].kill()

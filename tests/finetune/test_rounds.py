@@ -1,5 +1,6 @@
 """Finished rounds on disk: one that is not whole is none."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from toolkit.finetune import rounds
 from toolkit.finetune.training import Trained
+from toolkit.result.thresholds import Scale
 from toolkit.splits import Round
 
 SETTINGS = {"checkpoint": "mine"}
@@ -15,9 +17,11 @@ SETTINGS = {"checkpoint": "mine"}
 
 def written(folder: Path) -> rounds.Finished:
     trained = Trained(
-        layer="encoder.3", train="head", rate=0.1, epoch=1, epochs=2, development=0.5, thresholds=np.array([0.5]),
-        probability=np.array([[0.2, 0.8]]), prediction=np.array([1]), learning=2, parameters=3, seconds=1.0,
-        learning_seconds=0.5, heard_seconds=4.0, peak_bytes=5, weights={"head": torch.ones(2)},
+        layer="encoder.3", train="head", rate=0.1, statistics="both", class_weights="none", epoch=1, epochs=2,
+        development=0.5, bars=np.array([0.3, 0.7]), scale=Scale(np.array([0.1, 0.2]), np.array([1.5, 2.5])),
+        probability=np.array([[0.2, 0.8]]), prediction=np.array([1]), score=np.array([[-1.0, 0.5]]), learning=2,
+        parameters=3, seconds=1.0, learning_seconds=0.5, heard_seconds=4.0, peak_bytes=5,
+        weights={"head": torch.ones(2)},
     )  # fmt: skip
     part = np.array([], dtype=np.int64)
     return rounds.write(folder, Round(2, part, part, np.array([0])), trained, SETTINGS)
@@ -27,6 +31,9 @@ def test_a_whole_round_comes_back(tmp_path: Path) -> None:
     made, found = written(tmp_path), rounds.read(tmp_path, 2, "best")
     assert found is not None and vars(found).keys() == vars(made).keys()
     assert found.probability.tolist() == [[0.2, 0.8]] and found.prediction.tolist() == [1] and found.epochs == 2
+    assert found.score.tolist() == [[-1.0, 0.5]] and (found.statistics, found.class_weights) == ("both", "none")
+    kept = json.loads((tmp_path / "weights" / "round-2.json").read_text())
+    assert (kept["bars"], kept["centre"], kept["spread"]) == ([0.3, 0.7], [0.1, 0.2], [1.5, 2.5])
 
 
 @pytest.mark.parametrize("lost", ["weights/round-2.safetensors", "weights/round-2.json", "rounds/round-2.json"])

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.finetune.conftest import finetune, make_job
-from toolkit.finetune import training
+from toolkit.finetune import epochs
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.search import STUDY, Search, Studies, settle
 from toolkit.finetune.source import standings
@@ -33,7 +33,7 @@ def test_top_trains_each_rounds_best_layers_and_says_how_they_did(run: Run, stud
     code, _, err = finetune(run, study, "--from", probed.name, "--top", 3)
     assert code == 2 and f"--top 3: {probed.name} has 2 layers" in err
     code, _, err = finetune(run, study, "--from", probed.name, "--top", 2, "--depth", "full")
-    assert code == 2 and "leave --depth at best" in err
+    assert code == 2 and "--depth full the whole backbone; give one" in err
 
 
 def test_a_layers_place_in_a_round_is_by_that_rounds_development_alone(probed: Path) -> None:
@@ -73,14 +73,14 @@ def test_a_search_sees_no_test_clip_and_goes_on_where_it_was_stopped(
     _, question = make_job(manifest_of, checkpoints["hubert-group"])
     (round_, *_) = question.folds.rounds()
     seen: set[int] = set()
-    plain, learnt = training.scored, training.collate
-    monkeypatch.setattr(training, "scored", lambda job, model, clips: (seen.update(clips), plain(job, model, clips))[1])
-    monkeypatch.setattr(training, "collate", lambda *given: (seen.update(given[-1]), learnt(*given))[1])
+    plain, learnt = epochs.scored, epochs.collate
+    monkeypatch.setattr(epochs, "scored", lambda job, model, clips: (seen.update(clips), plain(job, model, clips))[1])
+    monkeypatch.setattr(epochs, "collate", lambda *given: (seen.update(given[-1]), learnt(*given))[1])
     (recipe, layer), trials = searched(manifest_of, checkpoints["hubert-group"], tmp_path / "whole")
     assert seen == set(round_.train) | set(round_.development)
     assert trials[0].params == {"train": "full", "factor": 1.0, "depth": 2}
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    best = max(done, key=lambda trial: (trial.value, -trial.number))
+    best = min(done, key=lambda trial: (trial.value, trial.number))
     assert (recipe.train, layer) == (best.params["train"], f"encoder.{best.params['depth']}")
     assert recipe.rate == pytest.approx(best.params["factor"] * Recipe(recipe.train).rate)
     with pytest.raises(KeyboardInterrupt):
@@ -94,8 +94,8 @@ def test_a_search_sees_no_test_clip_and_goes_on_where_it_was_stopped(
 def test_a_trial_below_the_median_is_given_up(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = iter([*[0.9] * 4, *[0.8] * 4, *[0.1] * 3, *[0.95] * 4])
-    monkeypatch.setattr(training, "headline_score", lambda *_: next(scores))
+    losses = iter([*[0.1] * 4, *[0.2] * 4, *[0.9] * 3, *[0.05] * 4])
+    monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
     _, trials = searched(manifest_of, checkpoints["hubert-group"], tmp_path)
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE"]
 

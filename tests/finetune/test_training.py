@@ -1,21 +1,30 @@
 """One round: it learns, in every family and way; only what may learn changes; batches in parts are batches."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.finetune.conftest import make_job
 from tests.models.tiny import FAMILIES
+from toolkit import seeds
 from toolkit.errors import MachineError
-from toolkit.finetune import training
+from toolkit.finetune import epochs
+from toolkit.finetune.classifier import Classifier
+from toolkit.finetune.head import standard, teach
+from toolkit.finetune.job import layer_of, scored
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.trainer import EpochOrder
 from toolkit.finetune.training import Trained, train
+from toolkit.labels import one_hot
 from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import load_trainable
+from toolkit.result.thresholds import log_odds
 from toolkit.splits import Round
 
 QUICK = {"epochs": 2, "patience": 2, "batch": 4, "head_epochs": 0}
@@ -70,7 +79,7 @@ def test_several_labels_get_thresholds_from_development_and_a_label_that_never_o
 ) -> None:
     recipe = Recipe("full", **QUICK)  # type: ignore[arg-type]
     done = one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1", "high,noisy,never")
-    assert done.thresholds.shape == (3,) and done.prediction.shape == (12, 3)
+    assert done.bars.shape == (3,) and done.prediction.shape == (12, 3)
     assert (done.probability[:, 2] == 0).all() and not done.prediction[:, 2].any()
 
 
@@ -87,8 +96,8 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(
 def test_patience_ends_a_round_and_the_best_epoch_is_what_predicts(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = iter([0.5, 0.7, 0.6, 0.65, 0.1])
-    monkeypatch.setattr(training, "headline_score", lambda *_: next(scores))
+    losses = iter([0.9, 0.5, 0.7, 0.6, 0.1])
+    monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
     done = one_round(
         manifest_of,
         checkpoints["hubert-group"],
@@ -96,15 +105,14 @@ def test_patience_ends_a_round_and_the_best_epoch_is_what_predicts(
         Recipe("head", epochs=5, patience=2, head_epochs=0),
         "encoder.1",
     )
-    assert (done.development, done.epoch, done.epochs) == (0.7, 2, 4)
+    assert (done.epoch, done.epochs) == (2, 4)
 
 
-def test_of_epochs_with_equal_scores_the_one_with_the_lowest_loss_predicts(
+def test_of_epochs_with_equal_losses_the_first_is_chosen(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses = iter([0.9, 0.4, 0.6])
-    monkeypatch.setattr(training, "headline_score", lambda *_: 0.7)
-    monkeypatch.setattr(training.KeepBest, "_loss", lambda *_: next(losses))
+    losses = iter([0.9, 0.4, 0.4])
+    monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
     done = one_round(
         manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", epochs=3, head_epochs=0), "encoder.1"
     )
@@ -114,8 +122,11 @@ def test_of_epochs_with_equal_scores_the_one_with_the_lowest_loss_predicts(
 def test_numbers_that_are_not_finite_end_the_run_with_a_sentence(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
-    recipe = Recipe("full", 1e30, 1e30, gradient_norm=0.0, epochs=2, head_epochs=0)
-    with pytest.raises(MachineError, match=r"Epoch 1 of .* smaller --learning-rate"):
+    recipe = Recipe("full", 1e30, 1e-3, gradient_norm=0.0, epochs=2, head_epochs=0)
+    said = (
+        "Epoch 1 of the round that tests fold 0: the backbone diverged and gives no finite numbers in float32; take a "
+    )
+    with pytest.raises(MachineError, match=f"^{said}smaller --learning-rate than 1e\\+30$"):
         one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.2")
 
 
@@ -126,22 +137,45 @@ def test_the_clip_that_gives_no_number_is_named_before_the_first_epoch_and_in_on
     (round_, *_) = question.folds.rounds()
     spoilt = question.folds.ids[round_.train[5]]
     job.recordings.samples[spoilt][100] = np.nan
-    with pytest.raises(MachineError, match=f"untrained backbone gives no finite numbers for clip '{spoilt}' in float"):
+    said = f"untrained backbone gives no finite numbers for clip '{spoilt}' in "
+    with pytest.raises(MachineError, match=f"{said}float32; leave the clip out$"):
         train(job, round_, "encoder.1", tmp_path, lambda sentence: None)
-    whole = training.layer_of
-    monkeypatch.setattr(training, "layer_of", lambda *given: whole(*given).nan_to_num())
-    with pytest.raises(MachineError, match=f"Epoch 1 of the round that tests fold 0: .* at clip '{spoilt}'"):
+    other = replace(job, recipe=replace(job.recipe, dtype="bfloat16"))
+    with pytest.raises(MachineError, match=f"{said}bfloat16; take --dtype float32, or leave the clip out$"):
+        train(other, round_, "encoder.1", tmp_path, lambda sentence: None)
+    whole = epochs.layer_of
+    monkeypatch.setattr(epochs, "layer_of", lambda *given: whole(*given).nan_to_num())
+    said = (
+        f"Epoch 1 of the round that tests fold 0: the backbone gives no finite numbers for clip '{spoilt}' in float32"
+    )
+    with pytest.raises(MachineError, match=f"^{said}; leave it out$"):
         train(job, round_, "encoder.1", tmp_path, lambda sentence: None)
+
+
+def test_a_head_that_diverges_is_what_the_sentence_is_about(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    said = (
+        "^The head's first fit diverged in epoch [0-9] of 9, in the round that tests fold 0; take a smaller --head-rate"
+    )
+    with pytest.raises(MachineError, match=f"{said} than 1e\\+38$"):
+        one_round(
+            manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", None, 1e38, head_epochs=9), "encoder.1"
+        )
+    said = "^Epoch 1 of the round that tests fold 0: the head diverged and gives no finite numbers in bfloat16; take a "
+    with pytest.raises(MachineError, match=f"{said}smaller --head-rate than 1e\\+38, or take --dtype float32$"):
+        recipe = Recipe("head", None, 1e38, gradient_norm=0.0, warmup=0.0, head_epochs=0, dtype="bfloat16")
+        one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
 
 
 def test_the_head_alone_competes_with_the_epochs_behind_it(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = iter([0.9, 0.7, 0.8])
-    monkeypatch.setattr(training, "headline_score", lambda *_: next(scores))
+    losses = iter([0.1, 0.3, 0.2])
+    monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
     recipe = Recipe("full", epochs=5, patience=2, batch=4)
     done = one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
-    assert (done.development, done.epoch, done.epochs) == (0.9, 0, 2)
+    assert (done.epoch, done.epochs) == (0, 2)
     before = dict(load_trainable(checkpoints["hubert-group"], "encoder.1").named_parameters())
     learnt = [name.removeprefix("backbone.") for name in done.weights if name.startswith("backbone.")]
     assert learnt and all(torch.equal(done.weights[f"backbone.{name}"], before[name]) for name in learnt)
@@ -176,7 +210,7 @@ def test_rates_rise_for_their_share_of_the_steps_then_fall_to_nothing(
     def seen(self: object, args: object, state: object, control: object, optimizer: torch.optim.Optimizer, **_: object):  # type: ignore[no-untyped-def]
         rates.append(optimizer.param_groups[0]["lr"])
 
-    monkeypatch.setattr(training.KeepBest, "on_pre_optimizer_step", seen, raising=False)
+    monkeypatch.setattr(epochs.KeepBest, "on_pre_optimizer_step", seen, raising=False)
     recipe = Recipe("head", head_rate=1e-2, epochs=4, patience=4, batch=4, warmup=0.25, head_epochs=0)
     one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
     expected = [0, 1 / 3, 2 / 3, 1, *(1 - step / 9 for step in range(1, 9))]  # 3 of 12 steps
@@ -188,22 +222,22 @@ def test_the_disk_that_a_round_takes_is_bounded(
 ) -> None:
     """At most the last checkpoint and the one before, and the best weights and those that take their place."""
     most: dict[str, int] = {"checkpoint-*": 0, "best-*.safetensors": 0}
-    commit = training.commit_file
-    scores = iter([0.1 * epoch for epoch in range(6)])
+    commit = epochs.commit_file
+    losses = iter([1 - 0.1 * epoch for epoch in range(6)])
 
     def counted(*given: object) -> None:
         commit(*given)  # type: ignore[arg-type]
         for pattern in most:
-            most[pattern] = max(most[pattern], len(list(tmp_path.glob(pattern))))
+            most[pattern] = max(most[pattern], len(list(tmp_path.glob(f"selection/{pattern}"))))
 
-    monkeypatch.setattr(training, "commit_file", counted)
-    monkeypatch.setattr(training, "headline_score", lambda *_: next(scores))
-    recipe = Recipe("full", epochs=5, batch=4)
+    monkeypatch.setattr(epochs, "commit_file", counted)
+    monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
+    recipe = Recipe("full", epochs=5, batch=4, refit_on_development=False)
     one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.2")
     assert most == {"checkpoint-*": 2, "best-*.safetensors": 2}
-    (optimizer,) = {path.name for path in tmp_path.glob("checkpoint-*/optimizer.pt")}
+    (optimizer,) = {path.name for path in tmp_path.glob("selection/checkpoint-*/optimizer.pt")}
     whole = sum(path.stat().st_size for path in tmp_path.rglob("*"))
-    weights = (tmp_path / "best-5.safetensors").stat().st_size
+    weights = (tmp_path / "selection" / "best-5.safetensors").stat().st_size
     assert optimizer and whole < 12 * weights  # weights and two moments, twice, beside the best ones
 
 
@@ -238,3 +272,137 @@ def test_every_epoch_has_every_clip_once_in_another_order_with_like_lengths_toge
     assert list(order) == first != list(EpochOrder(lengths, 4, 0, 2))
     spread = [np.ptp([lengths[clip] for clip in first[i : i + 4]]) for i in range(0, 400, 4)]
     assert np.mean(spread) < 1_500
+
+
+@pytest.fixture
+def rising(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Development likes epoch 1 best, of 3."""
+    losses = iter([0.9, 0.3, 0.5, 0.4])
+    monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
+    yield
+
+
+def test_the_chosen_epochs_are_learnt_again_from_training_and_development_at_the_plans_rates(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    rising: None,
+) -> None:  # fmt: skip
+    rates: dict[type, list[float]] = {epochs.KeepBest: [], epochs.Watch: []}
+
+    def seen(self: object, args: object, state: object, control: object, optimizer: torch.optim.Optimizer, **_: object):  # type: ignore[no-untyped-def]
+        rates[type(self)].append(max(group["lr"] for group in optimizer.param_groups))
+
+    monkeypatch.setattr(epochs.Watch, "on_pre_optimizer_step", seen, raising=False)
+    recipe = Recipe("top-1", epochs=3, patience=3, batch=4, warmup=0.25, head_rate=1e-2, head_epochs=2)
+    job, question = make_job(manifest_of, checkpoints["hubert-group"], "kind", recipe)
+    (round_, *_) = question.folds.rounds()
+    done = train(job, round_, "encoder.2", tmp_path, lambda sentence: None)
+    assert (done.epoch, done.epochs) == (1, 3)
+    both = np.union1d(round_.train, round_.development)
+    expected = np.bincount(question.truth[both], minlength=3) / len(both)
+    assert done.weights["prevalence"].numpy() == pytest.approx(expected)
+    np.testing.assert_array_equal(done.bars, expected)
+    backbone = load_trainable(checkpoints["hubert-group"], "encoder.2", "clip")
+    pooled = layer_of(job, backbone, both).double()
+    assert torch.allclose(done.weights["centre"].double(), pooled.mean(dim=0), atol=1e-5)
+    assert torch.allclose(done.weights["scale"].double(), pooled.std(dim=0, correction=0), atol=1e-5)
+    steps = -(-len(round_.train) // 4), -(-len(both) // 4)
+    assert [len(own) for own in rates.values()] == [3 * steps[0], steps[1]]
+    warm, every = 5, 18  # of 3 epochs of 6 steps
+    planned = [step / warm if step <= warm else (every - step) / (every - warm) for step in range(6)]
+    assert steps[1] == 6 and rates[epochs.Watch] == pytest.approx([1e-2 * share for share in planned])
+    assert not (tmp_path / "selection").exists()
+
+
+def test_where_no_epoch_was_better_the_head_alone_learns_again(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.1, 0.3, 0.2])
+    monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
+    recipe = Recipe("full", epochs=2, patience=2, batch=4, head_epochs=3)
+    job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
+    (round_, *_) = question.folds.rounds()
+    done = train(job, round_, "encoder.1", tmp_path, lambda sentence: None)
+    both = np.union1d(round_.train, round_.development)
+    backbone = load_trainable(checkpoints["hubert-group"], "encoder.1", "clip")
+    pooled = layer_of(job, backbone, both)
+    torch.manual_seed(seeds.integer(0, "finetune", 0, "weights"))
+    share = one_hot(question.task, question.truth[both]).mean(axis=0)
+    model = Classifier(backbone, question.task, share, standard(pooled))
+    teach(job, model, 0, both, pooled)
+    assert torch.equal(done.weights["dense.weight"], model.dense.weight)
+    assert torch.equal(done.weights["out.bias"], model.out.bias)
+
+
+def test_without_a_refit_the_chosen_epochs_own_model_predicts(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, rising: None
+) -> None:
+    recipe = Recipe("full", epochs=3, patience=3, batch=4, learning_rate=1e-3, refit_on_development=False)
+    job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
+    (round_, *_) = question.folds.rounds()
+    done = train(job, round_, "encoder.2", tmp_path, lambda sentence: None)
+    kept = load_file(tmp_path / "selection" / "best-1.safetensors")
+    assert all(torch.equal(value, done.weights[name]) for name, value in kept.items())
+    expected = np.bincount(question.truth[round_.train]) / len(round_.train)
+    np.testing.assert_array_equal(done.bars, expected)
+
+
+def test_the_scale_and_the_scores_are_of_the_clips_that_the_model_learnt_from(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    for refit in (True, False):
+        recipe = Recipe("head", epochs=1, batch=4, refit_on_development=refit)
+        job, question = make_job(manifest_of, checkpoints["hubert-group"], "high,noisy", recipe)
+        (round_, *_) = question.folds.rounds()
+        folder = tmp_path / str(refit)
+        folder.mkdir()
+        done = train(job, round_, "encoder.2", folder, lambda sentence: None)
+        clips = np.union1d(round_.train, round_.development) if refit else round_.train
+        backbone = load_trainable(checkpoints["hubert-group"], "encoder.2", "clip")
+        share = one_hot(question.task, question.truth[clips]).mean(axis=0)
+        model = Classifier(backbone, question.task, share, (done.weights["centre"], done.weights["scale"]))
+        model.load_state_dict(done.weights, strict=False)
+        own = log_odds(model.probability(scored(job, model, clips)))
+        np.testing.assert_allclose(done.scale.centre, own.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(done.scale.spread, own.std(axis=0), atol=1e-5)
+        expected = (log_odds(done.probability) - own.mean(axis=0)) / own.std(axis=0)
+        np.testing.assert_allclose(done.score, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("stop_at", ["learns again", "second epoch"])
+def test_stopped_while_it_learns_again_it_ends_in_the_same_bytes(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    stop_at: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(epochs.KeepBest, "_loss", lambda self, *_: 1.0 / (1 + self.epochs))  # the last is the best
+    recipe = Recipe("full", learning_rate=1e-3, epochs=3, batch=4, dtype="float32")
+    job, question = make_job(manifest_of, checkpoints["hubert-group"], "high,noisy", recipe)
+    (round_, *_) = question.folds.rounds()
+    (tmp_path / "whole").mkdir()
+    whole = train(job, round_, "encoder.2", tmp_path / "whole", lambda sentence: None)
+    assert whole.epoch == 3
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+
+    def say(sentence: str) -> None:
+        if stop_at in sentence:
+            raise KeyboardInterrupt
+
+    begins = epochs.Watch.on_epoch_begin
+
+    def on_epoch_begin(self: epochs.Watch, args: object, state: object, control: object, **more: object) -> None:
+        if type(self) is epochs.Watch and self.epochs == 1 and stop_at == "second epoch":
+            raise KeyboardInterrupt
+        begins(self, args, state, control, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(epochs.Watch, "on_epoch_begin", on_epoch_begin)
+        with pytest.raises(KeyboardInterrupt):
+            train(job, round_, "encoder.2", folder, say)
+    assert (folder / "selected.json").exists() and not (folder / "selection").exists()
+    assert (folder / "refit" / "trusted.json").exists() == (stop_at == "second epoch")
+    again = train(job, round_, "encoder.2", folder, lambda sentence: None)
+    assert (again.epoch, again.epochs, again.development) == (whole.epoch, whole.epochs, whole.development)
+    np.testing.assert_array_equal(again.probability, whole.probability)
+    np.testing.assert_array_equal(again.bars, whole.bars)
+    assert all(torch.equal(value, again.weights[name]) for name, value in whole.weights.items())
+    assert again.heard_seconds == whole.heard_seconds

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from toolkit import __version__
-from toolkit.cli import faults, features, finetune, manifest, models, predict, recipes, study
+from toolkit.cli import combinations, faults, features, finetune, manifest, models, predict, recipes, study
 from toolkit.cli.common import Made
 from toolkit.errors import DONE, FAULT, MACHINE, ToolkitError, is_out_of_memory
 
@@ -37,6 +37,7 @@ study.add_to(app)
 finetune.add_to(app)
 predict.add_to(app)
 recipes.add_to(app)
+combinations.guard(app)
 
 
 def _version(asked: bool) -> None:

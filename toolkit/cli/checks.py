@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from toolkit.cli.probing import ALL, fold_count
+from toolkit.cli import combinations
+from toolkit.cli.probing import ALL, fold_count, known_device
 from toolkit.cli.study import layer_range
 from toolkit.errors import InputError, LabelError, one_of
 from toolkit.folding import SPLIT_BY, Question, kept_apart, pose
@@ -48,18 +49,22 @@ class Study:
 
 def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     """Raises RecipeError by line and column, ManifestError, CheckpointError for a backbone that is not there."""
+    from toolkit.cli import tuning_checks
+
     for name, found in tables.items():
         for table in found:
             _choices(name, table)
+            _effects(name, table)
     study, extract, probe = (tables[name][0] for name in ("study", "extract", "probe"))
     corpus = _corpus(study, workspace)
     names = tuple(dict.fromkeys(extract.values["model"]))
     checkpoints = tuple(_checkpoint(extract, name, workspace / "models") for name in names)
     corpus = _extraction(extract, checkpoints, corpus)
     questions = {target: _question(study, corpus, target) for target in dict.fromkeys(study.values["target"])}
-    probes = _probing(probe, next(iter(questions.values())), corpus)
+    probes = _probing(probe, questions, corpus)
+    _learnable(study, questions)
     for table in tables["finetune"]:
-        _tuning(table, names, checkpoints, probes)
+        tuning_checks.refuse(table, dict(zip(names, checkpoints)), probes, extraction(extract), questions)
     for name in listed(tables["compare"][0], "gaps"):
         if name not in (*corpus.columns, "none"):
             raise tables["compare"][0].refusal("gaps", one_of("gaps", name, [*corpus.label_columns, "none"]))
@@ -68,7 +73,7 @@ def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
 
 
 @contextmanager
-def _placed(table: Table, *keys: str) -> Iterator[None]:
+def placed(table: Table, *keys: str) -> Iterator[None]:
     """Give the errors of what lies deeper the place in the recipe: of the option they name, or of the first key."""
     try:
         yield
@@ -110,6 +115,21 @@ def _choices(name: str, table: Table) -> None:
                     raise table.refusal(key, one_of(key, one, words))
 
 
+def _effects(name: str, table: Table) -> None:
+    """No key without effect beside the others."""
+    from toolkit.cli import recipes
+
+    if name not in recipes.COMMANDS:
+        return
+    own = dict(table.values)
+    if name == "finetune":
+        own.pop("model", None)  # which of the study's backbones, not the option of that name
+    given = {"from": "the probe run of this study"} if name == "finetune" else {}
+    found = combinations.refusal(name, own, {**recipes.defaults(name), **own, **given})
+    if found:
+        raise table.refusal(*found)
+
+
 def _corpus(study: Table, workspace: Path) -> Manifest:
     for key in ("manifest", "audio-root"):
         if Path(study.values.get(key, "")).is_absolute():
@@ -125,7 +145,7 @@ def _corpus(study: Table, workspace: Path) -> Manifest:
 def _checkpoint(extract: Table, name: str, models: Path) -> Any:
     from toolkit.models.checkpoint import locate
 
-    with _placed(extract, "model"):
+    with placed(extract, "model"):
         return locate(name, models)
 
 
@@ -133,19 +153,19 @@ def _extraction(extract: Table, checkpoints: Sequence[Any], corpus: Manifest) ->
     from toolkit.extract.session import layer_names
     from toolkit.models.load import choose_device
 
-    with _placed(extract, "device"):
+    with placed(extract, "device"):
         choose_device(extract.values.get("device", "auto"))
-    with _placed(extract, "layers"):
+    with placed(extract, "layers"):
         options = extraction(extract)
     for checkpoint in checkpoints:
-        with _placed(extract, "layers"):
+        with placed(extract, "layers"):
             layers = layer_names(checkpoint, options)
         for name in options.frames:
             if not (name.startswith("encoder.") and name in layers):
                 raise extract.refusal(
                     "frames", f"{checkpoint.name} has no encoder layer {name!r} among those extracted"
                 )
-    with _placed(extract, "window", "hop"):
+    with placed(extract, "window", "hop"):
         return cut(corpus, options.windows)
 
 
@@ -162,7 +182,7 @@ def extraction(extract: Table) -> Any:
 def _question(study: Table, corpus: Manifest, target: str) -> Question:
     given = study.values
     group_by, split_by = given.get("group-by", "speaker"), given.get("split-by", "group")
-    with _placed(study, "folds"):
+    with placed(study, "folds"):
         folds = fold_count(given.get("folds", "5"))
     rules = Rules(**{name: given[name] for name in ("spellings", "unknown") if name in given})
     try:
@@ -175,63 +195,44 @@ def _question(study: Table, corpus: Manifest, target: str) -> Question:
         raise study.refusal(key, str(error)) from None
 
 
-def _probing(probe: Table, question: Question, corpus: Manifest) -> tuple[str, ...]:
+def _learnable(study: Table, questions: Mapping[str, Question]) -> None:
+    """Each round of every question has something to learn and to choose by."""
+    import numpy as np
+
+    from toolkit.probe.data import Data, check
+
+    for question in questions.values():
+        rows = np.arange(len(question.folds.ids))
+        data = Data(question.task, question.truth, question.groups, question.folds, rows, {})
+        with placed(study, "target"):
+            check(data, list(question.folds.rounds()))
+
+
+def _probing(probe: Table, questions: Mapping[str, Question], corpus: Manifest) -> tuple[str, ...]:
+    from toolkit.models.load import choose_device
     from toolkit.probe import nuisance
     from toolkit.probe.table import PROBES
 
-    if "trials" in probe.values and "minutes" in probe.values:
-        raise probe.refusal("minutes", "trials and minutes are two ways to end a search; expected one of them")
-    if "minutes" in probe.values and "ray" in probe.values:
-        raise probe.refusal("minutes", "minutes end a search by this machine's clock; expected trials beside ray")
+    question = next(iter(questions.values()))
     for name in listed(probe, "nuisance"):
         if name not in nuisance.MEASURED:
-            with _placed(probe, "nuisance"):
+            with placed(probe, "nuisance"):
                 nuisance.ask(question, corpus, name)
     asked = probe.values.get("probe", ["linear"])
     if ALL in asked and len(asked) > 1:
         raise probe.refusal("probe", f"{ALL!r} stands for every probe; expected it alone, or some by name")
-    return tuple(PROBES) if asked == [ALL] else tuple(dict.fromkeys(asked))
+    probes = tuple(PROBES) if asked == [ALL] else tuple(dict.fromkeys(asked))
+    with placed(probe, "device"):
+        device = known_device(probe.values.get("device", "cpu"), probes)
+        if device == "cuda" and set(probes) != {"lightgbm"}:
+            choose_device(device)
+    return probes
 
 
 def listed(table: Table, key: str) -> tuple[str, ...]:
     """What stands with commas between, as the commands read it."""
     text = table.values.get(key, "")
     return tuple(name.strip() for name in text.split(",")) if text else ()
-
-
-def _tuning(table: Table, names: Sequence[str], checkpoints: Sequence[Any], probes: Sequence[str]) -> None:
-    from toolkit.finetune.recipe import Recipe, refuse_too_shallow
-    from toolkit.finetune.run import device_for
-    from toolkit.finetune.search import Search
-    from toolkit.finetune.source import deepest
-    from toolkit.probe.table import PROBES
-
-    for name in table.values.get("model", ()):
-        if name not in names:
-            raise table.refusal("model", one_of("model", name, names))
-    probe = table.values.get("probe", probes[0])
-    if probe not in probes:
-        raise table.refusal("probe", one_of("probe", probe, probes))
-    train, trials = table.values.get("train", "full"), table.values.get("search")
-    ways = tuple(train.split(",")) if trials else (train,)
-    known = {one.name for one in fields(Recipe)}
-    given = {key.replace("-", "_"): value for key, value in table.values.items()}
-    with _placed(table, "train"):
-        recipe = Recipe(**{**{key: value for key, value in given.items() if key in known}, "train": ways[0]})
-        if trials:
-            Search(trials, ways).check(recipe)
-        for name, checkpoint in zip(names, checkpoints):
-            if name in table.values.get("model", names):
-                whole, layers = {0: deepest(checkpoint, ways[0])}, checkpoint.backbone.layers
-                for way in ways:
-                    refuse_too_shallow(replace(recipe, train=way), whole, layers)
-    with _placed(table, "device"):
-        device_for(table.values.get("device", "auto"), recipe.dtype)
-    if table.values.get("top", 1) > 1 and table.values.get("depth") == "full":
-        raise table.refusal("top", "top trains up to the best layers; expected depth = 'best' beside it, or none")
-    if PROBES[probe].all_layers and table.values.get("depth") != "full" and train != "encoder-frozen":
-        key = "probe" if "probe" in table.values else "depth"
-        raise table.refusal(key, f"the probe {probe!r} chooses no layer; expected depth = 'full' beside it")
 
 
 def _can_be_honest(question: Question) -> bool:

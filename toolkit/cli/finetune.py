@@ -1,6 +1,8 @@
 """`toolkit finetune`: the backbone trained end to end, on the folds of a probe run."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,9 +24,11 @@ from toolkit.cli.common import (
     show,
 )
 from toolkit.cli.comparing import compare
+from toolkit.cli.probing import fold_count
 from toolkit.errors import DONE, SOME_CLIPS_FAILED, InputError
 
 TRAINING = "Training"
+SETTINGS = ("train", "learning rate", "statistics", "class_weights")  # of a round, as its `Choice` names them
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,7 +48,9 @@ def finetune(
     model: Annotated[str | None, typer.Option("--model", "-m", help="By hand: a checkpoint.")] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", help="By hand: as `toolkit probe` takes it.")] = None,
     layer: Annotated[int | None, typer.Option(min=0, help="By hand: the encoder's last layer to use.")] = None,
-    folds: Annotated[str, typer.Option(help="By hand: how many, or all for one per group.")] = "5",
+    folds: Annotated[
+        str | None, typer.Option(help="By hand: how many, or all for one per group.", show_default="5")
+    ] = None,
     group_by: Annotated[str, typer.Option(help="By hand: the column that is kept apart.")] = "speaker",
     split_by: Annotated[str, typer.Option(help="By hand: group, or clip, which accepts leaks.")] = "group",
     spellings: Spellings = "refuse",
@@ -85,15 +91,32 @@ def finetune(
         int, typer.Option(min=0, help="Of the head alone, before the backbone learns too.", rich_help_panel=TRAINING)
     ] = 30,
     class_weights: Annotated[
-        str, typer.Option(help="balanced: in the loss every class counts the same; none: every clip.")
-    ] = "balanced",
+        str | None,
+        typer.Option(
+            help="balanced: in the loss every class counts the same; none: every clip.",
+            show_default="as each round's probe; by hand balanced",
+        ),
+    ] = None,
+    statistics: Annotated[
+        str | None,
+        typer.Option(
+            help="What of a clip's frames enters the head: mean, std or both.",
+            show_default="as each round's probe; by hand mean",
+        ),
+    ] = None,
+    refit_on_development: Annotated[
+        bool,
+        typer.Option(
+            help="Once development has chosen the epoch, train anew on training and development clips together."
+        ),
+    ] = True,
     layer_decay: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Each layer learns at this part of the rate of the one above.")
     ] = 1.0,
     weight_decay: Annotated[float, typer.Option(min=0.0, help="Of AdamW; not on norms and biases.")] = 0.01,
     warmup: Annotated[float, typer.Option(help="Share of the steps in which the rates rise.")] = 0.3,
     epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 10,
-    patience: Annotated[int, typer.Option(min=1, help="Epochs without a better development score.")] = 5,
+    patience: Annotated[int, typer.Option(min=1, help="Epochs without a lower loss on development.")] = 5,
     batch: Annotated[int, typer.Option(min=1, help="Clips a step.")] = 8,
     accumulate: Annotated[int, typer.Option(min=1, help="Parts of a batch, one after the other.")] = 1,
     gradient_norm: Annotated[float, typer.Option(min=0.0, help="Longer gradients are scaled down to it.")] = 1.0,
@@ -111,13 +134,20 @@ def finetune(
     seed: Annotated[
         int | None, typer.Option(help="Of the training; by hand also of the folds.", show_default="0")
     ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Train so often, from --seed on: a run each, and their mean and spread.")
+    ] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="By hand: deal the folds out so often, from --seed on, each for all --seeds.")
+    ] = 1,
     note: Annotated[list[str] | None, typer.Option(help="A sentence that the report shows. May be repeated.")] = None,
     language: PageLanguage = "en",
 ) -> Made:
     """Train the backbone end to end, on the very folds of a probe run, one model per round, each from fresh weights.
 
-    A round learns from its training clips, stops and is chosen by its development clips, and predicts its test clips.
-    Stopped, it goes on from the last epoch and ends with the same predictions.
+    A round learns from its training clips and stops by its development clips, which choose the epoch; then it begins
+    again, learns that many epochs from both, as the winner of a probe does, and predicts its test clips. Stopped, it
+    goes on from the last epoch and ends with the same predictions.
 
     Example: toolkit finetune --from negative-whisper-medium-linear-0123456789ab --train lora
     """
@@ -133,41 +163,43 @@ def finetune(
     from toolkit.runs import provenance as made_with
     from toolkit.spellings import Rules
 
-    if (origin is None) == (model is None or target is None):
+    if origin is None and (model is None or target is None):
         raise InputError("Say what to train: --from a probe run, or --model and --target by hand")
-    if top > 1 and (origin is None or depth == "full"):
-        raise InputError("--top takes the best layers of a probe run: name it with --from, and leave --depth at best")
     ways = tuple(train.split(",")) if search else (train,)
     recipe = Recipe(
         ways[0], learning_rate, head_rate, layer_decay, weight_decay, warmup, epochs, patience, batch, accumulate,
         gradient_norm, rank, spec_augment, layer_drop, train_convolutions, dtype, recompute, head_epochs,
-        class_weights,
+        class_weights or "balanced", statistics or "mean", refit_on_development,
     )  # fmt: skip
     corpus = read(manifest_file(workspace, manifest), audio_root)
-    result, models = workspace / "result", workspace / "models"
+    result, models, first = workspace / "result", workspace / "models", seed or 0
     if origin is not None:
-        if model or target or layer is not None or window is not None or hop is not None:
-            raise InputError("--from gives backbone, target, layers and windows; leave --model, --target, --layer, "
-                             "--window and --hop out")  # fmt: skip
-        corpus, sources = _from_run(corpus, origin, result, models, depth, ways[0], context, top)
+        corpus, sources = _from_run(corpus, origin, result, models, depth, ways[0], context, top, statistics,
+                                    class_weights)  # fmt: skip
     else:
-        corpus, source = _by_hand(corpus, models, str(model), str(target), folds, seed or 0, group_by, split_by,
-                                  Rules(spellings, unknown), context, layer, depth, ways[0], window, hop)  # fmt: skip
-        sources = [source]
+        corpus, sources = _by_hand(corpus, models, str(model), str(target), folds, range(first, first + repeats),
+                                   group_by, split_by, Rules(spellings, unknown), context, layer, depth, ways[0],
+                                   window, hop, statistics, class_weights)  # fmt: skip
     say: Any = remark
     shown: Any = bar
     if processes.rank():  # the main process speaks
         say, shown = lambda sentence: None, lambda *_: nullcontext(quiet)
-    say(f"folds in {relative(keep_folds(sources[0].question, result), workspace)}")
-    options = Options(recipe, Search(search, ways) if search else None, seed or 0, device, workers, keep)
-    done = [run(corpus, source, options, result, made_with(command_line()), note or (), say, shown)
-            for source in sources]  # fmt: skip
+    for folder in dict.fromkeys(keep_folds(source.question, result) for source in sources):
+        say(f"folds in {relative(folder, workspace)}")
+    options = Options(recipe, Search(search, ways) if search else None, first, device, workers, keep)
+    done = [run(corpus, source, replace(options, seed=number), result, made_with(command_line()), note or (), say,
+                shown)
+            for source in sources for number in range(first, first + seeds)]  # fmt: skip
     processes.leave()
     if not processes.rank():
         for one in done:
             _tell(one, workspace, language)
         if len(done) > 1:
             _table([one.run for one in done], [one.folder for one in done])
+        together = [done] if top == 1 else [done[at : at + seeds] for at in range(0, len(done), seeds)]
+        for own in together:
+            if len(own) > 1:
+                print(_spread([one.run for one in own]))
     failed = any(one.failed for one in done)
     folders = tuple(one.folder for one in done)
     return Made(folders, all(one.stood for one in done), SOME_CLIPS_FAILED if failed else DONE)
@@ -182,6 +214,8 @@ def _from_run(
     train: str,
     context: str | None,
     top: int,
+    statistics: str | None,
+    class_weights: str | None,
 ) -> Any:
     """The manifest, cut as it was probed, and a source for each of the best layers."""
     from toolkit.finetune import source as sources
@@ -191,12 +225,13 @@ def _from_run(
     folder = sources.find_run(origin, result)
     run = sources.probed(folder)
     corpus = cut(corpus, sources.windows_of(run))
-    if top > 1 and top > (there := len(sources.standings(run, folder.name))):
-        raise InputError(f"--top {top}: {folder.name} has {there} layers")
+    if top > 1:
+        sources.refuse_top(top, len(sources.standings(run, folder.name)), folder.name)
     return corpus, [
-        sources.from_run(run, folder.name, corpus, models, depth, train, context, place)  # type: ignore[arg-type]
+        sources.from_run(run, folder.name, corpus, models, depth, train, context, place,  # type: ignore[arg-type]
+                         statistics, class_weights)
         for place in range(1, top + 1)
-    ]
+    ]  # fmt: skip
 
 
 def _by_hand(
@@ -204,8 +239,8 @@ def _by_hand(
     models: Path,
     model: str,
     target: str,
-    folds: str,
-    seed: int,
+    folds: str | None,
+    deals: Sequence[int],
     group_by: str,
     split_by: str,
     rules: Any,
@@ -215,20 +250,26 @@ def _by_hand(
     train: str,
     window: float | None,
     hop: float | None,
+    statistics: str | None,
+    class_weights: str | None,
 ) -> Any:
     from toolkit.finetune.source import by_hand
     from toolkit.folding import pose
     from toolkit.models.checkpoint import locate
     from toolkit.windows import Windows, cut
 
-    if folds != "all" and not folds.isdecimal():
-        raise InputError(f"Bad --folds {folds!r}, expected a number or all")
+    count = fold_count("5" if folds is None else folds)
     _known_context(context)
     windows = Windows.of(window, hop)
     corpus = cut(corpus, windows)
-    question = pose(corpus, target, None if folds == "all" else int(folds), seed, group_by, split_by, rules=rules)
-    checkpoint = locate(model, models)
-    return corpus, by_hand(checkpoint, context or "full", question, layer, depth, train, windows)  # type: ignore[arg-type]
+    checkpoint, sources = locate(model, models), []
+    for deal in deals:
+        question = pose(corpus, target, count, deal, group_by, split_by, rules=rules)
+        if question.folds.scheme == "fixed" and (folds is not None or len(deals) > 1):
+            option = f"--repeats {len(deals)}" if folds is None else f"--folds {folds}"
+            raise InputError(f"{option} has no effect: the manifest's split column deals the clips out; leave it out")
+        sources.append(by_hand(checkpoint, context, question, layer, depth, train, windows, statistics, class_weights))  # type: ignore[arg-type]
+    return corpus, sources
 
 
 def _known_context(context: str | None) -> None:
@@ -253,16 +294,44 @@ def _tell(done: Any, workspace: Path, language: str) -> None:
     print(f"{len(done.run.predictions.ids):,} clips predicted; CSV, metrics and figures beside the report: {report}")
 
 
-def _table(runs: Any, folders: Any) -> None:
-    """What `--top` trained, the probe's best on development first."""
+def _table(runs: Sequence[Any], folders: Sequence[Path]) -> None:
+    """A row a run, in the order of training; what was chosen or set in each round where two rows differ in it."""
     from rich.table import Table
 
     from toolkit.result.run import curve
 
-    table = Table("place", "each round's layer", "development", f"test {runs[0].metric}", "run", box=None)
-    for place, (run, folder) in enumerate(zip(runs, folders), start=1):
+    columns = {"each round's layer": [_of_rounds(run, "layer").replace("encoder.", "") for run in runs]}
+    settings = {name: [_of_rounds(run, name) for run in runs] for name in SETTINGS}
+    settings |= {"folds' seed": [str(run.provenance["deal"]) for run in runs],
+                 "seed": [str(run.provenance["seed"]) for run in runs]}  # fmt: skip
+    columns |= {name: values for name, values in settings.items() if len(set(values)) > 1}
+    table = Table("", *columns, "development", f"test {runs[0].metric}", "run", box=None)
+    for number, (run, folder) in enumerate(zip(runs, folders)):
         (point,) = curve(run)
-        layers = ", ".join(choice.setting["layer"].removeprefix("encoder.") for choice in run.choices)
-        test = f"{point.test.estimate:.3f} [{point.test.lower:.3f}, {point.test.upper:.3f}]"
-        table.add_row(str(place), layers, f"{point.development:.3f}", test, folder.name)
+        told = [values[number] for values in columns.values()]
+        table.add_row(str(number + 1), *told, f"{point.development:.3f}", str(point.test), folder.name)
     show(table)
+
+
+def _of_rounds(run: Any, name: str) -> str:
+    """A setting of every round; once where all have the same."""
+    values = [str(choice.setting[name]) for choice in run.choices]
+    return ", ".join(values if name == "layer" else dict.fromkeys(values) if len(set(values)) == 1 else values)
+
+
+def _spread(runs: Sequence[Any]) -> str:
+    """The mean and the standard deviation over runs that differ in their seeds alone."""
+    from statistics import mean, stdev
+
+    from toolkit.result import words
+    from toolkit.result.stats import headline_scores
+
+    found = headline_scores([run.predictions for run in runs])
+    scores = [score.estimate for score in found if score.estimate is not None]
+    seeds = len({run.provenance["seed"] for run in runs})
+    deals = len(runs) // seeds
+    over = f"{seeds} training seeds" if deals == 1 else f"{seeds} training seeds x {deals} deals of the folds"
+    if len(scores) < len(runs):
+        return f"{words.metric_name(runs[0])} over {over}: undefined in some run"
+    told = ", ".join(f"{score:.3f}" for score in scores)
+    return f"{words.metric_name(runs[0])} over {over}: mean {mean(scores):.3f}, sd {stdev(scores):.3f} ({told})"

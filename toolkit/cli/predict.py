@@ -233,7 +233,7 @@ class _Tuned:
         asked = sum(map(len, assigned.rows))
         with bar("predict", asked, "clips") as advance:
             found = apply(self.run.task, self.kept, self.checkpoint, heard, ids, assigned.rows, self.device, advance)
-        return ids, together(self.run.task, assigned, [one.thresholds for one in self.kept], found), {}
+        return ids, together(self.run.task, assigned, [one.bars for one in self.kept], found), {}
 
 
 class _Probe:

@@ -64,6 +64,12 @@ def probe(
         str,
         typer.Option(help="How many, or all: leave one speaker out. Ignored where the manifest has a split column."),
     ] = "5",
+    inner_folds: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Folds that judge each setting, held out in turn; 1 is development alone, K - 1 most."
+        ),
+    ] = 1,
     group_by: Annotated[str, typer.Option(help="The column whose values never stand on both sides.")] = "speaker",
     split_by: Annotated[
         str, typer.Option(help="group; or clip, which lets speakers leak and measures by how much that flatters.")
@@ -92,8 +98,8 @@ def probe(
 ) -> Made:
     """Which layer knows it: classifiers on every layer, by speaker-disjoint folds, searched with Optuna.
 
-    Fold k is the test, the next one the development set, the rest trains. Hyper-parameters, thresholds and the layer
-    are chosen on development; the winner is refitted on train and development. Stopped, it goes on where it was.
+    Fold k is the test, the next one the development set, the rest trains. Hyper-parameters and the layer are chosen by
+    class-balanced log-loss on development; the winner is refitted on train and development. Stopped, it goes on.
 
     Example: toolkit probe --model whisper-medium --target negative --control shuffled --nuisance speaker,sex,duration
     """
@@ -116,14 +122,7 @@ def probe(
     from toolkit.windows import Windows, cut
 
     probes = list(PROBES) if probe == [ALL] else list(dict.fromkeys(probe or ["linear"]))
-    if minutes is not None and trials is not None:
-        raise InputError("--trials and --minutes are two ways to end a search; give one")
-    if minutes is not None and ray:
-        raise InputError("--minutes ends a search by this machine's clock; with --ray, give --trials")
-    if device not in ("cpu", "cuda") and not (device == "gpu" and probes == ["lightgbm"]):
-        raise InputError(one_of("device", device, ["cpu", "cuda", "gpu (of --probe lightgbm alone)"]))
-    if device != "cpu" and ray:
-        raise InputError(f"--device {device} and --ray cannot go together: blocks run on the nodes' cores")
+    known_device(device, probes)
     corpus = read(manifest_file(workspace, manifest), audio_root)
     stores = _stores(workspace / "features", model)
     corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in stores}))
@@ -142,7 +141,7 @@ def probe(
             if plan.alike:
                 remark(f"mind: {plan.alike}")
             for name in probes:
-                options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device)
+                options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device, inner_folds)
                 done, beside = around.run(plan, options, result, made_with(command_line()), note or (), _bar(name))
                 _tell(done, beside, workspace, language)
                 entries.append(Entry(_name(plan, plans), done.folder, done.run))
@@ -150,6 +149,13 @@ def probe(
     if len(entries) > 1:
         _compare(entries, result, workspace, language)
     return Made(tuple(entry.folder for entry in entries), all(stood))
+
+
+def known_device(device: str, probes: Sequence[str]) -> str:
+    """The device, if these probes know it by that name. Raises InputError."""
+    if device not in ("cpu", "cuda") and not (device == "gpu" and list(probes) == ["lightgbm"]):
+        raise InputError(one_of("device", device, ["cpu", "cuda", "gpu (of --probe lightgbm alone)"]))
+    return device
 
 
 def fold_count(text: str) -> int | None:

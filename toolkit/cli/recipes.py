@@ -43,7 +43,7 @@ PLACES = ("", "workspace", "manifest", "audio-root")
 SPELT = ("spellings", "unknown")
 ASKED = (*PLACES, *SPELT, "model", "target", "folds", "group-by", "split-by")
 # What `toolkit finetune --from` takes from the probe run, and `toolkit probe --explain`, have no place in a recipe.
-LEFT_OUT = {"probe": (*ASKED, "seed", "explain"), "finetune": (*ASKED, "from", "layer", "window", "hop")}
+LEFT_OUT = {"probe": (*ASKED, "seed", "explain"), "finetune": (*ASKED, "from", "layer", "window", "hop", "repeats")}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -155,9 +155,16 @@ def options(command: str) -> dict[str, Option]:
     return found
 
 
+def defaults(command: str) -> dict[str, Any]:
+    """What each option of a command is where it is not given, by name."""
+    declared = inspect.signature(COMMANDS[command]).parameters
+    return {name: declared[option.parameter].default for name, option in options(command).items()}
+
+
 def _option(kind: Any, info: OptionInfo, parameter: str) -> Option:
     if get_origin(kind) is UnionType:
         (kind,) = (one for one in get_args(kind) if one is not type(None))
     several = get_origin(kind) is list
     (kind,) = get_args(kind) if several else (kind,)
-    return Option(str if kind is Path else kind, several, info.min, info.max, parameter)
+    pair = kind is bool and info.default is ... and not info.param_decls  # Typer makes --no-NAME too
+    return Option(str if kind is Path else kind, several, info.min, info.max, parameter, pair)

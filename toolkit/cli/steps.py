@@ -36,10 +36,12 @@ class Step:
     @property
     def words(self) -> list[str]:
         """As it would be typed in the workspace's folder."""
-        words = self.command.split()
+        words, known = self.command.split(), options(self.command)
         for name, value in self.given.items():
             for one in value if isinstance(value, list) else [value]:
-                if one is not False:
+                if one is False and known[name].negative:
+                    words.append(f"--no-{name}")
+                elif one is not False:
                     words += [f"--{name}"] * bool(name) + [str(one)] * (one is not True)
         return words
 
@@ -143,7 +145,8 @@ def _tuning(
     prefix = run.name.rsplit("-", 1 + (run / "run.json").exists())[0]
     guess = (run.parent / f"{prefix}-finetune-{table.values.get('train', 'full')}",)
     step = Step("finetune", given, guess, after=after, why=why)
-    return Step("finetune", given, guess, partial(_runs_by, step.line, run.parent, own.get("top", 1)), after, why)
+    count = own.get("top", 1) * own.get("seeds", 1)
+    return Step("finetune", given, guess, partial(_runs_by, step.line, run.parent, count), after, why)
 
 
 def _compare(study: Study, runs: Sequence[Path], title: str, take: Take, outcome: Outcome) -> None:
@@ -151,8 +154,9 @@ def _compare(study: Study, runs: Sequence[Path], title: str, take: Take, outcome
 
     if len(runs) > 1:
         table = study.table("compare")
+        reads = table.values.get("gaps") != "none"
         shared = set((*PLACES, *SPELT)) & set(options("compare"))
-        given = {name: value for name, value in study.table("study").values.items() if name in shared}
+        given = {name: value for name, value in study.table("study").values.items() if reads and name in shared}
         made = take(Step("compare", {"": [run.name for run in runs], **given, **table.values}))
         outcome.pages += [(f"{title}: all side by side", folder / _page(table, PAGE)) for folder in made.folders]
 
@@ -197,7 +201,7 @@ def _probes(study: Study, target: str, stores: Sequence[Path]) -> tuple[Path, ..
         if not (place / "store.json").is_file():
             return None
         for probe in study.probes:
-            settings = Options(probe, trials, given.get("minutes"), seed)
+            settings = Options(probe, trials, given.get("minutes"), seed, inner=given.get("inner_folds", Options.inner))
             folder = folder_of(Store(place), study.questions[target], settings, study.workspace / "result", notes)
             there = {name for one in beside.read(folder) for name in (one.kind, one.name)}
             if not (folder / "run.json").exists() or not wanted <= there:

@@ -24,21 +24,24 @@ from toolkit.models.load import choose_device
 from toolkit.models.trainable import load_trainable
 from toolkit.progress import Advance, quiet
 from toolkit.result.run import Run
+from toolkit.result.thresholds import Scale
 from toolkit.runs import sha256_of_file, signature
 
 FloatArray = npt.NDArray[np.float64]
-# All that stands beside weights which were kept before that had a hash of its own.
-WITHOUT_HASH = {"checkpoint", "weights_sha256", "context", "recipe", "labels", "device", "threads", "folds", "seed",
-                "fold", "layer", "epoch", "thresholds", "sha256"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One round's trained weights. described: what lies beside them as JSON; thresholds: (n_labels,) or empty."""
+    """One round's trained weights. described: what lies beside them as JSON.
+
+    bars: (n_labels,) what its probabilities are held against by `thresholds.decide`. scale: by which they
+    become scores that the rounds share.
+    """
 
     weights: Path
     described: Mapping[str, Any]
-    thresholds: FloatArray
+    bars: FloatArray
+    scale: Scale
 
     @property
     def recipe(self) -> Recipe:
@@ -58,10 +61,9 @@ def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:
         where = f"{folder.name}/{WEIGHTS}/{weights.stem}"
         try:
             described = json.loads(weights.with_suffix(".json").read_text("utf-8"))
-            stated = described.pop(OWN_HASH, None)
-            if signature(described) != stated and (stated or described.keys() != WITHOUT_HASH):
+            if signature({name: value for name, value in described.items() if name != OWN_HASH}) != described[OWN_HASH]:
                 raise ValueError("its hash does not fit")
-            thresholds = np.array(described["thresholds"], dtype=np.float64)
+            kept = kept_in(weights, described)
             mine = {"fold": choice.fold, "layer": choice.setting["layer"], "epoch": choice.setting["best epoch"],
                     "labels": list(run.task.labels), "folds": run.provenance["folds"], "seed": run.provenance["seed"],
                     "weights_sha256": run.provenance["weights_sha256"]}  # fmt: skip
@@ -82,8 +84,14 @@ def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:
             raise StoreError(
                 f"The checkpoint {checkpoint.name} has other weights than those that {folder.name} trained"
             )
-        found.append(Kept(weights, described, thresholds))
+        found.append(kept)
     return found
+
+
+def kept_in(weights: Path, described: Mapping[str, Any]) -> Kept:
+    """One round's model from what lies beside its weights. Raises KeyError or ValueError for what is not all there."""
+    bars, centre, spread = (np.array(described[name], dtype=np.float64) for name in ("bars", "centre", "spread"))
+    return Kept(weights, described, bars, Scale(centre, spread))
 
 
 def apply(
@@ -135,7 +143,9 @@ def _loaded(job: Job, model: Kept) -> Classifier:
     values = load_file(model.weights)
     try:
         share = values["prevalence"].double().numpy()
-        classifier = Classifier(backbone, job.task, share, (values["centre"], values["scale"]))
+        balanced = job.recipe.class_weights == "balanced"
+        standard = values["centre"], values["scale"]
+        classifier = Classifier(backbone, job.task, share, standard, balanced, job.recipe.statistics)
         if classifier.state_dict().keys() != values.keys():
             raise KeyError("other weights than its recipe trains")
         classifier.load_state_dict(values, strict=False)

@@ -15,19 +15,30 @@ from toolkit.models.states import own_frames
 FloatArray = npt.NDArray[np.float64]
 
 
-def pool(values: Tensor, lengths: Tensor, owner: Tensor) -> Tensor:
-    """The mean over each clip's own frames, of all of its pieces: (clips, width) float32.
+def pool(values: Tensor, lengths: Tensor, owner: Tensor, statistics: str = "mean") -> Tensor:
+    """What stands for each clip, over its own frames of all of its pieces: (clips, width) float32, or 2 width of both.
 
     values: (pieces, frames, width); lengths: (pieces,) own frames; owner: (pieces,) the clip of each, in order from 0.
+    statistics: "mean", "std" (of the population, as `models.pooling` defines it), or "both", the mean first.
     """
     own = own_frames(lengths, values.shape[1])[..., None]
-    sums = torch.where(own, values.float(), 0.0).sum(dim=1)
-    if len(owner) == int(owner[-1]) + 1:
-        return sums / lengths[:, None].float()
-    clips = int(owner[-1]) + 1
-    joined = torch.zeros(clips, values.shape[2], device=values.device).index_add(0, owner, sums)
-    frames = torch.zeros(clips, device=values.device).index_add(0, owner, lengths.float())
-    return joined / frames[:, None]
+    frames = lengths[:, None].float()
+    whole = len(owner) == int(owner[-1]) + 1  # each clip is one piece
+
+    def joined(parts: Tensor) -> Tensor:
+        if whole:
+            return parts
+        return torch.zeros(int(owner[-1]) + 1, parts.shape[1], device=parts.device).index_add(0, owner, parts)
+
+    count = joined(frames)
+    mean = joined(torch.where(own, values.float(), 0.0).sum(dim=1)) / count
+    if statistics == "mean":
+        return mean
+    deviation = torch.where(own, values.float() - mean[owner][:, None], 0.0)
+    variance = joined(deviation.square().sum(dim=1)) / count
+    still = variance <= 0  # a single frame: there the root has no slope
+    std = torch.where(still, 0.0, torch.where(still, 1.0, variance).sqrt())
+    return std if statistics == "std" else torch.cat([mean, std], dim=1)
 
 
 class Classifier(nn.Module):
@@ -49,21 +60,23 @@ class Classifier(nn.Module):
         backbone: Any,
         task: Task,
         share: FloatArray,
-        statistics: tuple[Tensor, Tensor],
+        standard: tuple[Tensor, Tensor],
         balanced: bool = True,
+        statistics: str = "mean",
     ) -> None:
-        """backbone: a `Trainable`. share: of the training clips that have each label. statistics: centre and scale,
-        (width,) each. balanced: weigh the loss by the labels' shares.
+        """backbone: a `Trainable`. share: of the training clips that have each label. standard: centre and scale of
+        what enters the head. balanced: weigh the loss by the labels' shares. statistics: what stands for a clip.
 
         The head is drawn from torch's generator.
         """
         super().__init__()
-        self.backbone, self.multilabel = backbone, task.multilabel
+        self.backbone, self.multilabel, self.statistics = backbone, task.multilabel, statistics
+        share = share.astype(np.float32).astype(np.float64)  # as it is kept: a model that is read back has its weights
         heads = len(task.labels) if task.multilabel else 1
-        self.dense = nn.Linear(backbone.width, heads * backbone.width)
+        self.dense = nn.Linear(len(standard[0]), heads * backbone.width)
         self.out = nn.Linear(backbone.width, len(task.labels))
-        self.register_buffer("centre", statistics[0])
-        self.register_buffer("scale", statistics[1])
+        self.register_buffer("centre", standard[0])
+        self.register_buffer("scale", standard[1])
         constant = (share == 0) | (share == 1) if task.multilabel else share == 0
         self.register_buffer("prevalence", torch.from_numpy(share.astype(np.float32)))
         weights = _weights(share, constant, task.multilabel) if balanced else np.ones(len(share), np.float32)
@@ -76,11 +89,11 @@ class Classifier(nn.Module):
         Returns logits (clips, n_labels) float32 and, with labels, the mean loss over the clips.
         """
         values, lengths = self.backbone.last(signal, own, owner)
-        logits = self.head(pool(values, lengths, owner))
+        logits = self.head(pool(values, lengths, owner, self.statistics))
         return {"logits": logits} if labels is None else {"loss": self.loss(logits, labels), "logits": logits}
 
     def head(self, pooled: Tensor) -> Tensor:
-        """Logits (clips, n_labels) float32 of the pooled layer, (clips, width)."""
+        """Logits (clips, n_labels) float32 of what `pool` gives."""
         inner = torch.tanh(self.dense((pooled - self.centre) / self.scale))
         if self.multilabel:
             heads = inner.float().view(len(pooled), *self.out.weight.shape)  # (clips, n_labels, width)
@@ -102,8 +115,12 @@ class Classifier(nn.Module):
         return (F.cross_entropy(logits, labels, reduction="none") * self.weights[labels]).mean()
 
     def probability(self, logits: Tensor) -> FloatArray:
-        """(clips, n_labels) float64."""
-        exact = logits.double().cpu()
+        """(clips, n_labels) float64, as if every training clip had counted the same.
+
+        A loss with class weights w learns odds that are w times too high (of a class against the others of a softmax,
+        of a label's two sides); so log w comes off the logits again, which is exact.
+        """
+        exact = logits.double().cpu() - self.weights.cpu().double().log()
         constant = self.constant.cpu()
         if self.multilabel:
             shares = torch.where(constant, self.prevalence.double().cpu(), torch.sigmoid(exact))

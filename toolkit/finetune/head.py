@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from toolkit import seeds
+from toolkit.errors import MachineError
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.job import Job
-from toolkit.splits import Round
+from toolkit.labels import IntArray
 
 BATCH = 16  # clips a step; each is one vector
 
@@ -25,17 +26,31 @@ def standard(pooled: Tensor) -> tuple[Tensor, Tensor]:
     return whole.mean(dim=0).float(), scale.float()
 
 
-def teach(job: Job, model: Classifier, round_: Round, pooled: Tensor) -> None:
-    """Train the head alone, for `Recipe.head_epochs`. pooled: (training clips, width), of the untrained backbone."""
+def teach(job: Job, model: Classifier, fold: int, clips: IntArray, pooled: Tensor) -> None:
+    """Train the head alone, for `Recipe.head_epochs`. pooled: (len(clips), width), of the untrained backbone.
+
+    Weights decay, biases do not, as in the epochs behind. Raises MachineError where the loss diverges.
+    """
     recipe = job.recipe
-    weights = [*model.dense.parameters(), *model.out.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=recipe.head_rate, weight_decay=recipe.weight_decay, fused=True)
-    labels = torch.from_numpy(job.truth[round_.train]).to(job.device)
+    groups = [
+        {"params": [model.dense.weight, model.out.weight], "weight_decay": recipe.weight_decay},
+        {"params": [model.dense.bias, model.out.bias], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.head_rate, fused=True)
+    labels = torch.from_numpy(job.truth[clips]).to(job.device)
     for epoch in range(recipe.head_epochs):
-        order = seeds.generator(job.seed, "finetune", round_.fold, "head", epoch).permutation(len(labels))
+        order = seeds.generator(job.seed, "finetune", fold, "head", epoch).permutation(len(labels))
+        finite = torch.ones((), dtype=torch.bool, device=job.device)
         for start in range(0, len(order), BATCH):
             rows = torch.from_numpy(order[start : start + BATCH]).to(job.device)
             optimizer.zero_grad()
-            model.loss(model.head(pooled[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
+            loss = model.loss(model.head(pooled[rows]), labels[rows])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            finite &= loss.isfinite()
+        if not finite:
+            raise MachineError(
+                f"The head's first fit diverged in epoch {epoch + 1} of {recipe.head_epochs}, in the round that tests "
+                f"fold {fold}; take a smaller --head-rate than {recipe.head_rate:g}"
+            )
     optimizer.zero_grad()

@@ -66,7 +66,7 @@ def scored(job: Job, model: Classifier, clips: IntArray, alone: bool = False) ->
     result = torch.zeros(len(clips), len(job.task.labels), device=job.device)
     was_training = model.training
     model.eval()
-    with torch.no_grad(), _autocast(job):
+    with torch.no_grad(), autocast(job):
         batches = list(np.arange(len(clips))[:, None] if alone else _batches(job, model.backbone, clips))
         for rows in batches[processes.rank() :: processes.count()]:
             batch = _on(job.device, _joined(job, model.backbone, clips[rows]))
@@ -75,19 +75,21 @@ def scored(job: Job, model: Classifier, clips: IntArray, alone: bool = False) ->
     return processes.summed(result)
 
 
-def _autocast(job: Job) -> torch.autocast:
+def autocast(job: Job) -> torch.autocast:
+    """The recipe's dtype for the products."""
     dtype = getattr(torch, job.recipe.dtype)
     return torch.autocast(job.device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
 def layer_of(job: Job, backbone: Any, clips: IntArray) -> Tensor:
-    """The pooled layer, (len(clips), width) float32 on the device."""
-    result = torch.zeros(len(clips), backbone.width, device=job.device)
-    with torch.no_grad(), _autocast(job):
+    """The pooled layer, float32 on the device: (len(clips), width), or twice that of both statistics."""
+    statistics = job.recipe.statistics
+    result = torch.zeros(len(clips), backbone.width * (2 if statistics == "both" else 1), device=job.device)
+    with torch.no_grad(), autocast(job):
         for rows in list(_batches(job, backbone, clips))[processes.rank() :: processes.count()]:
             batch = _on(job.device, _joined(job, backbone, clips[rows]))
             values, lengths = backbone.last(**batch)
-            result[rows] = pool(values, lengths, batch["owner"])
+            result[rows] = pool(values, lengths, batch["owner"], statistics)
     return processes.summed(result)
 
 

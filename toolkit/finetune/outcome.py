@@ -10,6 +10,7 @@ import numpy as np
 from toolkit.audio import SAMPLE_RATE
 from toolkit.finetune import processes
 from toolkit.finetune.job import Job
+from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.recordings import Recordings
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.source import Source
@@ -54,6 +55,8 @@ def collected(
                     "layer": one.layer,
                     "train": one.train,
                     "learning rate": one.rate,
+                    "statistics": one.statistics,
+                    "class_weights": one.class_weights,
                     "best epoch": one.epoch,
                     "epochs": one.epochs,
                 },
@@ -71,8 +74,11 @@ def collected(
             "weights_sha256": source.checkpoint.weights_sha256,
             "context": source.context,
             "windows": asdict(source.windows) if source.windows else None,
-            "recipe": {**asdict(recipe), "learning_rate": recipe.rate},
+            "recipe": {**without_head(recipe), "learning_rate": recipe.rate},
             "layers": [one.layer for one in finished],
+            "statistics": [one.statistics for one in finished],
+            "class_weights": [one.class_weights for one in finished],
+            "learnt_from": "train+development" if recipe.refit_on_development else "train",
             "folds": source.question.folds.sha256,
             "material": asdict(_material(job.recordings, folds.ids)),
             "trained_parameters": max(one.learning for one in finished),
@@ -92,6 +98,11 @@ def collected(
 def _material(recordings: Recordings, ids: Sequence[str]) -> Material:
     lengths = recordings.lengths
     return Material.of((recordings.clips[clip].channel, lengths[clip] / SAMPLE_RATE) for clip in ids)
+
+
+def without_head(recipe: Recipe) -> dict[str, Any]:
+    """A recipe less what each round has of its own: see `source.Head`."""
+    return {name: value for name, value in asdict(recipe).items() if name not in ("statistics", "class_weights")}
 
 
 def one_name(layers: Sequence[str]) -> str:
@@ -122,4 +133,5 @@ def _predictions(
         np.concatenate([one.prediction for one in finished])[order],
         np.concatenate([one.probability for one in finished])[order],
         source.question.group,
+        np.concatenate([one.score for one in finished])[order],
     )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from toolkit.errors import InputError, one_of
+from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import parsed
 from toolkit.models.trainable_products import quicken
 
@@ -18,6 +19,7 @@ TOP = re.compile(r"top-([1-9][0-9]*)")
 # Of the backbone's weights. Low-rank factors start at zero and take more.
 LEARNING_RATES = {"full": 1e-5, "encoder-frozen": 5e-5, "top": 1e-5, "lora": 5e-4, "head": 0.0}
 CLASS_WEIGHTS = ("balanced", "none")
+STATISTICS = ("mean", "std", "both")
 ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense", "fc1", "fc2")
 
 
@@ -33,7 +35,9 @@ class Recipe:
     train_convolutions: those of wav2vec 2.0 and its kin too, which its authors keep frozen. dtype: of the products.
     head_epochs: of the head alone, on the frozen layer, before the backbone learns too; what that gives competes with
     the epochs behind it. class_weights: "balanced" lets every class count the same in the loss, "none" every clip.
-    recompute: keep less for the backward pass and compute it again (gradient checkpointing).
+    recompute: keep less for the backward pass and compute it again (gradient checkpointing). statistics: over its own
+    frames, that stand for a clip: one of STATISTICS. refit_on_development: once development has chosen the epoch, begin
+    again and learn that many epochs from training and development clips together, as a probe is fitted again.
     """
 
     train: str = "full"
@@ -55,6 +59,8 @@ class Recipe:
     recompute: bool = False
     head_epochs: int = 30
     class_weights: str = "balanced"
+    statistics: str = "mean"
+    refit_on_development: bool = True
 
     def __post_init__(self) -> None:
         if self.train not in WAYS and not TOP.fullmatch(self.train):
@@ -67,6 +73,8 @@ class Recipe:
             )
         if self.class_weights not in CLASS_WEIGHTS:
             raise InputError(one_of("--class-weights", self.class_weights, CLASS_WEIGHTS))
+        if self.statistics not in STATISTICS:
+            raise InputError(one_of("--statistics", self.statistics, STATISTICS))
         for name in ("warmup", "spec_augment", "layer_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"Bad --{name.replace('_', '-')} {getattr(self, name)}, expected 0 to below 1")
@@ -88,20 +96,41 @@ class Recipe:
         return int(match.group(1)) if match else None
 
 
-def refuse_too_shallow(recipe: Recipe, layers: Mapping[int, str], encoder_layers: int) -> None:
-    """Before the first round is trained: raises InputError for a round whose model has too few layers for the recipe.
+def too_shallow(recipe: Recipe, layers: Mapping[int, str], encoder_layers: int) -> dict[int, str]:
+    """The rounds, by test fold, whose model has too few layers for the recipe, and why.
 
     layers: the last layer of each round's model by test fold. encoder_layers: of the whole backbone.
     """
-    needed = 1 if recipe.train == "lora" else recipe.top or 0
+    needed = least_depth(recipe)
+    found = {}
     for fold, layer in layers.items():
         stack, number = parsed(layer)
         depth = number if stack == "encoder" else encoder_layers + number
         if depth < needed:
-            raise InputError(
+            found[fold] = (
                 f"--train {recipe.train} needs {needed} layers, and the model of the round that tests fold {fold} "
                 f"ends at {layer}, after {depth}"
             )
+    return found
+
+
+def least_depth(recipe: Recipe) -> int:
+    """How many layers a model must have for the recipe."""
+    return 1 if recipe.train == "lora" else recipe.top or 0
+
+
+def refuse_too_shallow(recipe: Recipe, layers: Mapping[int, str], encoder_layers: int) -> None:
+    """Raises InputError for the first round that `too_shallow` finds."""
+    for reason in too_shallow(recipe, layers, encoder_layers).values():
+        raise InputError(reason)
+
+
+def refuse_convolutions(recipe: Recipe, checkpoint: Checkpoint) -> None:
+    """Raises InputError for convolutions that learn in any case."""
+    if recipe.train_convolutions and checkpoint.backbone.family == "whisper":
+        raise InputError(
+            f"--train-convolutions has no effect on {checkpoint.name}: Whisper's learn with --train full; leave it out"
+        )
 
 
 def choose_weights(backbone: Any, recipe: Recipe) -> None:

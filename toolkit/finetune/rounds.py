@@ -18,8 +18,8 @@ from toolkit.splits import Round
 
 ROUNDS, WEIGHTS = "rounds", "weights"
 OWN_HASH = "described_sha256"  # of what stands beside the weights
-SAID = ("layer", "train", "rate", "epoch", "epochs", "development", "learning", "parameters", "seconds",
-        "learning_seconds", "heard_seconds", "peak_bytes")  # fmt: skip
+SAID = ("layer", "train", "rate", "statistics", "class_weights", "epoch", "epochs", "development", "learning",
+        "parameters", "seconds", "learning_seconds", "heard_seconds", "peak_bytes")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Finished:
     layer: str
     train: str
     rate: float
+    statistics: str
+    class_weights: str
     epoch: int
     epochs: int
     development: float
@@ -41,6 +43,7 @@ class Finished:
     peak_bytes: int
     prediction: IntArray
     probability: npt.NDArray[np.float64]
+    score: npt.NDArray[np.float64]
 
 
 def write(folder: Path, round_: Round, trained: Trained, settings: Mapping[str, Any] | None) -> Finished:
@@ -49,11 +52,12 @@ def write(folder: Path, round_: Round, trained: Trained, settings: Mapping[str, 
         weights = make_folder(folder / WEIGHTS) / f"round-{round_.fold}.safetensors"
         commit_file(weights, lambda path: save_file(trained.weights, path))
         described = {**settings, "fold": round_.fold, "layer": trained.layer, "epoch": trained.epoch,
-                     "thresholds": trained.thresholds.tolist(), "sha256": sha256_of_file(weights)}  # fmt: skip
+                     "bars": trained.bars.tolist(), "centre": trained.scale.centre.tolist(),
+                     "spread": trained.scale.spread.tolist(), "sha256": sha256_of_file(weights)}  # fmt: skip
         commit_json(weights.with_suffix(".json"), {**described, OWN_HASH: signature(described)})
     said = {name: getattr(trained, name) for name in SAID}
     content = {"fold": round_.fold, **said, "prediction": trained.prediction.tolist(),
-               "probability": trained.probability.tolist()}  # fmt: skip
+               "probability": trained.probability.tolist(), "score": trained.score.tolist()}  # fmt: skip
     commit_json(_file(folder, round_.fold), {**content, "sha256": signature(content)})
     return _finished(content)
 
@@ -84,5 +88,6 @@ def _finished(content: Mapping[str, Any]) -> Finished:
     arrays = {
         "prediction": np.array(content["prediction"], dtype=np.int64),
         "probability": np.array(content["probability"], dtype=np.float64),
+        "score": np.array(content["score"], dtype=np.float64),
     }
     return Finished(**{**content, **arrays})

@@ -1,7 +1,7 @@
 """`toolkit finetune`: every round of a question trained from fresh weights, committed one by one, then the run."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +14,12 @@ from toolkit.errors import InputError, MachineError, SplitError, disk_full_is_na
 from toolkit.finetune import processes
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.job import Job
-from toolkit.finetune.outcome import collected
-from toolkit.finetune.recipe import Recipe, refuse_too_shallow
+from toolkit.finetune.outcome import collected, without_head
+from toolkit.finetune.recipe import Recipe, refuse_convolutions, refuse_too_shallow, too_shallow
 from toolkit.finetune.recordings import record
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.search import Search, Studies, settle
-from toolkit.finetune.source import Source
+from toolkit.finetune.source import Source, deepest
 from toolkit.finetune.training import train
 from toolkit.folding import refuse_leaks
 from toolkit.labels import IntArray, Task, one_hot
@@ -33,7 +33,7 @@ from toolkit.result.run import TUNED, Run
 from toolkit.runs import cores, locked, make_folder, signature
 from toolkit.splits import Folds, Round
 
-PROTOCOL = 3  # part of the folder's name: raise it when the same options would give other predictions
+PROTOCOL = 4  # part of the folder's name: raise it when the same options would give other predictions
 KEEP = ("none", "best")
 TRAINING_DTYPES = ("auto", *DTYPES, "float16")
 PRIVATE = ".training"
@@ -83,7 +83,8 @@ def finetune(
         raise InputError(one_of("--keep", options.keep, KEEP))
     device, recipe = _device(options, say)
     _refuse_search(options, source)
-    _refuse_shallow(options, source)
+    refuse_convolutions(recipe, source.checkpoint)
+    shallow = _shallow(options, source)
     question, workers = source.question, options.workers or cores()
     wanted = [clip for clip in question.folds.ids if clip not in source.left_out]
     with show("decode", len(wanted), "clips") as advance:
@@ -97,11 +98,11 @@ def finetune(
     notes = [
         *question.notes,
         *flag_notes(recordings.flags[clip] for clip in folds.ids),
-        *_check(question.task, truth, folds),
+        *refuse_unlearnable(question.task, truth, folds, recipe.refit_on_development),
+        *_shallow_notes(recipe, shallow),
         *notes,
     ]
-    if recipe.batch > len(folds.ids):
-        raise InputError(f"--batch {recipe.batch}: there are {len(folds.ids)} clips")
+    refuse_batch(recipe.batch, len(folds.ids))
     content = _content(source, recipe, options, notes, folds, truth, recordings.sha256)
     way = "search" if options.search else recipe.train
     folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{way}-{signature(content)[:12]}"
@@ -119,9 +120,14 @@ def finetune(
             device, workers,
         )  # fmt: skip
         with closing(Studies(folder)) if options.search else nullcontext() as studies:
-            finished = [_round(job, round_, source, folder, options, studies, say) for round_ in folds.rounds()]
+            finished = [
+                _round(_job_of(job, source, round_.fold, shallow), round_, source, folder, options, studies, say)
+                for round_ in folds.rounds()
+            ]
         weights = _weights_bytes(folder) if options.keep == "best" else None
-        run = collected(job, source, folds, groups, finished, left_out, notes, way, weights, provenance)
+        series = signature({name: value for name, value in content.items() if name != "seed"})
+        stated = {**provenance, "series": series, "deal": question.folds.seed}
+        run = collected(job, source, folds, groups, finished, left_out, notes, way, weights, stated)
         if main:
             if options.keep == "best":
                 write_clips(folder, {clip: recordings.sha256[clip] for clip in folds.ids})
@@ -147,18 +153,51 @@ def _refuse_search(options: Options, source: Source) -> None:
     options.search.check(options.recipe)
     if processes.count() > 1:
         raise InputError("--search runs in one process; give what it finds to several with --train and --learning-rate")
-    if any(layer.startswith("decoder.") for layer in source.layers.values()):
-        raise InputError("--search cuts the encoder at different depths, and these models end in the decoder")
+    refuse_search_of(list(source.layers.values()))
 
 
-def _refuse_shallow(options: Options, source: Source) -> None:
-    encoder_layers = source.checkpoint.backbone.layers
-    if options.search is None:
-        refuse_too_shallow(options.recipe, source.layers, encoder_layers)
-        return
-    whole = dict.fromkeys(source.layers, f"encoder.{encoder_layers}")  # as deep as a search may go
-    for way in options.search.ways:
-        refuse_too_shallow(replace(options.recipe, train=way), whole, encoder_layers)
+def refuse_search_of(layers: Sequence[str]) -> None:
+    """Raises InputError where a round's model ends in the decoder. layers: where they end, or may end."""
+    if any(layer.startswith("decoder.") for layer in layers):
+        raise InputError("--search cuts the encoder at different depths, and a round's model may end in the decoder")
+
+
+def _shallow(options: Options, source: Source) -> dict[int, str]:
+    """The rounds, by test fold, whose probe chose too low a layer for the way to train, and that layer.
+
+    Raises InputError where the backbone itself, or what was asked for by hand, is not deep enough.
+    """
+    encoder_layers, recipe = source.checkpoint.backbone.layers, options.recipe
+    whole = {0: deepest(source.checkpoint, recipe.train)}
+    if options.search is not None:
+        for way in options.search.ways:
+            refuse_too_shallow(replace(recipe, train=way), whole, encoder_layers)
+        return {}
+    refuse_too_shallow(recipe, whole if source.chosen else source.layers, encoder_layers)
+    return {fold: source.layers[fold] for fold in too_shallow(recipe, source.layers, encoder_layers)}
+
+
+def _shallow_notes(recipe: Recipe, shallow: Mapping[int, str]) -> list[str]:
+    return [
+        f"In the round that tests fold {fold} the probe chose {layer}, too low for --train {recipe.train}; that "
+        "round trains the head alone."
+        for fold, layer in shallow.items()
+    ]
+
+
+def _job_of(job: Job, source: Source, fold: int, shallow: Collection[int]) -> Job:
+    """A round's own: its head, and the head alone where its model has no layer to train."""
+    head = source.heads[fold]
+    recipe = replace(job.recipe, statistics=head.statistics, class_weights=head.class_weights)
+    if fold in shallow:
+        recipe = replace(recipe, train="head", learning_rate=None)
+    return replace(job, recipe=recipe)
+
+
+def refuse_batch(batch: int, clips: int) -> None:
+    """Raises InputError for a batch of more clips than there are."""
+    if batch > clips:
+        raise InputError(f"--batch {batch}: there are {clips} clips")
 
 
 def device_for(device: str, dtype: str) -> torch.device:
@@ -189,22 +228,35 @@ def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device,
     return device, replace(recipe, dtype=str(dtype).removeprefix("torch."))
 
 
-def _check(task: Task, truth: IntArray, folds: Folds) -> list[str]:
-    """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by."""
+def refuse_unlearnable(task: Task, truth: IntArray, folds: Folds, refit: bool) -> list[str]:
+    """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by.
+
+    refit: whether development is learnt from in the end.
+    """
     notes = []
     for round_ in folds.rounds():
         where = f"the round that tests fold {round_.fold}"
-        share = one_hot(task, truth[round_.train]).mean(axis=0)
-        constant = [label for label, part in zip(task.labels, share) if part in (0.0, 1.0)]
+        constant = unlearnable(task, truth[round_.train])
         if len(constant) == len(task.labels):
             raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
-        if task.multilabel and not truth[round_.development].any():
-            raise SplitError(f"In {where} no development clip has any label; there is nothing to choose by")
-        notes += [
-            f"In {where} {label!r} does not vary in the training clips; it is predicted at its prevalence."
-            for label in constant
-        ]
+        taught = [label not in constant for label in task.labels]
+        there = one_hot(task, truth[round_.development]).mean(axis=0)[taught]
+        if task.multilabel and not ((there > 0) & (there < 1)).any():
+            raise SplitError(
+                f"In {where} no label that the training clips teach varies in the development clips; there is nothing "
+                "to choose by"
+            )
+        to_the_end = unlearnable(task, truth[np.union1d(round_.train, round_.development)]) if refit else constant
+        for label in constant:
+            how = "it is predicted" if label in to_the_end else "until the epoch is chosen, it is predicted"
+            notes.append(f"In {where} {label!r} does not vary in the training clips; {how} at its prevalence.")
     return notes
+
+
+def unlearnable(task: Task, truth: IntArray) -> list[str]:
+    """The labels that all of these clips have, or none."""
+    share = one_hot(task, truth).mean(axis=0)
+    return [label for label, part in zip(task.labels, share) if part in (0.0, 1.0)]
 
 
 def _content(
@@ -223,7 +275,8 @@ def _content(
         "weights": source.checkpoint.weights_sha256,
         "context": source.context,
         "layers": [[fold, layer] for fold, layer in source.layers.items()],
-        "recipe": asdict(recipe),
+        "heads": [[fold, asdict(head)] for fold, head in source.heads.items()],
+        "recipe": without_head(recipe),
         **({"search": asdict(options.search)} if options.search else {}),
         "task": [task.kind, list(task.labels), list(task.columns)],
         "truth": truth.tolist(),

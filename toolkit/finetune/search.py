@@ -11,9 +11,9 @@ from optuna.trial import TrialState
 
 from toolkit import seeds
 from toolkit.errors import InputError, StoreError
+from toolkit.finetune.epochs import KeepBest, fit
 from toolkit.finetune.job import Job
-from toolkit.finetune.recipe import Recipe
-from toolkit.finetune.training import fit
+from toolkit.finetune.recipe import Recipe, least_depth
 from toolkit.models.trainable import parsed
 from toolkit.runs import commit_file, make_folder
 from toolkit.splits import Round
@@ -68,14 +68,14 @@ class Studies:
     def of(self, fold: int) -> optuna.Study:
         """The study of the round that tests this fold."""
         return optuna.create_study(
-            study_name=f"round-{fold}", storage=self._storage, direction="maximize", load_if_exists=True
+            study_name=f"round-{fold}", storage=self._storage, direction="minimize", load_if_exists=True
         )
 
 
 def settle(
     job: Job, round_: Round, layer: str, search: Search, studies: Studies, folder: Path, say: Callable[[str], None]
 ) -> tuple[Recipe, str]:
-    """The recipe and the layer of the round's best trial, by the development score of its best epoch.
+    """The recipe and the layer of the round's best trial, by the loss on development of its best epoch.
 
     layer: what is trained without a search, and the first trial. folder: private. Proposals are made in memory, by a
     sampler that is seeded by (seed, fold, number of trials so far); a trial that was stopped is begun again, so a
@@ -83,11 +83,13 @@ def settle(
     """
     kept = studies.of(round_.fold)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=UNPRUNED)
-    study = optuna.create_study(direction="maximize", pruner=pruner)
+    study = optuna.create_study(direction="minimize", pruner=pruner)
     study.add_trials(kept.trials[: search.trials])
     highest = job.checkpoint.backbone.layers
-    lowest = max([1, *(top for way in search.ways if (top := replace(job.recipe, train=way).top))])
+    lowest = max(least_depth(replace(job.recipe, train=way)) for way in search.ways)
     first = {"train": search.ways[0], "factor": 1.0, "depth": max(lowest, parsed(layer)[1])}
+    if first["depth"] != parsed(layer)[1]:
+        say(f"{layer} is too low for --train {','.join(search.ways)}; the search begins at encoder.{lowest}")
     for number in range(len(study.trials), search.trials):
         seed = seeds.integer(job.seed, "finetune", round_.fold, "search", number)
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
@@ -99,30 +101,31 @@ def settle(
         depth = trial.suggest_int("depth", lowest, highest)
         say(f"trial {number + 1} of {search.trials}: {way}, {factor:.2g} x its learning rate, encoder.{depth}")
         recipe = search.recipe(job.recipe, way, factor)
-        score = _tried(replace(job, recipe=recipe), round_, f"encoder.{depth}", trial, folder, say)
-        pruned = score is None
-        study.tell(trial, score, state=TrialState.PRUNED if pruned else TrialState.COMPLETE)
+        loss = _tried(replace(job, recipe=recipe), round_, f"encoder.{depth}", trial, folder, say)
+        pruned = loss is None
+        study.tell(trial, loss, state=TrialState.PRUNED if pruned else TrialState.COMPLETE)
         kept.add_trial(study.trials[-1])
-    best = max((one for one in study.trials if one.state == TrialState.COMPLETE), key=_standing)
+    best = min((one for one in study.trials if one.state == TrialState.COMPLETE), key=_standing)
     return search.recipe(job.recipe, best.params["train"], best.params["factor"]), f"encoder.{best.params['depth']}"
 
 
 def _standing(trial: Any) -> tuple[float, int]:
-    """The highest score; of equals the earliest."""
-    return trial.value, -trial.number
+    """The lowest loss; of equals the earliest."""
+    return trial.value, trial.number
 
 
 def _tried(
     job: Job, round_: Round, layer: str, trial: optuna.Trial, folder: Path, say: Callable[[str], None]
 ) -> float | None:
-    """The trial's development score; None where it was given up on the way."""
+    """The lowest loss on development of its epochs; None where it was given up on the way."""
     pruned = False
 
-    def hopeless(epoch: int, score: float) -> bool:
+    def hopeless(epoch: int, loss: float) -> bool:
         nonlocal pruned
-        trial.report(score, epoch)
+        trial.report(loss, epoch)
         pruned = trial.should_prune()
         return pruned
 
-    _, best = fit(job, round_, layer, make_folder(folder), say, hopeless)
-    return None if pruned else best.score
+    watch = KeepBest(job, round_, make_folder(folder), say, hopeless)
+    fit(job, round_.fold, round_.train, layer, folder, watch)
+    return None if pruned else watch.loss

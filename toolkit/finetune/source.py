@@ -21,20 +21,31 @@ DEPTHS = ("best", "full")
 
 
 @dataclass(frozen=True)
+class Head:
+    """What a round's head reads and how its loss weighs the classes: `Recipe`'s fields of these names."""
+
+    statistics: str = "mean"
+    class_weights: str = "balanced"
+
+
+@dataclass(frozen=True)
 class Source:
     """Backbone and question, and where each round's model ends.
 
     layers: the last layer by test fold. left_out: the reason by id, of clips that the probe run had to leave out.
-    origin: the probe run's folder name, empty by hand. windows: that the recordings were cut by.
+    origin: the probe run's folder name, empty by hand. windows: that the recordings were cut by. heads: by test fold.
+    chosen: whether each round's own probe chose its layer.
     """
 
     checkpoint: Checkpoint
     context: Context
     question: Question
     layers: Mapping[int, str]
+    heads: Mapping[int, Head]
     left_out: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
     windows: Windows | None = None
+    chosen: bool = False
 
 
 def find_run(name: str, result: Path) -> Path:
@@ -59,6 +70,8 @@ def from_run(
     train: str,
     context: Context | None = None,
     place: int = 1,
+    statistics: str | None = None,
+    class_weights: str | None = None,
 ) -> Source:
     """Everything as the probe run had it, on the very same folds.
 
@@ -66,6 +79,7 @@ def from_run(
     depth: "best" ends each round's model at the layer that stands at `place` (1 the best) by the round's own
     development set, so that no round sees its own test; "full" takes the whole encoder, or for encoder-frozen the whole
     decoder. None: best, but full for encoder-frozen. context: of Whisper, None for the one that was probed.
+    statistics, class_weights: of every round; None for those that the round's own probe chose on development.
     Raises InputError or SplitError where manifest, checkpoint or run do not belong together.
     """
     features = run.provenance["features"]
@@ -76,13 +90,22 @@ def from_run(
     depth = depth or ("full" if train == "encoder-frozen" else "best")
     if depth not in DEPTHS:
         raise InputError(one_of("--depth", depth, DEPTHS))
+    refuse_context(context, checkpoint)
     if context is None:
         context = "clip" if features.get("context") == "clip" and checkpoint.backbone.decoder_layers else "full"
     if depth == "full":
         layers = dict.fromkeys((round_.fold for round_ in question.folds.rounds()), deepest(checkpoint, train))
     else:
         layers = standings(run, name)[place - 1]
-    return Source(checkpoint, context, question, layers, dict(run.left_out), name, windows_of(run))
+    heads = {
+        choice.fold: Head(
+            _statistics(layers[choice.fold], statistics, str(choice.setting["statistics"])),
+            class_weights or str(choice.setting["class_weights"]),
+        )
+        for choice in run.choices
+    }
+    return Source(checkpoint, context, question, layers, heads, dict(run.left_out), name, windows_of(run),
+                  depth == "best")  # fmt: skip
 
 
 def probed(folder: Path) -> Run:
@@ -115,23 +138,53 @@ def standings(run: Run, name: str) -> list[dict[int, str]]:
     return [dict(zip(ranked, place)) for place in zip(*ranked.values())]
 
 
+def refuse_top(top: int, layers: int, name: str) -> None:
+    """Raises InputError where a probe of so many layers has no such place."""
+    if top > layers:
+        raise InputError(f"--top {top}: {name} has {layers} layers")
+
+
 def by_hand(
     checkpoint: Checkpoint,
-    context: Context,
+    context: Context | None,
     question: Question,
     layer: int | None,
     depth: str | None,
     train: str,
     windows: Windows | None = None,
+    statistics: str | None = None,
+    class_weights: str | None = None,
 ) -> Source:
-    """The whole backbone, or up to encoder layer `layer`."""
+    """The whole backbone, or up to encoder layer `layer`.
+
+    context, statistics, class_weights: None for full, the mean, balanced.
+    """
     if depth == "best":
         raise InputError("--depth best takes the layers that a probe run chose: name it with --from")
     if depth not in (None, "full"):
         raise InputError(one_of("--depth", depth, DEPTHS))
     last = deepest(checkpoint, train) if layer is None else f"encoder.{layer}"
+    refuse_context(context, checkpoint)
     layers = {round_.fold: last for round_ in question.folds.rounds()}
-    return Source(checkpoint, context, question, layers, windows=windows)
+    head = Head(_statistics(last, statistics, "mean"), class_weights or "balanced")
+    return Source(checkpoint, context or "full", question, layers, dict.fromkeys(layers, head), windows=windows)
+
+
+def refuse_context(context: str | None, checkpoint: Checkpoint) -> None:
+    """Raises InputError for a context where only Whisper has one."""
+    if context is not None and checkpoint.backbone.family != "whisper":
+        raise InputError(f"--context has no effect on {checkpoint.name}, which hears the clip alone; it is Whisper's")
+
+
+def refuse_statistics(layer: str, statistics: str | None) -> None:
+    """Raises InputError for a deviation over the frames of a layer that has one frame."""
+    if layer.startswith("decoder.") and statistics not in (None, "mean"):
+        raise InputError(f"--statistics {statistics}: {layer} has one frame a clip, the start token's; leave it out")
+
+
+def _statistics(layer: str, asked: str | None, probed: str) -> str:
+    refuse_statistics(layer, asked)
+    return "mean" if layer.startswith("decoder.") else asked or probed
 
 
 def deepest(checkpoint: Checkpoint, train: str) -> str:

@@ -10,8 +10,9 @@ import transformers
 
 from toolkit import seeds
 from toolkit.errors import MachineError
-from toolkit.finetune import processes
-from toolkit.finetune.job import Job
+from toolkit.finetune import diverged, processes
+from toolkit.finetune.classifier import Classifier, pool
+from toolkit.finetune.job import Job, autocast
 
 SORTED_TOGETHER = 16  # batches; among their clips a step takes clips of like length
 
@@ -58,27 +59,20 @@ class FoldTrainer(transformers.Trainer):  # type: ignore[misc]
         self.job, self.fold, self.order = job, fold, order
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
-        """As Trainer does; a loss that is no number ends the run, and says which clip it is of."""
+        """As Trainer does; a loss that is no number ends the run, and says what it is of."""
         clips = inputs.pop("clips")
         found = super().compute_loss(model, inputs, *arguments, **options)
         loss = found[0] if isinstance(found, tuple) else found
         if not torch.isfinite(loss):
-            self._refuse(model, inputs, clips)
+            raise self._diverged(self.accelerator.unwrap_model(model), inputs, clips.tolist())
         return found
 
-    def _refuse(self, model: Any, inputs: dict[str, Any], clips: torch.Tensor) -> None:
-        plain = self.accelerator.unwrap_model(model)
-        with torch.no_grad():
-            logits = plain(**{name: value for name, value in inputs.items() if name != "labels"})["logits"]
-        broken = ~torch.isfinite(logits).all(dim=1)
-        spoilt = clips[broken] if broken.any() else clips
-        names = [repr(self.job.ids[clip]) for clip in sorted(set(spoilt.tolist()))]
-        clip = f"clip {names[0]}" if len(names) == 1 else f"clips {', '.join(names)}"
-        recipe = self.job.recipe
-        raise MachineError(
-            f"Epoch {int(self.state.epoch or 0) + 1} of the round that tests fold {self.fold}: the loss is no finite "
-            f"number at {clip}, in {recipe.dtype}; take a smaller --learning-rate, or --dtype float32"
-        )
+    def _diverged(self, model: Classifier, inputs: dict[str, Any], clips: Sequence[int]) -> MachineError:
+        batch = {name: value for name, value in inputs.items() if name != "labels"}
+        with torch.no_grad(), autocast(self.job):
+            values, lengths = model.backbone.last(**batch)
+            pooled = pool(values, lengths, batch["owner"], model.statistics)
+        return diverged.error(self.job, self.fold, int(self.state.epoch or 0) + 1, model, clips, pooled)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "EpochOrder":
         return self.order

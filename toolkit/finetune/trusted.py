@@ -6,14 +6,15 @@ for byte what was written is never opened.
 """
 
 import json
-import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from toolkit.runs import commit_json, sha256_of_file
+from toolkit.runs import commit_json, sha256_of_file, signature
 
-TRUSTED, BEST = "trusted.json", "best.json"
+TRUSTED, BEST, SELECTED = "trusted.json", "best.json", "selected.json"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ def last(round_folder: Path) -> Resumable | None:
         folder = round_folder / Path(content["checkpoint"]).name
         found = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
         whole = found == content["sha256"]
-        read_best(round_folder)
         seconds, learning = float(content["seconds"]), float(content["learning"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -54,8 +54,7 @@ def last(round_folder: Path) -> Resumable | None:
 def write_best(round_folder: Path, score: float, loss: float, epoch: int) -> None:
     """Commit which epoch's weights are the best so far, then let go of the ones before."""
     weights = best_weights(round_folder, epoch)
-    content = {"development": score, "loss": loss if math.isfinite(loss) else None, "epoch": epoch,
-               "sha256": sha256_of_file(weights)}  # fmt: skip
+    content = {"development": score, "loss": loss, "epoch": epoch, "sha256": sha256_of_file(weights)}
     commit_json(round_folder / BEST, content)
     for other in round_folder.glob("best-*.safetensors"):
         if other != weights:
@@ -68,9 +67,24 @@ def read_best(round_folder: Path) -> tuple[float, float, int]:
     epoch = int(content["epoch"])
     if sha256_of_file(best_weights(round_folder, epoch)) != content["sha256"]:
         raise ValueError("the best weights are damaged")
-    return float(content["development"]), math.inf if content["loss"] is None else float(content["loss"]), epoch
+    return float(content["development"]), float(content["loss"]), epoch
 
 
 def best_weights(round_folder: Path, epoch: int) -> Path:
     """Where an epoch's weights lie while they are the best."""
     return round_folder / f"best-{epoch}.safetensors"
+
+
+def write_selected(round_folder: Path, content: Mapping[str, Any]) -> None:
+    """Commit what development chose, which the training on more clips then begins with."""
+    commit_json(round_folder / SELECTED, {**content, "sha256": signature(content)})
+
+
+def read_selected(round_folder: Path) -> dict[str, Any] | None:
+    """What `write_selected` wrote; None where it is not there or not as it was written."""
+    try:
+        content = json.loads((round_folder / SELECTED).read_text("utf-8"))
+        stated = content.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+    return dict(content) if signature(content) == stated else None

@@ -131,6 +131,7 @@ def _rows(predictions: Predictions, kept: np.ndarray[tuple[int], np.dtype[np.boo
         truth=predictions.truth[kept],
         prediction=predictions.prediction[kept],
         probability=predictions.probability[kept],
+        score=None if predictions.score is None else predictions.score[kept],
     )
 
 

@@ -8,8 +8,8 @@ from toolkit.result import metrics, stats
 from toolkit.result.beside import Beside
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.predictions import Predictions
-from toolkit.result.run import Run
-from toolkit.result.stats import RANKED_RESAMPLES, RESAMPLES, Evaluation
+from toolkit.result.run import Point, Run
+from toolkit.result.stats import Evaluation
 
 NOTES = tuple(name for name in ENGLISH.phrases if name.startswith("note."))
 
@@ -82,7 +82,18 @@ def chosen(run: Run, say: Language = ENGLISH) -> str:
     else:
         parts = [say("run.in_some", layer=layer, number=number) for layer, number in rounds.most_common()]
         layers = say("run.of_rounds", parts=say("common.list").join(parts), rounds=len(run.choices))
-    return say("run.chosen_tuned" if run.tuned else "run.chosen_probe", layers=layers)
+    if not run.tuned:
+        return say("run.chosen_probe", layers=layers)
+    still = sum(choice.setting.get("best epoch") == 0 for choice in run.choices)
+    text = say("run.chosen_untrained" if still == len(run.choices) else "run.chosen_tuned", layers=layers)
+    return text + (say("run.not_improved", number=still, rounds=len(run.choices)) if still else "")
+
+
+def may_be_best(points: Sequence[Point], say: Language = ENGLISH) -> str:
+    """Which layers no other is shown to be ahead of; nothing of a single layer."""
+    layers = [point.layer for point in points if point.may_be_best]
+    fields = {"layers": say("common.list").join(layers), "number": len(layers), "all": len(points)}
+    return say("report.may_be_best", **fields) if len(points) > 1 else ""
 
 
 def _by_clip(run: Run) -> bool:
@@ -129,20 +140,26 @@ def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[
     if run.left_out:
         left_out = say("protocol.left_out", clips=say.counted(len(run.left_out), "clip"))
     intervals = {
-        "resamples": RESAMPLES,
-        "ranked": RANKED_RESAMPLES,
-        "unit": unit(predictions, say),
-        "whole": "" if alone else say("protocol.intervals_whole"),
+        "unit": say.name("noun", "clip" if alone else predictions.group),
+        "units": unit(predictions, say),
+        "models": say.counted(len(run.choices), "model"),
     }
     pairs = {
         "clips": tested,
         "labels": say(f"protocol.labels_{kind}", number=len(run.task.labels), labels=labels),
         "apart": _kept_apart(run, say),
-        "chosen": say("protocol.chosen_tuned" if run.tuned else "protocol.chosen_probe", chosen=chosen(run, say)),
+        "chosen": say(f"protocol.chosen_{_learnt(run)}", chosen=chosen(run, say)),
         "left_out": left_out,
         "intervals": say("protocol.intervals", **intervals),
     }
     return [(say(f"protocol.{name}_heading"), text) for name, text in pairs.items()]
+
+
+def _learnt(run: Run) -> str:
+    """How a run's models came about, as the phrases name it."""
+    if not run.tuned:
+        return "probe"
+    return "tuned_refit" if run.provenance.get("learnt_from") == "train+development" else "tuned"
 
 
 def _kept_apart(run: Run, say: Language) -> str:

@@ -1,0 +1,240 @@
+"""One model's training: the head's first fit, then Trainer's epochs, watched; what was stopped goes on."""
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import save_file
+from torch import Tensor
+
+from toolkit import seeds
+from toolkit.errors import MachineError
+from toolkit.finetune import diverged, processes, trusted
+from toolkit.finetune.classifier import Classifier
+from toolkit.finetune.head import standard, teach
+from toolkit.finetune.job import Job, collate, layer_of, scored
+from toolkit.finetune.recipe import blank_spans, choose_weights, parameter_groups
+from toolkit.finetune.trainer import EpochOrder, FoldTrainer, arguments
+from toolkit.labels import IntArray, Task, one_hot
+from toolkit.models.trainable import load_trainable
+from toolkit.result.metrics import headline_score
+from toolkit.result.thresholds import FloatArray, balanced_log_loss, bars_of, decide, scale_of, thresholds_of
+from toolkit.runs import commit_file
+from toolkit.splits import Round
+
+SPAN = 10  # frames, or channels, that SpecAugment blanks in one piece
+
+
+def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "Watch") -> Classifier:
+    """Train from the checkpoint's own weights on these clips, as long as `watch` lets it; the last epoch's model.
+
+    fold: that the round tests; whatever is random is drawn from it and the seed. folder: private, for what a stopped
+    training needs to go on; on the CPU it then ends in the same bytes.
+    """
+    recipe, name = job.recipe, ("finetune", fold)
+    backbone: Any = load_trainable(job.checkpoint, layer, job.context).to(job.device)
+    backbone.recompute, backbone.layer_drop = recipe.recompute, recipe.layer_drop
+    if recipe.spec_augment:
+        backbone.augment = partial(_augment, share=recipe.spec_augment)
+    pooled = layer_of(job, backbone, clips)
+    diverged.refuse_broken(job, clips, pooled)
+    torch.manual_seed(seeds.integer(job.seed, *name, "weights"))
+    choose_weights(backbone, recipe)
+    balanced = recipe.class_weights == "balanced"
+    share = prevalence(job, clips)
+    model = Classifier(backbone, job.task, share, standard(pooled), balanced, recipe.statistics).to(job.device)
+    watch.model = model
+    lengths = [job.recordings.lengths[job.ids[clip]] for clip in clips]
+    trainer = FoldTrainer(
+        job,
+        fold,
+        EpochOrder(lengths, recipe.batch, job.seed, fold),
+        model=model,
+        args=arguments(job, folder, seeds.integer(job.seed, *name), keep=watch.keeps),
+        train_dataset=[int(clip) for clip in clips],
+        data_collator=partial(collate, job, backbone),
+        optimizers=(torch.optim.AdamW(parameter_groups(model, recipe), fused=True), None),
+        callbacks=[watch],
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    resumed = processes.main_first(watch.go_on)
+    if resumed is None and recipe.head_epochs:
+        teach(job, model, fold, clips, pooled)
+        watch.taught()
+    if watch.last == 0:
+        return model
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
+    except MachineError as error:  # of a process that decodes: DataLoader makes its traceback a part of the sentence
+        raise MachineError(
+            str(error).strip().splitlines()[-1].removeprefix(f"{MachineError.__module__}.MachineError: ")
+        ) from None
+    return model
+
+
+def prevalence(job: Job, clips: IntArray) -> FloatArray:
+    """(n_labels,) the share of these clips that have each label."""
+    return np.asarray(one_hot(job.task, job.truth[clips]).mean(axis=0))
+
+
+class Spent:
+    """Seconds of a training: in all, and of them in steps; a stopped one takes up what it had spent."""
+
+    def __init__(self, before: float = 0.0, learning: float = 0.0) -> None:
+        self._began, self._step, self.before, self.learning = time.monotonic(), 0.0, before, learning
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self._began
+
+    def begin_steps(self) -> None:
+        self._step = time.monotonic()
+
+    def end_steps(self) -> None:
+        self.learning += time.monotonic() - self._step
+
+
+class Watch(transformers.TrainerCallback):  # type: ignore[misc]
+    """Lets a training go on for `last` epochs of its recipe's plan, and keeps what it takes to go on after a stop.
+
+    The learning rates are those of the whole plan: an epoch has the rates that it had when development chose it.
+    """
+
+    model: Classifier
+    keeps = True  # a checkpoint after every epoch
+
+    def __init__(self, folder: Path, last: int, spent: Spent) -> None:
+        self.folder, self.last, self.spent, self.epochs = folder, last, spent, 0
+
+    def go_on(self) -> trusted.Resumable | None:
+        """Take up an earlier sitting, or forget it."""
+        resumed = trusted.last(self.folder) if self._whole() else None
+        if resumed:
+            self.spent.before, self.spent.learning = resumed.seconds, resumed.learning
+        else:
+            for path in list(self.folder.iterdir()):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return resumed
+
+    def _whole(self) -> bool:
+        """Whether what lies beside the checkpoints is as it was written."""
+        return True
+
+    def taught(self) -> None:
+        """The head has had its first fit."""
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.spent.begin_steps()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.spent.end_steps()
+        self.epochs = round(state.epoch)
+        if self._ends(self.epochs) or self.epochs >= self.last:
+            control.should_training_stop = True
+            control.should_save = False  # nothing is left to go on with
+
+    def _ends(self, epoch: int) -> bool:
+        return False
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        processes.wait()  # each one's random state is there
+        if not processes.rank():
+            checkpoint = self.folder / f"checkpoint-{state.global_step}"
+            trusted.write(self.folder, checkpoint, self.spent.seconds, self.spent.learning)
+        processes.wait()
+
+
+class KeepBest(Watch):
+    """After every epoch: the loss on development, the best weights so far, an end when patience is used up.
+
+    The best is the lowest class-balanced log-loss, of equals the earliest epoch: it moves with every probability, where
+    a score of so few clips moves with whole decisions. Trainer's own way (early stopping, `load_best_model_at_end`)
+    keeps absolute paths and loses its patience on a restart. The files here are written before the epoch's checkpoint;
+    an epoch that is done again writes the same.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        round_: Round,
+        folder: Path,
+        say: Callable[[str], None],
+        stop: Callable[[int, float], bool] | None = None,
+    ) -> None:
+        """stop: given an epoch and its loss, whether to leave it at that; such a training cannot be gone on with."""
+        super().__init__(folder, job.recipe.epochs, Spent())
+        self.job, self.round, self.say, self.stop, self.keeps = job, round_, say, stop, stop is None
+        self.share = prevalence(job, round_.train)
+        self.score, self.loss, self.epoch = 0.0, math.inf, 0
+
+    def _whole(self) -> bool:
+        try:
+            self.score, self.loss, self.epoch = trusted.read_best(self.folder)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return True
+
+    def go_on(self) -> trusted.Resumable | None:
+        resumed = super().go_on()
+        if resumed is None:
+            self.score, self.loss, self.epoch = 0.0, math.inf, 0
+        return resumed
+
+    def taught(self) -> None:
+        self._judge(0)
+
+    def _ends(self, epoch: int) -> bool:
+        loss = self._judge(epoch)
+        return epoch - self.epoch >= self.job.recipe.patience or (self.stop is not None and self.stop(epoch, loss))
+
+    def _judge(self, epoch: int) -> float:
+        """The epoch's loss on development; its weights are kept if they are the best so far. 0: the head alone."""
+        task, truth = self.job.task, self.job.truth[self.round.development]
+        probability = self.model.probability(scored(self.job, self.model, self.round.development))
+        if not np.isfinite(probability).all():
+            clips = self.round.development
+            pooled = layer_of(self.job, self.model.backbone, clips)
+            raise diverged.error(self.job, self.round.fold, epoch, self.model, clips.tolist(), pooled)
+        score, loss = headline_on(task, truth, probability, self.share), self._loss(truth, probability)
+        self.say(
+            f"epoch {epoch} of the round that tests fold {self.round.fold}: development loss {loss:.3f}, "
+            f"score {score:.3f}"
+        )
+        if loss < self.loss:
+            self.score, self.loss, self.epoch = score, loss, epoch
+            self._keep()
+        return loss
+
+    def _loss(self, truth: IntArray, probability: FloatArray) -> float:
+        return balanced_log_loss(self.job.task, truth, probability, self.share)
+
+    def _keep(self) -> None:
+        if processes.rank() or not self.keeps:
+            return
+        own = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
+        commit_file(trusted.best_weights(self.folder, self.epoch), lambda path: save_file(own, path))
+        trusted.write_best(self.folder, self.score, self.loss, self.epoch)
+
+
+def headline_on(task: Task, truth: IntArray, probability: FloatArray, share: FloatArray) -> float:
+    """The headline metric of these clips, of several labels with the thresholds that are best for them: optimistic.
+
+    probability: (n, n_labels). share: of the model's training clips that have each label.
+    """
+    scale = scale_of(probability)
+    bars = bars_of(task, share, scale, thresholds_of(task, truth, scale.scores(probability)))
+    score = headline_score(task, truth, decide(task, probability, bars))
+    assert score is not None  # the run has seen to it that the development set has labels
+    return score
+
+
+def _augment(values: Tensor, share: float) -> Tensor:
+    """SpecAugment of time and of channels. values: (batch, frames, channels)."""
+    return blank_spans(blank_spans(values, share, SPAN, 1), share, SPAN, 2)
