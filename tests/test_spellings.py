@@ -232,7 +232,7 @@ def test_the_truth_of_what_is_predicted_is_read_by_the_rules() -> None:
     assert told == ["Spellings merged in column 'speaker': 'A' as 'a'."]
     flags = Task("joy", "binary", ("not joy", "joy"), ("joy",))
     rows = manifest(id=["c0", "c1"], joy=["1.0", "0"])
-    with pytest.raises(LabelError, match="'1.0', another spelling of '1'"):
+    with pytest.raises(LabelError, match=r"'1\.0', another spelling of '1'"):
         known_of(flags, "speaker", rows, ["c0", "c1"], told.append)
     merged = known_of(flags, "speaker", rows, ["c0", "c1"], told.append, MERGE)
     assert merged is not None and merged.truth.tolist() == [1, 0]
