@@ -86,6 +86,14 @@ class Run:
         return self.probe.startswith(TUNED)
 
     @property
+    def tested_hours(self) -> float | None:
+        """Of audio, where each clip was tested once and the run recorded how long they are."""
+        seconds = self.provenance.get("audio_seconds")
+        if self.folds.scheme != "kfold" or not isinstance(seconds, int | float):
+            return None
+        return seconds / 3600
+
+    @property
     def development_mean(self) -> float | None:
         """Of the chosen layers' development scores over the rounds; None where none is defined."""
         values = [choice.development for choice in self.choices if choice.development is not None]
