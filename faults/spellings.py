@@ -46,7 +46,7 @@ def _write(made: Path, place: str, one: str, other: str | None) -> None:
     """The manifest and the predictions: of one value of the column most clips have `one`, the others `other`."""
     rows = []
     for number in range(CLIPS):
-        cells = {"speaker": f"s{number // 2 % 6}", "mood": ("joy", "anger")[number % 2]}
+        cells = {"speaker": f"s{number // 2 % 6}", "mood": ("joy", "fear")[number % 2]}
         if cells[place] in ("s0", "joy"):
             cells[place] = other if other is not None and number == 0 else one
         rows.append((f"clip{number}", f"{number}.wav", cells["speaker"], cells["mood"]))
