@@ -22,6 +22,8 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--folds", "5"),
     (*FROM, "--group-by", "nonsense"),
     (*FROM, "--split-by", "clip"),
+    (*FROM, "--spellings", "merge"),
+    (*FROM, "--unknown", "keep"),
     (*FROM, "--window", "10"),
     (*FROM, "--hop", "5"),
     (*FROM, "--repeats", "3"),
@@ -41,6 +43,10 @@ REFUSED: list[tuple[str, ...]] = [
     (*PROBE, "--device", "cuda", "--ray", "local"),
     (*PROBE, "--shuffles", "5", "--control", "random"),
     (*PROBE, "--workers", "2", "--ray", "local"),
+    ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
+    ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
+    ("compare", "--gaps", "none", "--spellings", "merge"),
+    ("compare", "--gaps", "none", "--unknown", "keep"),
     ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
     ("compare", "--gaps", "none", "--manifest", "m.csv"),
     ("compare", "--gaps", "none", "--audio-root", "."),
@@ -52,7 +58,7 @@ ALWAYS = {
     "*": {"workspace", "language", "note", "seed", "json", "help"},
     "manifest folder": {"ROOT", "out", "label-column", "speaker-regex"},
     "manifest hotline": {"ROOT", "out"},
-    "manifest check": {"manifest", "audio-root"},
+    "manifest check": {"manifest", "audio-root", "spellings", "unknown"},
     "manifest anonymise": {"key", "out", "also", "who"},
     "models show": {"NAME"},
     "models fetch": {"NAME"},
@@ -72,7 +78,7 @@ ALWAYS = {
         "inner-folds", "seeds",
         "repeats",  # of a fixed split refused by the command
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
-        "ray", "explain",
+        "ray", "explain", "spellings", "unknown",
     },
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
@@ -82,9 +88,11 @@ ALWAYS = {
         "patience",  # as many as --epochs, or more: no stop before the end
         "spec-augment", "layer-drop",  # with --train head too: what enters the head is then noisy
     },
-    "predict": {"AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop"},
+    "predict": {
+        "AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop", "channel",
+    },
     "compare": {"RESULTS", "gaps"},
-    "score": {"FILE"},
+    "score": {"FILE", "spellings", "unknown"},
     "run": {"RECIPE", "dry-run"},
 }  # fmt: skip
 

@@ -37,7 +37,19 @@ def _only(values: Values, *ways: str) -> bool:
     return all(way in ways for way in _ways(values))
 
 
-OF_THE_PROBE = ("model", "target", "layer", "folds", "group-by", "split-by", "window", "hop", "repeats")
+OF_THE_PROBE = (
+    "model",
+    "target",
+    "layer",
+    "folds",
+    "group-by",
+    "split-by",
+    "spellings",
+    "unknown",
+    "window",
+    "hop",
+    "repeats",
+)
 RULES = (
     *(
         Rule("finetune", option, lambda values: values["from"] is not None,
@@ -77,6 +89,14 @@ RULES = (
          "has no effect without --control shuffled"),
     Rule("probe", "workers", lambda values: values["ray"] is not None and "loudness" not in str(values["nuisance"]),
          "has no effect with --ray, which takes every core of the nodes"),
+    Rule("predict", "spellings", lambda values: values["manifest"] is None,
+         "has no effect without --manifest, whose labels it is about"),
+    Rule("predict", "unknown", lambda values: values["manifest"] is None,
+         "has no effect without --manifest, whose labels it is about"),
+    Rule("compare", "spellings", lambda values: values["gaps"] == "none",
+         "has no effect with --gaps none, which reads no manifest"),
+    Rule("compare", "unknown", lambda values: values["gaps"] == "none",
+         "has no effect with --gaps none, which reads no manifest"),
     Rule("predict", "audio-root", lambda values: values["manifest"] is None,
          "has no effect without --manifest, whose paths start from it"),
     Rule("compare", "manifest", lambda values: values["gaps"] == "none",
