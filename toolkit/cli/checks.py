@@ -61,13 +61,14 @@ def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     corpus = _extraction(extract, checkpoints, corpus)
     questions = {target: _question(study, corpus, target) for target in dict.fromkeys(study.values["target"])}
     probes = _probing(probe, questions, corpus)
-    _learnable(study, questions)
+    honest = frozenset(target for target, question in questions.items() if _can_be_honest(question))
+    asked = [*questions.values(), *(kept_apart(questions[target]) for target in sorted(honest))]
+    _learnable(study, asked)
     for table in tables["finetune"]:
-        tuning_checks.refuse(table, dict(zip(names, checkpoints)), probes, extraction(extract), questions)
+        tuning_checks.refuse(table, dict(zip(names, checkpoints)), probes, extraction(extract), asked)
     for name in listed(tables["compare"][0], "gaps"):
         if name not in (*corpus.columns, "none"):
             raise tables["compare"][0].refusal("gaps", one_of("gaps", name, [*corpus.label_columns, "none"]))
-    honest = frozenset(target for target, question in questions.items() if _can_be_honest(question))
     return Study(tables, workspace, corpus, names, checkpoints, questions, honest, probes)
 
 
@@ -190,13 +191,13 @@ def _question(study: Table, corpus: Manifest, target: str) -> Question:
         raise study.refusal(key, str(error)) from None
 
 
-def _learnable(study: Table, questions: Mapping[str, Question]) -> None:
+def _learnable(study: Table, questions: Sequence[Question]) -> None:
     """Each round of every question has something to learn and to choose by."""
     import numpy as np
 
     from toolkit.probe.data import Data, check
 
-    for question in questions.values():
+    for question in questions:
         rows = np.arange(len(question.folds.ids))
         data = Data(question.task, question.truth, question.groups, question.folds, rows, {})
         with placed(study, "target"):
