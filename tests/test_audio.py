@@ -3,6 +3,7 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_every_format_rate_and_number_of_channels_gives_mono_at_16_khz(
     clip = audio.decode(path)
     assert (clip.samples.dtype, clip.samples.ndim) == (np.float32, 1)
     assert clip.seconds == pytest.approx(0.7, abs=0.002)
-    assert clip.flags == ()
+    assert clip.flags == (("averaged",) if channels == 2 else ())
     reference = audio.decode(write_sound("reference.wav", seconds=0.7)).samples * (1 if channels == 1 else 0.85)
     heard = min(len(reference), len(clip.samples)) - 400
     likeness = np.corrcoef(reference[400:heard], clip.samples[400:heard])[0, 1]
@@ -107,6 +108,50 @@ def test_short_and_silent_clips_are_flagged(tmp_path: Path) -> None:
     ):
         soundfile.write(tmp_path / "a.wav", ramp(count) * scale, 16_000, subtype="FLOAT")
         assert audio.decode(tmp_path / "a.wav").flags == flags
+
+
+@pytest.mark.parametrize(
+    ("make", "flags"),
+    [
+        (lambda voice: np.full(1_600, 0.5), ("near-silent", "offset")),  # a constant
+        (lambda voice: voice + 0.6, ("offset",)),
+        (lambda voice: voice + 0.05, ()),
+        (lambda voice: voice / np.abs(voice).max(), ()),  # only normalised
+        (lambda voice: np.clip(8 * voice, -1, 1), ("clipped",)),
+        (lambda voice: np.clip(8 * voice, -1, 0.2), ("clipped",)),  # from below
+        (lambda voice: np.clip(8 * voice, -0.9, 0.9), ()),  # not at full scale
+    ],
+)
+def test_offsets_and_clipped_samples_are_flagged(make: Any, flags: tuple[str, ...], tmp_path: Path) -> None:
+    voice = 0.1 * np.random.default_rng(0).standard_normal(1_600)
+    soundfile.write(tmp_path / "a.wav", make(voice), 16_000, subtype="FLOAT")
+    assert audio.decode(tmp_path / "a.wav").flags == flags
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3"])
+def test_channels_that_cancel_each_other_are_refused_unless_one_is_named(suffix: str, tmp_path: Path) -> None:
+    caller, operator = 0.2 * np.random.default_rng(0).standard_normal((2, 48_000)).clip(-3, 3)
+    path = tmp_path / f"a.{suffix}"
+    for channels, cancel in (
+        ((caller, -caller), True),
+        ((caller, -0.7 * caller), True),
+        ((caller, 0.2 * operator - caller), True),
+        ((caller, 0.7 * operator - 0.7 * caller), False),  # a correlation of -0.7
+        ((caller, operator), False),
+        ((caller, 0 * caller), False),
+        ((0 * caller, 1e-5 * caller), False),
+        ((caller, *[0 * caller] * 3), False),
+        ((caller, caller, -caller, -caller), True),
+    ):
+        if suffix == "mp3" and len(channels) > 2:
+            continue
+        soundfile.write(path, np.stack(channels, axis=1), 16_000)
+        if cancel:
+            with pytest.raises(AudioError, match=f"has {len(channels)} channels in anti-phase"):
+                audio.decode(path)
+        else:
+            assert "averaged" in audio.decode(path).flags
+        assert audio.decode(path, channel=0).flags in ((), ("near-silent",))
 
 
 def test_what_cannot_be_opened_is_named_at_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from toolkit.manifest import Clip, Manifest
 
 
 def manifest(rows: Sequence[dict[str, str]]) -> Manifest:
-    clips = tuple(Clip(row["id"], "x.wav", line, cells=("x.wav", *row.values())) for line, row in enumerate(rows, 2))
+    clips = tuple(
+        Clip(row["id"], f"{row['id']}.wav", line, cells=("x.wav", *row.values())) for line, row in enumerate(rows, 2)
+    )
     return Manifest("manifest.csv", Path(), ("path", *rows[0]), clips)
 
 
@@ -52,6 +55,8 @@ def test_no_speaker_column_is_refused_unless_clips_may_be_split() -> None:
         folding.pose(manifest(without), "emotion", 5, seed=0)
     asked = folding.pose(manifest(without), "emotion", 5, seed=0, split_by="clip")
     assert asked.groups == asked.folds.ids
+    with pytest.raises(SplitError, match="No column 'call' to keep apart"):
+        folding.pose(manifest(without), "emotion", 5, seed=0, split_by="clip", group_by="call")
 
 
 def test_a_split_column_is_honoured() -> None:
@@ -86,6 +91,53 @@ def test_the_same_audio_under_two_ids_on_both_sides_is_refused() -> None:
     folding.refuse_leaks(asked, audio)
     with pytest.raises(SplitError, match="the same audio is in fold"):
         folding.refuse_leaks(asked, {**audio, other: first})
+
+
+def test_what_the_folds_keep_apart_cannot_be_asked_for() -> None:
+    for target, group in (("speaker", "speaker"), ("name", "speaker"), ("syllable", "syllable")):
+        corpus = [{**row, "name": row["speaker"].replace("s", "caller ")} for row in rows()]
+        with pytest.raises(LabelError, match=f"--target {target} has another value for every {group}"):
+            folding.pose(manifest(corpus), target, 5, seed=0, group_by=group)
+    asked = folding.pose(manifest(rows()), "speaker", 5, seed=0, group_by="syllable")
+    assert len(asked.task.labels) == 10  # each in all folds
+    assert len(folding.pose(manifest(rows()), "speaker", 5, seed=0, split_by="clip").task.labels) == 10
+    corpus = [{**row, "name": "one" if row["speaker"] in ("s0", "s1") else row["speaker"]} for row in rows()]
+    assert folding.pose(manifest(corpus), "name", 5, seed=0).task.kind == "multiclass"  # two speakers share a value
+
+
+def segments(*spans: tuple[str, str, float | None, float | None, int | None]) -> Manifest:
+    """Clips of (path, speaker, start, end, channel)."""
+    clips = tuple(
+        Clip(f"c{n}", path, n + 2, start, end, channel, cells=(f"c{n}", path, speaker, ["joy", "anger"][n % 2]))
+        for n, (path, speaker, start, end, channel) in enumerate(spans)
+    )
+    return Manifest("manifest.csv", Path(), ("id", "path", "speaker", "emotion"), clips)
+
+
+REST = tuple((f"{n}.wav", f"s{n // 2}", None, None, None) for n in range(8))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        (("a.wav", "x", 0.0, 2.0, None), ("a.wav", "y", 1.8, 4.0, None), True),
+        (("a.wav", "x", 0.0, 2.0, None), ("a.wav", "y", 1.95, 4.0, None), False),  # marks are no more exact
+        (("a.wav", "x", None, None, None), ("./a.wav", "y", 60.0, 61.0, None), True),  # all of it holds the part
+        (("a.wav", "x", 5.0, None, None), ("a.wav", "y", None, 5.0, None), False),
+        (("a.wav", "x", 0.0, 2.0, 0), ("a.wav", "y", 0.0, 2.0, 1), False),  # two voices in two channels
+        (("a.wav", "x", 0.0, 2.0, 0), ("a.wav", "y", 0.0, 2.0, None), True),  # the mean holds both
+        (("a.wav", "x", 0.0, 2.0, None), ("a.wav", "x", 1.0, 3.0, None), False),  # one speaker's
+        (("a.wav", "x", 0.0, 2.0, None), ("b.wav", "y", 1.0, 3.0, None), False),
+    ],
+)
+def test_one_audio_under_two_groups_is_refused_from_the_manifest_alone(one: Any, other: Any, overlap: bool) -> None:
+    corpus = segments(*REST, one, other)
+    if not overlap:
+        assert len(folding.pose(corpus, "emotion", 3, seed=0).folds.ids) == 10
+        return
+    with pytest.raises(SplitError, match=r"lines 10 and 11: 'c8' of speaker 'x' and 'c9' of speaker 'y' are parts of"):
+        folding.pose(corpus, "emotion", 3, seed=0)
+    assert len(folding.pose(corpus, "emotion", 3, seed=0, split_by="clip").folds.ids) == 10
 
 
 def test_wrong_questions_are_refused_with_both_sides_of_the_story() -> None:

@@ -56,7 +56,7 @@ def test_a_full_manifest_is_read_with_numbers_labels_and_lines(folder: Path) -> 
 
 
 def test_lines_are_counted_through_quoted_line_ends_and_any_line_end(folder: Path) -> None:
-    (folder / "manifest.csv").write_bytes(b'id,path,note\r\n1,a.wav,"two\r\nlines"\r\n2,a.wav,x\r\n1,a.wav,y\r\n')
+    (folder / "manifest.csv").write_bytes(b'id,path,note\r\n1,a.wav,"two\r\nlines"\r\n2,sub/b.wav,x\r\n1,a.wav,y\r\n')
     read, found = manifest.inspect(folder / "manifest.csv")
     assert read is not None
     assert read.lines == (2, 4, 5)
@@ -163,9 +163,8 @@ cell = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size
 
 @given(st.lists(st.tuples(cell, cell), min_size=1, max_size=5))
 def test_what_is_written_comes_back(folder: Path, cells: list[tuple[str, str]]) -> None:
-    manifest.write(
-        folder / "manifest.csv", ("id", "path", "one", "two"), [(str(n), "a.wav", *two) for n, two in enumerate(cells)]
-    )
+    rows = [(str(n), "a.wav", str(n), *two) for n, two in enumerate(cells)]
+    manifest.write(folder / "manifest.csv", ("id", "path", "start", "one", "two"), rows)
     read = manifest.read(folder / "manifest.csv")
     assert list(zip(read.cells("one"), read.cells("two"))) == cells
     assert read.cells("id") == tuple(str(number) for number in range(len(cells)))
@@ -178,8 +177,31 @@ def test_what_would_not_come_back_is_not_written(bad: str, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rows_that_are_the_same_audio_are_refused_with_what_may_tell_them_apart(folder: Path) -> None:
+    rows = "".join(f"{n},a.wav,{n},{n + 1},{n % 2},s1,joy\n" for n in range(3)) + "b,sub/b.wav,0,1,0,s2,joy\n"
+    assert defects(folder, "id,path,开始,结束 (s),声道,speaker,emotion\n" + rows) == [
+        "line 3: the same audio as line 2 and 1 more rows: 'a.wav', all of it; expected each audio once: the columns "
+        "'开始' and '结束 (s)' and '声道' may hold times or channels, which are read from columns named 'start', 'end' "
+        "(seconds) and 'channel' (from 0)"
+    ]
+    assert defects(folder, "id,path,start,end,channel,speaker,emotion\n" + rows) == []
+
+
+def test_one_audio_with_two_labels_is_refused_with_both(folder: Path) -> None:
+    text = "id,path,start,end,channel,emotion\nx,a.wav,0,1.5,1,joy\ny,sub/../a.wav,,1.5,1,anger\nz,a.wav,,1.5,0,joy\n"
+    assert defects(folder, text) == [
+        "line 3: the same audio as line 2: 'a.wav' from 0 s to 1.5 s, channel 1, with 'emotion' 'joy' in line 2 and "
+        "'anger' in line 3; expected one row"
+    ]
+    assert defects(folder, text.replace("anger", "joy"))[0].endswith(
+        "expected each audio once: leave the other rows out, or tell them apart by start, end or channel"
+    )
+    bare = manifest.inspect(folder / "manifest.csv", cells=False)[1]
+    assert bare == defects(folder, text.replace("anger", "joy"))
+
+
 def test_fifty_thousand_clips_are_read_in_seconds(folder: Path) -> None:
-    manifest.write(folder / "manifest.csv", ("id", "path"), ((str(number), "a.wav") for number in range(50_000)))
+    manifest.write(folder / "manifest.csv", ("id", "path", "start"), ((str(n), "a.wav", str(n)) for n in range(50_000)))
     assert len(manifest.read(folder / "manifest.csv").clips) == 50_000
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
         assert sum(1 for _ in csv.reader(file)) == 50_001

@@ -24,7 +24,7 @@ def corpus(tmp_path: Path, write_sound: WriteSound) -> Path:
     write_sound("c.wav", seconds=4, channels=2)
     (tmp_path / "manifest.csv").write_text(
         "id,path,start,end,speaker,emotion,fear\n"
-        "1,a.wav,,,s1,[red]joy[/red],0\n2,b.flac,,,s2,sad,1\n3,c.wav,1,1.5,s1,sad,0\n4,c.wav,,,s3,sad,0\n"
+        "1,a.wav,,,s1,[red]joy[/red],0\n2,b.flac,,,s2,sad,1\n3,c.wav,1,1.5,s1,sad,0\n4,c.wav,1.5,4,s3,sad,0\n"
     )
     return tmp_path / "manifest.csv"
 
@@ -35,7 +35,7 @@ def test_a_corpus_is_counted_by_label_speaker_duration_and_rate(corpus: Path) ->
     assert figures.columns["emotion"] == {"[red]joy[/red]": summary.Value(1, 1), "sad": summary.Value(3, 3)}
     assert figures.columns["fear"] == {"0": summary.Value(3, 2), "1": summary.Value(1, 1)}
     assert figures.speakers == {"s1": 2, "s2": 1, "s3": 1}
-    assert figures.seconds == (1, 2, 0.5, 4)
+    assert figures.seconds == (1, 2, 0.5, 2.5)
     assert (figures.rates, figures.channels) == ({8_000: 1, 16_000: 3}, {1: 2, 2: 2})
 
 
@@ -43,7 +43,7 @@ def test_the_terminal_shows_every_figure_and_markup_stays_text(corpus: Path) -> 
     lines = shown(summary.summarise(corpus)).splitlines()
     text = "\n".join(lines)
     assert lines[0] == "manifest.csv: 4 clips, 3 speakers of 1 to 2 clips each (median 1), no defects"
-    assert "0.00 hours in 4 clips: median 1.50 s, 0.50 to 4.00 s" in text
+    assert "0.00 hours in 4 clips: median 1.50 s, 0.50 to 2.50 s" in text
     assert "8,000 Hz (1), 16,000 Hz (3)" in text
     assert "[red]joy[/red]" in text
     (fear,) = [line for line in lines if "fear" in line]
@@ -54,7 +54,7 @@ def test_defects_of_rows_and_of_audio_are_listed_by_line(corpus: Path) -> None:
     whole = (corpus.parent / "a.wav").read_bytes()
     (corpus.parent / "cut.wav").write_bytes(whole[:-1000])
     with corpus.open("a") as file:
-        file.write("5,cut.wav,,,s1,sad,0\n6,absent.wav,,,s1,sad,0\n7,a.wav,0.5,3,s1,sad,0\n7,b.flac,,,s1,sad,1\n")
+        file.write("5,cut.wav,,,s1,sad,0\n6,absent.wav,,,s1,sad,0\n7,a.wav,0.5,3,s1,sad,0\n7,c.wav,0,1,s1,sad,1\n")
     figures = summary.summarise(corpus)
     assert [defect[:50] for defect in figures.defects] == [
         "line 6: 'cut.wav' ends early: its header promises ",
@@ -80,8 +80,8 @@ def test_a_manifest_that_cannot_be_read_is_one_defect(content: bytes, tmp_path: 
 
 def test_many_speakers_and_free_text_are_told_in_short(tmp_path: Path, write_sound: WriteSound) -> None:
     write_sound("a.wav")
-    rows = "".join(f"{number},a.wav,s{number:03},text {number}\n" for number in range(60))
-    (tmp_path / "manifest.csv").write_text(f"id,path,speaker,text\n{rows}")
+    rows = "".join(f"{n},a.wav,{n / 120:g},{(n + 1) / 120:g},s{n:03},text {n}\n" for n in range(60))
+    (tmp_path / "manifest.csv").write_text(f"id,path,start,end,speaker,text\n{rows}")
     text = shown(summary.summarise(tmp_path / "manifest.csv"))
     assert "text: 60 different values" in text
     assert "The 30 of 60 speakers with most clips" in text

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from toolkit import containers, mp3
+from toolkit import channels, containers, mp3
 from toolkit.errors import AudioError
 
 SAMPLE_RATE = 16_000  # samples per second, of every backbone here
@@ -22,7 +22,9 @@ MAX_SECONDS = 3_600  # of one clip; longer ones need `start` and `end`
 MAX_CHANNELS = 32
 MIN_RATE, MAX_RATE = 4_000, 192_000  # samples per second, of a file
 MAX_PEAK = 16.0  # full scale is 1, and lossy codecs overshoot a little; more is integers stored as floats
-NEAR_SILENCE = 1e-4  # root mean square; below it, input normalisation amplifies noise more than 10,000-fold
+NEAR_SILENCE = 1e-4  # standard deviation; below it, input normalisation amplifies noise more than 10,000-fold
+FULL_SCALE = 0.98  # of 1; mu-law and A-law reach no further
+CLIPPED_SHARE = 1e-3  # of the samples beyond full scale; of speech that is only normalised, a tenth of that or less
 DURATION_TOLERANCE = 0.1  # seconds between what the manifest says (`end`, `duration`) and the audio
 FORMATS = ("WAV", "RF64", "AIFF", "FLAC", "OGG", "MP3")  # those whose truncation is seen, here or by libsndfile
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
@@ -31,12 +33,24 @@ BLOCK = 2**16  # samples per channel that are decoded at once
 Samples = npt.NDArray[np.float32]
 
 
+def averaged(number: int, clips: int) -> str:
+    """What to mind where channels are averaged, and what to write instead.
+
+    >>> averaged(3, 1200)[:55]
+    '3 of 1,200 clips are the average of several channels: i'
+    """
+    return (
+        f"{number:,} of {clips:,} clips are the average of several channels: in a call, two voices in one. "
+        "Write 0 or 1 into the manifest's column `channel` to take one of them."
+    )
+
+
 @dataclass(frozen=True)
 class Audio:
     """One decoded clip.
 
     samples: (n_samples,) float32 in about -1 .. 1, at SAMPLE_RATE. sha256: of these samples' bytes.
-    flags: what a reader of the numbers should know: "short" (padded to 25 ms by the backbone), "near-silent".
+    flags: what a reader of the numbers should know, see `material.SENTENCES`.
     """
 
     samples: Samples
@@ -71,28 +85,35 @@ def decode(
     or a `duration` may be off by DURATION_TOLERANCE; the audio is what counts. told: gets, before the first sample is
     decoded, the seconds of audio that will be.
     Raises AudioError when the file is not a regular file, cannot be decoded, is shorter than its header or the
-    manifest says, is empty, holds NaN, infinite or absurdly large samples, or is beyond the limits above.
+    manifest says, is empty, holds NaN, infinite or absurdly large samples, has channels that cancel each other when
+    they are averaged, or is beyond the limits above.
     """
     with _opened(path) as (file, frames):
         first, count = _part(file, frames, start, end, channel, duration)
         rate = file.samplerate
         told((count + (first if file.format == "MP3" else 0)) / rate)
         if file.format == "MP3":
-            mono = mp3.read(path, frames, first, count, channel)
+            mono, power = mp3.read(path, frames, first, count, channel)
         else:
-            mono = _read_mono(file, first, count, channel)
+            mono, power = _read(file, first, count, channel)
         if len(mono) < count:
             raise AudioError(f"ends early: {len(mono)} of {count} samples per channel could be decoded")
+        mixed = file.channels if channel is None else 1
     peak = max(float(mono.max()), -float(mono.min()))  # NaN where one sample is
     if not math.isfinite(peak):
         raise AudioError("holds NaN or infinite samples")
     if peak > MAX_PEAK:
         raise AudioError(f"holds samples as large as {peak:,.0f}, expected -1 to 1: integers stored as floats?")
+    if power > NEAR_SILENCE**2 * count and channels.cancel(mono, power, mixed):
+        raise AudioError(
+            f"has {mixed} channels in anti-phase, which cancel each other when averaged; expected one of them in the "
+            "manifest's column `channel`"
+        )
     samples = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if len(samples) == 0:
         raise AudioError(f"is empty: {count} samples at {rate} per second are none at {SAMPLE_RATE}")
-    return Audio(samples, hashlib.sha256(samples.tobytes()).hexdigest(), _flags(samples))
+    return Audio(samples, hashlib.sha256(samples.tobytes()).hexdigest(), _flags(samples, mono, mixed))
 
 
 def header(
@@ -112,10 +133,18 @@ def header(
         return Header(file.samplerate, file.channels, count / file.samplerate)
 
 
-def _flags(samples: Samples) -> tuple[str, ...]:
-    short = ("short",) if len(samples) < RECEPTIVE_FIELD else ()
-    silent = ("near-silent",) if float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) < NEAR_SILENCE else ()
-    return short + silent
+def _flags(samples: Samples, mono: Samples, channels: int) -> tuple[str, ...]:
+    """samples: at SAMPLE_RATE; mono: at the file's rate. channels: how many were averaged."""
+    mean, deviation = (float(function(samples, dtype=np.float64)) for function in (np.mean, np.std))
+    found = {
+        "short": len(samples) < RECEPTIVE_FIELD,
+        "near-silent": deviation < NEAR_SILENCE,
+        "clipped": np.count_nonzero(mono >= FULL_SCALE) + np.count_nonzero(mono <= -FULL_SCALE)
+        >= CLIPPED_SHARE * len(mono),
+        "offset": abs(mean) > max(deviation, NEAR_SILENCE),
+        "averaged": channels > 1,
+    }
+    return tuple(flag for flag, has in found.items() if has)
 
 
 @contextmanager
@@ -179,13 +208,17 @@ def _part(
     return first, count
 
 
-def _read_mono(file: soundfile.SoundFile, first: int, count: int, channel: int | None) -> Samples:
-    """(count,) samples at the file's rate, fewer where it ends early; in blocks: a false promise costs no memory."""
-    mono = np.empty(count, dtype=np.float32)
+def _read(file: soundfile.SoundFile, first: int, count: int, channel: int | None) -> tuple[Samples, float]:
+    """(count,) samples at the file's rate, fewer where it ends early; in blocks: a false promise costs no memory.
+
+    And the sum of the channels' mean squares where they are averaged, see `channels.one`.
+    """
+    mono, power = np.empty(count, dtype=np.float32), 0.0
     if first:
         file.seek(first)
     done = 0
     while done < count and len(block := file.read(min(BLOCK, count - done), dtype="float32", always_2d=True)):
-        mono[done : done + len(block)] = block[:, channel] if channel is not None else block.mean(axis=1)
+        mono[done : done + len(block)], squares = channels.one(block, channel)
+        power += 0.0 if squares is None else float(squares.sum(dtype=np.float64))
         done += len(block)
-    return mono[:done]
+    return mono[:done], power

@@ -50,6 +50,11 @@ class Task:
         return self.kind == "multilabel"
 
 
+def columns_of(target: str) -> tuple[str, ...]:
+    """The columns that `--target` names: one, several with commas between them, or a preset's."""
+    return PRESETS.get(target) or tuple(name.strip() for name in target.split(","))
+
+
 def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[int]) -> tuple[Task, IntArray]:
     """The Task that `--target` names, and the truth of every clip.
 
@@ -60,7 +65,7 @@ def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[i
     multiclass. Several columns must hold 0 and 1 and are multilabel. Returns truth of shape (n_clips,) with label
     indices, or (n_clips, n_labels) with 0 and 1. Raises LabelError.
     """
-    names = PRESETS.get(target) or tuple(name.strip() for name in target.split(","))
+    names = columns_of(target)
     for name in names:
         if name not in columns:
             raise LabelError(f"No label column {name!r} in the manifest; it has {sorted(columns)}")

@@ -7,11 +7,12 @@ import os
 import re
 import stat
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from toolkit import repeats
 from toolkit.errors import ManifestError
 from toolkit.runs import commit_text
 
@@ -94,6 +95,15 @@ class Manifest:
         place = self.columns.index(column)
         return tuple(clip.cells[place] for clip in self.clips)
 
+    def with_cells(self, columns: Mapping[str, Sequence[str]]) -> "Manifest":
+        """The same clips with other cells in these columns, each of as many as there are clips."""
+        places = {self.columns.index(column): cells for column, cells in columns.items()}
+        clips = tuple(
+            replace(clip, cells=tuple(places[at][row] if at in places else cell for at, cell in enumerate(clip.cells)))
+            for row, clip in enumerate(self.clips)
+        )
+        return replace(self, clips=clips)
+
     def audio_path(self, clip: Clip) -> Path:
         return self.root / clip.path
 
@@ -156,6 +166,7 @@ def inspect(file: Path, audio_root: Path | None = None, *, cells: bool = True) -
         defects.append(f"line {reader.line_num}: it is not CSV: {error}")
     if not clips and not defects:
         defects.append("line 2: no clips; expected one row per clip under the header")
+    defects += repeats.same_audio(columns, RESERVED, clips)
     return Manifest(file.name, root, columns, clips if isinstance(clips, Packed) else tuple(clips)), defects
 
 

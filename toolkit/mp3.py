@@ -13,15 +13,13 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
-from toolkit import containers
+from toolkit import channels, containers
+from toolkit.channels import Mono
 
 BLOCK = 2**16  # samples per channel that are decoded at once
-KEPT_BLOCKS = 128  # 32 MB, three minutes at 44.1 kHz: windows that overlap by more begin at the start again
-
-Mono = npt.NDArray[np.float32]
+KEPT_BLOCKS = 128  # 32 MB a channel or two, three minutes at 44.1 kHz: windows that overlap by more begin anew
 
 
 class Mp3:
@@ -31,34 +29,43 @@ class Mp3:
         """Raises OSError, soundfile.LibsndfileError."""
         self.samples, self.channel = samples, channel
         self._file = soundfile.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
-        self._blocks: deque[Mono] = deque(maxlen=KEPT_BLOCKS)
+        self._blocks: deque[tuple[Mono, Mono | None]] = deque(maxlen=KEPT_BLOCKS)
         self._position = 0  # behind the last block
 
     def reaches(self, first: int) -> bool:
         """Whether what begins at this sample can still be read."""
-        return first >= self._position - sum(map(len, self._blocks))
+        return first >= self._position - self._kept
 
-    def read(self, first: int, count: int) -> Mono:
-        """(count,) samples from sample `first` on, which `reaches`; fewer where the file ends early."""
-        mono, done = np.empty(count, np.float32), 0
-        begin = self._position - sum(map(len, self._blocks))
-        for block in chain(tuple(self._blocks), self._further()):
-            wanted = block[max(0, first - begin) : first + count - begin]
+    def read(self, first: int, count: int) -> tuple[Mono, float]:
+        """(count,) samples from sample `first` on, which `reaches`; fewer where the file ends early.
+
+        And the sum of the channels' mean squares where they are averaged, see `channels.one`.
+        """
+        mono, power, done = np.empty(count, np.float32), 0.0, 0
+        begin = self._position - self._kept
+        for block, squares in chain(tuple(self._blocks), self._further()):
+            part = slice(max(0, first - begin), first + count - begin)
+            wanted = block[part]
             mono[done : done + len(wanted)] = wanted
+            power += 0.0 if squares is None else float(squares[part].sum(dtype=np.float64))
             done += len(wanted)
             begin += len(block)
             if done == count:
                 break
-        return mono[:done]
+        return mono[:done], power
+
+    @property
+    def _kept(self) -> int:
+        return sum(len(block) for block, _ in self._blocks)
 
     @property
     def ended(self) -> bool:
         return self._position >= self.samples
 
-    def _further(self) -> Iterator[Mono]:
+    def _further(self) -> Iterator[tuple[Mono, Mono | None]]:
         while len(block := self._file.read(BLOCK, dtype="float32", always_2d=True)):
             self._position += len(block)
-            self._blocks.append(block[:, self.channel].copy() if self.channel is not None else block.mean(axis=1))
+            self._blocks.append(channels.one(block, self.channel))
             yield self._blocks[-1]
 
 
@@ -74,14 +81,14 @@ def samples_of(path: Path, promised: int) -> int:
         return containers.mp3_samples(file, promised)
 
 
-def read(path: Path, samples: int, first: int, count: int, channel: int | None) -> Mono:
+def read(path: Path, samples: int, first: int, count: int, channel: int | None) -> tuple[Mono, float]:
     """(count,) samples at the file's rate, as `Mp3.read` gives them. samples: what `samples_of` told."""
     mp3 = _kept(path)
     if mp3 is None or mp3.channel != channel or not mp3.reaches(first):
         mp3 = Mp3(path, samples, channel)
-    mono = mp3.read(first, count)
+    found = mp3.read(first, count)
     _last.mp3 = None if mp3.ended else (_key(path), mp3)
-    return mono
+    return found
 
 
 def _kept(path: Path) -> Mp3 | None:

@@ -12,8 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from toolkit import decoders, manifest
+from toolkit import decoders, manifest, repeats, spellings
+from toolkit.audio import averaged
 from toolkit.errors import AudioError
+from toolkit.spellings import REFUSE, Rules
 
 MAX_VALUES = 50  # different values in a column; with more it is no label, and only their number is told
 MAX_SPEAKERS = 30  # rows in the speakers' table; with more, the ends of the range are told
@@ -34,7 +36,8 @@ class Summary:
 
     name: the file's. clips: rows that could be read. columns: by label column, its values in alphabetical order.
     speakers: clips by speaker, empty where there is no such column. seconds: of every clip whose header could be read.
-    rates: clips by the file's samples per second. channels: clips by the file's number of channels.
+    rates: clips by the file's samples per second. channels: clips by the file's number of channels. averaged: clips of
+    several channels of which none is named, so that they are averaged.
     defects: each begins with "line N: ".
     """
 
@@ -46,16 +49,20 @@ class Summary:
     rates: Mapping[int, int]
     channels: Mapping[int, int]
     defects: tuple[str, ...]
+    averaged: int = 0
 
 
-def summarise(file: Path, audio_root: Path | None = None) -> Summary:
-    """Read a manifest and the header of every clip's audio; nothing is decoded, and nothing raised for a defect."""
+def summarise(file: Path, audio_root: Path | None = None, rules: Rules = REFUSE) -> Summary:
+    """Read a manifest and the header of every clip's audio; nothing is decoded, and nothing raised for a defect.
+
+    rules: for two spellings of one label or speaker, and for what names nothing.
+    """
     read, found = manifest.inspect(file, audio_root)
     if read is None:
         return Summary(file.name, 0, {}, {}, (), {}, {}, tuple(found))
-    defects = list(found)
+    defects = [*found, *_spelling_defects(read, rules), *_overlap_defect(read)]
     defective = {_line(defect) for defect in found}
-    seconds, rates, channels = [], Counter[int](), Counter[int]()
+    seconds, rates, channels, averaged = [], Counter[int](), Counter[int](), 0
     for clip in read.clips:
         if clip.line in defective:
             continue
@@ -67,6 +74,7 @@ def summarise(file: Path, audio_root: Path | None = None) -> Summary:
             seconds.append(header.seconds)
             rates[header.rate] += 1
             channels[header.channels] += 1
+            averaged += header.channels > 1 and clip.channel is None
     return Summary(
         file.name,
         len(read.clips),
@@ -76,7 +84,35 @@ def summarise(file: Path, audio_root: Path | None = None) -> Summary:
         dict(sorted(rates.items())),
         dict(sorted(channels.items())),
         tuple(sorted(defects, key=_line)),
+        averaged,
     )
+
+
+def _spelling_defects(read: manifest.Manifest, rules: Rules) -> list[str]:
+    """Of the speakers, and of every column whose values make groups; one whose cells mostly differ is no label."""
+    defects = []
+    for column in ("speaker", *read.label_columns):
+        cells = read.cells(column) if column in read.columns else ()
+        if column != "speaker" and len(set(cells)) > max(MAX_VALUES, len(cells) // 2):
+            continue
+        for name in spellings.names(cells, read.lines if cells else ()):
+            if name.several and rules.spellings == "refuse":
+                defects.append(f"line {name.first_line}, column {column!r}: {spellings.two(name)}")
+            if name.key in spellings.NAMELESS and rules.unknown == "refuse":
+                defects.append(f"line {name.first_line}, column {column!r}: {spellings.nameless(name)}")
+    return defects
+
+
+def _overlap_defect(read: manifest.Manifest) -> list[str]:
+    """The first two segments of two speakers that are one audio."""
+    found = repeats.overlap(read.clips, read.cells("speaker")) if "speaker" in read.columns else None
+    if found is None:
+        return []
+    first, second = sorted(found, key=lambda clip: clip.line)
+    return [
+        f"line {second.line}: overlaps line {first.line} in {first.path!r}, and they are of two speakers, "
+        f"{second.speaker!r} and {first.speaker!r}; expected each audio of one speaker, or a `channel` for each"
+    ]
 
 
 def _line(defect: str) -> int:
@@ -120,6 +156,8 @@ def render(summary: Summary) -> RenderableType:
             "Speakers" if speakers <= MAX_SPEAKERS else f"The {MAX_SPEAKERS} of {speakers:,} speakers with most clips"
         )
         parts.append(_table(title, ("speaker", "clips", "share"), rows[:MAX_SPEAKERS]))
+    if summary.averaged:
+        parts.append(Text(averaged(summary.averaged, summary.clips), style="yellow"))
     parts += [Text(f"{summary.name}, {defect}", style="red") for defect in summary.defects]
     return Group(*parts)
 

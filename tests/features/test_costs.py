@@ -8,7 +8,7 @@ from toolkit.features.store import Total
 
 
 def store(folder: Any, clips: int) -> Any:
-    return SimpleNamespace(folder=folder, total=lambda: Total(clips, {}, 0))
+    return SimpleNamespace(folder=folder, total=lambda: Total(clips, {}, 0, {}))
 
 
 def test_seconds_add_up_over_runs_and_are_unknown_after_one_that_was_killed(tmp_path: Any) -> None:

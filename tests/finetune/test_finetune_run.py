@@ -234,9 +234,7 @@ def test_a_round_with_nothing_to_learn_or_to_choose_by_is_refused(run: Run, stud
     # four folds, a label in the first and third: each round can learn, and the first has nothing to choose by
     folds = Folds(tuple("abcd"), tuple("abcd"), np.arange(4), "speaker", 0)
     task = Task("two", "multilabel", ("x", "y"), ("x", "y"))
-    with pytest.raises(
-        SplitError, match="that tests fold 0 no label that the training clips teach varies in"
-    ):
+    with pytest.raises(SplitError, match="that tests fold 0 no label that the training clips teach varies in"):
         refuse_unlearnable(task, np.array([[1, 0], [0, 0], [0, 1], [0, 0]]), folds, True)
 
 

@@ -247,7 +247,7 @@ def test_damaged_winners_are_refused_before_they_are_parsed(make_corpus: Make, t
     run(make_corpus("binary", clips_a_speaker=12), tmp_path, probe="lightgbm", trials=1, winners=tmp_path / "kept")
     text = next((tmp_path / "kept").glob("round-0.*.txt"))
     text.write_text(text.read_text().replace("num_leaves", "num_trees"))
-    with pytest.raises(StoreError, match=r"round-0\.trees\.0\.txt is damaged"):
+    with pytest.raises(StoreError, match=r"round-0\.trees\.1\.txt is damaged"):
         winners.read(tmp_path / "kept")
 
 

@@ -15,15 +15,15 @@ from toolkit.probe.table import PROBES
 SPACE = {"C": LogUniform(1e-3, 1e3)}
 
 
-def scores(settings: Sequence[Setting], _: Report) -> list[float]:
-    return [-abs(math.log10(float(setting["C"])) - 1) for setting in settings]
+def losses(settings: Sequence[Setting], _: Report) -> list[float]:
+    return [abs(math.log10(float(setting["C"])) - 1) for setting in settings]
 
 
 def run(path: Path, trials: int, seed: int = 0, signature: str = "same") -> list[tuple[float, float]]:
     file = StudyFile(path)
-    found = search(file, "linear encoder.0 round 0", signature, SPACE, trials, seed, scores)
+    found = search(file, "linear encoder.0 round 0", signature, SPACE, trials, seed, losses)
     file.close()
-    return [(float(trial.setting["C"]), trial.score) for trial in found]
+    return [(float(trial.setting["C"]), trial.loss) for trial in found]
 
 
 def test_the_same_seed_proposes_the_same_and_another_does_not(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_finished_trials_are_not_evaluated_again(tmp_path: Path) -> None:
 
     def counted(settings: Sequence[Setting], report: Report) -> list[float]:
         asked.append(len(settings))
-        return scores(settings, report)
+        return losses(settings, report)
 
     file = StudyFile(tmp_path / "a.db")
     search(file, "linear encoder.0 round 0", "same", SPACE, 30, 0, counted)
@@ -66,9 +66,9 @@ def test_optuna_itself_reads_the_file_and_finds_only_finished_trials(tmp_path: P
 
 def test_what_is_worse_than_the_median_on_the_way_is_given_up_and_never_the_best(tmp_path: Path) -> None:
     def stepwise(settings: Sequence[Setting], report: Report) -> Iterator[float]:
-        for number, final in enumerate(scores(settings, report)):
+        for number, final in enumerate(losses(settings, report)):
             # The last step of what is given up would have been the best of all.
-            yield 10.0 if report(number, 1, final) else final
+            yield -10.0 if report(number, 1, final) else final
 
     def run_stepwise(path: Path) -> list[Trial]:
         file = StudyFile(path)
@@ -79,7 +79,7 @@ def test_what_is_worse_than_the_median_on_the_way_is_given_up_and_never_the_best
     found = run_stepwise(tmp_path / "a.db")
     pruned = [trial.number for trial in found if trial.pruned]
     assert 5 <= len(pruned) < 25 and min(pruned) >= PRUNED_AFTER
-    assert best(found).score == max(trial.score for trial in found if not trial.pruned)
+    assert best(found).loss == min(trial.loss for trial in found if not trial.pruned)
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'a.db'}")
     assert [trial.number for trial in study.get_trials(states=[optuna.trial.TrialState.PRUNED])] == pruned
     assert study.trials[pruned[0]].intermediate_values.keys() == {1}
@@ -100,10 +100,10 @@ def test_a_file_that_is_no_study_is_named(tmp_path: Path) -> None:
 
 def test_the_search_gets_better_than_its_first_guesses(tmp_path: Path) -> None:
     file = StudyFile(tmp_path / "a.db")
-    trials = search(file, "s", "same", SPACE, 60, 0, scores)
+    trials = search(file, "s", "same", SPACE, 60, 0, losses)
     file.close()
-    assert best(trials).score > best(trials[:BATCH]).score
-    assert best(trials).score > -0.1
+    assert best(trials).loss < best(trials[:BATCH]).loss
+    assert best(trials).loss < 0.1
 
 
 def test_every_probe_has_a_space_and_is_explained() -> None:

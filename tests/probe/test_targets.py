@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
+from toolkit.errors import ToolkitError
 from toolkit.labels import Task
 from toolkit.probe.targets import scaler_of, targets_of, unlearnable
 
@@ -34,21 +35,48 @@ def test_other_clips_get_the_training_parts_weights() -> None:
 def test_a_class_that_training_lacks_gets_probability_0() -> None:
     targets = targets_of(EMOTIONS, np.array([0, 0, 2, 2]))
     assert targets.fitted.tolist() == [0, 2]
-    np.testing.assert_allclose(targets.probability(np.array([[0.3, 0.7]]), EMOTIONS), [[0.3, 0.0, 0.7]])
+    np.testing.assert_allclose(targets.probability(np.array([[0.3, 0.7]]), EMOTIONS, "none"), [[0.3, 0.0, 0.7]])
     assert unlearnable(EMOTIONS, np.array([0, 0, 2, 2])) == ["fear"]
 
 
 def test_a_label_that_does_not_vary_is_predicted_at_its_prevalence() -> None:
     targets = targets_of(LABELS, np.array([[1, 0, 1], [1, 0, 0]]))
     assert targets.fitted.tolist() == [2]
-    np.testing.assert_allclose(targets.probability(np.array([[0.4]]), LABELS), [[1.0, 0.0, 0.4]])
+    np.testing.assert_allclose(targets.probability(np.array([[0.4]]), LABELS, "none"), [[1.0, 0.0, 0.4]])
 
 
 def test_binary_probabilities_add_up() -> None:
-    probability = targets_of(YES, np.array([0, 1, 1])).probability(np.array([[0.2]]), YES)
+    probability = targets_of(YES, np.array([0, 1, 1])).probability(np.array([[0.2]]), YES, "none")
     np.testing.assert_allclose(probability, [[0.8, 0.2]])
 
 
 def test_the_scaler_centres_a_constant_feature_and_leaves_it_finite() -> None:
     features = np.array([[1000.1, 1.0], [1000.1, 3.0]], dtype=np.float32)
     np.testing.assert_allclose(scaler_of(features)(features), [[0, -1], [0, 1]], atol=1e-6)
+
+
+def test_a_column_too_few_is_refused_and_never_spread_over_two_labels() -> None:
+    targets = targets_of(LABELS, np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]]))
+    with pytest.raises(ToolkitError, match=r"shape \(2, 1\), 3 labels were fitted"):
+        targets.probability(np.array([[0.4], [0.5]]), LABELS, "none")
+
+
+def test_balanced_weights_are_undone_by_bayes_rule() -> None:
+    """Of a label in a fifth of the clips, even odds under weights are odds of 1 to 4."""
+    many = targets_of(LABELS, np.array([[1, 0, 1], [0, 0, 1], [0, 1, 1], [0, 1, 0], [0, 1, 0]]))
+    weighted = np.array([[0.5, 0.5, 0.5], [0.8, 0.2, 0.0], [1.0, 1.0, 1.0]])
+    np.testing.assert_allclose(many.natural(weighted, "balanced"), [[0.2, 0.6, 0.6], [0.5, 3 / 11, 0.0], [1, 1, 1]])
+    np.testing.assert_array_equal(many.natural(weighted, "none"), weighted)
+    one = targets_of(EMOTIONS, np.array([0, 0, 0, 1, 2, 2]))
+    natural = one.probability(np.array([[1 / 3, 1 / 3, 1 / 3], [0.2, 0.8, 0.0]]), EMOTIONS, "balanced")
+    np.testing.assert_allclose(natural, [[3 / 6, 1 / 6, 2 / 6], [3 / 7, 4 / 7, 0.0]])
+
+
+def test_weights_undone_are_what_a_fit_without_weights_says() -> None:
+    """Two features' values, no penalty to speak of: the weighted shares of each value, turned back, are its shares."""
+    truth = np.repeat([0, 1, 2], [60, 30, 10])
+    shares = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1]])
+    targets = targets_of(EMOTIONS, truth)
+    weighted = shares / targets.prevalence
+    weighted /= weighted.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(targets.natural(weighted, "balanced"), shares)

@@ -46,7 +46,7 @@ def test_clips_that_taught_a_fixed_splits_only_model_are_named(run: Run) -> None
     assert found.own.tolist() == [0, 0, -1] and found.heard == (1,)
 
 
-def test_own_words_keep_their_bits_and_others_are_means_of_probabilities_and_of_thresholds(run: Run) -> None:
+def test_own_words_keep_their_bits_and_others_are_means_of_probabilities_and_of_bars(run: Run) -> None:
     found = assign(run, KNOWN, [("b", "B"), ("new", "N")], None)
     bars = [np.array([0.1, 0.9]), np.array([0.3, 0.3]), np.array([0.2, 0.9])]
     third = 1 / 3
@@ -56,6 +56,19 @@ def test_own_words_keep_their_bits_and_others_are_means_of_probabilities_and_of_
     np.testing.assert_allclose(said.probability[1], (0.3, 0.6))
     np.testing.assert_allclose(said.thresholds[1], (0.2, 0.7))
     assert said.decision.tolist() == [[1, 0], [1, 0]]
+
+
+def test_the_label_of_a_class_is_decided_by_the_mean_of_the_shares_that_the_models_were_taught_with(run: Run) -> None:
+    task = Task("mood", "multiclass", ("a", "b"), ("mood",))
+    found = assign(run, KNOWN, [("b", "B"), ("new", "N")], None)
+    bars = [np.array([0.9, 0.1]), np.array([0.5, 0.5]), np.array([0.7, 0.3])]
+    said = together(task, found, bars, [np.array([[0.7, 0.3]]), np.array([[0.6, 0.4], [0.6, 0.4]]),
+                                        np.array([[0.8, 0.2]])])  # fmt: skip
+    np.testing.assert_allclose(said.thresholds, [[0.5, 0.5], [0.7, 0.3]])
+    np.testing.assert_allclose(said.probability, [[0.6, 0.4], [0.7, 0.3]])
+    assert said.decision.tolist() == [0, 0]
+    surer = together(task, found, bars, [np.array([[0.6, 0.4]]), np.array([[0.6, 0.4]] * 2), np.array([[0.8, 0.2]])])
+    assert surer.decision.tolist() == [0, 1]  # 0.667 of a class that 0.7 of the training clips had
 
 
 def test_with_the_truth_the_csv_is_read_as_predictions(run: Run, tmp_path: Path) -> None:

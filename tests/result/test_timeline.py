@@ -12,31 +12,38 @@ from hypothesis import strategies as st
 from toolkit.labels import Task
 from toolkit.result import figures, page, timeline_page
 from toolkit.result.applied import Applied
-from toolkit.result.decide import decide
 from toolkit.result.language import of
+from toolkit.result.negative import NEGATIVE, negative_labels
+from toolkit.result.thresholds import decide
 from toolkit.result.timeline import (
     Timeline,
     Window,
     audacity,
-    negative_labels,
+    speaks,
     stretches,
     summary,
     summary_csv,
     timeline_csv,
     timelines,
 )
+from toolkit.spellings import key
 
 MOOD = Task("mood", "multiclass", ("calm", "=anger", "joy"), ("mood",))
 TWO = Task("two", "multilabel", ("fear", "joy"), ("fear", "joy"))
 
 
 def made(
-    task: Task, spans: Sequence[tuple[float, float]], probability: Sequence[Sequence[float]], lost: Sequence[str] = ()
+    task: Task,
+    spans: Sequence[tuple[float, float]],
+    probability: Sequence[Sequence[float]],
+    lost: Sequence[str] = (),
+    levels: Sequence[float] | None = None,
 ) -> Timeline:
     values = np.array(probability, dtype=np.float64)
-    bars = np.full(values.shape, 0.5) if task.multilabel else np.empty((len(values), 0))
+    bars = np.full(values.shape, 0.5 if task.multilabel else 1 / len(task.labels))
     applied = Applied(task, ("mean",) * len(values), values, bars, decide(task, values, bars))
-    windows = [Window("call", start, end, row) for row, (start, end) in enumerate(spans)]
+    loud = levels or [0.1] * len(spans)
+    windows = [Window("call", start, end, row, level) for row, ((start, end), level) in enumerate(zip(spans, loud))]
     (found,) = timelines(applied, windows, lost)
     return found
 
@@ -76,6 +83,50 @@ def test_times_shares_and_changes_are_those_counted_by_hand() -> None:
     assert audacity(found).splitlines()[1] == "20.000000\t30.000000\t=anger"
 
 
+def test_silence_has_no_label_and_nothing_is_counted_there() -> None:
+    spans = [(0, 10), (10, 20), (20, 30), (30, 40), (50, 60)]  # a window is missing from 40 to 50 s
+    values = [(1, 0, 0), (0, 1, 0), (0, 1, 0), (0, 0.4, 0.6), (0, 1, 0)]
+    found = made(MOOD, spans, values, levels=[0.1, 0.002, 0.1, 0.05, 0.0009])  # 34 dB below; below the floor
+    assert found.speech.tolist() == [True, False, True, True, False]
+    own = summary(found, ["=anger"])
+    assert (own.seconds, own.speech) == (50, 30) and own.negative == pytest.approx(10 / 30)
+    np.testing.assert_allclose(own.share, (1 / 3, 1 / 3, 1 / 3))
+    assert own.changes == pytest.approx(2 / 0.5)  # calm to anger over the silence, anger to joy
+    np.testing.assert_allclose(own.slope, np.array((1, 1 + 0.6, 0.6)) / 0.5)
+    assert list(stretches(found)) == [
+        (0, 10, "calm"), (10, 20, "no speech"), (20, 30, "=anger"), (30, 40, "joy"), (50, 60, "no speech")
+    ]  # fmt: skip
+    assert audacity(found).splitlines()[1] == "10.000000\t20.000000\tno speech"
+    rows = timeline_csv([found]).splitlines()
+    assert rows[2] == "call,10,20,0,,,," and rows[3].startswith("call,20,30,1,0.0,1.0,0.0,'=anger")
+    head, row = summary_csv([(found, own)]).splitlines()
+    cells = dict(zip(head.split(","), row.split(",")))
+    assert (cells["seconds"], cells["speech_seconds"], cells["no_speech_seconds"]) == ("50", "30", "20")
+    assert cells["negative_share"] == "0.333333"
+
+
+def test_a_silent_window_silences_all_it_covers_and_a_silent_recording_has_no_figures() -> None:
+    overlapping = made(TWO, [(0, 10), (5, 15), (10, 20)], [(1, 1), (0, 0), (1, 0)], levels=[0.1, 0.0001, 0.1])
+    assert overlapping.start.tolist() == [0, 5, 10, 15] and overlapping.speech.tolist() == [True, False, False, True]
+    assert summary(overlapping, ["fear"]).share.tolist() == [1, 0.5]
+    silent = made(TWO, [(0, 10), (10, 20)], [(1, 1), (1, 1)], levels=[0.0005, 0.0004])
+    own = summary(silent, ["fear"])
+    assert (own.seconds, own.speech) == (20, 0) and np.isnan([own.negative, own.changes, *own.share]).all()
+    assert summary_csv([(silent, own)]).splitlines()[1] == "call,20,0,20,2,0,,,,,,"
+    assert timeline_page.answer([(silent, own)], ["fear"]) == "In 0:20 minutes of call no speech was found."
+    assert "no speech" not in {label for *_, label in stretches(made(TWO, [(0, 10)], [(1, 1)]))}
+
+
+def test_ten_seconds_with_half_a_second_of_speech_are_speech_and_a_line_without_a_voice_is_not() -> None:
+    generator = np.random.default_rng(0)
+    line = 10 ** (-57 / 20) * generator.standard_normal(160_000)  # a telephone's noise, above the floor
+    voice = 10 ** (-20 / 20) * generator.standard_normal(160_000)
+    short = line + np.where(np.arange(160_000) < 8_000, voice, 0)
+    levels = [float(samples.std()) for samples in (voice, short, line, np.zeros(160_000))]
+    np.testing.assert_allclose(20 * np.log10(levels[:3]), (-20, -33, -57), atol=0.1)
+    assert speaks(levels).tolist() == [True, True, False, False]
+
+
 def test_labels_of_one_task_may_overlap_and_each_has_its_own_stretches() -> None:
     found = made(TWO, [(0, 5), (5, 10), (10, 15)], [(0.9, 0.9), (0.9, 0.2), (0.1, 0.8)])
     assert list(stretches(found)) == [(0, 5, "joy"), (0, 10, "fear"), (10, 15, "joy")]
@@ -87,13 +138,22 @@ def test_what_counts_as_negative_goes_by_the_labels_names() -> None:
     assert negative_labels(Task("n", "binary", ("not negative", "negative"), ("negative",))) == ("negative",)
     assert negative_labels(Task("n", "multiclass", ("anger", "happiness", "neutral"), ("n",))) == ("anger",)
     assert negative_labels(Task("n", "binary", ("low", "high"), ("n",))) == ()
+    assert negative_labels(Task("n", "binary", ("not 负面", "负面"), ("负面",))) == ("负面",)
+    assert negative_labels(Task("n", "multiclass", ("中性", "愤怒", "悲伤", "高兴"), ("n",))) == ("愤怒", "悲伤")
+    assert negative_labels(Task("n", "multiclass", ("Ärger", "Freude", "ＡＮＧＳＴ"), ("n",))) == (
+        "Ärger",
+        "ＡＮＧＳＴ",
+    )
+    assert negative_labels(Task("n", "multiclass", ("joie", "cole\u0300re", "neutre"), ("n",))) == ("cole\u0300re",)
+    assert negative_labels(Task("n", "multiclass", ("Negative", "Positive", "sad"), ("n",))) == ("Negative",)
+    assert {key(name) for name in NEGATIVE} == NEGATIVE
 
 
 def test_the_tables_are_inert_and_what_is_not_known_is_empty() -> None:
     found = made(MOOD, [(0, 1.5)], [(0.25, 0.5, 0.25)])
     head, row = timeline_csv([found]).splitlines()
-    assert head == "recording,start,end,probability:calm,probability:=anger,probability:joy,decision"
-    assert row == "call,0,1.5,0.25,0.5,0.25,'=anger"
+    assert head == "recording,start,end,speech,probability:calm,probability:=anger,probability:joy,decision"
+    assert row == "call,0,1.5,1,0.25,0.5,0.25,'=anger"
     head, row = summary_csv([(found, summary(found, ()))]).splitlines()
     assert dict(zip(head.split(","), row.split(",")))["negative_share"] == ""
 
@@ -119,10 +179,11 @@ def test_the_page_says_what_it_leaves_out_in_both_languages(monkeypatch: pytest.
     summed = [(found, summary(found, ["=anger"]))]
     english = timeline_page.page({"call": found}, summed * 2, ["=anger"], "a-run", 3)
     assert "mood over time" in english and "1 of 2 recordings are drawn" in english and "3 windows or rec" in english
-    assert "In 2:40 minutes of 2 recordings the decision changes 0.8 times a minute, and 75 % of the time" in english
+    assert "In 2:40 minutes of speech, of 2:40 in 2 recordings, the decision changes 0.8 times a minute" in english
+    assert "75 % of the speech is negative (=anger)" in english
     chinese = timeline_page.page({"call": found}, summed * 2, ["=anger"], "a-run", 3, of("zh"))
     body = re.sub(r"<[^>]*>", " ", chinese[chinese.index("<body>") : chinese.index('<script type="application/json"')])
-    assert "每分钟变化 0.8 次，75 % 的时间是负面的（=anger）" in body and '<html lang="zh">' in chinese
+    assert "每分钟变化 0.8 次，75 % 的语音是负面的（=anger）" in body and '<html lang="zh">' in chinese
     names = {"mood", "a", "run", "call", "calm", "anger", "joy", "csv", "timeline", "summary", "predict", "json"}
     assert set(re.findall(r"[A-Za-z]+", body)) <= names
     drawn = json.dumps(timeline_page.spec(found, figures.Style(say=of("zh"))), ensure_ascii=False)

@@ -14,6 +14,7 @@ from toolkit.folding import SPLIT_BY, Question, kept_apart, pose
 from toolkit.manifest import FILE_NAME, Manifest, read
 from toolkit.recipes import Table
 from toolkit.seeds import RANDOM
+from toolkit.spellings import SPELLINGS, UNKNOWN, Rules
 from toolkit.windows import cut
 
 
@@ -95,6 +96,8 @@ def _choices(name: str, table: Table) -> None:
 
     known: dict[tuple[str, str], Sequence[str]] = {
         ("study", "split-by"): SPLIT_BY,
+        ("study", "spellings"): SPELLINGS,
+        ("study", "unknown"): UNKNOWN,
         ("extract", "context"): CONTEXTS,
         ("extract", "dtype"): ("auto", *DTYPES),
         ("probe", "probe"): (*PROBES, ALL),
@@ -182,12 +185,14 @@ def _question(study: Table, corpus: Manifest, target: str) -> Question:
     group_by, split_by = given.get("group-by", "speaker"), given.get("split-by", "group")
     with placed(study, "folds"):
         folds = fold_count(given.get("folds", "5"))
+    rules = Rules(**{name: given[name] for name in ("spellings", "unknown") if name in given})
     try:
-        return pose(corpus, target, folds, given.get("seed", 0), group_by, split_by)
+        return pose(corpus, target, folds, given.get("seed", 0), group_by, split_by, rules=rules)
     except LabelError as error:
         raise study.refusal("target", str(error)) from None
     except InputError as error:
-        key = "group-by" if split_by == "group" and group_by not in corpus.columns else "folds"
+        of_groups = group_by not in corpus.columns or any(option in str(error) for option in ("--spell", "--unknown"))
+        key = "group-by" if of_groups else "folds"
         raise study.refusal(key, str(error)) from None
 
 
@@ -232,7 +237,7 @@ def listed(table: Table, key: str) -> tuple[str, ...]:
 
 
 def _can_be_honest(question: Question) -> bool:
-    if question.folds.group_by != "clip" or question.groups == question.folds.ids:
+    if question.folds.group_by != "clip" or question.groups == question.folds.groups:
         return False
     try:
         kept_apart(question)

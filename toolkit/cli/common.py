@@ -35,6 +35,21 @@ RayAddress = Annotated[
         show_default="this process alone",
     ),
 ]
+Spellings = Annotated[
+    str,
+    typer.Option(
+        "--spellings",
+        help="Two spellings of one label, speaker or group (3 and 3.0, s1 and S1): refuse; merge, which takes the most "
+        "frequent; or keep them apart.",
+    ),
+]
+Unknown = Annotated[
+    str,
+    typer.Option(
+        "--unknown",
+        help="nan, NA, none, unknown, ? and the like as a label, speaker or group: refuse, or keep as a name.",
+    ),
+]
 HERE = Path()
 
 

@@ -5,7 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli.common import HERE, AudioRoot, Made, ManifestFile, PageLanguage, Workspace, relative, remark, show
+from toolkit.cli.common import (
+    HERE,
+    AudioRoot,
+    Made,
+    ManifestFile,
+    PageLanguage,
+    Spellings,
+    Unknown,
+    Workspace,
+    relative,
+    remark,
+    show,
+)
 from toolkit.errors import InputError, ManifestError
 
 
@@ -24,11 +36,14 @@ def compare(
             show_default="sex, gender, age where they are there",
         ),
     ] = None,
+    spellings: Spellings = "refuse",
+    unknown: Unknown = "refuse",
     language: PageLanguage = "en",
 ) -> Made:
     """Frozen and fine-tuned side by side: scores, paired differences with intervals, and what each cost.
 
-    Runs of one task on the same folds belong together; others are refused, or left out with the reason.
+    Runs of one task on the same folds belong together; others are refused, or left out with the reason. Of --gaps,
+    --spellings and --unknown are asked too; what stands for an unknown value is shown as not known unless it is kept.
 
     Example: toolkit compare --gaps sex,age_band
     """
@@ -36,8 +51,9 @@ def compare(
     from toolkit.result import compare as comparing
     from toolkit.result import compare_files, compare_words
     from toolkit.result import language as languages
+    from toolkit.spellings import Rules
 
-    say, result = languages.of(language), workspace / "result"
+    say, result, rules = languages.of(language), workspace / "result", Rules(spellings, unknown)
     groups, left_out = comparing.gather(result, [find_run(name, result) for name in results or ()])
     for sentence in left_out:
         remark(f"left out: {sentence}")
@@ -45,7 +61,7 @@ def compare(
         raise InputError("No two runs of one task on the same folds; `toolkit finetune --from RUN` makes the second")
     folders = []
     for group in groups:
-        comparison = comparing.compare(group, _columns(workspace, manifest, audio_root, gaps, group))
+        comparison = comparing.compare(group, _columns(workspace, manifest, audio_root, gaps, rules, group))
         show(compare_files.terminal(comparison))
         print(f"\n{compare_words.answer(comparison)}")
         folder = compare_files.write(result, comparison, say)
@@ -56,11 +72,12 @@ def compare(
 
 
 def _columns(
-    workspace: Path, named: Path | None, audio_root: Path | None, gaps: str | None, runs: Any
+    workspace: Path, named: Path | None, audio_root: Path | None, gaps: str | None, rules: Any, runs: Any
 ) -> dict[str, dict[str, str]]:
     """What `--gaps` names, or what is usual; nothing where no whole manifest is there and none is asked for."""
     from toolkit.manifest import read
-    from toolkit.result.groups import columns
+    from toolkit.result.groups import USUAL, columns
+    from toolkit.spellings import known_names
 
     file, asked = named or workspace / "manifest.csv", named is not None or gaps is not None
     if gaps == "none" or not (asked or file.is_file()):
@@ -73,4 +90,7 @@ def _columns(
         remark(f"{file.name} is not whole any more, so no gaps between groups are shown")
         return {}
     names = None if gaps is None else [name.strip() for name in gaps.split(",")]
+    for name in names or USUAL:
+        if name in manifest.columns:
+            manifest = manifest.with_cells({name: known_names(name, manifest.cells(name), manifest.lines, rules)})
     return columns(manifest, names, [run.predictions for run in runs.values()])

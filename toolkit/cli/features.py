@@ -15,17 +15,21 @@ StoreName = Annotated[str, typer.Argument(help="A backbone's name, or the beginn
 
 @app.command("list")
 def list_stores(workspace: Workspace = HERE) -> None:
-    """One line per store: clips, failures, layers, width, dtype, context, size.
+    """One line per store: clips, failures, layers, width, dtype, context, size, and how many clips are near-silent,
+    short, clipped, averaged over channels or have an offset.
 
     Example: toolkit features list
     """
+    from collections import Counter
+
     from rich.table import Table
 
     from toolkit.features.store import stores
 
-    table = Table("store", "clips", "failed", "layers", "width", "dtype", "context", "size", box=None)
+    table = Table("store", "clips", "failed", "layers", "width", "dtype", "context", "size", "flags", box=None)
     for store in stores(workspace_folder(workspace) / "features"):
         total = store.total()
+        flags = Counter(flag for own in total.flags.values() for flag in own)
         row = (total.clips, len(total.failed), len(store.layers), store.width)
         table.add_row(
             store.folder.name,
@@ -33,6 +37,7 @@ def list_stores(workspace: Workspace = HERE) -> None:
             store.settings["dtype"],
             store.settings["context"],
             of_bytes(total.bytes),
+            ", ".join(f"{count:,} {flag}" for flag, count in sorted(flags.items())),
         )
     if not table.row_count:
         remark("No features yet; `toolkit extract --model NAME` makes them")

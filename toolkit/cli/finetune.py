@@ -14,6 +14,8 @@ from toolkit.cli.common import (
     Made,
     ManifestFile,
     PageLanguage,
+    Spellings,
+    Unknown,
     Workspace,
     manifest_file,
     relative,
@@ -51,6 +53,8 @@ def finetune(
     ] = None,
     group_by: Annotated[str, typer.Option(help="By hand: the column that is kept apart.")] = "speaker",
     split_by: Annotated[str, typer.Option(help="By hand: group, or clip, which accepts leaks.")] = "group",
+    spellings: Spellings = "refuse",
+    unknown: Unknown = "refuse",
     window: Annotated[
         float | None, typer.Option(help="By hand: cut longer recordings into windows of so many seconds.")
     ] = None,
@@ -157,6 +161,7 @@ def finetune(
     from toolkit.progress import bar, quiet
     from toolkit.runs import command_line
     from toolkit.runs import provenance as made_with
+    from toolkit.spellings import Rules
 
     if origin is None and (model is None or target is None):
         raise InputError("Say what to train: --from a probe run, or --model and --target by hand")
@@ -173,8 +178,8 @@ def finetune(
                                     class_weights)  # fmt: skip
     else:
         corpus, sources = _by_hand(corpus, models, str(model), str(target), folds, range(first, first + repeats),
-                                   group_by, split_by, context, layer, depth, ways[0], window, hop, statistics,
-                                   class_weights)  # fmt: skip
+                                   group_by, split_by, Rules(spellings, unknown), context, layer, depth, ways[0], window,
+                                   hop, statistics, class_weights)  # fmt: skip
     say: Any = remark
     shown: Any = bar
     if processes.rank():  # the main process speaks
@@ -238,6 +243,7 @@ def _by_hand(
     deals: Sequence[int],
     group_by: str,
     split_by: str,
+    rules: Any,
     context: str | None,
     layer: int | None,
     depth: str | None,
@@ -258,7 +264,7 @@ def _by_hand(
     corpus = cut(corpus, windows)
     checkpoint, sources = locate(model, models), []
     for deal in deals:
-        question = pose(corpus, target, count, deal, group_by, split_by)
+        question = pose(corpus, target, count, deal, group_by, split_by, rules=rules)
         if question.folds.scheme == "fixed" and (folds is not None or len(deals) > 1):
             option = f"--repeats {len(deals)}" if folds is None else f"--folds {folds}"
             raise InputError(f"{option} has no effect: the manifest's split column deals the clips out; leave it out")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Workspace, manifest_file, show
+from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Spellings, Unknown, Workspace, manifest_file, show
 from toolkit.errors import BAD_INPUT
 
 app = typer.Typer(
@@ -56,15 +56,22 @@ def hotline(
 
 
 @app.command()
-def check(workspace: Workspace = HERE, manifest: ManifestFile = None, audio_root: AudioRoot = None) -> None:
+def check(
+    workspace: Workspace = HERE,
+    manifest: ManifestFile = None,
+    audio_root: AudioRoot = None,
+    spellings: Spellings = "refuse",
+    unknown: Unknown = "refuse",
+) -> None:
     """Counts per label and speaker, durations (seconds), sample rates, and every defect by line; exits with 2 if there
-    is one.
+    is one. Nothing is decoded.
 
     Example: toolkit manifest check --manifest study/manifest.csv
     """
+    from toolkit.spellings import Rules
     from toolkit.summary import render, summarise
 
-    summary = summarise(manifest_file(workspace, manifest), audio_root)
+    summary = summarise(manifest_file(workspace, manifest), audio_root, Rules(spellings, unknown))
     show(render(summary))
     if summary.defects:
         raise typer.Exit(BAD_INPUT)

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli.common import HERE, AudioRoot, PageLanguage, Workspace, relative, remark, workspace_folder
+from toolkit.cli.common import (
+    HERE,
+    AudioRoot,
+    PageLanguage,
+    Spellings,
+    Unknown,
+    Workspace,
+    relative,
+    remark,
+    workspace_folder,
+)
 from toolkit.errors import SOME_CLIPS_FAILED, InputError, one_of
 
 
@@ -39,6 +49,15 @@ def predict(
     hop: Annotated[
         float | None, typer.Option(help="Seconds from one window's start to the next.", show_default="the window")
     ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            help="Of files with several, where no manifest names one: 0, 1 ..., or average.",
+            show_default="the one that all of the run's clips are of, else the average",
+        ),
+    ] = None,
+    spellings: Spellings = "refuse",
+    unknown: Unknown = "refuse",
     negative: Annotated[
         str | None,
         typer.Option(help="Labels that count as negative in the summary, with commas.", show_default="by their names"),
@@ -55,8 +74,9 @@ def predict(
     probability and the decision; with windows a timeline, figures, Audacity label tracks and a summary per recording.
 
     A clip that the run itself tested, told by its audio, gets the model of its own round, which never heard it, and so
-    the run's own prediction. Any other clip gets the mean of all rounds' models. Started again after an interruption,
-    it goes on. Files that cannot be decoded are named and make the exit code 3.
+    the run's own prediction. Any other clip gets the mean of all rounds' models. Windows that are near silent are "no
+    speech" in a timeline: no label holds there, and shares are of the speech. Started again after an interruption, it
+    goes on. Files that cannot be decoded are named and make the exit code 3.
 
     Example: toolkit predict --from negative-whisper-medium-linear-0123456789ab calls/ --window 10 --hop 5
     """  # fmt: skip
@@ -64,16 +84,20 @@ def predict(
     from contextlib import nullcontext
 
     from toolkit.audio import SAMPLE_RATE
+    from toolkit.cli.hearing import notes_on, of_channel
     from toolkit.finetune.recordings import record
     from toolkit.finetune.source import find_run
     from toolkit.gathering import gather
     from toolkit.manifest import read
+    from toolkit.material import Material
     from toolkit.models.load import choose_device
     from toolkit.progress import bar
-    from toolkit.result import applied_files, timeline
+    from toolkit.result import applied_files
     from toolkit.result import run as result_run
     from toolkit.result.language import of
+    from toolkit.result.negative import negative_labels
     from toolkit.runs import command_line, committed_folder, cores, sha256_of_file, signature
+    from toolkit.spellings import Rules
     from toolkit.windows import Windows, cut
 
     if bool(audio) == (manifest is not None):
@@ -87,10 +111,15 @@ def predict(
     if round_ is not None and round_ not in [choice.fold for choice in run.choices]:
         raise InputError(one_of("--round", round_, [choice.fold for choice in run.choices]))
     choose_device(device)
-    bad = timeline.negative_labels(run.task) if negative is None else _labels(negative, run.task.labels)
+    rules, material = Rules(spellings, unknown), Material.kept_in(run.provenance)
     windows = Windows.of(window, hop) or _windows_of(run)
+    bad = negative_labels(run.task) if negative is None else _labels(negative, run.task.labels)
+    if windows and not bad:
+        remark(f"no negative share: none of {list(run.task.labels)} is known to be negative by its name; name those "
+               "that are with --negative")  # fmt: skip
     models = _Tuned(folder, run, workspace, device) if run.tuned else _Probe(folder, run, workspace, device)
-    corpus = cut(gather(audio, remark) if audio else read(manifest, audio_root), windows)  # type: ignore[arg-type]
+    corpus = gather(audio, remark) if audio else read(manifest, audio_root)  # type: ignore[arg-type]
+    corpus = cut(of_channel(corpus, channel, material), windows)
     with bar("decode", len(corpus.clips), "clips") as advance:
         heard = record(corpus, [clip.id for clip in corpus.clips], workers or cores(), advance)
     what = {
@@ -99,6 +128,7 @@ def predict(
         "windows": [windows.seconds, windows.hop] if windows else None,
         "negative": list(bad),
         "clips": [(clip.id, clip.recording) for clip in corpus.clips],
+        "rules": [spellings, unknown],
         "truth": {column: corpus.cells(column) for column in run.task.columns if column in corpus.columns},
         "audio_sha256": dict(heard.sha256),
     }
@@ -112,14 +142,15 @@ def predict(
     ids, applied, more = models.ask(corpus, heard, round_, features)
     failed |= more
     by_id = {clip.id: clip for clip in corpus.clips}
-    known = applied_files.known_of(run.task, run.predictions.group, corpus, ids, remark)
+    known = applied_files.known_of(run.task, run.predictions.group, corpus, ids, remark, rules)
+    notes = notes_on(material, windows is not None, heard, ids)
     made = {"run": folder.name, "run_sha256": what["run"], "round": round_, "windows": what["windows"],
             "command": command_line(), "negative": list(bad)}  # fmt: skip
     with nullcontext(place) if stood else committed_folder(place) as unfinished:  # stood: only a language was missing
         answer = applied_files.write(
             unfinished, applied, [by_id[clip] for clip in ids], [heard.lengths[clip] / SAMPLE_RATE for clip in ids],
             failed, known, windows is not None, bad, folder.name, made,
-            [by_id[clip].recording or clip for clip in failed], say,
+            [by_id[clip].recording or clip for clip in failed], say, [heard.levels[clip] for clip in ids], notes,
         )  # fmt: skip
     shutil.rmtree(features, ignore_errors=True)
     _end(place, workspace, failed, answer, say)
@@ -235,7 +266,7 @@ class _Probe:
         joined = Joined(parts)
         rows = [joined.rows_of([ids[row] for row in own]) for own in assigned.rows]
         probability = apply(joined, self.winners, rows)
-        return ids, together(self.run.task, assigned, [one.thresholds for one in self.winners], probability), failed
+        return ids, together(self.run.task, assigned, [one.bars for one in self.winners], probability), failed
 
     def _extract(self, corpus: Any, clips: Sequence[Any], features: Path) -> Any:
         """A `Store` with the layers that the winners read."""

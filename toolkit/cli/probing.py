@@ -14,6 +14,8 @@ from toolkit.cli.common import (
     ManifestFile,
     PageLanguage,
     RayAddress,
+    Spellings,
+    Unknown,
     Workspace,
     manifest_file,
     relative,
@@ -66,6 +68,8 @@ def probe(
     split_by: Annotated[
         str, typer.Option(help="group; or clip, which lets speakers leak and measures by how much that flatters.")
     ] = "group",
+    spellings: Spellings = "refuse",
+    unknown: Unknown = "refuse",
     control: Annotated[
         list[str] | None,
         typer.Option(help="shuffled (labels, by speaker) or random (untrained weights). May be repeated."),
@@ -108,6 +112,7 @@ def probe(
     from toolkit.result.overview import Entry
     from toolkit.runs import command_line
     from toolkit.runs import provenance as made_with
+    from toolkit.spellings import Rules
     from toolkit.windows import Windows, cut
 
     probes = list(PROBES) if probe == [ALL] else list(dict.fromkeys(probe or ["linear"]))
@@ -117,7 +122,7 @@ def probe(
     corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in stores}))
     for store in stores:
         refuse_others(corpus, store, names_other, remark)
-    question = pose(corpus, target, fold_count(folds), seed, group_by, split_by)
+    question = pose(corpus, target, fold_count(folds), seed, group_by, split_by, rules=Rules(spellings, unknown))
     result = workspace / "result"
     remark(f"folds in {relative(keep(question, result), workspace)}")
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
@@ -127,6 +132,8 @@ def probe(
     with ExitStack() as stack:
         hands = Spread(stack.enter_context(joined(ray, remark))) if ray else here
         for plan in plans:
+            if plan.alike:
+                remark(f"mind: {plan.alike}")
             for name in probes:
                 options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device)
                 done, beside = around.run(plan, options, result, made_with(command_line()), note or (), _bar(name))

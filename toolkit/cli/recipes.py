@@ -29,9 +29,19 @@ COMMANDS: dict[str, Callable[..., Made | None]] = {
     "compare": compare,
     "models randomise": randomise,
 }
-SHARED = ("manifest", "audio-root", "folds", "group-by", "split-by", "seed")  # of `toolkit probe`, said in [study]
+SHARED = (
+    "manifest",
+    "audio-root",
+    "folds",
+    "group-by",
+    "split-by",
+    "spellings",
+    "unknown",
+    "seed",
+)  # of `toolkit probe`, said in [study]
 PLACES = ("", "workspace", "manifest", "audio-root")
-ASKED = (*PLACES, "model", "target", "folds", "group-by", "split-by")
+SPELT = ("spellings", "unknown")
+ASKED = (*PLACES, *SPELT, "model", "target", "folds", "group-by", "split-by")
 # What `toolkit finetune --from` takes from the probe run, and `toolkit probe --explain`, have no place in a recipe.
 LEFT_OUT = {"probe": (*ASKED, "seed", "explain"), "finetune": (*ASKED, "from", "layer", "window", "hop", "repeats")}
 
@@ -121,7 +131,7 @@ def shapes() -> dict[str, Shape]:
         "finetune": Shape(
             {"model": names, "probe": Option(str), **_without(tuning, LEFT_OUT["finetune"])}, many=True
         ),
-        "compare": Shape(_without(options("compare"), PLACES)),
+        "compare": Shape(_without(options("compare"), (*PLACES, *SPELT))),
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from toolkit.cli.checks import Study, extraction, listed
 from toolkit.cli.common import Made, report_in
 from toolkit.cli.probing import TRIALS
-from toolkit.cli.recipes import SHARED, options
+from toolkit.cli.recipes import PLACES, SHARED, SPELT, options
 from toolkit.recipes import Table
 
 Standing = Callable[[], tuple[Path, ...] | None]
@@ -154,9 +154,9 @@ def _compare(study: Study, runs: Sequence[Path], title: str, take: Take, outcome
 
     if len(runs) > 1:
         table = study.table("compare")
-        reads = table.values.get("gaps") != "none"
-        places = {name: value for name, value in _places(study).items() if reads and name in options("compare")}
-        made = take(Step("compare", {"": [run.name for run in runs], **places, **table.values}))
+        shared = set((*PLACES, *SPELT)) & set(options("compare")) if table.values.get("gaps") != "none" else set()
+        given = {name: value for name, value in study.table("study").values.items() if name in shared}
+        made = take(Step("compare", {"": [run.name for run in runs], **given, **table.values}))
         outcome.pages += [(f"{title}: all side by side", folder / _page(table, PAGE)) for folder in made.folders]
 
 

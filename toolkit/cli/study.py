@@ -11,6 +11,8 @@ from toolkit.cli.common import (
     Made,
     ManifestFile,
     RayAddress,
+    Spellings,
+    Unknown,
     Workspace,
     manifest_file,
     of_bytes,
@@ -66,13 +68,14 @@ def extract(
     """Compute every layer of every clip once, pooled to its mean and standard deviation over time, into features/.
 
     Started again, it does only what is missing. Clips that cannot be decoded are named and recorded, and make the
-    exit code 3.
+    exit code 3. Those that are near-silent, short, clipped, averaged over channels or have an offset are counted.
 
     Example: toolkit extract --model whisper-medium --model hubert-base-ls960
     """
     from contextlib import ExitStack
     from functools import partial
 
+    from toolkit.audio import averaged
     from toolkit.cluster import joined
     from toolkit.extract.run import Here
     from toolkit.extract.run import extract as run
@@ -105,10 +108,12 @@ def extract(
             extracted.append(done)
             for clip, reason in done.failed.items():
                 remark(f"failed: clip {clip!r} {reason}")
-            store = done.store
+            store, flagged = done.store, "".join(f", {count:,} {flag}" for flag, count in sorted(done.flags.items()))
+            if done.flags.get("averaged"):
+                remark(f"mind: {averaged(done.flags['averaged'], done.new + done.before)}")
             print(
                 f"{checkpoint.name}: {done.new:,} clips new, {done.before:,} there before, {len(done.failed):,} "
-                f"failed; {len(store.layers)} layers x {store.width} in {relative(store.folder, workspace)} "
+                f"failed{flagged}; {len(store.layers)} layers x {store.width} in {relative(store.folder, workspace)} "
                 f"({of_bytes(done.bytes)}, {done.seconds:,.1f} s)"
             )
     failed, new = any(done.failed for done in extracted), any(done.new for done in extracted)
@@ -128,6 +133,8 @@ def layer_range(text: str | None) -> tuple[int, int] | None:
 def score(
     file: Annotated[Path, typer.Argument(help="predictions.csv, or a CSV with `Predictions` and `Actual Labels`.")],
     seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
+    spellings: Spellings = "refuse",
+    unknown: Unknown = "refuse",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Every metric of a predictions file, with 95 % intervals from resampling speakers.
@@ -137,8 +144,9 @@ def score(
     import json
 
     from toolkit.result.score import score_file
+    from toolkit.spellings import Rules
 
-    scored = score_file(file, seed=seed)
+    scored = score_file(file, seed=seed, rules=Rules(spellings, unknown))
     if as_json:
         print(json.dumps(scored.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
     else:

@@ -4,7 +4,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from itertools import islice
@@ -82,13 +83,14 @@ class Here:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What a run did. new: clips it tried; before: those that were there; failed: of both, the reason by id; bytes: of
-    the store's data files, clips of other manifests among them."""
+    """What a run did. new: clips it tried; before: those that were there; failed: of both, the reason by id; flags: of
+    both, how many have which; bytes: of the store's data files, clips of other manifests among them."""
 
     store: Store
     new: int
     before: int
     failed: dict[str, str]
+    flags: Mapping[str, int]
     bytes: int
     seconds: float
 
@@ -134,7 +136,8 @@ def extract(
     if todo.missing:
         costs.add(store, before, total.tried, time.monotonic() - began)
     failed = {clip.id: total.failed[clip.id] for clip in manifest.clips if clip.id in total.failed}
-    return Extraction(store, todo.missing, todo.done, failed, total.bytes, time.monotonic() - began)
+    flags = Counter(flag for clip in manifest.clips for flag in total.flags.get(clip.id, ()))
+    return Extraction(store, todo.missing, todo.done, failed, flags, total.bytes, time.monotonic() - began)
 
 
 def compared_of(clips: int) -> int:

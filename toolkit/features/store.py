@@ -20,11 +20,16 @@ from toolkit.runs import commit_json, locked, make_folder, signature
 
 @dataclass(frozen=True)
 class Total:
-    """What a store holds. clips: stored ones; failed: reason by id, as in `Store.failed`; bytes: of the data files."""
+    """What a store holds.
+
+    clips: stored ones; failed: reason by id, as in `Store.failed`; bytes: of the data files; flags: by id, of those
+    that have any, see `material.SENTENCES`.
+    """
 
     clips: int
     failed: dict[str, str]
     bytes: int
+    flags: dict[str, tuple[str, ...]]
 
     @property
     def tried(self) -> int:
@@ -110,13 +115,15 @@ class Store:
         """Where `sidecars` was not read, counted one by one: all of them take a kilobyte a clip. Raises StoreError."""
         stored: set[str] = set()
         reasons: dict[str, str] = {}
+        flags: dict[str, tuple[str, ...]] = {}
         size = 0
         for sidecar in self.__dict__.get("sidecars", self._each()):
             stored.update(clip.id for clip in sidecar.clips)
             reasons |= {clip.id: clip.reason for clip in sidecar.failed}
+            flags |= {clip.id: clip.flags for clip in sidecar.clips if clip.flags}
             size += sidecar.bytes
         failed = {clip: reason for clip, reason in reasons.items() if clip not in stored}
-        return Total(len(stored), failed, size)
+        return Total(len(stored), failed, size, flags)
 
     @property
     def audio_sha256(self) -> dict[str, str]:

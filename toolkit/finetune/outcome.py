@@ -11,8 +11,10 @@ from toolkit.audio import SAMPLE_RATE
 from toolkit.finetune import processes
 from toolkit.finetune.job import Job
 from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.recordings import Recordings
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.source import Source
+from toolkit.material import Material
 from toolkit.result.metrics import headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import TUNED, Choice, Run
@@ -78,6 +80,7 @@ def collected(
             "class_weights": [one.class_weights for one in finished],
             "learnt_from": "train+development" if recipe.refit_on_development else "train",
             "folds": source.question.folds.sha256,
+            "material": asdict(_material(job.recordings, folds.ids)),
             "trained_parameters": max(one.learning for one in finished),
             "parameters": max(one.parameters for one in finished),
             "seconds": round(sum(one.seconds for one in finished), 1),
@@ -95,6 +98,11 @@ def collected(
 def without_head(recipe: Recipe) -> dict[str, Any]:
     """A recipe less what each round has of its own: see `source.Head`."""
     return {name: value for name, value in asdict(recipe).items() if name not in ("statistics", "class_weights")}
+
+
+def _material(recordings: Recordings, ids: Sequence[str]) -> Material:
+    lengths = recordings.lengths
+    return Material.of((recordings.clips[clip].channel, lengths[clip] / SAMPLE_RATE) for clip in ids)
 
 
 def one_name(layers: Sequence[str]) -> str:

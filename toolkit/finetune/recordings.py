@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from threading import Event
 
+import numpy as np
 import psutil
 
 from toolkit.audio import Audio, Samples
@@ -21,8 +22,9 @@ MEMORY_SHARE = 0.5  # of what is free when the decoding begins, of all processes
 class Recordings:
     """Decoded clips by id.
 
-    samples: at 16 kHz, by id; empty where they do not fit into memory. lengths, sha256: of every clip that could be
-    decoded, in samples. failed: the reason, of every other clip.
+    samples: at 16 kHz, by id; empty where they do not fit into memory. lengths, sha256, flags, levels: of every clip
+    that could be decoded: how many samples, their hash, what `audio.Audio` says of them, their standard deviation.
+    failed: the reason, of every other clip.
     """
 
     manifest: Manifest
@@ -30,6 +32,8 @@ class Recordings:
     samples: Mapping[str, Samples]
     lengths: Mapping[str, int]
     sha256: Mapping[str, str]
+    flags: Mapping[str, tuple[str, ...]]
+    levels: Mapping[str, float]
     failed: Mapping[str, str]
 
     def __getitem__(self, clip: str) -> Samples:
@@ -55,6 +59,8 @@ def record(manifest: Manifest, ids: Sequence[str], workers: int, advance: Advanc
     samples: dict[str, Samples] = {}
     lengths: dict[str, int] = {}
     sha256: dict[str, str] = {}
+    flags: dict[str, tuple[str, ...]] = {}
+    levels: dict[str, float] = {}
     failed: dict[str, str] = {}
     total = 0
 
@@ -75,9 +81,11 @@ def record(manifest: Manifest, ids: Sequence[str], workers: int, advance: Advanc
                 continue
             sha256[clip] = found.sha256
             lengths[clip] = len(found.samples)
+            flags[clip] = found.flags
+            levels[clip] = float(found.samples.std(dtype=np.float64))
             total += found.samples.nbytes
             if total <= budget:
                 samples[clip] = found.samples
             else:
                 samples.clear()
-    return Recordings(manifest, clips, samples, lengths, sha256, failed)
+    return Recordings(manifest, clips, samples, lengths, sha256, flags, levels, failed)

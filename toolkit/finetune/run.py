@@ -24,6 +24,7 @@ from toolkit.finetune.training import train
 from toolkit.folding import refuse_leaks
 from toolkit.labels import IntArray, Task, one_hot
 from toolkit.manifest import Manifest
+from toolkit.material import flag_notes
 from toolkit.models.load import DTYPES, choose_device, choose_dtype
 from toolkit.progress import Advance, bar
 from toolkit.result import run as result_run
@@ -96,6 +97,7 @@ def finetune(
     groups = tuple(group for group, keep in zip(question.groups, kept) if keep)
     notes = [
         *question.notes,
+        *flag_notes(recordings.flags[clip] for clip in folds.ids),
         *refuse_unlearnable(question.task, truth, folds, recipe.refit_on_development),
         *_shallow_notes(recipe, shallow),
         *notes,

@@ -14,6 +14,7 @@ from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.whisper import Context
 from toolkit.result.run import Run, read
+from toolkit.spellings import Rules
 from toolkit.windows import Windows
 
 DEPTHS = ("best", "full")
@@ -201,11 +202,11 @@ def _question(run: Run, name: str, manifest: Manifest) -> Question:
     target = run.task.name if run.task.name in PRESETS else ",".join(run.task.columns)
     by_clip = run.folds.group_by == "clip"
     group_by = run.predictions.group if by_clip else run.folds.group_by
-    folds = run.folds
+    folds, rules = run.folds, Rules(**run.provenance.get("rules", {}))
     for own_split in (True, False):  # the run beside one with clips split one by one leaves a split column unused
         try:
             question = pose(
-                manifest, target, folds.count, folds.seed, group_by, "clip" if by_clip else "group", own_split
+                manifest, target, folds.count, folds.seed, group_by, "clip" if by_clip else "group", own_split, rules
             )
         except SplitError:
             if not own_split:

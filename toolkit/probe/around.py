@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InputError, SplitError, one_of
+from toolkit.features import copies
 from toolkit.features.store import Store
 from toolkit.folding import Question, kept_apart, refuse_leaks
 from toolkit.manifest import Manifest
+from toolkit.material import flag_notes
 from toolkit.probe import controls, nuisance
 from toolkit.probe.controls import CONTROLS
 from toolkit.probe.run import Progress
@@ -33,11 +35,15 @@ class Companion:
 
 @dataclass(frozen=True)
 class Plan:
-    """One store's question with its companions, all checked before anything is fitted."""
+    """One store's question with its companions, all checked before anything is fitted.
+
+    alike: a sentence on clips of two folds that may be one recording, if there are any; it is among the notes too.
+    """
 
     store: Store
     question: Question
     companions: tuple[Companion, ...]
+    alike: str = ""
 
 
 def plan(
@@ -56,7 +62,7 @@ def plan(
     that there is none. Raises InputError, LabelError, SplitError, StoreError for what cannot be asked.
     """
     companions = []
-    if question.folds.group_by == "clip" and question.groups != question.folds.ids:
+    if question.folds.group_by == "clip" and question.groups != question.folds.groups:
         try:
             honest = kept_apart(question)
             refuse_leaks(honest, store.sounding_sha256)
@@ -76,7 +82,18 @@ def plan(
     for name in dict.fromkeys(nuisances):
         measured = {nuisance.DURATION: nuisance.durations(store), nuisance.LOUDNESS: loudness}.get(name)
         companions.append(Companion("nuisance", name, store, nuisance.ask(question, corpus, name, measured)))
-    return Plan(store, question, tuple(companions))
+    alike, notes = _heard(store, question)
+    return Plan(store, replace(question, notes=(*question.notes, *notes)), tuple(companions), alike)
+
+
+def _heard(store: Store, question: Question) -> tuple[str, list[str]]:
+    """On clips of two folds that are nearly one recording; that and what there is to say of flagged clips."""
+    there = [row for row, clip in enumerate(question.folds.ids) if clip in store.clips]
+    ids = [question.folds.ids[row] for row in there]
+    found = copies.near_copies(store, ids, question.folds.fold[there]) if question.folds.group_by != "clip" else []
+    alike = copies.note(found) if found else ""
+    notes = flag_notes(store.clips[clip].flags for clip in ids)
+    return alike, [*([alike] if alike else []), *notes]
 
 
 def run(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import median_low
 from threading import Lock
 from typing import Any
 
@@ -15,12 +16,13 @@ from toolkit import seeds
 from toolkit.errors import MachineError
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, GiveUp, Model, never
+from toolkit.probe.fitting import Fit, Found, GiveUp, Model, never
 from toolkit.probe.search import Setting
-from toolkit.probe.targets import FloatArray, Targets, targets_of
+from toolkit.probe.targets import ALL, FloatArray, Targets, targets_of
 
 MAX_TREES = 200  # per class
 PATIENCE = 15  # trees without a better development loss before a fit stops
+UNSEEN_TREES = 50  # of a label that the search could not learn, where it learnt no other either
 STEP = 10  # trees between two reports of how far a fit has come
 # 31 bins: three times faster than 255 on embeddings, for small leaves spend their time on looking through bins; as good
 # (docs/benchmarks.md). No pre-filter, since trials differ in min_data_in_leaf.
@@ -47,19 +49,25 @@ class BoostingFitter:
         for number, setting in enumerate(settings):
             yield self._stopped_early(train, development, setting, name, partial(give_up, number))
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
-        """As many trees as the search found; the model is LightGBM's text, one per label or one for a softmax."""
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Found, name: str) -> Fit:
+        """As many trees as the search found; the model is LightGBM's text, one per label or one for a softmax.
+
+        A label that only these clips can teach gets the median of the others' trees.
+        """
         targets = targets_of(self._task, self._truth[train])
         parameters = self._parameters(setting, targets, name)
         weights = targets.weights(str(setting["class_weights"]))
         part = self._dataset(str(setting["statistics"])).subset(train.tolist()).construct()
+        unseen = median_low(found.values()) if found else UNSEEN_TREES
         boosters = []
-        for problem, trees in enumerate(found):
-            part.set_label(_label(targets, targets.columns, problem)).set_weight(weights[:, problem])
-            boosters.append(lightgbm.train(parameters, part, trees))
+        for number, label in enumerate(targets.problems):
+            part.set_label(_label(targets, targets.columns, number)).set_weight(weights[:, number])
+            boosters.append(lightgbm.train(parameters, part, found.get(label, unseen)))
         features = self._features.matrix(str(setting["statistics"]))[test]
-        model = {f"trees.{number}": booster.model_to_string() for number, booster in enumerate(boosters)}
-        return Fit(targets.probability(_predicted(boosters, features, found), self._task), tuple(found), model)
+        fitted = _predicted(boosters, features)
+        model = {_name(label): booster.model_to_string() for label, booster in zip(targets.problems, boosters)}
+        probability = targets.probability(fitted, self._task, str(setting["class_weights"]))
+        return Fit(probability, model=model)
 
     def _stopped_early(
         self,
@@ -78,10 +86,11 @@ class BoostingFitter:
             over = not any(one.grows(tree) for one in growing)
             if over or tree % STEP == 0:
                 fitted = np.concatenate([one.probability for one in growing], axis=1)
-                probability = targets.probability(fitted, self._task)
+                probability = targets.probability(fitted, self._task, str(setting["class_weights"]))
                 if over or give_up(tree, probability):
                     break
-        return Fit(probability, tuple(one.trees for one in growing))
+        found = {label: one.trees for label, one in zip(targets.problems, growing, strict=True)}
+        return Fit(probability, found)
 
     def _growing(
         self, targets: Targets, train: IntArray, development: IntArray, setting: Setting, name: str
@@ -165,24 +174,26 @@ class _Growing:
                 self.probability = seen[0].reshape(len(seen[0]), -1).copy()
 
 
-def _predicted(
-    boosters: Sequence[lightgbm.Booster], features: npt.NDArray[np.float32], trees: Sequence[int]
-) -> FloatArray:
-    """(n, n_fitted), each booster by so many of its trees."""
+def _predicted(boosters: Sequence[lightgbm.Booster], features: npt.NDArray[np.float32]) -> FloatArray:
+    """(n, n_fitted), each booster by all of its trees."""
     fitted: list[FloatArray] = [
-        np.asarray(booster.predict(features, num_iteration=count, num_threads=1)).reshape(len(features), -1)
-        for booster, count in zip(boosters, trees, strict=True)
+        np.asarray(booster.predict(features, num_iteration=-1, num_threads=1)).reshape(len(features), -1)
+        for booster in boosters
     ]
     return np.concatenate(fitted, axis=1)
 
 
-def _label(targets: Targets, columns: IntArray, problem: int) -> IntArray:
+def _label(targets: Targets, columns: IntArray, number: int) -> IntArray:
     """The class of each clip for a softmax, or one column of 0 and 1."""
-    return columns.argmax(axis=1) if targets.softmax else columns[:, problem]
+    return columns.argmax(axis=1) if targets.softmax else columns[:, number]
 
 
-def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool) -> FloatArray:
+def _name(label: int) -> str:
+    """Of a booster in a kept model."""
+    return "trees.softmax" if label == ALL else f"trees.{label}"
+
+
+def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
     """Kept trees to one layer's clips: (n, n_fitted) probabilities. The texts must have been verified by hash."""
     features = layers[0].matrix(str(setting["statistics"]))
-    boosters = [lightgbm.Booster(model_str=str(model[f"trees.{number}"])) for number in range(len(model))]
-    return _predicted(boosters, features, [booster.current_iteration() for booster in boosters])
+    return _predicted([lightgbm.Booster(model_str=str(model[_name(label)])) for label in targets.problems], features)

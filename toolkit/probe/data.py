@@ -8,8 +8,8 @@ import numpy as np
 
 from toolkit.errors import InputError, SplitError
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task
-from toolkit.probe.targets import unlearnable
+from toolkit.labels import IntArray, Task, one_hot
+from toolkit.probe.targets import targets_of, unlearnable
 from toolkit.splits import Folds, Round
 
 
@@ -63,22 +63,82 @@ def matched(features: Layers, task: Task, truth: IntArray, folds: Folds, groups:
     return Data(task, truth[keep], kept_groups, kept, rows, left_out)
 
 
-def check(data: Data, rounds: Sequence[Round]) -> list[str]:
-    """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by."""
-    task, notes = data.task, []
+@dataclass(frozen=True)
+class Part:
+    """Clips to fit on, and others that the fit is applied to. Both are positions in the folds' ids."""
+
+    train: IntArray
+    held_out: IntArray
+
+
+def parts_of(folds: Folds, round_: Round, count: int) -> list[Part]:
+    """The round's clips, less those it tests, dealt into `count` parts of whole folds at most, each held out in turn.
+
+    The first one begins with the development fold. A fixed split has one part, its development set.
+    """
+    if folds.scheme == "fixed":
+        return [Part(round_.train, round_.development)]
+    others = [(round_.fold + step) % folds.count for step in range(1, folds.count)]
+    parts = []
+    for start in range(min(count, len(others))):
+        out = np.isin(folds.fold, others[start::count])
+        parts.append(Part(np.flatnonzero(~out & (folds.fold != round_.fold)), np.flatnonzero(out)))
+    return parts
+
+
+def inner_parts(folds: Folds, round_: Round, inner: int) -> list[Part]:
+    """What each setting of a search is judged on: the first `inner` folds, each held out from all others."""
+    return parts_of(folds, round_, folds.count)[:inner]
+
+
+def check(data: Data, rounds: Sequence[Round], inner: int = 1) -> list[str]:
+    """Notes on labels that some training part cannot teach, and on what settings are judged by.
+
+    Raises InputError for more inner folds than there are, SplitError where a round has nothing to go by.
+    """
+    most = len(parts_of(data.folds, rounds[0], data.folds.count))
+    if not 1 <= inner <= most:
+        why = (
+            "a fixed split has" if data.folds.scheme == "fixed" else "the others leave, beside the one that is tested,"
+        )
+        raise InputError(f"{inner} inner folds asked for; {why} {most}")
+    notes = []
     for round_ in rounds:
         where = f"the round that tests fold {round_.fold}"
-        unseen = unlearnable(task, data.truth[round_.train])
-        unseen_to_the_end = unlearnable(task, data.truth[np.union1d(round_.train, round_.development)])
-        if len(unseen) == len(task.labels):
-            raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
-        if task.multilabel and not data.truth[round_.development].any():
-            raise SplitError(f"In {where} no development clip has any label; there is nothing to choose by")
-        for label in unseen:
-            learnt = label not in unseen_to_the_end
-            where_it_holds = "the search predicts" if learnt else "it is predicted"
-            notes.append(
-                f"In {where} {label!r} does not vary in the training clips; {where_it_holds}"
-                f"{' it' if learnt else ''} at its prevalence."
+        for part in inner_parts(data.folds, round_, inner):
+            _check_part(data, part, where)
+        notes += _constant(data, round_, where)
+    if inner > 1:
+        notes.append(
+            f"Settings and layers were chosen by their mean loss on {inner} inner folds, each held out in turn from "
+            "all that a round does not test."
+        )
+    return notes
+
+
+def _check_part(data: Data, part: Part, where: str) -> None:
+    task, truth = data.task, data.truth[part.held_out]
+    fitted = targets_of(task, data.truth[part.train]).fitted
+    if not len(fitted):
+        raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
+    if task.multilabel:
+        share = one_hot(task, truth).mean(axis=0)[fitted]
+        if not ((share > 0) & (share < 1)).any():
+            raise SplitError(
+                f"In {where} no label that the training clips teach varies in the development clips; there is nothing "
+                "to choose by"
             )
+
+
+def _constant(data: Data, round_: Round, where: str) -> list[str]:
+    """Notes on labels that do not vary."""
+    task, notes = data.task, []
+    unseen_to_the_end = unlearnable(task, data.truth[np.union1d(round_.train, round_.development)])
+    for label in unlearnable(task, data.truth[round_.train]):
+        learnt = label not in unseen_to_the_end
+        where_it_holds = "the search predicts" if learnt else "it is predicted"
+        notes.append(
+            f"In {where} {label!r} does not vary in the training clips; {where_it_holds}"
+            f"{' it' if learnt else ''} at its prevalence."
+        )
     return notes

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import median_low
 from typing import Protocol
 
 import numpy as np
@@ -15,18 +16,21 @@ from toolkit.probe.targets import FloatArray
 
 Model = Mapping[str, npt.NDArray[np.generic] | str]  # arrays by name, and LightGBM's text
 
+# What a refit on more clips takes over from a search: the trees of each label, by its index; under `targets.ALL`, where
+# it is one number for all labels, the trees of a softmax, the epochs, or the clips that a strength C was relative to.
+Found = Mapping[int, int]
+
 
 @dataclass(frozen=True)
 class Fit:
     """One fitted probe, applied to clips it was not fitted on.
 
-    probability: (n_held_out, n_labels). found: what a refit on more clips takes over from the search: the epochs, the
-    trees of each label, or the clips that a strength C was relative to.
+    probability: (n_held_out, n_labels). found: of a search, by label.
     model: what it takes to predict again; empty for the trials of a search.
     """
 
     probability: FloatArray
-    found: tuple[int, ...] = ()
+    found: Found = field(default_factory=dict)
     model: Model = field(default_factory=dict)
 
 
@@ -57,9 +61,15 @@ class Fitter(Protocol):
         """
         ...
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Found, name: str) -> Fit:
         """Fit one setting on `train` (development included), with what its search `found`; apply it to `test`."""
         ...
+
+
+def middle(found: Sequence[Found]) -> Found:
+    """What several searches of one setting found: by label the median, the lower one of two."""
+    labels = dict.fromkeys(label for one in found for label in one)
+    return {label: median_low([one[label] for one in found if label in one]) for label in labels}
 
 
 def by_statistics(settings: Sequence[Setting]) -> Iterator[tuple[str, list[int]]]:

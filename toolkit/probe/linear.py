@@ -11,10 +11,10 @@ from torch import Tensor
 
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, GiveUp, Model, by_statistics, never
+from toolkit.probe.fitting import Fit, Found, GiveUp, Model, by_statistics, never
 from toolkit.probe.search import Setting
 from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, solve
-from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of, targets_of
+from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
 
 SEARCH_TOLERANCE = 1e-6  # of the objective; moves fewer than one decision in a thousand
 Prepared = tuple[Scaler, Rotated]
@@ -47,10 +47,10 @@ class LinearFitter:
         for statistics, members in by_statistics(settings):
             mine = [settings[number] for number in members]
             solved = self._fit(part, development, statistics, targets, mine, SEARCH_TOLERANCE)
-            fits.update(zip(members, (Fit(probability, (len(train),)) for probability, _ in solved), strict=True))
+            fits.update(zip(members, (Fit(probability, {ALL: len(train)}) for probability, _ in solved), strict=True))
         return [fits[number] for number in range(len(settings))]
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Found, name: str) -> Fit:
         """The model holds scaler, coefficients (for standardised features) and intercepts, in float64.
 
         C weighs the sum over clips against the penalty, so the same C would shrink less on more clips and carry the
@@ -59,8 +59,7 @@ class LinearFitter:
         self._parts.pop(name, None)  # the round's search is over
         targets = targets_of(self._task, self._truth[train])
         part = _Part(train, {})
-        (searched_on,) = found
-        scaled = {**setting, "C": float(setting["C"]) * searched_on / len(train)}
+        scaled = {**setting, "C": float(setting["C"]) * found[ALL] / len(train)}
         ((probability, model),) = self._fit(part, test, str(setting["statistics"]), targets, [scaled])
         return Fit(probability, model=model)
 
@@ -81,7 +80,7 @@ class LinearFitter:
         features = scaler(self._features.matrix(statistics)[held_out])
         return [
             (
-                targets.probability(predict(features, solution, targets.softmax), self._task),
+                targets.probability(predict(features, solution, targets.softmax), self._task, problem.class_weights),
                 {
                     "mean": scaler.mean,
                     "scale": scaler.scale,
@@ -89,7 +88,7 @@ class LinearFitter:
                     "intercepts": solution.intercepts,
                 },
             )
-            for solution in solutions
+            for problem, solution in zip(problems, solutions, strict=True)
         ]
 
     def _prepare(self, clips: IntArray, statistics: str) -> Prepared:
@@ -111,7 +110,7 @@ def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: b
     return (logits.softmax(dim=1) if as_softmax else logits.sigmoid()).numpy()
 
 
-def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, as_softmax: bool) -> FloatArray:
+def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
     """A kept model to one layer's clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
     mean, scale, coefficients, intercepts = (  # copied, for a product's last bit can depend on where its numbers lie
         torch.tensor(np.asarray(model[name], dtype=np.float64)).numpy()
@@ -119,4 +118,4 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, as_so
     )
     solution = Solution(coefficients, intercepts)
     features = Scaler(mean, scale)(layers[0].matrix(str(setting["statistics"])))
-    return np.concatenate([predict(features[row : row + 1], solution, as_softmax) for row in range(len(features))])
+    return np.concatenate([predict(features[row : row + 1], solution, targets.softmax) for row in range(len(features))])

@@ -10,12 +10,12 @@ from torch import Tensor
 from toolkit import seeds
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, GiveUp, Model, never
+from toolkit.probe.fitting import Fit, Found, GiveUp, Model, never
 from toolkit.probe.mix import Mix, mix_stack
 from toolkit.probe.mlp import Mlp, mlp_stack
 from toolkit.probe.search import HALVES, Setting, readers
 from toolkit.probe.stack import Inputs, Logits, Part, Trained, probability_of, train
-from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of, targets_of
+from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
 from toolkit.probe.units import training_dtype
 
 
@@ -36,15 +36,21 @@ class NetworkFitter:
         """All settings in one stack, each stopped early on the development clips."""
         targets = targets_of(self._task, self._truth[train])
         trained, _ = self._fit(targets, train, development, settings, name)
-        return [Fit(targets.probability(one.probability, self._task), (one.epochs,)) for one in trained]
+        return [
+            Fit(self._probability(targets, one, setting), {ALL: one.epochs})
+            for one, setting in zip(trained, settings, strict=True)
+        ]
 
-    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Sequence[int], name: str) -> Fit:
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Found, name: str) -> Fit:
         """As many epochs as the search found; the model holds scaler and parameters."""
         targets = targets_of(self._task, self._truth[train])
-        (one,), scaling = self._fit(targets, train, test, [setting], name, *found)
+        (one,), scaling = self._fit(targets, train, test, [setting], name, found[ALL])
         parameters = {f"parameter.{key}": value.cpu().numpy() for key, value in one.parameters.items()}
         model = {**scaling, **parameters}
-        return Fit(targets.probability(one.probability, self._task), (one.epochs,), model)
+        return Fit(self._probability(targets, one, setting), model=model)
+
+    def _probability(self, targets: Targets, one: Trained, setting: Setting) -> FloatArray:
+        return targets.probability(one.probability, self._task, str(setting["class_weights"]))
 
     def _fit(
         self,
@@ -111,14 +117,14 @@ def _joined(scaling: dict[str, list[Scaler]], statistics: str) -> Model:
     }
 
 
-def apply_mlp(layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool) -> FloatArray:
+def apply_mlp(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
     """A kept mlp to one layer's clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
-    return _apply(layers, model, setting, softmax, Mlp([setting]))
+    return _apply(layers, model, setting, targets, Mlp([setting]))
 
 
-def apply_mix(layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool) -> FloatArray:
+def apply_mix(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
     """A kept mix to all layers' clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
-    return _apply(layers, model, setting, softmax, Mix([setting]))
+    return _apply(layers, model, setting, targets, Mix([setting]))
 
 
 def layer_shares(model: Model) -> FloatArray:
@@ -128,7 +134,7 @@ def layer_shares(model: Model) -> FloatArray:
 
 
 def _apply(
-    layers: Sequence[LayerFeatures], model: Model, setting: Setting, softmax: bool, logits: Logits
+    layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets, logits: Logits
 ) -> FloatArray:
     halves = HALVES[str(setting["statistics"])]
     centres, scales = (np.split(np.asarray(model[name]), len(halves), axis=1) for name in ("mean", "scale"))
@@ -145,4 +151,6 @@ def _apply(
         {half: values[:, clip : clip + 1].clone() for half, values in inputs.items()}
         for clip in range(len(layers[0].ids))
     )
-    return np.concatenate([probability_of(logits(parameters, clip, None), softmax)[0].numpy() for clip in alone])
+    return np.concatenate(
+        [probability_of(logits(parameters, clip, None), targets.softmax)[0].numpy() for clip in alone]
+    )

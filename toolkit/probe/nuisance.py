@@ -18,6 +18,7 @@ from toolkit.folding import Question
 from toolkit.labels import IntArray, one_hot, task_of
 from toolkit.manifest import Clip, Manifest
 from toolkit.runs import cores
+from toolkit.spellings import settle
 
 DURATION, LOUDNESS = "duration", "loudness"
 MEASURED = {DURATION: "s", LOUDNESS: "dB"}  # from the audio; every other nuisance is a column of the manifest
@@ -63,6 +64,7 @@ def ask(question: Question, manifest: Manifest, name: str, measured: Mapping[str
         raise InputError(one_of("--nuisance", name, [*MEASURED, *labels]))
     ids = question.folds.ids
     quantity = True
+    notes: tuple[str, ...] = ()
     if measured is not None:
         cells = _quartiles(name, [measured.get(clip) for clip in ids], MEASURED[name])
     else:
@@ -71,9 +73,12 @@ def ask(question: Question, manifest: Manifest, name: str, measured: Mapping[str
         quantity = len(set(cells)) > MANY_NUMBERS and not identity and all(map(NUMBER.fullmatch, cells))
         if quantity:
             cells = _quartiles(name, [float(cell) for cell in cells])
+        else:
+            spelt = settle(name, cells, manifest.lines, question.rules)
+            cells, notes = list(spelt.cells), spelt.notes
     how = "classes cut at the quartiles of all clips." if quantity else "the values of its column."
     task, truth = task_of(name, {name: cells}, manifest.lines)
-    asked = replace(question, task=task, truth=truth, notes=(f"Nuisance {name}: {how}",))
+    asked = replace(question, task=task, truth=truth, notes=(f"Nuisance {name}: {how}", *notes))
     if measured is None and _within_folds(truth, question.folds.fold):
         seed, count = question.folds.seed, min(question.folds.count, 5)
         folds = splits.make(ids, ids, one_hot(task, truth), count, seed, "clip")

@@ -1,53 +1,36 @@
 """What a probe run found, put together: each round's layer, the winners, the Run that every figure is made from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from toolkit.labels import IntArray
 from toolkit.probe import networks
 from toolkit.probe.data import Data
-from toolkit.probe.fitting import Fit
-from toolkit.probe.search import Setting
+from toolkit.probe.round import Tested
 from toolkit.probe.table import PROBES
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.probe.winners import Winner
-from toolkit.result.decide import decide
 from toolkit.result.metrics import headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Choice, Run
-from toolkit.splits import Round
-
-
-@dataclass(frozen=True)
-class Tested:
-    """One layer in one round. development: the winner's score of `trials`; prediction: of the round's test clips."""
-
-    round: Round
-    trials: int
-    setting: Setting
-    development: float
-    thresholds: FloatArray
-    prediction: IntArray
-    fit: Fit
+from toolkit.result.thresholds import decide
 
 
 def chosen_layers(tested: Mapping[str, Sequence[Tested]]) -> list[str]:
-    """The layer of each round, by its development score there; of equals the first."""
+    """The layer of each round, by its loss there; of equals the first."""
 
-    def score(layer: str, number: int) -> float:
-        return tested[layer][number].development
+    def loss(layer: str, number: int) -> float:
+        return tested[layer][number].loss
 
     rounds = len(next(iter(tested.values())))
-    return [max(tested, key=partial(score, number=number)) for number in range(rounds)]
+    return [min(tested, key=partial(loss, number=number)) for number in range(rounds)]
 
 
 def winner_of(data: Data, probe: str, layer: str, layers: Sequence[str], tested: Tested) -> Winner:
-    refitted_on = np.union1d(tested.round.train, tested.round.development)
-    targets = targets_of(data.task, data.truth[refitted_on])
+    targets = targets_of(data.task, data.truth[tested.applied.part.train])
     return Winner(
         probe=probe,
         task=data.task,
@@ -57,8 +40,9 @@ def winner_of(data: Data, probe: str, layer: str, layers: Sequence[str], tested:
         softmax=targets.softmax,
         fitted=targets.fitted,
         prevalence=targets.prevalence,
-        thresholds=tested.thresholds,
-        model=tested.fit.model,
+        bars=tested.bars,
+        scale=tested.applied.scale,
+        model=tested.applied.model,
     )
 
 
@@ -76,7 +60,7 @@ def run_of(
 ) -> Run:
     winners = [tested[layer][number] for number, layer in enumerate(chosen)]
     final = [
-        replace(one, fit=replace(one.fit, probability=own), prediction=decide(data.task, own, one.thresholds))
+        replace(one, applied=replace(one.applied, probability=own), prediction=decide(data.task, own, one.bars))
         for one, own in zip(winners, applied, strict=True)
     ]
     return Run(
@@ -90,13 +74,14 @@ def run_of(
         layers={layer: _predictions(data, group, own) for layer, own in tested.items()},
         development={layer: tuple(one.development for one in own) for layer, own in tested.items()},
         choices=tuple(
-            Choice(one.round.fold, layer, dict(one.setting), one.development)
+            Choice(one.round.fold, layer, dict(one.setting), one.development, one.loss)
             for layer, one in zip(chosen, winners, strict=True)
         ),
         left_out=data.left_out,
         notes=tuple(notes),
         provenance=provenance,
         weights=_weights(kept) if PROBES[probe].all_layers else {},
+        losses={layer: tuple(one.loss for one in own) for layer, own in tested.items()},
     )
 
 
@@ -117,6 +102,7 @@ def _predictions(data: Data, group: str, rounds: Sequence[Tested]) -> Prediction
         np.concatenate([np.full(len(one.round.test), one.round.fold) for one in rounds])[order],
         data.truth[clips[order]],
         np.concatenate([one.prediction for one in rounds])[order],
-        np.concatenate([one.fit.probability for one in rounds])[order],
+        np.concatenate([one.applied.probability for one in rounds])[order],
         group,
+        np.concatenate([one.applied.scale.scores(one.applied.probability) for one in rounds])[order],
     )

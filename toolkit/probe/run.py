@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,29 +21,31 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
 from toolkit.probe import winners as winners_folder
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
-from toolkit.probe.fitting import Fitter, one_thread
-from toolkit.probe.outcome import Tested, chosen_layers, run_of, winner_of
-from toolkit.probe.search import BATCH, SPACES, Setting
-from toolkit.probe.study import Report, StudyFile, Trials, best, search
+from toolkit.probe.fitting import one_thread
+from toolkit.probe.outcome import chosen_layers, run_of, winner_of
+from toolkit.probe.round import Tested, test
+from toolkit.probe.search import BATCH, SPACES
+from toolkit.probe.study import StudyFile
 from toolkit.probe.table import PROBES
-from toolkit.probe.targets import FloatArray
 from toolkit.products import allow_tensor_float_32, keep_kernels
-from toolkit.result.decide import carried_over, decide, thresholds_of
-from toolkit.result.metrics import headline_score
 from toolkit.result.run import Run
 from toolkit.runs import cores, signature
 from toolkit.splits import Folds, Round
 
-PROTOCOL = 7  # part of every study's signature: raise it when the same setting would get another score
+PROTOCOL = 8  # part of every study's signature: raise it when the same setting would get another score
 
 Progress = Callable[[str, int, int], None]  # the layer just finished, layers done, layers in all
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a search may spend: trials, or seconds from `begun` (of `time.monotonic()`)."""
+    """What a search may spend: trials, or seconds from `begun` (of `time.monotonic()`).
+
+    inner: the folds that are held out in turn to judge each trial.
+    """
 
     trials: int
+    inner: int = 1
     begun: float = 0.0
     seconds: float = math.inf
 
@@ -66,6 +68,7 @@ def probe(
     probe: str = "linear",
     trials: int = 30,
     minutes: float | None = None,
+    inner: int = 1,
     seed: int = 0,
     backbone: str = "",
     notes: Sequence[str] = (),
@@ -83,17 +86,19 @@ def probe(
     study: the SQLite file of the search; a run that was stopped goes on there and ends in the same bytes.
     minutes: searches stop after this time instead, each layer and round having got its even share and one batch at
     least; the figures then depend on the machine.
+    inner: how many folds judge each setting, held out in turn from all that are not tested: 1, development alone, up to
+    all of them.
     winners: a folder for each round's refitted probe (`toolkit.probe.winners`); not saved unless told.
     device: "cpu" or "cuda" of linear, mlp and mix, or lightgbm's device_type. workers: rounds fitted at a time, the
     processor's cores unless told, one on CUDA; it does not change a figure. hands: who does the fitting; this process
     unless told.
 
-    In each round a search of its own per layer maximises the headline metric on the development fold; the layer with
-    the best development score is chosen; the winner is refitted on training and development clips and predicts the
-    test fold. Scaler, class weights and thresholds come from those clips alone.
+    In each round a search of its own per layer minimises the class-balanced log-loss on the development fold; the layer
+    with the lowest is chosen; the winner is refitted on training and development clips and predicts the test fold.
+    Scaler, class weights and what decisions are made by come from those clips alone.
 
-    Raises InputError for an unknown probe, MachineError for a device that is not there, SplitError for folds that leave
-    nothing to learn or to choose by, StoreError for a study made with other data.
+    Raises InputError for an unknown probe or more inner folds than there are, MachineError for a device that is not
+    there, SplitError for folds that leave nothing to learn or to choose by, StoreError for a study of other data.
     """
     if probe not in PROBES:
         raise InputError(one_of("probe", probe, list(PROBES)))
@@ -105,9 +110,9 @@ def probe(
     allow_tensor_float_32(False)
     data = matched(features, task, truth, folds, groups)
     rounds = list(data.folds.rounds())
-    notes = [*notes, *check(data, rounds)]
+    notes = [*notes, *check(data, rounds, inner)]
     at_a_time = workers or (1 if device != "cpu" else cores())
-    budget = Budget(trials) if minutes is None else Budget(sys.maxsize, time.monotonic(), 60 * minutes)
+    budget = Budget(trials, inner) if minutes is None else Budget(sys.maxsize, inner, time.monotonic(), 60 * minutes)
     file = StudyFile(study)
     try:
         fit = hands or here
@@ -152,8 +157,9 @@ def here(
         for number, (title, names) in enumerate(units.items()):
             layers = [rows_of(features.layer(name), data.rows) for name in names]
             fitter = PROBES[probe].build(layers, data.task, data.truth, seed, device)
-            mark = signature_of(layers, data, probe, seed)
-            test_round = partial(test, fitter, data, file, f"{probe} {title}", mark, probe, budget.trials, seed)
+            mark = signature_of(layers, data, probe, budget.inner, seed)
+            title_of = f"{probe} {title}"
+            test_round = partial(test, fitter, data, file, title_of, mark, probe, budget.trials, budget.inner, seed)
             ends = budget.deadlines(number, len(units), len(rounds), workers)
             pending.append((title, [pool.submit(test_round, round_, end) for round_, end in zip(rounds, ends)]))
             while len(pending) > 1 or (pending and number == len(units) - 1):  # one layer ahead keeps workers busy
@@ -187,14 +193,15 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, seed: int) -> str:
-    """Of everything that changes a score: features, truth, folds, space, seed, protocol."""
+def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, inner: int, seed: int) -> str:
+    """Of everything that changes a loss: features, truth, folds, space, seed, protocol."""
     return signature(
         {
             "protocol": PROTOCOL,
             "probe": probe,
             "space": {name: str(parameter) for name, parameter in SPACES[probe].items()},
             "batch": BATCH,
+            "inner": inner,
             "seed": seed,
             "task": [data.task.kind, list(data.task.labels)],
             "truth": _digest(data.truth),
@@ -206,49 +213,3 @@ def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, seed: 
 
 def _digest(array: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def test(
-    fitter: Fitter,
-    data: Data,
-    file: Trials,
-    title: str,
-    mark: str,
-    probe: str,
-    trials: int,
-    seed: int,
-    round_: Round,
-    deadline: float,
-) -> Tested:
-    """One layer in one round: search, thresholds from development, refit, predict the test fold."""
-    task, name = data.task, f"{title} round {round_.fold}"
-    truth = data.truth[round_.development]
-
-    def scores(settings: Sequence[Setting], report: Report) -> Iterator[float]:
-        def give_up(number: int, step: int, probability: FloatArray) -> bool:
-            return report(number, step, _score(task, truth, probability))
-
-        for fit in fitter.search(round_.train, round_.development, settings, name, give_up):
-            yield _score(task, truth, fit.probability)
-
-    finished = search(file, name, mark, SPACES[probe], trials, seed, scores, deadline)
-    winner = best(finished)
-    (alone,) = fitter.search(round_.train, round_.development, [winner.setting], name)
-    thresholds = thresholds_of(task, truth, alone.probability)
-    refitted_on = np.union1d(round_.train, round_.development)
-    fit = fitter.refit(refitted_on, np.append(round_.test, refitted_on), winner.setting, alone.found, name)
-    tested, own = np.split(fit.probability, [len(round_.test)])
-    if task.multilabel:
-        before = fitter.refit(round_.train, round_.train, winner.setting, alone.found, name).probability
-        thresholds = carried_over(thresholds, before, own)
-    fit = replace(fit, probability=tested)
-    prediction = decide(task, tested, thresholds)
-    return Tested(round_, len(finished), winner.setting, winner.score, thresholds, prediction, fit)
-
-
-def _score(task: Task, truth: IntArray, probability: FloatArray) -> float:
-    """The headline metric on development, with the thresholds that development would choose."""
-    prediction = decide(task, probability, thresholds_of(task, truth, probability))
-    score = headline_score(task, truth, prediction)
-    assert score is not None  # `check` has seen to it that the development set has labels
-    return score

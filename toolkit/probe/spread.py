@@ -15,8 +15,8 @@ from toolkit.errors import InputError, StoreError
 from toolkit.features.store import Store
 from toolkit.probe.data import Data, Layers, rows_of
 from toolkit.probe.fitting import Fitter
-from toolkit.probe.outcome import Tested
-from toolkit.probe.run import Budget, Progress, signature_of, test, units_of
+from toolkit.probe.round import Tested, test
+from toolkit.probe.run import Budget, Progress, signature_of, units_of
 from toolkit.probe.study import StudyFile
 from toolkit.probe.table import PROBES
 from toolkit.products import allow_tensor_float_32, keep_kernels
@@ -27,13 +27,14 @@ Frozen = optuna.trial.FrozenTrial
 
 @dataclass(frozen=True)
 class Job:
-    """What the blocks of a run share; told apart by `key`. store: its folder, absolute. trials: of each block."""
+    """What the blocks of a run share; told apart by `key`. store: its folder, absolute. trials, inner: a block's."""
 
     key: str
     store: Path
     data: Data = field(compare=False)
     probe: str
     trials: int
+    inner: int
     seed: int
 
 
@@ -86,7 +87,7 @@ class Spread:
         """
         if not isinstance(features, Store):
             raise InputError("Ray's nodes read a feature store; expected one, not features in memory")
-        job = Job(secrets.token_hex(8), features.folder.resolve(), data, probe, budget.trials, seed)
+        job = Job(secrets.token_hex(8), features.folder.resolve(), data, probe, budget.trials, budget.inner, seed)
         units = units_of(features.layers, probe)
 
         def blocks() -> Iterator[Block]:
@@ -129,6 +130,7 @@ def _fit(job: Job, block: Block, place: Place) -> tuple[Tested, str, list[Frozen
         mark,
         job.probe,
         job.trials,
+        job.inner,
         job.seed,
         round_,
         float("inf"),
@@ -144,7 +146,7 @@ def _fitter(job: Job, layers: tuple[str, ...], node: str) -> tuple[Fitter, str]:
         raise StoreError(f"{job.store.name} is another on node {node} than when the run began; start it again")
     features = [rows_of(store.layer(layer), data.rows) for layer in layers]
     fitter = PROBES[job.probe].build(features, data.task, data.truth, job.seed, "cpu")
-    return fitter, signature_of(features, data, job.probe, job.seed)
+    return fitter, signature_of(features, data, job.probe, job.inner, job.seed)
 
 
 @lru_cache(maxsize=1)

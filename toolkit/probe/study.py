@@ -25,7 +25,7 @@ from toolkit.runs import commit_file
 SIGNATURE = "signature"
 LOCK_TIMEOUT_SECONDS = 60.0
 
-# How far a setting of a batch has come: its number there, a step and its score by then -> whether to give it up.
+# How far a setting of a batch has come: its number there, a step and its loss by then -> whether to give it up.
 Report = Callable[[int, int, float], bool]
 Evaluate = Callable[[Sequence[Setting], Report], Iterable[float]]
 PRUNED_AFTER = 5  # finished trials, before which none is given up
@@ -33,11 +33,11 @@ PRUNED_AFTER = 5  # finished trials, before which none is given up
 
 @dataclass(frozen=True)
 class Trial:
-    """One finished trial. score: the development set's headline metric, 0..1. pruned: it was given up on the way."""
+    """One finished trial. loss: on the clips held out, the lower the better. pruned: it was given up on the way."""
 
     number: int
     setting: Setting
-    score: float
+    loss: float
     pruned: bool = False
 
 
@@ -94,7 +94,7 @@ class StudyFile:
         """
         with self._lock:
             if name not in self._studies:
-                study = self._storage.create_new_study([StudyDirection.MAXIMIZE], name)
+                study = self._storage.create_new_study([StudyDirection.MINIMIZE], name)
                 self._storage.set_study_user_attr(study, SIGNATURE, signature)
                 self._studies[name] = study
             study = self._studies[name]
@@ -122,7 +122,7 @@ class StudyFile:
 
 def _row(study: int, number: int, trial: optuna.trial.FrozenTrial) -> models.TrialModel:
     """The trial in Optuna's tables."""
-    value, kind = models.TrialValueModel.value_to_stored_repr(_score(trial))
+    value, kind = models.TrialValueModel.value_to_stored_repr(_loss(trial))
     step_of = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
     return models.TrialModel(
         study_id=study,
@@ -141,9 +141,9 @@ def _row(study: int, number: int, trial: optuna.trial.FrozenTrial) -> models.Tri
         ],
         intermediate_values=[
             models.TrialIntermediateValueModel(
-                step=step, **dict(zip(("intermediate_value", "intermediate_value_type"), step_of(score), strict=True))
+                step=step, **dict(zip(("intermediate_value", "intermediate_value_type"), step_of(loss), strict=True))
             )
-            for step, score in trial.intermediate_values.items()
+            for step, loss in trial.intermediate_values.items()
         ],
     )
 
@@ -188,9 +188,9 @@ def search(
 
     deadline: of `time.monotonic()`; no batch but the first is begun after it. What the file holds counts all the same.
 
-    Optuna's TPE proposes BATCH settings at a time, `evaluate` gets the batch whole and yields one score each, in order.
-    A setting whose fit reports how far it has come is given up by Optuna's median rule: when its best score so far is
-    below the median of the finished trials at the same step. What was finished before it, in its batch too, decides,
+    Optuna's TPE proposes BATCH settings at a time, `evaluate` gets the batch whole and yields one loss each, in order.
+    A setting whose fit reports how far it has come is given up by Optuna's median rule: when its lowest loss so far is
+    above the median of the finished trials at the same step. What was finished before it, in its batch too, decides,
     never a clock. The sampler is seeded by (seed, study, number of trials so far), and a batch that a kill left half
     written is evaluated again as a whole, so an interrupted search ends exactly where an undisturbed one does.
     """
@@ -210,8 +210,7 @@ def search(
             finished = whole + new[len(whole) :]
         done += finished
     return [
-        Trial(number, trial.params, _score(trial), trial.state == TrialState.PRUNED)
-        for number, trial in enumerate(done)
+        Trial(number, trial.params, _loss(trial), trial.state == TrialState.PRUNED) for number, trial in enumerate(done)
     ]
 
 
@@ -224,29 +223,29 @@ def _evaluate_batch(
 ) -> list[optuna.trial.FrozenTrial]:
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=BATCH)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNED_AFTER)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    study = optuna.create_study(direction="minimize", sampler=sampler, pruner=pruner)
     study.add_trials(history)
     trials = [study.ask(distributions) for _ in range(size)]
     pruned = set()
 
-    def report(number: int, step: int, score: float) -> bool:
-        trials[number].report(score, step)
+    def report(number: int, step: int, loss: float) -> bool:
+        trials[number].report(loss, step)
         if trials[number].should_prune():
             pruned.add(number)
         return number in pruned
 
-    scores = evaluate([trial.params for trial in trials], report)
+    losses = evaluate([trial.params for trial in trials], report)
     return [
-        study.tell(trial, state=TrialState.PRUNED) if number in pruned else study.tell(trial, float(score))
-        for (number, trial), score in zip(enumerate(trials), scores, strict=True)
+        study.tell(trial, state=TrialState.PRUNED) if number in pruned else study.tell(trial, float(loss))
+        for (number, trial), loss in zip(enumerate(trials), losses, strict=True)
     ]
 
 
-def _score(trial: optuna.trial.FrozenTrial) -> float:
+def _loss(trial: optuna.trial.FrozenTrial) -> float:
     assert trial.value is not None
     return trial.value
 
 
 def best(trials: Sequence[Trial]) -> Trial:
-    """The highest score of those that were not given up; of equals the earliest."""
-    return max((trial for trial in trials if not trial.pruned), key=lambda trial: (trial.score, -trial.number))
+    """The lowest loss of those that were not given up; of equals the earliest."""
+    return min((trial for trial in trials if not trial.pruned), key=lambda trial: (trial.loss, trial.number))

@@ -4,7 +4,7 @@ import re
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from toolkit.errors import disk_full_is_named
 from toolkit.features.costs import extraction_seconds
 from toolkit.features.store import Store
 from toolkit.folding import Question, refuse_leaks
+from toolkit.material import Material
 from toolkit.probe import run as probe_run
 from toolkit.probe import winners
 from toolkit.probe.nuisance import durations
@@ -30,7 +31,8 @@ class Options:
     """probe: a name of `probe.table.PROBES`. workers: fits at a time, None: one a core.
     hands: who fits; no figure depends on it. device: as `probe.run.probe` takes it.
 
-    trials: per layer and round; or minutes: of search, shared by all layers and rounds.
+    trials: per layer and round; or minutes: of search, shared by all layers and rounds. inner: the folds that are held
+    out in turn to judge each setting.
     """
 
     probe: str = "linear"
@@ -40,6 +42,7 @@ class Options:
     workers: int | None = None
     hands: Hands = here
     device: str = "cpu"
+    inner: int = 1
 
     @property
     def budget(self) -> dict[str, float]:
@@ -86,6 +89,7 @@ def sweep(
             probe=options.probe,
             trials=options.trials,
             minutes=options.minutes,
+            inner=options.inner,
             seed=options.seed,
             backbone=store.backbone,
             notes=[*question.notes, *notes],
@@ -93,9 +97,11 @@ def sweep(
                 **provenance,
                 "seed": options.seed,
                 **options.budget,
+                "inner_folds": options.inner,
                 "store": store.signature,
                 "features": store.settings,
                 "folds": question.folds.sha256,
+                "rules": asdict(question.rules),
             },
             winners=folder / WINNERS,
             device=options.device,
@@ -104,7 +110,9 @@ def sweep(
             hands=options.hands,
         )
         seconds = time.monotonic() - began if whole else None
-        run = replace(run, provenance={**run.provenance, **_costs(store, folder, run, seconds)})
+        known = durations(store)
+        material = asdict(Material.of((store.clips[clip].source[4], known[clip]) for clip in run.folds.ids))
+        run = replace(run, provenance={**run.provenance, "material": material, **_costs(store, folder, run, seconds)})
         write_clips(folder, {clip: store.audio_sha256[clip] for clip in run.folds.ids})
         result_run.write(folder, run)
     return Sweep(folder, run, stood=False)
@@ -143,6 +151,7 @@ def folder_of(store: Store, question: Question, options: Options, result: Path, 
             "folds": question.folds.sha256,
             "probe": options.probe,
             **options.budget,
+            "inner_folds": options.inner,
             "seed": options.seed,
             "notes": list(notes),
         }

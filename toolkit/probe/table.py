@@ -8,11 +8,11 @@ from toolkit.labels import IntArray, Task
 from toolkit.probe import boosting, linear, networks
 from toolkit.probe.fitting import Fitter, Model
 from toolkit.probe.search import Setting
-from toolkit.probe.targets import FloatArray
+from toolkit.probe.targets import FloatArray, Targets
 
 Layers = Sequence[LayerFeatures]
 Build = Callable[[Layers, Task, IntArray, int, str], Fitter]
-Apply = Callable[[Layers, Model, Setting, bool], FloatArray]
+Apply = Callable[[Layers, Model, Setting, Targets], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Probe:
     """A row of the table.
 
     build: from layers, task, truth (a row per clip of the layers), seed and device (torch's, or LightGBM's
-    device_type). apply: a kept model to other clips' layers, with the setting and whether it is a softmax, ->
-    (n, n_fitted) probabilities. all_layers: it sees every layer at once and stands in the layer curve under its own
-    name; the others get one layer at a time.
+    device_type). apply: a kept model to other clips' layers, with its setting and what it was fitted to, ->
+    (n, n_fitted) probabilities, as the class weights taught them. all_layers: it sees every layer at once and stands in
+    the layer curve under its own name; the others get one layer at a time.
     """
 
     title: str

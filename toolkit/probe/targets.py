@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from toolkit.errors import ToolkitError
 from toolkit.labels import IntArray, Task, one_hot
 
 FloatArray = npt.NDArray[np.float64]
+ALL = -1  # in place of a label's index: what is one for all labels
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,14 @@ class Targets:
     prevalence: FloatArray
 
     @property
+    def problems(self) -> list[int]:
+        """The independent fits by label: ALL for the one of a softmax, each fitted label otherwise."""
+        return [ALL] if self.softmax else self.fitted.tolist()
+
+    @property
     def n_problems(self) -> int:
-        """Independent fits: 1 for a softmax, one per fitted label otherwise."""
-        return 1 if self.softmax else len(self.fitted)
+        """How many independent fits there are."""
+        return len(self.problems)
 
     def weights(self, class_weights: str, columns: IntArray | None = None) -> FloatArray:
         """(n_clips, n_problems), each column adding up to n_clips over the training part.
@@ -50,10 +57,28 @@ class Targets:
         """Other clips' truth in these columns, (n, n_fitted); a label that is not fitted has none."""
         return one_hot(task, truth)[:, self.fitted]
 
-    def probability(self, fitted: FloatArray, task: Task) -> FloatArray:
-        """(n, n_labels) from the (n, n_fitted) probabilities of the fitted labels."""
+    def natural(self, fitted: FloatArray, class_weights: str) -> FloatArray:
+        """(n, n_fitted) probabilities as they are without the class weights that they were fitted with.
+
+        "balanced" weights teach a model that every class (of one label: each side) is equally frequent; Bayes' rule
+        with the training part's own shares undoes that.
+        """
+        if class_weights != "balanced":
+            return fitted
+        share = self.prevalence[self.fitted]
+        joint = np.ascontiguousarray(fitted * share)  # a row's sum must not depend on how rows lie
+        total = joint.sum(axis=1, keepdims=True) if self.softmax else joint + (1 - fitted) * (1 - share)
+        return np.asarray(joint / total)
+
+    def probability(self, fitted: FloatArray, task: Task, class_weights: str) -> FloatArray:
+        """(n, n_labels) from what fits with such class weights say of the fitted labels, (n, n_fitted).
+
+        They come back as if there had been no weights. Raises ToolkitError for another number of columns.
+        """
+        if fitted.shape[1:] != (len(self.fitted),):
+            raise ToolkitError(f"Targets: probabilities of shape {fitted.shape}, {len(self.fitted)} labels were fitted")
         probability = np.tile(self.prevalence, (len(fitted), 1))
-        probability[:, self.fitted] = fitted
+        probability[:, self.fitted] = self.natural(fitted, class_weights)
         if task.kind == "binary" and len(self.fitted):
             probability[:, 0] = 1 - probability[:, 1]
         return probability

@@ -18,11 +18,10 @@ from toolkit.probe.fitting import Model, one_thread
 from toolkit.probe.search import Setting
 from toolkit.probe.table import PROBES
 from toolkit.probe.targets import FloatArray, Targets
-from toolkit.result.decide import decide
+from toolkit.result.thresholds import Scale, decide
 from toolkit.runs import commit_file, commit_json, make_folder, sha256_of_file, signature
 
-FORMAT_VERSION = 3  # 2: a network's first weights lie apart by the statistics they read; 3: the index has its own hash
-WITHOUT_HASH = {"format", "task", "winners"}  # all that an index of format 2 has
+FORMAT_VERSION = 4  # 3: the index has its own hash; 4: bars and scale in place of thresholds, trees by their label
 INDEX = "winners.json"
 
 
@@ -31,7 +30,7 @@ class Winner:
     """One round's refitted probe.
 
     fold: the fold that it never heard. layers: the layers it reads, in order. fitted, prevalence, softmax: as in
-    Targets. thresholds: per label of a multilabel task, else empty.
+    Targets. bars: (n_labels,) what its probabilities are held against. scale: of its log-odds on its own clips.
     """
 
     probe: str
@@ -42,7 +41,8 @@ class Winner:
     softmax: bool
     fitted: IntArray
     prevalence: FloatArray
-    thresholds: FloatArray
+    bars: FloatArray
+    scale: Scale
     model: Model
 
     def apply(self, layers: Sequence[LayerFeatures]) -> tuple[FloatArray, IntArray]:
@@ -54,11 +54,11 @@ class Winner:
         given = tuple(layer.layer for layer in layers)
         if given != self.layers:
             raise InputError(f"This winner reads the layers {list(self.layers)}, given {list(given)}")
-        with one_thread():
-            fitted = PROBES[self.probe].apply(layers, self.model, self.setting, self.softmax)
         targets = Targets(self.softmax, self.fitted, np.empty((0, len(self.fitted)), dtype=np.int64), self.prevalence)
-        probability = targets.probability(fitted, self.task)
-        return probability, decide(self.task, probability, self.thresholds)
+        with one_thread():
+            fitted = PROBES[self.probe].apply(layers, self.model, self.setting, targets)
+        probability = targets.probability(fitted, self.task, str(self.setting["class_weights"]))
+        return probability, decide(self.task, probability, self.bars)
 
 
 def apply(features: Layers, winners: Sequence[Winner], rows: Sequence[IntArray]) -> list[FloatArray]:
@@ -98,7 +98,9 @@ def write(folder: Path, winners: Sequence[Winner]) -> None:
                 "softmax": winner.softmax,
                 "fitted": winner.fitted.tolist(),
                 "prevalence": winner.prevalence.tolist(),
-                "thresholds": winner.thresholds.tolist(),
+                "bars": winner.bars.tolist(),
+                "centre": winner.scale.centre.tolist(),
+                "spread": winner.scale.spread.tolist(),
                 "files": files,
             }
         )
@@ -112,14 +114,13 @@ def read(folder: Path) -> list[Winner]:
     """Read winners back, each file's hash checked before it is parsed, the index's own too. Raises StoreError."""
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        if content["format"] == FORMAT_VERSION:
-            stated = content.pop("sha256")
-            if signature(content) != stated:
-                raise ValueError("its hash does not fit")
-        elif content["format"] != 2 or content.keys() != WITHOUT_HASH:
+        if content["format"] != FORMAT_VERSION:
             raise StoreError(
                 f"{folder.name}/{INDEX} has format {content['format']}, expected {FORMAT_VERSION}; probe again"
             )
+        stated = content.pop("sha256")
+        if signature(content) != stated:
+            raise ValueError("its hash does not fit")
         described = content["task"]
         task = Task(described["name"], described["kind"], tuple(described["labels"]), tuple(described["columns"]))
         return [_winner(folder, task, entry) for entry in content["winners"]]
@@ -139,6 +140,9 @@ def _winner(folder: Path, task: Task, entry: Mapping[str, Any]) -> Winner:
             model[path.name.removesuffix(".txt").split(".", 1)[1]] = path.read_text(encoding="utf-8")
         else:
             model |= load_tensors(path.read_bytes())
+    prevalence, bars, centre, spread = (
+        np.array(entry[name], dtype=np.float64) for name in ("prevalence", "bars", "centre", "spread")
+    )
     return Winner(
         probe=entry["probe"],
         task=task,
@@ -147,7 +151,8 @@ def _winner(folder: Path, task: Task, entry: Mapping[str, Any]) -> Winner:
         setting=entry["setting"],
         softmax=entry["softmax"],
         fitted=np.array(entry["fitted"], dtype=np.int64),
-        prevalence=np.array(entry["prevalence"], dtype=np.float64),
-        thresholds=np.array(entry["thresholds"], dtype=np.float64),
+        prevalence=prevalence,
+        bars=bars,
+        scale=Scale(centre, spread),
         model=model,
     )

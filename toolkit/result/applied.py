@@ -94,7 +94,7 @@ class Applied:
     """What is said of each clip.
 
     models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all.
-    probability: (n, n_labels) float64. thresholds: (n, n_labels), what `thresholds.decide` holds them against.
+    probability: (n, n_labels) float64. thresholds: (n, n_labels) what they were held against, as `thresholds.bars_of`.
     decision: (n,) label indices, or (n, n_labels) of 0 and 1.
     """
 
@@ -106,24 +106,25 @@ class Applied:
 
 
 def together(
-    task: Task, assigned: Assignment, thresholds: Sequence[FloatArray], probability: Sequence[FloatArray]
+    task: Task, assigned: Assignment, bars: Sequence[FloatArray], probability: Sequence[FloatArray]
 ) -> Applied:
     """What the rounds' models said, joined.
 
-    thresholds: of each round, (n_labels,) or empty; probability: of each round, of the clips in `assigned.rows`.
-    A clip for several models gets the mean of their probabilities, and is decided by the mean of their thresholds.
+    bars: of each round, (n_labels,), as `thresholds.bars_of`; probability: of each round, of the clips in
+    `assigned.rows`. A clip for several models gets the mean of their probabilities, and is decided by the mean of their
+    bars.
     """
     shape = (len(assigned.own), len(task.labels))
-    total, bars, count = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
-    for rows, own, bar in zip(assigned.rows, probability, thresholds, strict=True):
+    total, against, count = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
+    for rows, own, bar in zip(assigned.rows, probability, bars, strict=True):
         total[rows] += own
+        against[rows] += bar
         count[rows] += 1
-        bars[rows] += bar if len(bar) else 1 / len(task.labels)  # without one the most probable label is decided
-    mean, bars = total / count[:, None], bars / count[:, None]  # of one model, divided by 1: its own bits
+    mean, against = total / count[:, None], against / count[:, None]  # of one model, divided by 1: its own bits
     rounds = [f"round-{fold}" for fold in assigned.folds]
     new = MEAN if assigned.only is None else rounds[assigned.only]
     models = tuple(new if number < 0 else rounds[number] for number in assigned.own)
-    return Applied(task, models, mean, bars, decide(task, mean, bars))
+    return Applied(task, models, mean, against, decide(task, mean, against))
 
 
 @dataclass(frozen=True)

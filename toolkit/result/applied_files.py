@@ -17,6 +17,7 @@ from toolkit.result.language import ENGLISH, Language
 from toolkit.result.predictions import write_paper_csv
 from toolkit.result.timeline import Window
 from toolkit.runs import commit_json, commit_text, make_folder
+from toolkit.spellings import REFUSE, Rules, key, settle
 
 PREDICTIONS, PAPER, TIMELINE, SUMMARY, MADE = (
     "predictions.csv",
@@ -30,11 +31,17 @@ DRAWN = 12  # recordings that get a figure, the first ones; all are in the table
 
 
 def known_of(
-    task: Task, group: str, manifest: Manifest, ids: Sequence[str], say: Callable[[str], None]
+    task: Task,
+    group: str,
+    manifest: Manifest,
+    ids: Sequence[str],
+    say: Callable[[str], None],
+    rules: Rules = REFUSE,
 ) -> Known | None:
     """The truth of these clips, None where the manifest does not have all of it.
 
-    group: the column that an interval resamples. Raises LabelError for a cell that is none of the task's labels.
+    group: the column that an interval resamples. rules: for groups, and for a cell that is another spelling of one of
+    the task's labels. Raises LabelError for a cell that is none of them, SplitError by the rules.
     """
     if not set(task.columns) <= set(manifest.columns):
         return None
@@ -42,6 +49,7 @@ def known_of(
     places = [place[clip] for clip in ids]
     flags = task.multilabel or (task.kind == "binary" and task.labels[0] == f"not {task.columns[0]}")
     allowed = ("0", "1") if flags else task.labels
+    spelt = {key(label): label for label in allowed} if rules.spellings != "keep" else {}
     truth = np.empty((len(ids), len(task.columns)), dtype=np.int64)
     for number, column in enumerate(task.columns):
         cells = manifest.cells(column)
@@ -50,12 +58,21 @@ def known_of(
             if not cells[at].strip():
                 say(f"no truth is written: line {line} has none in {column!r}")
                 return None
-            if cells[at] not in allowed:
-                raise LabelError(
-                    f"Manifest line {line}, column {column!r}: {cells[at]!r}, expected one of {list(allowed)}"
-                )
-            truth[row, number] = allowed.index(cells[at])
-    names = manifest.cells(group if group in manifest.columns else "id")
+            cell = cells[at]
+            if cell not in allowed and rules.spellings == "merge":
+                cell = spelt.get(key(cell), cell)
+            if cell not in allowed:
+                told, meant = f"Manifest line {line}, column {column!r}: {cell!r}", spelt.get(key(cell))
+                if meant is not None:
+                    raise LabelError(f"{told}, another spelling of {meant!r}; --spellings merge takes it for that")
+                raise LabelError(f"{told}, expected one of {list(allowed)}")
+            truth[row, number] = allowed.index(cell)
+    names: Sequence[str] = [clip.id for clip in manifest.clips]
+    if group in manifest.columns:
+        found = settle(group, manifest.cells(group), manifest.lines, rules, group=True)
+        names = found.cells
+        for note in found.notes:
+            say(note)
     groups = tuple(names[at] for at in places)
     return Known(truth if task.multilabel else truth[:, 0], groups, group)
 
@@ -73,12 +90,15 @@ def write(
     made: Mapping[str, Any],
     lost: Iterable[str] = (),
     say: Language = ENGLISH,
+    levels: Sequence[float] = (),
+    notes: Sequence[str] = (),
 ) -> str:
     """Commit everything to a folder and return the finding in a sentence.
 
     clips, seconds: what was predicted, in the order of `applied`. failed: reason by id; lost: the recordings of those.
     windows: whether there are timelines. run: its folder's name. made: what predict.json should say. say: of the page
-    and its figures, beside the English ones.
+    and its figures, beside the English ones. levels: of each clip, by which silence is told. notes: sentences that a
+    reader must see.
     """
     ids = [clip.id for clip in clips]
     commit_text(folder / PREDICTIONS, said.to_csv(applied, ids, known))
@@ -86,8 +106,10 @@ def write(
         write_paper_csv(folder / PAPER, said.predictions_of(applied, ids, known))
     answer = ""
     if windows:
-        answer = _timelines(folder, applied, clips, seconds, list(lost), negative, run, say)
-    commit_json(folder / MADE, {**made, "failed": dict(failed)})
+        answer = _timelines(folder, applied, clips, seconds, levels, list(lost), negative, run, say, notes)
+    silence = {"floor_decibels": timeline.FLOOR_DECIBELS, "below_loudest_decibels": timeline.BELOW_DECIBELS}
+    told = {"notes": list(notes), **({"no_speech": silence} if windows else {}), "failed": dict(failed)}
+    commit_json(folder / MADE, {**made, **told})
     return answer
 
 
@@ -96,17 +118,19 @@ def _timelines(
     applied: Applied,
     clips: Sequence[Clip],
     seconds: Sequence[float],
+    levels: Sequence[float],
     lost: Sequence[str],
     negative: Sequence[str],
     run: str,
     say: Language,
+    notes: Sequence[str],
 ) -> str:
     from toolkit.result import figures, timeline_page  # Altair takes a second to import
 
     starts = [clip.start or 0.0 for clip in clips]
     parts = [
-        Window(clip.recording or clip.id, start, start + length, position)
-        for position, (clip, start, length) in enumerate(zip(clips, starts, seconds))
+        Window(clip.recording or clip.id, start, start + length, position, level)
+        for position, (clip, start, length, level) in enumerate(zip(clips, starts, seconds, levels, strict=True))
     ]
     found = timeline.timelines(applied, parts, lost)
     summed = [(one, timeline.summary(one, negative)) for one in found]
@@ -121,7 +145,7 @@ def _timelines(
     for language in dict.fromkeys((ENGLISH, say)):
         specs = {name: timeline_page.spec(one, figures.Style(say=language)) for name, one in drawn.items()}
         figures.write_specs(make_folder(folder / language.file(FIGURES)), specs)
-        page = timeline_page.page(drawn, summed, negative, run, len(lost), language)
+        page = timeline_page.page(drawn, summed, negative, run, len(lost), language, notes)
         commit_text(folder / language.file(PAGE), page)
     return timeline_page.answer(summed, negative)
 

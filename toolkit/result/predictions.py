@@ -1,7 +1,7 @@
 """Predictions and the CSV files that hold them: our own form, and the paper's two columns."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from toolkit.labels import IntArray, Task
 from toolkit.result import paper
 from toolkit.result.cells import Row, csv_text, read_table
 from toolkit.runs import commit_text
+from toolkit.spellings import KEEP, Rules, refuse_columns, settle
 
 FloatArray = npt.NDArray[np.float64]
 NUMBER = re.compile(r"[0-9.eE+-]+")
@@ -125,21 +126,49 @@ def write_paper_csv(path: Path, predictions: Predictions) -> None:
     commit_text(path, csv_text(list(paper.COLUMNS), [[paper.cell(task, value) for value in pair] for pair in pairs]))
 
 
-def read_csv(path: Path, task: Task | None = None) -> Predictions:
+def read_csv(
+    path: Path, task: Task | None = None, rules: Rules = KEEP, say: Callable[[str], None] = lambda note: None
+) -> Predictions:
     """Read either form; the header tells which.
 
     task: gives the labels, their order and the task's name; without it they come from the file. Columns id, speaker
     (or, right behind the id, another one for what an interval resamples), fold and the probabilities may be missing:
-    ids are then row numbers from 1, every clip is its own group, the fold is 0.
-    Raises PredictionsError with line and column.
+    ids are then row numbers from 1, every clip is its own group, the fold is 0. rules: for two spellings of one label
+    or group and for what names nothing, of which `say` is told; a run's own file is read as it was written.
+    Raises PredictionsError with line and column; LabelError, SplitError by the rules.
     """
     columns, rows = read_table(path)
+    rows = _settled(path, columns, rows, rules, say)
     try:
         if set(paper.COLUMNS) <= set(columns):
             return _from_paper(path, columns, rows, task)
         return _from_own(path, columns, rows, task)
     except paper.CellError as error:
         raise PredictionsError(f"{path.name}, {error}") from None
+
+
+def _settled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say: Callable[[str], None]) -> list[Row]:
+    """The rows with labels and groups as the rules take them; truth and prediction share their labels."""
+    where, lines = path.name, [line for line, _ in rows]
+    cells = {name: tuple(row[number] for _, row in rows) for number, name in enumerate(columns)}
+    for what in ("truth", "probability"):
+        refuse_columns([name for name in columns if name.startswith(f"{what}:")], rules, where)
+    for pair in (paper.COLUMNS, ("prediction", "truth")):
+        if set(pair) <= set(columns) and not cells[pair[0]][0].startswith("["):
+            both = [cell for name in pair for cell in cells[name]]
+            own = settle(" and ".join(pair), both, lines * 2, rules, where=where)
+            cells |= {pair[0]: own.cells[: len(rows)], pair[1]: own.cells[len(rows) :]}
+            for note in own.notes:
+                say(note)
+    for name in columns if rules.spellings == "merge" else ():
+        if name.startswith(("truth:", "prediction:")):
+            cells[name] = settle(name, cells[name], lines, rules, where=where).cells
+    if (group := _group(columns)) in columns:
+        own = settle(group, cells[group], lines, rules, group=True, where=where)
+        cells[group] = own.cells
+        for note in own.notes:
+            say(note)
+    return [(line, list(row)) for line, row in zip(lines, zip(*(cells[name] for name in columns)))]
 
 
 def _from_paper(path: Path, columns: list[str], rows: list[Row], task: Task | None) -> Predictions:

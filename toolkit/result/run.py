@@ -34,13 +34,15 @@ class Choice:
     """What one round settled on, from its training and development clips alone.
 
     fold: the test fold. setting: the winner's hyper-parameters. development: its headline metric there, None when
-    undefined.
+    undefined. loss: what it was chosen by, the class-balanced log-loss on clips held out; None where something else
+    chose.
     """
 
     fold: int
     layer: str
     setting: Mapping[str, Any]
     development: float | None
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Run:
     development: by layer, the headline metric on each round's development set, None when undefined.
     choices: one per round. left_out: reason by clip id. notes: sentences that the reader must see.
     provenance: command, versions, hashes, seed. weights: of a mix, by layer, its share in each round's refitted probe.
+    losses: by layer, what each round's choice of it was made by (`Choice.loss`); empty where something else chose.
     """
 
     title: str
@@ -69,6 +72,7 @@ class Run:
     notes: tuple[str, ...]
     provenance: Mapping[str, Any]
     weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    losses: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def tuned(self) -> bool:
@@ -90,6 +94,8 @@ class Run:
     def __post_init__(self) -> None:
         if self.layers.keys() != self.development.keys():
             raise ToolkitError(f"Run: layers {list(self.layers)}, development of {list(self.development)}")
+        if self.losses and self.layers.keys() != self.losses.keys():
+            raise ToolkitError(f"Run: layers {list(self.layers)}, losses of {list(self.losses)}")
         same = ("task", "ids", "groups", "group")
         for layer, own in self.layers.items():
             if any(getattr(own, name) != getattr(self.predictions, name) for name in same):
@@ -107,12 +113,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Point:
-    """One layer of the curve. development: mean over the rounds, None when undefined. test: over all tested clips."""
+    """One layer of the curve. development: mean over the rounds, None when undefined. test: over all tested clips.
+
+    chosen: in how many rounds. loss: that the rounds choose by, their mean; None where something else chose.
+    """
 
     layer: str
     development: float | None
     test: Score
-    chosen: int  # in how many rounds
+    chosen: int
+    loss: float | None = None
 
 
 def curve(run: Run) -> list[Point]:
@@ -123,7 +133,8 @@ def curve(run: Run) -> list[Point]:
         defined = [value for value in run.development[layer] if value is not None]
         mean = float(np.mean(defined)) if defined else None
         chosen = sum(choice.layer == layer for choice in run.choices)
-        points.append(Point(layer, mean, score, chosen))
+        loss = float(np.mean(run.losses[layer])) if run.losses else None
+        points.append(Point(layer, mean, score, chosen, loss))
     return points
 
 
@@ -205,6 +216,7 @@ def _content(run: Run) -> dict[str, Any]:
         "notes": list(run.notes),
         "provenance": dict(run.provenance),
         **({"weights": {layer: list(shares) for layer, shares in run.weights.items()}} if run.weights else {}),
+        **({"losses": {layer: list(values) for layer, values in run.losses.items()}} if run.losses else {}),
     }
 
 
@@ -242,14 +254,15 @@ def _rebuilt(folder: Path, content: dict[str, Any]) -> Run:
         tuple(content["notes"]),
         content["provenance"],
         {layer: tuple(shares) for layer, shares in content.get("weights", {}).items()},
+        {layer: tuple(content["losses"][layer]) for layer in content["layers"]} if "losses" in content else {},
     )
 
 
 def _curve_csv(points: list[Point]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["layer", "development", "test", "lower", "upper", "chosen_in_rounds"])
+    writer.writerow(["layer", "development", "development_loss", "test", "lower", "upper", "chosen_in_rounds"])
     for point in points:
-        values = (point.development, point.test.estimate, point.test.lower, point.test.upper)
+        values = (point.development, point.loss, point.test.estimate, point.test.lower, point.test.upper)
         writer.writerow([point.layer, *("" if value is None else f"{value:.6f}" for value in values), point.chosen])
     return text.getvalue()

@@ -12,6 +12,7 @@ from toolkit.result import stats, tables
 from toolkit.result.language import ENGLISH
 from toolkit.result.predictions import Predictions, read_csv
 from toolkit.result.stats import Evaluation
+from toolkit.spellings import REFUSE, Rules
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,12 @@ class Scored:
 
     predictions: Predictions
     evaluation: Evaluation
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         task = self.predictions.task
-        return {"task": {"kind": task.kind, "labels": list(task.labels)}, **self.evaluation.to_json()}
+        notes = {"notes": list(self.notes)} if self.notes else {}
+        return {"task": {"kind": task.kind, "labels": list(task.labels)}, **notes, **self.evaluation.to_json()}
 
     def renderable(self) -> RenderableType:
         """For the terminal: what was read, the metrics, the labels, and what to mind."""
@@ -31,14 +34,20 @@ class Scored:
         who = ENGLISH.counted(evaluation.clips, "clip")
         who += "" if evaluation.unit == "clips" else f" of {ENGLISH.counted(evaluation.units, self.predictions.group)}"
         read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals from resampling {evaluation.unit}")
-        notes = [Text(f"note: {evaluation.caution}", style="yellow")] if evaluation.caution else []
+        cautions = [*self.notes, *([evaluation.caution] if evaluation.caution else [])]
+        notes = [Text(f"note: {caution}", style="yellow") for caution in cautions]
         if not self.predictions.has_probability:
             notes.append(Text("note: no probabilities, so ROC-AUC and average precision are missing", style="yellow"))
         blank = Text("")
         return Group(read, blank, tables.every_metric(evaluation), blank, tables.per_label(evaluation), *notes)
 
 
-def score_file(path: Path, task: Task | None = None, seed: int = 0) -> Scored:
-    """Read and score a file. task: gives the labels; without it they come from the file. Raises PredictionsError."""
-    predictions = read_csv(path, task)
-    return Scored(predictions, stats.evaluate(predictions, seed))
+def score_file(path: Path, task: Task | None = None, seed: int = 0, rules: Rules = REFUSE) -> Scored:
+    """Read and score a file. task: gives the labels; without it they come from the file.
+
+    rules: for two spellings of one label or group, and for what names nothing.
+    Raises PredictionsError; LabelError or SplitError by the rules.
+    """
+    notes: list[str] = []
+    predictions = read_csv(path, task, rules, notes.append)
+    return Scored(predictions, stats.evaluate(predictions, seed), tuple(notes))

@@ -1,7 +1,7 @@
 """From probabilities to decisions, to scores that rounds can share, and the loss that a search minimises.
 
 A round's model is read against the clips it was fitted on: how often each label occurs there, and where the model's
-log-odds lie. So nothing of a test clip enters, and rounds whose models are surer of themselves can be pooled with others.
+log-odds lie. So nothing of a test clip enters, and rounds whose models are not equally sure can be pooled.
 """
 
 from dataclasses import dataclass

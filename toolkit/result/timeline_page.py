@@ -8,11 +8,11 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.result import figures
+from toolkit.result import figures, words
 from toolkit.result.figures import Spec, Style
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.page import Cell, Row, drawing, filled, table
-from toolkit.result.timeline import Summary, Timeline
+from toolkit.result.timeline import BELOW_DECIBELS, FLOOR_DECIBELS, Summary, Timeline, stretches
 
 BINS = 400  # that a figure shows at most; more would be finer than its pixels
 ROW_PIXELS, ROW_SHARE = 44, 0.86  # of a label, and the part of it that a probability of 1 fills
@@ -24,7 +24,7 @@ def spec(timeline: Timeline, style: Style = figures.PLAIN) -> Spec:
     task, palette, say = timeline.task, style.palette, style.say
     labels = task.labels[1:] if task.kind == "binary" else task.labels
     held = say("timeline.decided"), say("timeline.not_decided")
-    rows = _rows(timeline, labels, say)
+    rows, silent = _rows(timeline, labels, say), _silent(timeline, say)
     names = json.dumps(list(labels[::-1]))  # from the bottom; JSON's strings are Vega's too
     axis = alt.Axis(
         values=[number + ROW_SHARE / 2 for number in range(len(labels))],
@@ -54,15 +54,33 @@ def spec(timeline: Timeline, style: Style = figures.PLAIN) -> Spec:
             tooltip=tooltip,
         )
     )
+    quiet = (
+        alt.Chart(alt.Data(values=silent))
+        .mark_rect(color=palette.second, opacity=0.18)
+        .encode(x=x, x2="end:Q", tooltip=[alt.Tooltip("held:N", title=" "), tooltip[1]])
+    )
     floors = [{"base": level} for number in range(len(labels)) for level in (number, number + ROW_SHARE)]
     lines = alt.Chart(alt.Data(values=floors)).mark_rule(color=palette.faint, opacity=0.35).encode(y=y)
-    heading = style.heading(timeline.recording, [say("timeline.subtitle")])
+    told = [say("timeline.subtitle"), *([say("timeline.subtitle_silent")] if silent else [])]
+    heading = style.heading(timeline.recording, told)
     height = max(2, len(labels)) * ROW_PIXELS
-    chart = alt.layer(lines, bars).properties(title=heading, width=style.width, height=height)
+    chart = alt.layer(*([quiet] if silent else []), lines, bars).properties(
+        title=heading, width=style.width, height=height
+    )
     return figures.configured(chart, palette)
 
 
+def _silent(timeline: Timeline, say: Language) -> list[dict[str, Any]]:
+    """Stretches without speech."""
+    return [
+        {"start": start, "end": end, "held": say("timeline.no_speech"),
+         "span": say("common.bounds", lower=clock(start), upper=clock(end))}
+        for start, end, label in stretches(timeline, labels=())
+    ]  # fmt: skip
+
+
 def _rows(timeline: Timeline, labels: Sequence[str], say: Language) -> list[dict[str, Any]]:
+    """Of the pieces with speech."""
     start, end, probability, decided = _thinned(timeline)
     held = say("timeline.decided"), say("timeline.not_decided")
     rows = []
@@ -80,15 +98,17 @@ Array = npt.NDArray[Any]
 
 
 def _thinned(timeline: Timeline) -> tuple[Array, Array, Array, Array]:
-    """start, end, probability and decided, of BINS equal parts of the time where there are more pieces than that.
+    """start, end, probability and decided of the pieces with speech; where there are more than BINS pieces, of BINS
+    equal parts of the time.
 
-    A part has the mean over its time, and is decided where at least half of it is; a part in a gap is left out.
+    A part has the mean over its speech, and is decided where at least half of that is; one without speech is left out.
     """
     if len(timeline.start) <= BINS:
-        return timeline.start, timeline.end, timeline.probability, timeline.decided
+        every = timeline.start, timeline.end, timeline.probability, timeline.decided
+        return tuple(values[timeline.speech] for values in every)  # type: ignore[return-value]
     borders = np.linspace(timeline.start[0], timeline.end[-1], BINS + 1)
     overlap = np.minimum(timeline.end, borders[1:, None]) - np.maximum(timeline.start, borders[:-1, None])
-    overlap = np.maximum(overlap, 0.0)  # (BINS, n) seconds
+    overlap = np.maximum(overlap, 0.0) * timeline.speech  # (BINS, n) seconds
     whole = overlap.sum(axis=1)
     kept = whole > 0
     shares = overlap[kept] / whole[kept, None]
@@ -113,11 +133,12 @@ def page(
     run: str,
     lost: int = 0,
     say: Language = ENGLISH,
+    notes: Sequence[str] = (),
 ) -> str:
     """The page's HTML.
 
     drawn: what is shown as a figure, by the figure's file name; found: every recording. run: its folder's name.
-    lost: windows and recordings that gave nothing.
+    lost: windows and recordings that gave nothing. notes: more sentences that the reader must see.
     """
 
     def specs(style: Style) -> dict[str, Spec]:
@@ -133,7 +154,7 @@ def page(
     ]
     windows = sum(one.windows for one, _ in found)
     counted = {"windows": say.counted(windows, "window"), "recordings": say.counted(len(found), "recording")}
-    cautions = []
+    cautions = [words.note(text, say) for text in notes]
     if len(drawn) < len(found):
         cautions.append(say("timeline.drawn_some", drawn=len(drawn), recordings=counted["recordings"]))
     if lost:
@@ -143,33 +164,38 @@ def page(
         themes,
         {"title": say("timeline.title", task=found[0][0].task.name), "answer": answer(found, negative, say),
          "protocol": say("timeline.protocol", run=run, **counted), "cautions": cautions,
-         "figures": shown, "table": _table(found, say), "negative": say("common.list").join(negative)},
+         "figures": shown, "table": _table(found, say), "negative": say("common.list").join(negative),
+         "silence": say("timeline.silence", floor=f"{-FLOOR_DECIBELS:g}", below=f"{BELOW_DECIBELS:g}")},
         say,
     )  # fmt: skip
 
 
 def answer(found: Sequence[tuple[Timeline, Summary]], negative: Sequence[str], say: Language = ENGLISH) -> str:
-    """The finding in a sentence."""
-    seconds = sum(own.seconds for _, own in found)
-    changes = sum(own.changes * own.seconds for _, own in found) / seconds
+    """The finding in a sentence; of the time with speech."""
+    seconds, speech = sum(own.seconds for _, own in found), sum(own.speech for _, own in found)
     many = say.counted(len(found), "recording") if len(found) != 1 else found[0][0].recording
-    fields = {"time": clock(seconds), "recordings": many, "changes": f"{changes:.1f}"}
+    fields = {"time": clock(seconds), "speech": clock(speech), "recordings": many}
+    if not speech:
+        return say("timeline.answer_silent", **fields)
+    spoken = [own for _, own in found if own.speech]
+    fields["changes"] = f"{sum(own.changes * own.speech for own in spoken) / speech:.1f}"
     if not negative:
         return say("timeline.answer", **fields)
-    bad = sum((own.negative or 0.0) * own.seconds for _, own in found) / seconds
+    bad = sum((own.negative or 0.0) * own.speech for own in spoken) / speech
     labels = say("common.list").join(negative)
     return say("timeline.answer_negative", **fields, share=f"{100 * bad:.0f}", labels=labels)
 
 
 def _table(found: Sequence[tuple[Timeline, Summary]], say: Language) -> Any:
     labels = found[0][0].task.labels
-    columns = [*(say(f"timeline.column_{name}") for name in ("recording", "time", "negative", "changes")), *labels]
+    named = ("recording", "time", "speech", "no_speech", "negative", "changes")
+    columns = [*(say(f"timeline.column_{name}") for name in named), *labels]
     rows = [
         Row([
             Cell(one.recording),
-            Cell(clock(own.seconds), True, own.seconds),
+            *(Cell(clock(seconds), True, seconds) for seconds in (own.seconds, own.speech, own.seconds - own.speech)),
             _percent(own.negative),
-            Cell(f"{own.changes:.1f}", True, own.changes),
+            Cell("" if np.isnan(own.changes) else f"{own.changes:.1f}", True, -1.0 if not own.speech else own.changes),
             *map(_percent, own.share.tolist()),
         ])
         for one, own in found
@@ -178,4 +204,5 @@ def _table(found: Sequence[tuple[Timeline, Summary]], say: Language) -> Any:
 
 
 def _percent(share: float | None) -> Cell:
-    return Cell("" if share is None else f"{100 * share:.1f} %", True, -1.0 if share is None else share)
+    known = share is not None and not np.isnan(share)
+    return Cell(f"{100 * (share or 0.0):.1f} %" if known else "", True, share if known else -1.0)

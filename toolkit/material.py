@@ -1,0 +1,69 @@
+"""What clips a run was made from: their channels, lengths and flags, so that others can be heard in the same way."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# A sentence for each flag of `audio.Audio`, in the order in which they are said
+SENTENCES = {
+    "short": "Shorter than 25 ms and padded: {some:,} of {all:,} clips.",
+    "near-silent": "Near-silent: {some:,} of {all:,} clips.",
+    "clipped": "Clipped, with a thousandth of their samples at full scale or more: {some:,} of {all:,} clips.",
+    "offset": "With a constant offset larger than their sound: {some:,} of {all:,} clips.",
+    "averaged": "The average of several channels, in a call two voices in one: {some:,} of {all:,} clips.",
+}
+
+
+@dataclass(frozen=True)
+class Material:
+    """channels: every channel that a clip was taken from, None for clips whose row names none. seconds: of the clips,
+    the 5th percentile, the median and the 95th.
+    """
+
+    channels: tuple[int | None, ...]
+    seconds: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, clips: Iterable[tuple[int | None, float]]) -> "Material":
+        """clips: of each its channel and its seconds."""
+        channels, seconds = zip(*clips)
+        low, median, high = np.quantile(seconds, [0.05, 0.5, 0.95]).round(3).tolist()
+        every = sorted(set(channels), key=lambda channel: -1 if channel is None else channel)
+        return cls(tuple(every), (low, median, high))
+
+    @classmethod
+    def kept_in(cls, provenance: Mapping[str, Any]) -> "Material | None":
+        """What a run's provenance says, None for a run of before."""
+        found = provenance.get("material")
+        return cls(tuple(found["channels"]), tuple(found["seconds"])) if found else None
+
+    @property
+    def channel(self) -> int | None:
+        """The one channel that all clips are of, None where that cannot be said."""
+        return self.channels[0] if len(self.channels) == 1 else None
+
+    def other_length(self, seconds: Sequence[float]) -> str:
+        """A sentence where clips of these lengths are unlike those that taught the models; else "".
+
+        Their median is beyond the range that holds nine in ten of the run's clips.
+        """
+        (low, median, high), now = self.seconds, float(np.median(seconds))
+        if low - 0.05 <= now <= high + 0.05:
+            return ""
+        return (
+            f"What is predicted is {now:.3g} s long (median) and what the models learnt from {low:.3g} to {high:.3g} s "
+            f"(5 to 95 %, median {median:.3g} s): probabilities and thresholds may not carry over."
+        )
+
+
+def flag_notes(flags: Iterable[Sequence[str]]) -> list[str]:
+    """How many clips have which flag, a sentence for each flag that any has. flags: of every clip.
+
+    >>> flag_notes([(), ("clipped",), ("short", "clipped")])[0]
+    'Shorter than 25 ms and padded: 1 of 3 clips.'
+    """
+    every = [set(own) for own in flags]
+    counts = {flag: sum(flag in own for own in every) for flag in SENTENCES}
+    return [SENTENCES[flag].format(some=some, all=len(every)) for flag, some in counts.items() if some]

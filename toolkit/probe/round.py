@@ -1,0 +1,158 @@
+"""One layer in one round: searched, judged on clips held out, fitted again on all that is not tested, tested."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.labels import IntArray, Task
+from toolkit.probe.data import Data, Part, inner_parts, parts_of
+from toolkit.probe.fitting import Fitter, Found, GiveUp, Model, middle
+from toolkit.probe.search import SPACES, Setting
+from toolkit.probe.study import Report, Trials, best, search
+from toolkit.probe.targets import FloatArray, targets_of
+from toolkit.result.metrics import headline_score
+from toolkit.result.thresholds import Scale, balanced_log_loss, bars_of, decide, scale_of, thresholds_of
+from toolkit.splits import Round
+
+PARTS = 10  # of the clips that are not tested, at most, which are held out in turn for thresholds
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A setting fitted on one part of the clips, and what it says of the other.
+
+    probability: (n_held_out, n_labels). prevalence, scale: of the clips that it was fitted on.
+    """
+
+    part: Part
+    probability: FloatArray
+    prevalence: FloatArray
+    scale: Scale
+    model: Model
+
+    def scores(self) -> FloatArray:
+        """(n_held_out, n_labels) standardised; NaN for a label that the part could not teach."""
+        learnt = (self.prevalence > 0) & (self.prevalence < 1)
+        return np.where(learnt, self.scale.scores(self.probability), np.nan)
+
+    def bars(self, task: Task, thresholds: FloatArray) -> FloatArray:
+        """(n_labels,) what this model's probabilities are held against."""
+        return bars_of(task, self.prevalence, self.scale, thresholds)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One layer in one round.
+
+    loss, development: of the winner of `trials`, the criterion it won by and its headline metric on development, None
+    where undefined. bars: what its probabilities are held against. prediction: of the round's test clips.
+    """
+
+    round: Round
+    trials: int
+    setting: Setting
+    loss: float
+    development: float | None
+    bars: FloatArray
+    prediction: IntArray
+    applied: Applied
+
+
+def test(
+    fitter: Fitter,
+    data: Data,
+    file: Trials,
+    title: str,
+    mark: str,
+    probe: str,
+    trials: int,
+    inner: int,
+    seed: int,
+    round_: Round,
+    deadline: float,
+) -> Tested:
+    """Search, judge the winner on clips held out, refit it on all but the test clips, predict those.
+
+    inner: how many folds are held out in turn to judge a setting, development first; the mean of their losses counts.
+    """
+    task, name = data.task, f"{title} round {round_.fold}"
+    parts = inner_parts(data.folds, round_, inner)
+
+    def losses(settings: Sequence[Setting], report: Report) -> Iterator[float]:
+        return _losses(fitter, data, parts, settings, name, report)
+
+    finished = search(file, name, mark, SPACES[probe], trials, seed, losses, deadline)
+    winner = best(finished)
+    fits = [fit for part in parts for fit in fitter.search(part.train, part.held_out, [winner.setting], name)]
+    found = middle([fit.found for fit in fits])
+    if task.multilabel:
+        thresholds, decided = _thresholds(fitter, data, round_, winner.setting, found, name)
+    else:
+        thresholds = np.empty(0)
+        decided = decide(task, fits[0].probability, targets_of(task, data.truth[round_.train]).prevalence)
+    development = headline_score(task, data.truth[round_.development], decided)
+    refitted_on = Part(np.union1d(round_.train, round_.development), round_.test)
+    applied = refitted(fitter, data, refitted_on, winner.setting, found, name)
+    bars = applied.bars(task, thresholds)
+    prediction = decide(task, applied.probability, bars)
+    return Tested(round_, len(finished), winner.setting, winner.loss, development, bars, prediction, applied)
+
+
+def _losses(
+    fitter: Fitter, data: Data, parts: Sequence[Part], settings: Sequence[Setting], name: str, report: Report
+) -> Iterator[float]:
+    """Of each setting, over the parts. One that is given up on the first part is given up on the others."""
+    given_up: set[int] = set()
+
+    def first(number: int, step: int, probability: FloatArray) -> bool:
+        if report(number, step, _loss(data, parts[0], probability)):
+            given_up.add(number)
+        return number in given_up
+
+    def others(number: int, step: int, probability: FloatArray) -> bool:
+        return number in given_up
+
+    asked: list[GiveUp] = [first, *[others] * (len(parts) - 1)]
+    searches = [
+        fitter.search(part.train, part.held_out, settings, name, give_up) for part, give_up in zip(parts, asked)
+    ]
+    for fits in zip(*searches, strict=True):
+        yield float(np.mean([_loss(data, part, fit.probability) for part, fit in zip(parts, fits, strict=True)]))
+
+
+def _loss(data: Data, part: Part, probability: FloatArray) -> float:
+    prevalence = targets_of(data.task, data.truth[part.train]).prevalence
+    return balanced_log_loss(data.task, data.truth[part.held_out], probability, prevalence)
+
+
+def refitted(fitter: Fitter, data: Data, part: Part, setting: Setting, found: Found, name: str) -> Applied:
+    """A setting fitted on `part.train` and applied to `part.held_out`, read against what it says of its own clips."""
+    fit = fitter.refit(part.train, np.append(part.held_out, part.train), setting, found, name)
+    probability, own = np.split(fit.probability, [len(part.held_out)])
+    prevalence = targets_of(data.task, data.truth[part.train]).prevalence
+    return Applied(part, probability, prevalence, scale_of(own), fit.model)
+
+
+def _thresholds(
+    fitter: Fitter, data: Data, round_: Round, setting: Setting, found: Found, name: str
+) -> tuple[FloatArray, IntArray]:
+    """A multilabel task's thresholds, (n_labels,), and what they make of the development clips.
+
+    They are chosen on all the round's clips but the test's, each scored by a model that was not fitted on it: one
+    development fold has so few positives of a rare label that the best threshold there is chance. What is decided of
+    development was thus chosen by it, too, and is optimistic.
+    """
+    task = data.task
+    parts = [
+        part
+        for part in parts_of(data.folds, round_, PARTS)
+        if len(targets_of(task, data.truth[part.train]).fitted)  # else there is nothing to learn
+    ]
+    every = [refitted(fitter, data, part, setting, found, name) for part in parts]
+    clips = np.concatenate([part.held_out for part in parts])
+    thresholds = thresholds_of(task, data.truth[clips], np.concatenate([one.scores() for one in every]))
+    decided = np.zeros_like(data.truth)
+    for one in every:
+        decided[one.part.held_out] = decide(task, one.probability, one.bars(task, thresholds))
+    return thresholds, decided[round_.development]
