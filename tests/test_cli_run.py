@@ -155,7 +155,7 @@ def test_clips_that_fail_make_the_exit_code_3_and_the_study_goes_on(run: Run, st
 
 def test_a_failure_stops_with_its_step_named(run: Run, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = recipe(study, SMALL)
-    monkeypatch.setattr("toolkit.probe.run.headline_score", lambda *_: 1 / 0)
+    monkeypatch.setattr("toolkit.probe.round.headline_score", lambda *_: 1 / 0)
     code, _, err = run("run", name)
     assert code == 1
     assert "\nstopped in step 2 of 4: toolkit probe --model tiny-whisper-" in err and "a fault of ours" in err

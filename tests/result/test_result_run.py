@@ -113,11 +113,23 @@ def test_metrics_json_has_every_metric_and_no_nan(tmp_path: Path, run):
     assert content["resampled"] == {"unit": "speakers", "number": 10, "coverage": 0.95}
 
 
+def test_what_layers_are_chosen_by_is_kept_and_is_a_column_of_the_curve(tmp_path: Path, run_of):
+    losses = {layer: (0.5, 0.7, 0.6, 0.4, 0.3) for layer in run_of().layers}
+    run = replace(run_of(), losses=losses, choices=tuple(replace(one, loss=0.5) for one in run_of().choices))
+    write(tmp_path / "run", run)
+    assert read(tmp_path / "run").losses == losses
+    assert {choice.loss for choice in read(tmp_path / "run").choices} == {0.5}
+    with (tmp_path / "run" / "layers.csv").open() as file:
+        assert {row["development_loss"] for row in csv.DictReader(file)} == {"0.500000"}
+    with pytest.raises(ToolkitError, match="losses of"):
+        replace(run, losses={"encoder.0": (0.5,) * 5})
+
+
 def test_a_layer_without_a_development_score_has_an_empty_cell(tmp_path: Path, run_of):
     run = run_of()
     run = replace(run, development={**run.development, "encoder.0": (None,) * 5})
     write(tmp_path / "run", run)
-    assert (tmp_path / "run" / "layers.csv").read_text().splitlines()[1].startswith("encoder.0,,0.")
+    assert (tmp_path / "run" / "layers.csv").read_text().splitlines()[1].startswith("encoder.0,,,0.")
     assert read(tmp_path / "run").development["encoder.0"] == (None,) * 5
 
 

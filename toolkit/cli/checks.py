@@ -64,7 +64,7 @@ def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     probes = _probing(probe, questions, corpus)
     honest = frozenset(target for target, question in questions.items() if _can_be_honest(question))
     asked = [*questions.values(), *(kept_apart(questions[target]) for target in sorted(honest))]
-    _learnable(study, asked)
+    _learnable(study, probe, asked)
     for table in tables["finetune"]:
         tuning_checks.refuse(table, dict(zip(names, checkpoints)), probes, extraction(extract), asked)
     for name in listed(tables["compare"][0], "gaps"):
@@ -196,17 +196,21 @@ def _question(study: Table, corpus: Manifest, target: str) -> Question:
         raise study.refusal(key, str(error)) from None
 
 
-def _learnable(study: Table, questions: Sequence[Question]) -> None:
+def _learnable(study: Table, probe: Table, questions: Sequence[Question]) -> None:
     """Each round of every question has something to learn and to choose by."""
+    inner = probe.values.get("inner-folds", 1)
     import numpy as np
 
-    from toolkit.probe.data import Data, check
+    from toolkit.probe.data import Data, check, refuse_inner
 
     for question in questions:
         rows = np.arange(len(question.folds.ids))
         data = Data(question.task, question.truth, question.groups, question.folds, rows, {})
+        rounds = list(question.folds.rounds())
+        with placed(probe, "inner-folds"):
+            refuse_inner(question.folds, rounds[0], inner)
         with placed(study, "target"):
-            check(data, list(question.folds.rounds()))
+            check(data, rounds, inner)
 
 
 def _probing(probe: Table, questions: Mapping[str, Question], corpus: Manifest) -> tuple[str, ...]:

@@ -178,8 +178,8 @@ def finetune(
                                     class_weights)  # fmt: skip
     else:
         corpus, sources = _by_hand(corpus, models, str(model), str(target), folds, range(first, first + repeats),
-                                   group_by, split_by, Rules(spellings, unknown), context, layer, depth, ways[0], window,
-                                   hop, statistics, class_weights)  # fmt: skip
+                                   group_by, split_by, Rules(spellings, unknown), context, layer, depth, ways[0],
+                                   window, hop, statistics, class_weights)  # fmt: skip
     say: Any = remark
     shown: Any = bar
     if processes.rank():  # the main process speaks

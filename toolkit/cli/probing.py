@@ -64,6 +64,12 @@ def probe(
         str,
         typer.Option(help="How many, or all: leave one speaker out. Ignored where the manifest has a split column."),
     ] = "5",
+    inner_folds: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Folds that judge each setting, held out in turn; 1 is development alone, K - 1 most."
+        ),
+    ] = 1,
     group_by: Annotated[str, typer.Option(help="The column whose values never stand on both sides.")] = "speaker",
     split_by: Annotated[
         str, typer.Option(help="group; or clip, which lets speakers leak and measures by how much that flatters.")
@@ -92,8 +98,8 @@ def probe(
 ) -> Made:
     """Which layer knows it: classifiers on every layer, by speaker-disjoint folds, searched with Optuna.
 
-    Fold k is the test, the next one the development set, the rest trains. Hyper-parameters, thresholds and the layer
-    are chosen on development; the winner is refitted on train and development. Stopped, it goes on where it was.
+    Fold k is the test, the next one the development set, the rest trains. Hyper-parameters and the layer are chosen by
+    class-balanced log-loss on development; the winner is refitted on train and development. Stopped, it goes on.
 
     Example: toolkit probe --model whisper-medium --target negative --control shuffled --nuisance speaker,sex,duration
     """
@@ -135,7 +141,7 @@ def probe(
             if plan.alike:
                 remark(f"mind: {plan.alike}")
             for name in probes:
-                options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device)
+                options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device, inner_folds)
                 done, beside = around.run(plan, options, result, made_with(command_line()), note or (), _bar(name))
                 _tell(done, beside, workspace, language)
                 entries.append(Entry(_name(plan, plans), done.folder, done.run))

@@ -200,7 +200,7 @@ def _probes(study: Study, target: str, stores: Sequence[Path]) -> tuple[Path, ..
         if not (place / "store.json").is_file():
             return None
         for probe in study.probes:
-            settings = Options(probe, trials, given.get("minutes"), seed)
+            settings = Options(probe, trials, given.get("minutes"), seed, inner=given.get("inner-folds", Options.inner))
             folder = folder_of(Store(place), study.questions[target], settings, study.workspace / "result", notes)
             there = {name for one in beside.read(folder) for name in (one.kind, one.name)}
             if not (folder / "run.json").exists() or not wanted <= there:
