@@ -321,7 +321,7 @@ WRONG = [
         "20, column 14",
         "--statistics both: decoder.2 has one frame a clip, the start token's; leave it out",
     ),
-    ('train = "head"', 'train = "full"\ntrain-convolutions = true', "20, column 23", "--train-convolutions has no"),
+    ('train = "head"', 'train = "full"\ntrain-convolutions = true', "20, column 22", "--train-convolutions has no"),
     (
         '"head"',
         '"top-2"\nepochs = 2\n[[finetune]]\ntrain = "top-2"\ncontext = "clip"\ntop = 4',

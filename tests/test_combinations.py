@@ -25,6 +25,8 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--window", "10"),
     (*FROM, "--hop", "5"),
     (*FROM, "--repeats", "3"),
+    (*FROM, "--spellings", "merge"),
+    (*FROM, "--unknown", "keep"),
     (*BY_HAND, "--top", "2"),
     (*FROM, "--top", "2", "--depth", "full"),
     (*FROM, "--top", "2", "--train", "encoder-frozen"),
@@ -41,8 +43,12 @@ REFUSED: list[tuple[str, ...]] = [
     (*PROBE, "--device", "cuda", "--ray", "local"),
     (*PROBE, "--workers", "2", "--ray", "local"),
     ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
+    ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
+    ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
     ("compare", "--gaps", "none", "--manifest", "m.csv"),
     ("compare", "--gaps", "none", "--audio-root", "."),
+    ("compare", "--gaps", "none", "--spellings", "merge"),
+    ("compare", "--gaps", "none", "--unknown", "keep"),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
 ]
 # Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
@@ -51,7 +57,7 @@ ALWAYS = {
     "*": {"workspace", "language", "note", "seed", "json", "help"},
     "manifest folder": {"ROOT", "out", "label-column", "speaker-regex"},
     "manifest hotline": {"ROOT", "out"},
-    "manifest check": {"manifest", "audio-root"},
+    "manifest check": {"manifest", "audio-root", "spellings", "unknown"},
     "manifest anonymise": {"key", "out", "also", "who"},
     "models show": {"NAME"},
     "models fetch": {"NAME"},
@@ -69,7 +75,7 @@ ALWAYS = {
     },
     "probe": {
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
-        "ray", "explain",
+        "ray", "explain", "spellings", "unknown", "inner-folds",
     },
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
@@ -79,9 +85,9 @@ ALWAYS = {
         "patience",  # as many as --epochs, or more: no stop before the end
         "spec-augment", "layer-drop",  # with --train head too: what enters the head is then noisy
     },
-    "predict": {"AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop"},
+    "predict": {"AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop", "channel"},
     "compare": {"RESULTS", "gaps"},
-    "score": {"FILE"},
+    "score": {"FILE", "spellings", "unknown"},
     "run": {"RECIPE", "dry-run"},
 }  # fmt: skip
 

@@ -54,7 +54,7 @@ def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for probe, target in TARGETS.items():
             asked = Probing(probe, trials=2, workers=1)
             sweep(store, pose(corpus_of, target, 3, 0), asked, folder / "result", {"packages": {}}, (), lambda *_: None)
-        source = by_hand(checkpoint, "full", pose(corpus_of, "high", 3, 0), 1, None, "head")
+        source = by_hand(checkpoint, None, pose(corpus_of, "high", 3, 0), 1, None, "head")
         tuning = Tuning(Recipe("head", epochs=1, dtype="float32"), device="cpu", workers=1, keep="best")
         finetune(corpus_of, source, tuning, folder / "result", {"packages": {}})
     return folder
