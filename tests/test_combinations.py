@@ -85,7 +85,9 @@ ALWAYS = {
         "patience",  # as many as --epochs, or more: no stop before the end
         "spec-augment", "layer-drop",  # with --train head too: what enters the head is then noisy
     },
-    "predict": {"AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop", "channel"},
+    "predict": {
+        "AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop", "channel",
+    },
     "compare": {"RESULTS", "gaps"},
     "score": {"FILE", "spellings", "unknown"},
     "run": {"RECIPE", "dry-run"},
