@@ -6,7 +6,7 @@ PYTHON ?= python3
 IN_VENV = .venv/bin/python
 
 .NOTPARALLEL:
-.PHONY: help demo test check slow bench faults clean
+.PHONY: help demo test check slow bench faults honesty clean
 
 help:
 	@echo 'make demo    real Whisper weights, real speech, a layer curve: ends with the path of a report page'
@@ -15,6 +15,7 @@ help:
 	@echo 'make slow    the tests that take minutes or gigabytes'
 	@echo 'make bench   every benchmark in bench/, one by one'
 	@echo 'make faults  kills, full disks, power cuts, damage, nonsense, injected and survived (docs/reliability.md); needs cc'
+	@echo 'make honesty do intervals and p-values hold what they claim? an hour of simulated studies (docs/honesty.md)'
 	@echo 'make clean   remove .venv, the demo'\''s workspace and every cache'
 	@echo
 	@echo 'Each sets up what it needs in .venv. Another Python: make test PYTHON=python3.12'
@@ -45,6 +46,9 @@ bench: .venv/installed-dev
 
 faults: .venv/installed-dev
 	@$(IN_VENV) -m faults --write
+
+honesty: .venv/installed-dev
+	@OMP_NUM_THREADS=1 $(IN_VENV) -m honesty --write
 
 clean:
 	@rm -rf .venv build dist demo/workspace *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,7 +18,7 @@ from toolkit import manifest
 from toolkit.features import store
 from toolkit.features.shard import ClipRecord, ShardContent
 from toolkit.probe import winners
-from toolkit.result import figures, page, stats
+from toolkit.result import figures, page
 
 SPEAKERS, CLIPS = 6, 12
 WIDTH = 10
@@ -36,7 +36,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "configured", lambda chart, palette: {})
     monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
     monkeypatch.setattr(page, "_script", lambda: "")
-    monkeypatch.setattr(stats, "RANKED_RESAMPLES", 20)
 
 
 @pytest.fixture(scope="module")

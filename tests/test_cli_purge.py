@@ -18,7 +18,7 @@ from toolkit import manifest, traces
 from toolkit.features import shard, store
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.labels import Task
-from toolkit.result import beside, figures, page, stats
+from toolkit.result import beside, figures, page
 from toolkit.result import purge as purging
 from toolkit.result import run as result_run
 from toolkit.result.applied import write_clips
@@ -41,7 +41,6 @@ def quick() -> Iterator[None]:
         patch.setattr(figures, "configured", lambda chart, palette: {})
         patch.setattr(figures, "svg", lambda spec: "<svg/>")
         patch.setattr(page, "_script", lambda: "")
-        patch.setattr(stats, "RANKED_RESAMPLES", 20)
         yield
 
 

@@ -16,7 +16,7 @@ from toolkit import manifest
 from toolkit.cli.recipes import LEFT_OUT, options, shapes
 from toolkit.labels import HOTLINE
 from toolkit.recipes import read
-from toolkit.result import figures, page, stats
+from toolkit.result import figures, page
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 SMALL = """\
@@ -59,7 +59,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "configured", lambda chart, palette: {})
     monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
     monkeypatch.setattr(page, "_script", lambda: "")
-    monkeypatch.setattr(stats, "RANKED_RESAMPLES", 20)
 
 
 @pytest.fixture(scope="module")

@@ -75,8 +75,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (frozen, *_) = runs.values()
     cells = {clip: ("<u>f</u>", "m")[int(np.int64(len(clip) + ord(clip[8])) % 2)] for clip in frozen.predictions.ids}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stats, "RANKED_RESAMPLES", 20)
-        patch.setattr(stats, "RESAMPLES", 200)
         patch.setattr(figures, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
         compared = compare.compare(runs, {"<u>sex</u>": cells})
         lines = overview.lines([overview.Entry(name, Path(name), run) for name, run in runs.items() if not run.tuned])

@@ -44,7 +44,7 @@ def test_differences_are_those_of_the_pairs_one_by_one(run_of) -> None:
     real, other = run_of(), run_of(layers=3)
     pairs = list(real.layers.values())[:3], list(other.layers.values())
     together = paired.differences(*pairs, real.metric)
-    assert together == [paired.difference(first, second, real.metric) for first, second in zip(*pairs)]
+    assert together == [paired.difference([first], [second], real.metric) for first, second in zip(*pairs)]
 
 
 def test_what_is_beside_a_run_is_kept_added_to_and_drawn(run_of, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_overview_pairs_all_with_the_best_on_development(run_of, tmp_path: Pa
     runs = {"good": good, "worse": bad, "elsewhere": elsewhere}
     found = overview.lines([Entry(name, tmp_path / name, one) for name, one in runs.items()])
     assert [line.behind is None for line in found] == [True, False, True]  # the best itself, and other clips
-    difference = paired.difference(bad.predictions, good.predictions, good.metric)
+    difference = paired.difference([bad.predictions], [good.predictions], good.metric)
     assert found[1].behind == difference.score and found[1].p_value == difference.p_value
     assert overview.answer(found).startswith("Of 3 runs good with the linear probe is best on development; its UAR")
     folder = overview.write(tmp_path, found)

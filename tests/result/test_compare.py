@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import InputError
-from toolkit.result import compare, compare_files, compare_page, compare_words, figures, page
+from toolkit.result import compare, compare_files, compare_page, compare_words, figures, page, paired
 from toolkit.result import run as result_run
 from toolkit.result.language import of
 from toolkit.result.predictions import Predictions
@@ -66,14 +66,16 @@ def test_the_best_of_each_kind_is_picked_by_development_and_all_are_paired_with_
     assert found.frozen is not None and found.frozen.folder == "e-a-linear-3"
     assert found.tuned is not None and found.tuned.folder == "e-a-finetune-full-1"
     assert [line.folder[4:] for line in found.lines] == ["linear-3", "mlp-2", "finetune-full-1", "finetune-head-4"]
-    assert found.frozen.behind is None and found.frozen.p_value is None
+    assert found.frozen.difference == paired.NOTHING
     metric = found.run.metric
     for line in found.lines[1:]:
-        assert line.behind is not None and line.behind.estimate == pytest.approx(
+        minus = line.difference.score
+        assert minus is not None and minus.estimate == pytest.approx(
             line.score.estimate - found.frozen.score.estimate  # type: ignore[operator]
         )
-        assert line.p_value is not None and 0 < line.p_value <= 1
-    assert found.tuned.behind is not None and found.tuned.behind.lower > 0, metric  # type: ignore[operator]
+        p_value = line.difference.p_value
+        assert p_value is not None and 0 < p_value <= 1
+    assert found.tuned.difference.score is not None and found.tuned.difference.score.lower > 0, metric  # type: ignore[operator]
     told = compare_words.answer(found)
     assert told.startswith("Fine-tuning whisper-tiny.en (full) gains") and "No difference" not in told and "410" in told
 
@@ -90,8 +92,8 @@ def test_a_frozen_probe_that_is_ahead_is_said_to_be_ahead(
     frozen = run_of()
     worse = predictions_of(frozen.task, strength=0.5, seed=78)
     found = compare.compare({"a": frozen, "b": tuned(frozen, worse, "lora")})
-    assert found.tuned is not None and found.tuned.behind is not None
-    lost = f"loses {-100 * found.tuned.behind.estimate:.1f} points of UAR"  # type: ignore[operator]
+    assert found.tuned is not None and found.tuned.difference.score is not None
+    lost = f"loses {-100 * found.tuned.difference.score.estimate:.1f} points of UAR"  # type: ignore[operator]
     told = compare_words.answer(found)
     assert told.startswith("Frozen is ahead: fine-tuning") and lost in told and "linear probe on encoder.2" in told
     assert compare_words.answer(found, of("zh")).startswith("冻结领先：微调 whisper-tiny.en（lora）")
@@ -116,7 +118,9 @@ def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf, quick: None) -> No
     assert "Only frozen runs" in compare_words.answer(compare.compare({"a": frozen, "b": replace(frozen, probe="mlp")}))
     both = {name: tuned(frozen, frozen.predictions, name) for name in ("full", "lora")}
     alone = compare.compare(both)
-    assert "Only fine-tuned runs" in compare_words.answer(alone) and all(line.behind is None for line in alone.lines)
+    assert "Only fine-tuned runs" in compare_words.answer(alone) and all(
+        line.difference == paired.NOTHING for line in alone.lines
+    )
     compare_page.page(alone)
 
 
@@ -125,7 +129,7 @@ def test_other_tested_clips_are_not_paired_and_the_reason_is_told(run_of: RunOf,
     p = frozen.predictions
     fewer = Predictions(p.task, p.ids[1:], p.groups[1:], p.fold[1:], p.truth[1:], p.prediction[1:], p.probability[1:])
     found = compare.compare({"a": frozen, "b": tuned(frozen, fewer)})
-    assert found.lines[1].behind is None and "Not the same clips" in found.lines[1].why
+    assert found.lines[1].difference == paired.NOTHING and "Not the same clips" in found.lines[1].why
     assert "No difference between" in compare_words.answer(found) and "Not the same clips" in compare_page.page(found)
 
 
@@ -135,7 +139,7 @@ def test_csv_and_latex_have_every_run_and_nothing_a_spreadsheet_or_latex_would_r
     rows = list(csv.DictReader(io.StringIO(compare_files.to_csv(found))))
     assert len(rows) == 4 and all(row["backbone"].startswith("'=") for row in rows)
     assert float(rows[2]["trained_parameters"]) == 1_234_567 and rows[0]["trained_parameters"] == ""
-    assert float(rows[2]["difference"]) == pytest.approx(found.lines[2].behind.estimate, abs=1e-6)  # type: ignore[union-attr]
+    assert float(rows[2]["difference"]) == pytest.approx(found.lines[2].difference.score.estimate, abs=1e-6)  # type: ignore[union-attr]
     latex = compare_files.to_latex(found)
     assert latex.count(r"\\") == 5 and r"=x\_\&\%\$\#\{\textbackslash{}" in latex
 

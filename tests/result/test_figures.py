@@ -3,7 +3,6 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 import sklearn.metrics
 
 from toolkit.labels import Task
@@ -15,11 +14,6 @@ from toolkit.result.report_figures import specs
 from toolkit.result.run import curve
 
 HOSTILE = ("</script><img src=x onerror=alert(1)>", 'it\'s "quoted"', "=1+1", "datum['x'].y", "愤怒")
-
-
-@pytest.fixture(autouse=True)
-def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "RANKED_RESAMPLES", 20)
 
 
 def drawn(run, palette=LIGHT, language="en"):

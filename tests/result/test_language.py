@@ -11,7 +11,8 @@ from toolkit.result.language import ENGLISH, LANGUAGES, of
 from toolkit.result.run import curve
 
 TERMS = {
-    "UAR", "ROC", "AUC", "F", "scikit", "learn", "Holm", "p", "Kumar", "Guo", "Shift", "SVG", "PNG", "run", "json",
+    "UAR", "ROC", "AUC", "F", "scikit", "learn", "Holm", "p", "t", "logit", "Brier", "Nadeau", "Bengio", "Guo",
+    "Shift", "SVG", "PNG", "run", "json",
     "AP", "mix", "softmax", "C", "statistics", "both", "seed", "sha", "curves", "csv", "split", "by", "clip",
     "summary", "timeline", "predict", "train",
 }  # fmt: skip
@@ -39,7 +40,6 @@ def test_every_chinese_phrase_is_chinese() -> None:
 
 
 def test_a_chinese_report_has_no_english_left_but_names(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "RANKED_RESAMPLES", 20)
     monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
     monkeypatch.setattr(page, "_script", lambda: "")
     html = report.page(run, curve(run), stats.evaluate(run.predictions), (), of("zh"))

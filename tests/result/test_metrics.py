@@ -1,5 +1,5 @@
-import doctest
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,18 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.labels import Task
-from toolkit.result import metrics, stats, tables, words
-from toolkit.result.metrics import count, f1, precision, ranked, recall, unweighted_average_recall
+from toolkit.result import metrics
+from toolkit.result.metrics import count, f1, precision, recall, unweighted_average_recall
 from toolkit.result.predictions import Predictions
+from toolkit.result.probability_metrics import brier, log_loss, measure
+from toolkit.result.ranking import ranked
 
 SEEDS = st.integers(0, 2**32 - 1)
 AVERAGES = {"label": None, "macro": "macro", "weighted": "weighted", "micro": "micro"}
-
-
-@pytest.mark.parametrize("module", [metrics, stats, tables, words])
-def test_the_examples_in_the_docstrings_are_true(module):
-    result = doctest.testmod(module)
-    assert result.attempted > 0 and result.failed == 0
 
 
 def drawn(seed: int, labels: int, clips: int, multilabel: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -105,12 +101,12 @@ def test_what_is_undefined_is_missing_and_never_a_warning_or_zero(tasks):
     zeros = np.zeros(4, dtype=np.int64)
     ids = tuple("wxyz")
     one_label = Predictions(task, ids, ids, zeros, zeros, zeros, np.full((4, 3), 0.2))
-    values = metrics.measure(one_label)
+    values = measure(one_label)
     assert values["unweighted_average_recall"] == 1.0
     assert values["roc_auc"] is None
     nothing = np.zeros((4, 11), dtype=np.int64)
     empty = Predictions(tasks["multilabel"], ids, ids, zeros, nothing, nothing, np.full((4, 11), np.nan))
-    values = metrics.measure(empty)
+    values = measure(empty)
     assert [values[name] for name in ("f1_macro", "recall_micro", "roc_auc", "average_precision")] == [None] * 4
     assert (values["exact_match"], values["hamming_loss"]) == (1.0, 0.0)
     assert metrics.headline_score(tasks["multilabel"], nothing, nothing) is None
@@ -129,7 +125,7 @@ def test_uar_counts_a_label_that_no_clip_was_given():
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
 def test_measure_reports_the_metrics_of_the_kind(kind, predictions_of, tasks):
     given = predictions_of(tasks[kind])
-    values = metrics.measure(given)
+    values = measure(given)
     assert metrics.headline(given.task) in values
     assert ("unweighted_average_recall" in values) == (kind != "multilabel") != ("hamming_loss" in values)
     if kind == "multilabel":
@@ -145,10 +141,88 @@ def test_measure_reports_the_metrics_of_the_kind(kind, predictions_of, tasks):
     assert values["roc_auc"] == pytest.approx(expected)
 
 
-def test_chance_is_what_guessing_scores(predictions_of, tasks):
+def test_ranks_are_pooled_by_standardised_scores_and_the_mean_of_folds_by_each_rounds_own(predictions_of, tasks):
+    """Two rounds that rank perfectly, the second with an offset that puts all of its clips above the first's."""
+    given = predictions_of(tasks["binary"], clips=8)
+    truth, fold = np.array([0, 1] * 4), np.array([0] * 4 + [1] * 4)
+    positive = np.array([0.1, 0.2, 0.1, 0.2, 0.6, 0.9, 0.6, 0.9])
+    given = replace(given, truth=truth, fold=fold, probability=np.stack([1 - positive, positive], axis=1))
+    values = measure(given)
+    assert values["roc_auc"] == 0.75 and values["roc_auc_by_fold"] == 1.0 == values["average_precision_by_fold"]
+    standard = np.array([-1.0, 1.0] * 4)
+    values = measure(replace(given, score=np.stack([-standard, standard], axis=1)))
+    assert values["roc_auc"] == 1.0 == values["average_precision"]
+    assert "roc_auc_by_fold" not in measure(replace(given, fold=np.zeros(8, dtype=np.int64)))
+    only = measure(replace(given, truth=np.where(fold == 0, 0, truth)))  # the first fold has no positive
+    assert only["roc_auc_by_fold"] == 1.0
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+def test_brier_score_and_log_loss_are_scikit_learns(kind, predictions_of, tasks):
+    given = predictions_of(tasks[kind])
+    truth, probability = given.truth, given.probability
+    if kind == "multilabel":
+        pairs = list(zip(truth.T, probability.T))
+        expected = np.mean([sklearn.metrics.brier_score_loss(*pair) for pair in pairs])
+        loss = np.mean([sklearn.metrics.log_loss(*pair) for pair in pairs])
+    else:
+        labels = list(range(len(given.task.labels)))
+        probability = probability / probability.sum(axis=1, keepdims=True)
+        own = probability[:, 1] if kind == "binary" else probability
+        expected = sklearn.metrics.brier_score_loss(truth, own, **({} if kind == "binary" else {"labels": labels}))
+        loss = sklearn.metrics.log_loss(truth, probability, labels=labels)
+    assert brier(given).mean() == pytest.approx(expected, abs=1e-6)
+    assert log_loss(given).mean() == pytest.approx(loss, abs=1e-6)
+
+
+def test_chance_is_the_score_of_a_guess_by_the_same_function_on_the_same_clips(predictions_of, tasks):
     given = predictions_of(tasks["multilabel"], clips=2000)
     value, name = metrics.chance(given)
     everything = count(given.truth, np.ones_like(given.truth), 11)
     assert value == pytest.approx(float(f1(everything, "macro")))
-    assert name == "every label given to every clip"
-    assert metrics.chance(predictions_of(tasks["multiclass"])) == (1 / 7, "1 / 7 labels")
+    assert name == "every label that occurs given to every clip"
+    assert metrics.chance(predictions_of(tasks["multiclass"])) == (pytest.approx(1 / 7), "1 / 7 labels")
+
+
+def test_a_label_that_never_occurs_does_not_lower_chance(tasks):
+    task = Task("t", "multilabel", ("a", "b", "c"), ("a", "b", "c"))
+    truth = np.zeros((100, 3), dtype=np.int64)
+    truth[:40, 0] = truth[:25, 1] = 1
+    ids = tuple(map(str, range(100)))
+    given = Predictions(task, ids, ids, np.zeros(100, dtype=np.int64), truth, truth, np.full((100, 3), np.nan))
+    value, _ = metrics.chance(given)
+    assert value == pytest.approx((2 * 0.4 / 1.4 + 2 * 0.25 / 1.25) / 2)  # and not a third of their sum
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+def test_no_guesser_that_hears_nothing_beats_chance(kind, predictions_of, tasks):
+    """A thousand guessers who draw labels at other rates: none is ahead on average, and where it must be, equal."""
+    given, random = predictions_of(tasks[kind], clips=400), np.random.default_rng(0)
+    labels = len(given.task.labels)
+    guessed = measure(metrics.guess(given))
+    found = {name: [] for name in guessed}
+    for _ in range(1000):
+        if kind == "multilabel":
+            prediction = (random.random(given.truth.shape) < random.random()).astype(np.int64)
+        else:
+            prediction = random.choice(labels, len(given.truth), p=random.dirichlet(np.ones(labels)))
+        probability = random.random((len(given.ids), labels))
+        one = replace(given, prediction=prediction, probability=probability / probability.sum(axis=1, keepdims=True))
+        counts = count(one.truth, one.prediction, labels)
+        for name, row in metrics.METRICS.items():
+            if kind in row.kinds:
+                found[name].append(float(row.function(counts)))
+        if len(found["roc_auc"]) < 60:
+            for name in ("roc_auc", "average_precision", "roc_auc_by_fold"):
+                found[name].append(measure(one)[name])
+    if kind != "multilabel":
+        assert np.mean(found["unweighted_average_recall"]) == pytest.approx(
+            guessed["unweighted_average_recall"], abs=0.003
+        )
+        assert guessed["accuracy"] == np.bincount(given.truth).max() / 400
+        assert np.mean(found["accuracy"]) < guessed["accuracy"]
+    else:
+        assert max(found["f1_macro"]) < guessed["f1_macro"] + 0.005
+    assert guessed["roc_auc"] == 0.5 == guessed["roc_auc_by_fold"]
+    assert np.mean(found["roc_auc"]) == pytest.approx(0.5, abs=0.01)
+    assert np.mean(found["average_precision"]) == pytest.approx(guessed["average_precision"], abs=0.03)

@@ -110,7 +110,12 @@ def test_metrics_json_has_every_metric_and_no_nan(tmp_path: Path, run):
     content = json.loads((tmp_path / "run" / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert set(content["metrics"][content["headline"]]) == {"estimate", "lower", "upper"}
     assert list(content["labels"]) == list(run.task.labels)
-    assert content["resampled"] == {"unit": "speakers", "number": 10, "coverage": 0.95}
+    assert content["intervals"] == {
+        "method": "delete-one-group jackknife, t on the logit scale",
+        "unit": "speakers",
+        "number": 10,
+        "coverage": 0.95,
+    }
 
 
 def test_what_layers_are_chosen_by_is_kept_and_is_a_column_of_the_curve(tmp_path: Path, run_of):

@@ -5,15 +5,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from toolkit.result import metrics, stats, tables
+from toolkit.result import stats, tables
 from toolkit.result.predictions import write_csv, write_paper_csv
+from toolkit.result.probability_metrics import measure
 from toolkit.result.run import curve
 from toolkit.result.score import score_file
-
-
-@pytest.fixture(autouse=True)
-def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "RANKED_RESAMPLES", 50)
 
 
 def shown(renderable, width: int = 80) -> str:
@@ -28,17 +24,19 @@ def test_our_file_gives_the_runs_own_figures(tmp_path: Path, run):
     assert scored.evaluation == stats.evaluate(run.predictions)
     content = scored.to_json()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert {name: row["estimate"] for name, row in content["metrics"].items()} == metrics.measure(run.predictions)
+    assert {name: row["estimate"] for name, row in content["metrics"].items()} == pytest.approx(
+        measure(run.predictions)
+    )
 
 
 def test_the_papers_file_is_scored_by_clips_and_says_so(tmp_path: Path, run):
     write_paper_csv(tmp_path / "p.csv", run.predictions)
     scored = score_file(tmp_path / "p.csv", run.task)
-    values = metrics.measure(run.predictions)
+    values = measure(run.predictions)
     assert scored.evaluation.overall["f1_macro"].estimate == values["f1_macro"]
     assert scored.evaluation.overall["roc_auc"].estimate is None
     text = shown(scored.renderable())
-    assert "95 % intervals from resampling clips" in text
+    assert "95 % intervals over clips" in text
     assert "no probabilities, so ROC-AUC and average precision are missing" in text
     assert "too narrow" in " ".join(text.split())
 

@@ -1,175 +1,309 @@
+"""Intervals by leaving out each speaker, differences, p-values: each against a naive loop and a known number."""
+
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
 from toolkit.errors import InputError, ToolkitError
-from toolkit.result import metrics, stats
-from toolkit.result.paired import difference, holm
-from toolkit.result.stats import caution, evaluate, headline_scores, weights
+from toolkit.labels import Task
+from toolkit.result import jackknife, paired, stats
+from toolkit.result.jackknife import Score, score_of, units_of
+from toolkit.result.metrics import headline_score as point
+from toolkit.result.paired import difference, difference_of, holm, widening
+from toolkit.result.predictions import Predictions
+from toolkit.result.probability_metrics import measure
+from toolkit.result.stats import caution, evaluate, headline_score, headline_scores, may_be_best
+from toolkit.splits import Folds
 
+Make = Callable[..., Predictions]
 NAMES = ("fold", "truth", "prediction", "probability")
+BINARY = Task("t", "binary", ("not t", "t"), ("t",))
 
 
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Fewer resamples, for the naive loops."""
-    monkeypatch.setattr(stats, "RESAMPLES", 60)
-    monkeypatch.setattr(stats, "RANKED_RESAMPLES", 60)
-    return 60
+def picked(given: Predictions, clips: np.ndarray) -> Predictions:
+    arrays = {name: getattr(given, name)[clips] for name in NAMES}
+    ids, groups = (tuple(np.array(names, dtype=object)[clips]) for names in (given.ids, given.groups))
+    return replace(given, ids=ids, groups=groups, **arrays)
+
+
+def binary(truth: list[int], prediction: list[int], groups: list[str]) -> Predictions:
+    n = len(truth)
+    nothing = np.full((n, 2), np.nan)
+    fold = np.zeros(n, dtype=np.int64)
+    ids = tuple(map(str, range(n)))
+    return Predictions(BINARY, ids, tuple(groups), fold, np.array(truth), np.array(prediction), nothing)
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
-def test_intervals_are_those_of_a_naive_loop_over_the_same_draws(few, kind, predictions_of, tasks):
-    given = predictions_of(tasks[kind], clips=80, speakers=6)
-    (drawn,) = weights(6, few, seed=3)
-    names = sorted(set(given.groups))
+def test_intervals_are_those_of_a_naive_loop_that_leaves_out_each_speaker(
+    kind: str, predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    given = predictions_of(tasks[kind], clips=300, speakers=7)
+    names = np.array(given.groups)
     values: dict[str, list[float]] = {}
-    for row in drawn.astype(int):
-        clips = [
-            c for name, times in zip(names, row) for c in np.flatnonzero(np.array(given.groups) == name).repeat(times)
-        ]
-        ids = tuple(map(str, range(len(clips))))
-        resample = replace(given, ids=ids, groups=ids, **{name: getattr(given, name)[clips] for name in NAMES})
-        for name, value in metrics.measure(resample).items():
-            values.setdefault(name, []).append(np.nan if value is None else value)
-    evaluation = evaluate(given, seed=3)
+    for name in sorted(set(given.groups)):
+        for metric, value in measure(picked(given, np.flatnonzero(names != name))).items():
+            values.setdefault(metric, []).append(np.nan if value is None else value)
+    evaluation = evaluate(given)
     assert evaluation.overall.keys() == values.keys()
-    for name, score in evaluation.overall.items():
-        np.testing.assert_allclose(
-            [score.lower, score.upper], np.nanquantile(values[name], [0.025, 0.975]), atol=1e-12, err_msg=name
-        )
-        assert score.estimate == pytest.approx(metrics.measure(given)[name])
+    t = scipy_stats.t.ppf(0.975, 6)
+    for metric, score in evaluation.overall.items():
+        estimate, rest = measure(given)[metric], np.array(values[metric])
+        assert score.estimate == pytest.approx(estimate), metric
+        if metric in ("brier", "log_loss"):
+            half = t * np.sqrt(6 / 7 * ((rest - rest.mean()) ** 2).sum())
+            expected = [estimate - half, estimate + half]
+        else:
+            odds = np.log(rest / (1 - rest))
+            half = t * np.sqrt(6 / 7 * ((odds - odds.mean()) ** 2).sum())
+            expected = [1 / (1 + np.exp(-(np.log(estimate / (1 - estimate)) + side * half))) for side in (-1, 1)]
+        np.testing.assert_allclose([score.lower, score.upper], expected, atol=1e-9, err_msg=metric)
 
 
-@given(st.integers(2, 50), st.integers(0, 2**31))
-def test_weights_are_whole_draws_that_the_block_size_does_not_change(units: int, seed: int):
-    whole = np.concatenate(list(weights(units, 20, seed)))
-    assert whole.shape == (20, units) and (whole.sum(axis=1) == units).all() and (whole >= 0).all()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stats, "BLOCK", 3 * units)
-        assert np.array_equal(np.concatenate(list(weights(units, 20, seed))), whole)
+def test_an_interval_by_hand() -> None:
+    """Accuracy of 5 speakers with 10 clips each, of which 5, 6, 7, 8 and 9 are right."""
+    truth = [1] * 50
+    prediction = [int(k < right) for right in (5, 6, 7, 8, 9) for k in range(10)]
+    given = binary(truth, prediction, [f"s{speaker}" for speaker in range(5) for _ in range(10)])
+    score = evaluate(given).overall["accuracy"]
+    rest = np.array([30, 29, 28, 27, 26]) / 40
+    odds = np.log(rest / (1 - rest))
+    half = 2.7764451051977987 * np.sqrt(4 / 5 * ((odds - odds.mean()) ** 2).sum())
+    assert score.estimate == 0.7
+    assert score.lower == pytest.approx(1 / (1 + np.exp(half - np.log(7 / 3))), abs=1e-12)
+    assert score.upper == pytest.approx(1 / (1 + np.exp(-half - np.log(7 / 3))), abs=1e-12)
+    assert (round(score.lower, 4), round(score.upper, 4)) == (0.4766, 0.8567)
 
 
-def test_the_same_seed_gives_the_same_figures_and_another_one_others(predictions_of, tasks):
-    given = predictions_of(tasks["multiclass"])
-    assert evaluate(given, 1) == evaluate(given, 1)
-    assert headline_scores([given], 1) != headline_scores([given], 2)
+def test_a_perfect_score_is_bounded_by_its_speakers_and_so_is_one_of_nothing() -> None:
+    groups = [f"s{k % 10}" for k in range(40)]
+    truth = [k % 2 for k in range(40)]
+    perfect = headline_score(binary(truth, truth, groups))
+    assert perfect == Score(1.0, pytest.approx(0.025 ** (1 / 10)), 1.0)  # type: ignore[arg-type]
+    assert round(perfect.lower or 0, 4) == 0.6915
+    wrong = headline_score(binary(truth, [1 - label for label in truth], groups))
+    assert wrong == Score(0.0, 0.0, pytest.approx(1 - 0.025 ** (1 / 10)))  # type: ignore[arg-type]
 
 
-def test_the_order_of_clips_does_not_matter(predictions_of, tasks):
+def test_a_figure_about_few_speakers_has_fewer_degrees_of_freedom_or_no_interval() -> None:
+    rest = np.array([0.5, 0.52, 0.54, 0.56, 0.58, 0.6, 0.55, 0.55, 0.55, 0.55])
+    whole, about_six = score_of(0.55, rest), score_of(0.55, rest, groups=6)
+    odds = np.log(rest / (1 - rest))
+    half = 2.5705818366147395 * np.sqrt(9 / 10 * ((odds - odds.mean()) ** 2).sum())
+    assert about_six.upper == pytest.approx(1 / (1 + np.exp(-(np.log(0.55 / 0.45) + half))))
+    assert whole.upper < about_six.upper  # type: ignore[operator]
+    assert score_of(0.55, rest, groups=4) == Score(0.55, None, None) == score_of(0.55, rest[:4])
+    assert score_of(0.55, np.where(np.arange(10) == 3, np.nan, rest)) == Score(0.55, None, None)
+    assert score_of(0.5, np.full(10, 0.5)) == Score(0.5, pytest.approx(0.5), pytest.approx(0.5))  # type: ignore[arg-type]
+
+
+def test_a_label_of_few_speakers_has_no_interval_and_of_six_has_one(
+    predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    given = predictions_of(tasks["multilabel"], clips=600, speakers=12)
+    names = np.array(given.groups)
+    truth, prediction = given.truth.copy(), given.prediction.copy()
+    for label, speakers in ((0, 4), (1, 6)):
+        outside = names >= f"speaker{speakers:02d}"
+        truth[outside, label] = prediction[outside, label] = 0
+    scores = evaluate(replace(given, truth=truth, prediction=prediction)).per_label
+    four, six = (scores[label]["recall"] for label in given.task.labels[:2])
+    assert four.estimate is not None and four.lower is None
+    assert six.lower is not None and six.lower < six.estimate < six.upper  # type: ignore[operator]
+
+
+def test_more_speakers_than_are_left_out_in_turn_go_in_blocks() -> None:
+    n = 1203
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 2, n)
+    prediction = np.where(generator.random(n) < 0.7, truth, 1 - truth)
+    given = binary(truth.tolist(), prediction.tolist(), [str(k) for k in range(n)])
+    blocks, member = units_of(given)
+    assert blocks == 500 and set(np.bincount(member)) == {2, 3}
+    score = evaluate(given).overall["accuracy"]
+    share = (truth == prediction).mean()
+    half = 1.96 * np.sqrt(share * (1 - share) / n)  # by the binomial
+    assert score.upper - score.lower == pytest.approx(2 * half, rel=0.15)  # type: ignore[operator]
+
+
+def test_the_order_of_clips_does_not_matter(predictions_of: Make, tasks: dict[str, Task]) -> None:
     given = predictions_of(tasks["multilabel"])
     order = np.random.default_rng(0).permutation(len(given.ids))
-    shuffled = replace(
-        given,
-        ids=tuple(given.ids[k] for k in order),
-        groups=tuple(given.groups[k] for k in order),
-        **{name: getattr(given, name)[order] for name in NAMES},
-    )
-    assert headline_scores([shuffled]) == headline_scores([given])
+    assert headline_scores([picked(given, order)]) == headline_scores([given])
 
 
 @given(st.integers(0, 1000))
-def test_an_interval_holds_its_estimate(seed: int):
-    from toolkit.labels import Task
-    from toolkit.result.predictions import Predictions
-
+@settings(max_examples=40)
+def test_an_interval_holds_its_estimate(seed: int) -> None:
     random = np.random.default_rng(seed)
-    truth = random.integers(0, 3, 120)
-    prediction = np.where(random.random(120) < 0.6, truth, random.integers(0, 3, 120))
-    speakers = tuple(str(k % 12) for k in range(120))
-    given = Predictions(
-        Task("t", "multiclass", ("a", "b", "c"), ("t",)),
-        tuple(map(str, range(120))),
-        speakers,
-        np.zeros(120, dtype=np.int64),
-        truth,
-        prediction,
-        np.full((120, 3), np.nan),
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stats, "RESAMPLES", 500)
-        (score,) = headline_scores([given])
-    assert score.lower < score.estimate < score.upper
+    truth = random.integers(0, 2, 120)
+    prediction = np.where(random.random(120) < random.choice([0.5, 0.9, 0.99]), truth, random.integers(0, 2, 120))
+    for score in evaluate(
+        binary(truth.tolist(), prediction.tolist(), [str(k % 12) for k in range(120)])
+    ).overall.values():
+        if score.lower is not None:
+            assert score.lower <= score.estimate <= score.upper  # type: ignore[operator]
+            assert score.lower >= 0 and score.upper <= 1  # type: ignore[operator]
 
 
-def test_layers_scored_together_are_scored_as_alone(predictions_of, tasks):
+def test_layers_scored_together_are_scored_as_alone(predictions_of: Make, tasks: dict[str, Task]) -> None:
     layers = [predictions_of(tasks["multiclass"], strength=strength) for strength in (0.5, 2.0)]
     assert headline_scores(layers) == [*headline_scores(layers[:1]), *headline_scores(layers[1:])]
     assert headline_scores(layers)[0] == evaluate(layers[0]).overall["unweighted_average_recall"]
 
 
-def test_speakers_that_differ_make_the_interval_wider_than_clips_would(predictions_of, tasks):
-    given = predictions_of(tasks["binary"], clips=600, speakers=10, strength=1.0)
-    right = given.truth.copy()
-    bad = np.array([int(name[-2:]) < 4 for name in given.groups])
-    right[bad] = 1 - right[bad]  # four speakers all wrong, six all right
-    given = replace(given, prediction=right)
-    by_speaker, by_clip = headline_scores([given])[0], headline_scores([replace(given, groups=given.ids)])[0]
-    assert by_speaker.upper - by_speaker.lower > 3 * (by_clip.upper - by_clip.lower)
+def test_a_series_is_the_mean_of_its_runs_and_surer_of_nothing_else(
+    predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    runs = [predictions_of(tasks["multiclass"], seed=seed) for seed in range(3)]
+    alone = [point(run.task, run.truth, run.prediction) for run in runs]
+    together = evaluate(*runs)
+    assert together.overall["unweighted_average_recall"].estimate == pytest.approx(np.mean(alone))  # type: ignore[arg-type]
+    assert evaluate(runs[0], runs[0]).overall == evaluate(runs[0]).overall
+    assert together.overall["unweighted_average_recall"] == headline_score(*runs)
 
 
-def test_one_speaker_has_no_interval_and_few_are_flagged(predictions_of, tasks):
+def test_one_speaker_has_no_interval_and_few_are_flagged(predictions_of: Make, tasks: dict[str, Task]) -> None:
     given = predictions_of(tasks["multiclass"], clips=60)
     alone = replace(given, groups=("s",) * 60)
     evaluation = evaluate(alone)
     assert evaluation.overall["accuracy"].estimate is not None and evaluation.overall["accuracy"].lower is None
-    assert evaluation.caution == "1 speaker: there is no interval over speakers."
-    assert caution(replace(given, groups=("s", "t") * 30)) == "2 speakers: the interval says little."
-    assert caution(given) is None
-    assert "clips" in (caution(replace(given, groups=given.ids)) or "")
+    assert evaluation.caution == "1 speaker: there is no interval over fewer than 5 speakers."
+    four, five, twenty = (replace(given, groups=tuple(f"s{k % n:02d}" for k in range(60))) for n in (4, 5, 20))
+    assert caution(four) == "4 speakers: there is no interval over fewer than 5 speakers."
+    assert evaluate(four).overall["accuracy"].lower is None and evaluate(five).overall["accuracy"].lower is not None
+    assert (caution(five) or "").startswith("5 speakers: intervals over so few speakers are wide")
+    assert caution(twenty) is None
+    assert (caution(replace(given, groups=given.ids)) or "").startswith("Intervals are over clips, for no speaker")
+    assert (caution(replace(given, groups=given.ids, group="clip")) or "").startswith("Intervals are over clips; clips")
 
 
-def test_a_metric_undefined_in_most_resamples_has_no_interval(predictions_of, tasks):
+def test_a_metric_undefined_without_a_speaker_has_no_interval(predictions_of: Make, tasks: dict[str, Task]) -> None:
     given = predictions_of(tasks["multiclass"], clips=60)
     truth = np.zeros(60, dtype=np.int64)
     evaluation = evaluate(replace(given, truth=truth))
-    assert evaluation.per_label["anxiety"]["recall"] == stats.Score(None, None, None)
+    assert evaluation.per_label["anxiety"]["recall"] == Score(None, None, None)
     assert str(evaluation.per_label["anxiety"]["recall"]) == "missing"
     assert evaluation.overall["roc_auc"].estimate is None
 
 
-def test_a_paired_difference_is_surer_than_two_intervals(predictions_of, tasks):
-    worse = predictions_of(tasks["multiclass"], strength=2.0, seed=5)
-    better = replace(worse, prediction=np.where(np.arange(400) % 9 == 0, worse.truth, worse.prediction))
-    result = difference(better, worse, "unweighted_average_recall")
-    assert result.score.lower > 0 and result.p_value < 0.05
-    overlap = headline_scores([better, worse])
-    assert overlap[0].lower < overlap[1].upper
-    backwards = difference(worse, better, "unweighted_average_recall")
-    assert backwards.score.estimate == -result.score.estimate and backwards.p_value == result.p_value
+def test_the_best_layer_may_be_best_and_a_hopeless_one_may_not(predictions_of: Make, tasks: dict[str, Task]) -> None:
+    strengths = (0.2, 3.0, 3.0)
+    layers = [predictions_of(tasks["multiclass"], strength=value, seed=seed) for seed, value in enumerate(strengths)]
+    assert may_be_best(layers) == [False, True, True]
+    assert may_be_best(layers[:1]) == [True]
+    assert may_be_best([replace(one, groups=("a", "b") * 200) for one in layers]) == [True] * 3
 
 
-def test_nothing_against_itself_differs(predictions_of, tasks):
+def test_a_layer_is_out_where_another_is_ahead_at_5_percent_over_their_number() -> None:
+    """Two layers of 6 speakers with 10 clips each: the second has one more right in five of six."""
+    right = [(5, 6), (6, 7), (7, 8), (4, 5), (6, 7), (8, 8)]
+    truth, groups = [1] * 60, [f"s{speaker}" for speaker in range(6) for _ in range(10)]
+    layers = [
+        binary(truth, [int(k < counts[layer]) for counts in right for k in range(10)], groups) for layer in (0, 1)
+    ]
+    found = difference([layers[1]], [layers[0]], "accuracy")
+    assert (found.p_value or 1) / 2 < 0.05 and may_be_best(layers) == [False, True]
+    layers[1] = binary(truth, [int(k < n) for n in (6, 5, 8, 5, 5, 8) for k in range(10)], groups)
+    assert may_be_best(layers) == [True, True]
+
+
+def test_a_p_value_by_hand_and_turned_round() -> None:
+    """Differences of 6 speakers of 10 clips: accuracies differ by 1, 1, 2, 0, 1, -1 clips of 60."""
+    gained = (1, 1, 2, 0, 1, -1)
+    truth, groups = [1] * 60, [f"s{speaker}" for speaker in range(6) for _ in range(10)]
+    first = binary(truth, [int(k < 5 + more) for more in gained for k in range(10)], groups)
+    second = binary(truth, [int(k < 5) for _ in gained for k in range(10)], groups)
+    found = difference([first], [second], "accuracy", widen=1.5)
+    expected = scipy_stats.ttest_1samp(np.array(gained) / 10, 0)  # of equally many clips the jackknife is this test
+    assert found.score is not None and found.score.estimate == pytest.approx(4 / 60)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    low, high = expected.confidence_interval()
+    assert (found.score.lower, found.score.upper) == (pytest.approx(low), pytest.approx(high))
+    error = np.std(np.array(gained) / 10, ddof=1) / np.sqrt(6)
+    assert found.method_p == pytest.approx(2 * scipy_stats.t.sf(4 / 60 / (1.5 * error), 5))
+    assert found.method is not None and found.method.upper == pytest.approx(4 / 60 + 1.5 * (high - 4 / 60))
+    assert found.equal_p == pytest.approx(scipy_stats.t.cdf((4 / 60 - 0.02) / error, 5))
+    back = difference([second], [first], "accuracy", widen=1.5)
+    assert back.score is not None and back.score.estimate == -found.score.estimate  # type: ignore[operator]
+    assert back.p_value == pytest.approx(found.p_value) and back.equal_p == pytest.approx(found.equal_p)
+
+
+def test_equal_is_shown_by_the_larger_of_two_one_sided_tests() -> None:
+    rest = 0.001 + 0.0004 * np.linspace(-1, 1, 10)
+    found = difference_of(0.001, rest, widen=1.0)
+    error = np.sqrt(9 / 10 * ((rest - rest.mean()) ** 2).sum())
+    sides = [scipy_stats.t.sf((0.02 + side * 0.001) / error, 9) for side in (-1, 1)]
+    assert found.equal_p == pytest.approx(max(sides)) and found.equal_p < 0.001
+    assert difference_of(0.03, rest + 0.029, widen=1.0).equal_p > 0.99  # type: ignore[operator]
+
+
+def test_nothing_against_itself_differs_and_what_all_speakers_share_is_as_rare_as_their_number(
+    predictions_of: Make, tasks: dict[str, Task]
+) -> None:
     given = predictions_of(tasks["multiclass"])
-    result = difference(given, given, "accuracy")
-    assert (result.score.estimate, result.p_value) == (0.0, 1.0)
+    result = difference([given], [given], "accuracy")
+    assert result.score == Score(0.0, 0.0, 0.0) and result.p_value == 1.0
+    truth = [k % 2 for k in range(40)]
+    groups = [f"s{k // 4}" for k in range(40)]
+    always = difference([binary(truth, truth, groups)], [binary(truth, [1] * 40, groups)], "accuracy")
+    assert always.p_value == 2.0**-9 and always.score == Score(0.5, None, None)
+    few = difference([binary(truth, truth, ["a", "b"] * 20)], [binary(truth, [1] * 40, ["a", "b"] * 20)], "accuracy")
+    assert few.p_value is None and few.method_p is None and few.equal_p is None
 
 
-def test_a_pair_is_matched_by_clip_and_refused_when_it_does_not_match(predictions_of, tasks):
+def test_the_reference_may_stand_anywhere_and_holm_is_over_all_the_others(
+    predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    several = [[predictions_of(tasks["multiclass"], strength=value, seed=seed)] for seed, value in
+               enumerate((2.0, 2.6, 1.7, 3.2))]  # fmt: skip
+    for best in range(4):
+        found = paired.against(best, several, "accuracy", widen=1.3)
+        alone = [difference(one, several[best], "accuracy", widen=1.3) for one in several]
+        others = [place for place in range(4) if place != best]
+        corrected = holm([alone[place].p_value or 0.0 for place in others])
+        assert found[best] == paired.Against()
+        assert [found[place].difference.p_value for place in others] == corrected
+        assert [found[place].difference.score for place in others] == [alone[place].score for place in others]
+        widened = holm([alone[place].method_p or 0.0 for place in others])
+        assert [found[place].difference.method_p for place in others] == widened
+    assert paired.against(None, several, "accuracy", widen=1.3) == [paired.Against()] * 4
+
+
+def test_methods_are_less_sure_than_their_models_by_nadeau_and_bengio() -> None:
+    fold = np.repeat(np.arange(5), 8)
+    ids = tuple(map(str, range(40)))
+    assert widening(Folds(ids, ids, fold, "speaker", 0)) == pytest.approx(np.sqrt(1 + 5 / 4))
+    fixed = np.repeat([0, 1, 2, 2], 10)  # 10 test, 10 development, 20 train
+    assert widening(Folds(ids, ids, fixed, "speaker", 0, "fixed")) == pytest.approx(np.sqrt(1 + 10 / 30))
+
+
+def test_a_pair_is_matched_by_clip_and_refused_when_it_does_not_match(
+    predictions_of: Make, tasks: dict[str, Task]
+) -> None:
     first = predictions_of(tasks["multiclass"])
-    order = np.arange(400)[::-1]
-    turned = replace(
-        first,
-        ids=first.ids[::-1],
-        groups=first.groups[::-1],
-        **{name: getattr(first, name)[order] for name in NAMES},
-    )
-    assert difference(first, turned, "accuracy").score.estimate == 0.0
+    turned = picked(first, np.arange(400)[::-1])
+    assert difference([first], [turned], "accuracy").score.estimate == 0.0  # type: ignore[union-attr]
     with pytest.raises(InputError, match="another truth"):
-        difference(first, replace(first, truth=(first.truth + 1) % 7), "accuracy")
+        difference([first], [replace(first, truth=(first.truth + 1) % 7)], "accuracy")
     with pytest.raises(InputError, match="Not the same clips: 'other'"):
-        difference(first, replace(first, ids=("other", *first.ids[1:])), "accuracy")
+        difference([first], [replace(first, ids=("other", *first.ids[1:]))], "accuracy")
     with pytest.raises(InputError, match="The labels differ"):
-        difference(first, predictions_of(tasks["binary"]), "accuracy")
+        difference([first], [predictions_of(tasks["binary"])], "accuracy")
+    renamed = replace(first, task=replace(first.task, labels=("other", *first.task.labels[1:])))
+    with pytest.raises(InputError, match="The labels differ"):  # of one kind and as many
+        difference([first], [renamed], "accuracy")
     with pytest.raises(InputError, match="Bad metric 'hamming_loss', expected one of"):
-        difference(first, first, "hamming_loss")
+        difference([first], [first], "hamming_loss")
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_is_its_definition(p_values: list[float]):
+def test_holm_is_its_definition(p_values: list[float]) -> None:
     adjusted = holm(p_values)
     m = len(p_values)
     order = np.argsort(p_values, kind="stable")
@@ -178,6 +312,16 @@ def test_holm_is_its_definition(p_values: list[float]):
         assert adjusted[number] == expected >= p_values[number]
 
 
-def test_holm_refuses_what_is_no_probability():
+def test_holm_refuses_what_is_no_probability() -> None:
     with pytest.raises(ToolkitError, match="expected 0 to 1"):
         holm([0.5, float("nan")])
+
+
+def test_chunks_of_left_out_speakers_do_not_change_ranked_metrics(
+    predictions_of: Make, tasks: dict[str, Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = predictions_of(tasks["multilabel"], clips=200)
+    whole = evaluate(given)
+    monkeypatch.setattr(stats, "WEIGHTS", 600)  # three speakers at a time
+    assert evaluate(given) == whole
+    assert jackknife.MOST_UNITS == 500

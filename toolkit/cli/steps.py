@@ -154,8 +154,9 @@ def _compare(study: Study, runs: Sequence[Path], title: str, take: Take, outcome
 
     if len(runs) > 1:
         table = study.table("compare")
-        shared = set((*PLACES, *SPELT)) & set(options("compare")) if table.values.get("gaps") != "none" else set()
-        given = {name: value for name, value in study.table("study").values.items() if name in shared}
+        reads = table.values.get("gaps") != "none"
+        shared = set((*PLACES, *SPELT)) & set(options("compare"))
+        given = {name: value for name, value in study.table("study").values.items() if reads and name in shared}
         made = take(Step("compare", {"": [run.name for run in runs], **given, **table.values}))
         outcome.pages += [(f"{title}: all side by side", folder / _page(table, PAGE)) for folder in made.folders]
 

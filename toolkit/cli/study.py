@@ -132,12 +132,11 @@ def layer_range(text: str | None) -> tuple[int, int] | None:
 
 def score(
     file: Annotated[Path, typer.Argument(help="predictions.csv, or a CSV with `Predictions` and `Actual Labels`.")],
-    seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
     spellings: Spellings = "refuse",
     unknown: Unknown = "refuse",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Every metric of a predictions file, with 95 % intervals from resampling speakers.
+    """Every metric of a predictions file, with 95 % intervals over speakers.
 
     Example: toolkit score result/negative-whisper-medium-linear-0123456789ab/predictions.csv
     """
@@ -146,7 +145,7 @@ def score(
     from toolkit.result.score import score_file
     from toolkit.spellings import Rules
 
-    scored = score_file(file, seed=seed, rules=Rules(spellings, unknown))
+    scored = score_file(file, rules=Rules(spellings, unknown))
     if as_json:
         print(json.dumps(scored.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
     else:

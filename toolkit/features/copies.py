@@ -58,7 +58,10 @@ def pairs(features: FloatArray, ids: Sequence[str], fold: IntArray) -> list[Pair
         cosine = scaled[block] @ scaled[first:].T
         rows, columns = np.nonzero(np.triu(cosine > LIKE, 1) & (fold[block, None] != fold[None, first:]))
         values = cosine[rows, columns].tolist()
-        found += [Pair(ids[first + one], ids[first + other], value) for one, other, value in zip(rows, columns, values)]
+        found += [
+            Pair(ids[first + one], ids[first + other], value)
+            for one, other, value in zip(rows.tolist(), columns.tolist(), values)
+        ]
         if len(found) > MOST_PAIRS:  # features that tell nothing apart
             break
     return sorted(found, key=lambda pair: -pair.cosine)

@@ -97,14 +97,14 @@ def collected(
     )
 
 
-def without_head(recipe: Recipe) -> dict[str, Any]:
-    """A recipe less what each round has of its own: see `source.Head`."""
-    return {name: value for name, value in asdict(recipe).items() if name not in ("statistics", "class_weights")}
-
-
 def _material(recordings: Recordings, ids: Sequence[str]) -> Material:
     lengths = recordings.lengths
     return Material.of((recordings.clips[clip].channel, lengths[clip] / SAMPLE_RATE) for clip in ids)
+
+
+def without_head(recipe: Recipe) -> dict[str, Any]:
+    """A recipe less what each round has of its own: see `source.Head`."""
+    return {name: value for name, value in asdict(recipe).items() if name not in ("statistics", "class_weights")}
 
 
 def one_name(layers: Sequence[str]) -> str:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from toolkit.errors import StoreError, ToolkitError
 from toolkit.result import metrics, paired, stats
 from toolkit.result.cells import plain_text
+from toolkit.result.jackknife import Score
 from toolkit.result.run import Run, curve
-from toolkit.result.stats import Score
 from toolkit.runs import commit_json, commit_text, signature
 
 FILE, TABLE = "beside.json", "beside.csv"
@@ -29,7 +29,7 @@ class Beside:
     backbone with random weights; "nuisance", another question. name: the nuisance, or the kind in words. folder: the
     other run's, in result/. metric, chance: of the other run's headline.
     score: of the layers that the other run chose on development; curve: of each layer.
-    minus, curve_minus: this run minus the other on the same resamples of callers; None and empty for a nuisance.
+    minus, curve_minus: this run minus the other, paired over callers; None and empty for a nuisance.
     notes: of the other run, those that this one does not have.
     """
 
@@ -53,11 +53,11 @@ def compare(kind: Kind, name: str, folder: Path, run: Run, other: Run) -> Beside
     minus, curve_minus = None, {}
     if kind != "nuisance":
         metric, same = run.metric, kind != "shuffled"
-        minus = paired.difference(run.predictions, other.predictions, metric, same_truth=same).score
+        minus = paired.difference([run.predictions], [other.predictions], metric, same_truth=same).score
         shared = [layer for layer in run.layers if layer in other.layers]
         pairs = [run.layers[layer] for layer in shared], [other.layers[layer] for layer in shared]
         found = paired.differences(*pairs, metric, same_truth=same) if shared else []
-        curve_minus = {layer: difference.score for layer, difference in zip(shared, found)}
+        curve_minus = {layer: one.score for layer, one in zip(shared, found) if one.score is not None}
     chance, _ = metrics.chance(other.predictions)
     (score,) = stats.headline_scores([other.predictions])
     layers = {point.layer: point.test for point in curve(other)}

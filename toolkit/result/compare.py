@@ -1,19 +1,24 @@
 """Frozen against fine-tuned on the same folds: which runs belong together, their scores and paired differences."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from toolkit.errors import InputError, ToolkitError
 from toolkit.result import beside, paired, stats
 from toolkit.result import run as result_run
 from toolkit.result.calibration import Calibration, calibrate
 from toolkit.result.groups import Part, Spread, parts, spread
-from toolkit.result.metrics import METRICS, RANKED
-from toolkit.result.run import TUNED, Run
-from toolkit.result.stats import Evaluation, Score
+from toolkit.result.jackknife import Score
+from toolkit.result.metrics import METRICS, headline_score
+from toolkit.result.paired import NOTHING, Difference
+from toolkit.result.probability_metrics import RANKED
+from toolkit.result.run import TUNED, Run, layers_chosen
+from toolkit.result.stats import Evaluation
 
 PAGE = result_run.REPORT  # of a comparison's folder
 SHOWN = ("unweighted_average_recall", "f1_macro", "f1_weighted", "f1_both_sides", "accuracy", "exact_match", "roc_auc")
@@ -22,19 +27,25 @@ COSTS = ("trained_parameters", "seconds", "extraction_seconds", "peak_memory_byt
 
 @dataclass(frozen=True)
 class Line:
-    """One run. folder: its name. layers: what the rounds ended at or chose, in how many rounds.
+    """One run, or a series of runs that differ in their seed or in how the folds were dealt out, averaged.
 
-    development: mean over the rounds. behind: this run minus the best frozen probe in the headline metric, on the same
-    resamples, and p_value corrected by Holm for all of them; None for that probe itself and where other clips were
-    tested, which `why` then says.
+    runs: by folder name. difference: this line minus the best frozen probe in the headline metric; empty for that
+    probe itself and where other clips were tested, which `why` then says.
     """
 
-    folder: str
-    run: Run
+    runs: Mapping[str, Run]
     evaluation: Evaluation
-    behind: Score | None
-    p_value: float | None
+    difference: Difference = NOTHING
     why: str = ""
+
+    @property
+    def run(self) -> Run:
+        """The first of them, whose labels, confusion and calibration are shown."""
+        return next(iter(self.runs.values()))
+
+    @property
+    def folder(self) -> str:
+        return next(iter(self.runs))
 
     @property
     def way(self) -> str:
@@ -45,10 +56,30 @@ class Line:
     def score(self) -> Score:
         return self.evaluation.overall[self.run.metric]
 
+    @property
+    def spread_of_runs(self) -> float | None:
+        """The standard deviation of the headline metric over the runs of a series; None for a single run."""
+        scores = [headline_score(run.task, run.predictions.truth, run.predictions.prediction) or 0.0
+                  for run in self.runs.values()]  # fmt: skip
+        return float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+
+    @property
+    def development(self) -> float | None:
+        """The mean over rounds and runs of the development score, which chose, and so is optimistic."""
+        values = [run.development_mean for run in self.runs.values() if run.development_mean is not None]
+        return float(np.mean(values)) if values else None
+
+    @property
+    def layers_chosen(self) -> str:
+        """What the rounds of all runs chose or ended at, and in how many: "encoder.3 (4), encoder.2 (1)"."""
+        return layers_chosen([choice for run in self.runs.values() for choice in run.choices])
+
     @cached_property
     def curve(self) -> dict[str, Score]:
         """Each layer's own score."""
-        return {point.layer: point.test for point in result_run.curve(self.run)}
+        runs = list(self.runs.values())
+        return {layer: stats.headline_score(*(run.layers[layer] for run in runs if layer in run.layers))
+                for layer in runs[0].layers}  # fmt: skip
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -59,9 +90,10 @@ class Line:
         return spread(self.run.predictions)
 
     def cost(self, name: str) -> float | None:
-        """One of COSTS, or "audio_seconds"; None where the run did not record it."""
-        value = self.run.provenance.get(name)
-        return float(value) if isinstance(value, int | float) else None
+        """One of COSTS, or "audio_seconds", the mean over the runs; None where one did not record it."""
+        values = [run.provenance.get(name) for run in self.runs.values()]
+        known = [float(value) for value in values if isinstance(value, int | float)]
+        return float(np.mean(known)) if len(known) == len(values) else None
 
     @property
     def seconds(self) -> float | None:
@@ -123,10 +155,18 @@ class Comparison:
         return sorted(names, key=lambda name: name != run.metric)
 
 
-def key(run: Run) -> tuple[Any, ...]:
-    """What two runs must share: the task, and the folds before any clip was left out."""
-    folds = run.provenance.get("folds", run.folds.sha256)
-    return (run.task, run.metric, folds)
+def key(runs: Sequence[Run]) -> tuple[Any, ...]:
+    """What two lines must share: the task, and the folds of their runs before any clip was left out."""
+    folds = {str(run.provenance.get("folds", run.folds.sha256)) for run in runs}
+    return (runs[0].task, runs[0].metric, tuple(sorted(folds)))
+
+
+def series(runs: Mapping[str, Run]) -> list[dict[str, Run]]:
+    """Runs by folder name, those of one series together, in the order given."""
+    found: dict[Any, dict[str, Run]] = {}
+    for name, run in runs.items():
+        found.setdefault(run.provenance.get("series", name), {})[name] = run
+    return list(found.values())
 
 
 def gather(result: Path, named: Sequence[Path]) -> tuple[list[dict[str, Run]], list[str]]:
@@ -139,41 +179,36 @@ def gather(result: Path, named: Sequence[Path]) -> tuple[list[dict[str, Run]], l
     runs = {folder.name: result_run.read(folder) for folder in folders}
     if not runs:
         raise InputError("No finished run to compare; `toolkit probe` and `toolkit finetune` make them")
-    groups: dict[tuple[Any, ...], dict[str, Run]] = {}
     if named:
-        (first, run), *others = runs.items()
-        for name, other in others:
-            if other.task != run.task:
-                raise InputError(f"{name} is of the task {other.task.name!r}, {first} of {run.task.name!r}")
-            if key(other) != key(run):
-                raise InputError(f"{name} was made on other folds than {first}; runs are compared on the same ones")
+        first, *others = series(runs)
+        run = next(iter(first.values()))
+        for other in others:
+            (name, one), before = next(iter(other.items())), next(iter(first))
+            if one.task != run.task:
+                raise InputError(f"{name} is of the task {one.task.name!r}, {before} of {run.task.name!r}")
+            if key(list(other.values())) != key(list(first.values())):
+                raise InputError(f"{name} was made on other folds than {before}; runs are compared on the same ones")
         return [runs], []
     controls = {one.folder for folder in folders for one in beside.read(folder) if one.kind in ("shuffled", "random")}
-    left_out = []
-    for name, run in runs.items():
-        if name in controls:
-            left_out.append(f"{name} is a control")
-        else:
-            groups.setdefault(key(run), {})[name] = run
-    alone = [group for group in groups.values() if len(group) == 1]
-    left_out += [f"{name} is the only run of its task on its folds" for group in alone for name in group]
-    return [group for group in groups.values() if len(group) > 1], left_out
+    left_out = [f"{name} is a control" for name in runs if name in controls]
+    groups: dict[tuple[Any, ...], list[dict[str, Run]]] = {}
+    for line in series({name: run for name, run in runs.items() if name not in controls}):
+        groups.setdefault(key(list(line.values())), []).append(line)
+    alone = [line for lines in groups.values() if len(lines) == 1 for line in lines]
+    left_out += [f"{next(iter(line))} is the only run of its task on its folds" for line in alone]
+    several = [lines for lines in groups.values() if len(lines) > 1]
+    return [{name: run for line in lines for name, run in line.items()} for lines in several], left_out
 
 
 def compare(runs: Mapping[str, Run], columns: Mapping[str, Mapping[str, str]] | None = None) -> Comparison:
     """Compare runs of one group of `gather`. columns: as in Comparison. Raises ToolkitError for other runs."""
-    if len({key(run) for run in runs.values()}) != 1:
+    lines = [Line(line, stats.evaluate(*(run.predictions for run in line.values()))) for line in series(runs)]
+    if len({key(list(line.runs.values())) for line in lines}) != 1:
         raise ToolkitError("A comparison needs runs of one task on the same folds")
-    ordered = sorted(runs.items(), key=lambda pair: (pair[1].tuned, -_development(pair[1])))
-    frozen = None if ordered[0][1].tuned else 0
-    compared = paired.against(frozen, [run.predictions for _, run in ordered], ordered[0][1].metric)
-    lines = tuple(
-        Line(name, run, stats.evaluate(run.predictions), one.score, one.p_value, one.why)
-        for (name, run), one in zip(ordered, compared)
-    )
+    lines.sort(key=lambda line: (line.run.tuned, -1.0 if line.development is None else -line.development))
+    first = lines[0].run
+    predicted = [[run.predictions for run in line.runs.values()] for line in lines]
+    compared = paired.against(None if first.tuned else 0, predicted, first.metric, paired.widening(first.folds))
+    lines = [replace(line, difference=one.difference, why=one.why) for line, one in zip(lines, compared, strict=True)]
     best = next((line for line in lines if not line.run.tuned), None)
-    return Comparison(lines, best, next((line for line in lines if line.run.tuned), None), columns or {})
-
-
-def _development(run: Run) -> float:
-    return -1.0 if run.development_mean is None else run.development_mean
+    return Comparison(tuple(lines), best, next((line for line in lines if line.run.tuned), None), columns or {})

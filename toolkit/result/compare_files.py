@@ -12,10 +12,10 @@ from toolkit import __version__
 from toolkit.result import compare_words
 from toolkit.result.cells import plain_text
 from toolkit.result.compare import COSTS, Comparison
+from toolkit.result.jackknife import Score
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.metrics import title
 from toolkit.result.run import FIGURES, REPORT, RUN
-from toolkit.result.stats import Score
 from toolkit.runs import commit_json, commit_text, make_folder, sha256_of_file, signature
 
 TABLE, LATEX, STANDING = "compare.csv", "compare.tex", "compare.json"
@@ -27,15 +27,17 @@ def terminal(comparison: Comparison) -> TerminalTable:
     """A row a run: headline, difference and what it took; the CSV has every metric."""
     table = TerminalTable(box=None, header_style="bold", pad_edge=False)
     metric = title(comparison.run.metric)
-    for name in ("backbone", "way", "up to layer (rounds)"):
+    for name in ("backbone", "way", "runs", "up to layer (rounds)"):
         table.add_column(name, overflow="fold")
     for name in (f"{metric}, 95 %", "minus best probe", "p, Holm", "trained", "s", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     for line in comparison.lines:
-        behind = "best probe" if line is comparison.frozen else "" if line.behind is None else str(line.behind)
+        minus = line.difference.score
+        behind = "best probe" if line is comparison.frozen else "" if minus is None else str(minus)
         costs = compare_words.costs(line)
         table.add_row(
-            Text(line.run.backbone), Text(compare_words.way(line)), Text(line.run.layers_chosen), str(line.score),
+            Text(line.run.backbone), Text(compare_words.way(line)), compare_words.runs(line),
+            Text(line.layers_chosen), str(line.score),
             behind, compare_words.p_text(line), costs["trained_parameters"][0],
             "" if line.seconds is None else f"{line.seconds:,.0f}", costs["peak_memory_bytes"][0],
             style="bold" if line in comparison.best else None,
@@ -51,10 +53,11 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
     """
     from toolkit.result import compare_figures, compare_page, figures
 
-    sha256 = signature({"runs": sorted(line.folder for line in comparison.lines)})
+    names = [name for line in comparison.lines for name in line.runs]
+    sha256 = signature({"runs": sorted(names)})
     folder = make_folder(result / f"{comparison.run.task.name}-compare-{sha256[:12]}")
     table, languages = to_csv(comparison), tuple(dict.fromkeys((ENGLISH, say)))
-    runs = {line.folder: result / line.folder / RUN for line in comparison.lines}
+    runs = {name: result / name / RUN for name in names}
     facts = {
         "version": __version__,
         "table": table,
@@ -94,17 +97,20 @@ def _files(folder: Path) -> dict[str, str]:
 def to_csv(comparison: Comparison) -> str:
     """Every metric with its interval, the difference, and the costs; a row a run."""
     names = list(comparison.lines[0].evaluation.overall)
-    head = ["backbone", "way", "layers", "development", "difference", "difference_lower", "difference_upper",
-            "p_value_holm", *COSTS, "audio_hours_per_hour", "clips", "folder"]  # fmt: skip
+    head = ["backbone", "way", "layers", "runs", "spread_of_runs", "development", "difference", "difference_lower",
+            "difference_upper", "p_value_holm", "method_lower", "method_upper", "method_p_value_holm",
+            "equal_p_value_holm", *COSTS, "audio_hours_per_hour", "clips", "folder"]  # fmt: skip
     head += [f"{name}{part}" for name in names for part in ("", "_lower", "_upper")]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
     for line in comparison.lines:
-        numbers = [line.run.development_mean, *_parts(line.behind), line.p_value]
+        found = line.difference
+        numbers = [len(line.runs), line.spread_of_runs, line.development, *_parts(found.score), found.p_value]
+        numbers += [*_parts(found.method)[1:], found.method_p, found.equal_p]
         numbers += [*(line.cost(name) for name in COSTS), line.throughput]
         scores = [value for name in names for value in _parts(line.evaluation.overall[name])]
-        texts = [line.run.backbone, compare_words.way(line), line.run.layers_chosen]
+        texts = [line.run.backbone, compare_words.way(line), line.layers_chosen]
         clips, folder = str(len(line.run.predictions.ids)), line.folder
         writer.writerow(
             [*map(plain_text, texts), *map(_number, numbers), clips, plain_text(folder), *map(_number, scores)]
@@ -118,10 +124,10 @@ def to_latex(comparison: Comparison) -> str:
     heads = ["backbone", "", "layers", *(title(name) for name in names), "difference", "$p$", "parameters", "s"]
     rows = [[_escaped(head) if head != "$p$" else head for head in heads]]
     for line in comparison.lines:
-        behind = "" if line.behind is None else _interval(line.behind, signed=True)
+        behind = "" if line.difference.score is None else _interval(line.difference.score, signed=True)
         seconds = "" if line.seconds is None else f"{line.seconds:,.0f}"
         scores = [_interval(line.evaluation.overall[name]) for name in names]
-        texts = [_escaped(cell) for cell in (line.run.backbone, compare_words.way(line), line.run.layers_chosen)]
+        texts = [_escaped(cell) for cell in (line.run.backbone, compare_words.way(line), line.layers_chosen)]
         parameters, _ = compare_words.costs(line)["trained_parameters"]
         rows.append([*texts, *scores, behind, compare_words.p_text(line), parameters, seconds])
     body = [" & ".join(row) + r" \\" for row in rows]

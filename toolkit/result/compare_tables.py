@@ -37,21 +37,26 @@ class Tables:
 
     def differences(self) -> Table:
         say = self.say
-        heads = self._heads("backbone", "way", "layers_rounds", "development")
+        heads = self._heads("backbone", "way", "runs", "layers_rounds", "development")
         rows = [
             self._row(
                 line,
                 [
-                    Cell(line.run.layers_chosen),
-                    number_cell(say.figure(line.run.development_mean), line.run.development_mean),
+                    Cell(compare_words.runs(line, say)),
+                    Cell(line.layers_chosen),
+                    number_cell(say.figure(line.development), line.development),
                     self.scored(line.score),
-                    self.scored(line.behind),
-                    p_cell(line.p_value),
+                    self.scored(line.difference.score),
+                    p_cell(line.difference.p_value),
+                    self.scored(line.difference.method),
+                    p_cell(line.difference.method_p),
+                    p_cell(line.difference.equal_p),
                 ],
             )
             for line in self.comparison.lines
         ]
-        return table([*heads, self._of_metric(), *self._heads("minus_probe", "p_holm")], rows, texts=3)
+        more = self._heads("minus_probe", "p_holm", "as_methods", "p_holm", "p_equal")
+        return table([*heads, self._of_metric(), *more], rows, texts=4)
 
     def costs(self) -> Table:
         keys = ("backbone", "way", "trained", "search_seconds", "extraction_seconds", "memory", "disk", "throughput")
@@ -94,19 +99,28 @@ class Tables:
         return confusion_table(line.run, self.say)
 
     def errors(self) -> Table:
-        """Expected calibration error of every run that has probabilities."""
+        """How far the probabilities of every run that has them are off."""
         rows = [
             self._row(
                 line,
                 [
+                    self.scored(line.evaluation.overall["brier"]),
+                    self.scored(line.evaluation.overall["log_loss"]),
+                    self.scored(line.calibration.slope),
+                    self.scored(line.calibration.intercept),
                     number_cell(self.say.figure(line.calibration.error), line.calibration.error),
-                    self.scored(line.calibration.corrected),
+                    number_cell(self.say.figure(line.calibration.noise), line.calibration.noise),
                 ],
             )
             for line in self.comparison.lines
             if line.calibration is not None
         ]
-        return table(self._heads("backbone", "way", "ece", "ece_corrected"), rows, texts=2)
+        heads = [self.say(f"metric.{name}") for name in ("brier", "log_loss")]
+        return table(
+            [*self._heads("backbone", "way"), *heads, *self._heads("slope", "intercept", "ece", "ece_noise")],
+            rows,
+            texts=2,
+        )
 
     def bins(self) -> Table:
         rows = [
@@ -115,7 +129,7 @@ class Tables:
                 [
                     Cell(f"{one.low:.1f} – {one.high:.1f}"),
                     count_cell(one.count),
-                    number_cell(self.say.figure(one.said), one.said),
+                    number_cell(self.say.figure(one.predicted), one.predicted),
                     self.scored(one.happened),
                 ],
             )
@@ -123,7 +137,7 @@ class Tables:
             if line.calibration is not None
             for one in line.calibration.bins
         ]
-        return table(self._heads("backbone", "way", "bin", "in_bin", "said", "happened"), rows, texts=3)
+        return table(self._heads("backbone", "way", "bin", "in_bin", "predicted_mean", "happened"), rows, texts=3)
 
     def spreads(self) -> Table:
         rows = []
@@ -143,6 +157,7 @@ class Tables:
                     count_cell(part.callers),
                     self.scored(part.score),
                     self.scored(part.gap),
+                    p_cell(part.p_value),
                 ]
             )
             for line, parts in self.comparison.gaps[column]
@@ -150,7 +165,7 @@ class Tables:
         ]
         unit = self.say.many(self.comparison.run.predictions.group)
         unit = unit[:1].upper() + unit[1:]
-        heads = [column, *self._heads("way", "clips"), unit, self._of_metric(), *self._heads("gap")]
+        heads = [column, *self._heads("way", "clips"), unit, self._of_metric(), *self._heads("gap", "p_holm")]
         return table(heads, rows, texts=2)
 
     def metrics(self) -> Table:
@@ -165,8 +180,9 @@ class Tables:
 
     def runs(self) -> Table:
         rows = [
-            Row([*self._names(line), Cell(line.folder), Cell(str(line.run.provenance.get("command", "")))])
+            Row([*self._names(line), Cell(folder), Cell(str(run.provenance.get("command", "")))])
             for line in self.comparison.lines
+            for folder, run in line.runs.items()
         ]
         return table(self._heads("backbone", "way", "folder", "command"), rows, texts=4)
 

@@ -2,29 +2,75 @@
 
 from toolkit.result import stats, words
 from toolkit.result.compare import COSTS, Comparison, Line
+from toolkit.result.jackknife import Score
 from toolkit.result.language import ENGLISH, Language
+from toolkit.result.paired import EQUAL, LEVEL, Difference
 
 
 def answer(comparison: Comparison, say: Language = ENGLISH) -> str:
-    """The sentence that stands first. Both runs were picked by their development scores, not by what is told here."""
+    """The sentences that stand first. Both runs were picked by their development scores, not by what is told here.
+
+    Who gains follows from the p-value that is corrected for all comparisons; then what each learnt from, whether the
+    difference holds for the methods, and whether the two are shown to be equal.
+    """
     frozen, tuned = comparison.frozen, comparison.tuned
     if frozen is None or tuned is None:
         return say("compare.only_tuned" if frozen is None else "compare.only_frozen")
     metric, probe = words.metric_name(comparison.run, say), _probe(frozen, say)
     fields = {"backbone": tuned.run.backbone, "way": tuned.way, "probe": probe, "metric": metric}
     run = say("compare.tuned_run", **fields)
-    gained = tuned.behind
+    gained, found = tuned.difference.score, tuned.difference
     if gained is None or gained.estimate is None:
         why = tuned.why or say("compare.metric_undefined", metric=metric)
         return say("compare.unpaired", tuned=run, probe=probe, why=why)
     fields |= {"points": f"{100 * abs(gained.estimate):.1f}", "signed": f"{100 * gained.estimate:+z.1f}", "tuned": run}
     fields["times"] = times = _times(tuned, frozen, say)
-    if gained.lower is None or gained.upper is None:
+    if found.p_value is None or gained.lower is None:
         return say("compare.no_interval", **fields)
-    fields |= {"lower": f"{100 * gained.lower:+z.1f}", "upper": f"{100 * gained.upper:+z.1f}"}
-    kind = "gains" if gained.lower > 0 else "loses" if gained.upper < 0 else "level"
-    price = "" if times or tuned.seconds is None else say("compare.training_took", seconds=f"{tuned.seconds:,.0f}")
-    return say(f"compare.{kind}", **fields) + price
+    fields |= {"interval": points(gained), "p": p_told(found.p_value)}
+    shown = found.p_value < LEVEL
+    kind = "level" if not shown else "gains" if gained.estimate > 0 else "loses"
+    more = [say(f"compare.{kind}", **fields)]
+    if not times and tuned.seconds is not None:
+        more.append(say("compare.training_took", seconds=f"{tuned.seconds:,.0f}"))
+    more.append(_as_methods(found, shown, say))
+    if found.equal_p is not None and found.equal_p < LEVEL:
+        more.append(say("compare.equal", points=f"{100 * EQUAL:.0f}", p=p_told(found.equal_p)))
+    return say("common.sentences").join([*more, *_learnt_from(frozen, tuned, say)])
+
+
+def _as_methods(found: Difference, shown: bool, say: Language) -> str:
+    assert found.method is not None and found.method_p is not None
+    holds = "holds" if found.method_p < LEVEL else "open" if shown else "neither"
+    return say(f"compare.method_{holds}", interval=points(found.method), p=p_told(found.method_p))
+
+
+def _learnt_from(frozen: Line, tuned: Line, say: Language) -> list[str]:
+    """What the clips were that each learnt from, where a run says so."""
+    parts = [line.run.provenance.get("learnt_from") for line in (frozen, tuned)]
+    if None in parts:
+        return []
+    if parts[0] == parts[1]:
+        return [say("compare.learnt_alike", clips=say.name("clips_of", str(parts[0])))]
+    return [say("compare.learnt_otherwise", **{name: say.name("clips_of", str(part))
+                                               for name, part in zip(("frozen", "tuned"), parts)})]  # fmt: skip
+
+
+def points(score: Score) -> str:
+    """
+    >>> points(Score(0.01, -0.004, 0.024))
+    '[-0.4, +2.4]'
+    """
+    assert score.lower is not None and score.upper is not None
+    return f"[{100 * score.lower:+z.1f}, {100 * score.upper:+z.1f}]"
+
+
+def p_told(p_value: float) -> str:
+    """
+    >>> p_told(0.04321), p_told(0.00001)
+    ('p = 0.043', 'p < 0.001')
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def _probe(line: Line, say: Language) -> str:
@@ -61,14 +107,20 @@ def name(line: Line, comparison: Comparison, say: Language = ENGLISH) -> str:
 
 def told(line: Line, say: Language = ENGLISH) -> str:
     """For a tooltip: the score, and the difference where there is one."""
-    if line.behind is None:
+    if line.difference.score is None:
         return say.figure(line.score)
-    return say("compare.minus_told", score=say.figure(line.score), difference=say.figure(line.behind))
+    return say("compare.minus_told", score=say.figure(line.score), difference=say.figure(line.difference.score))
+
+
+def runs(line: Line, say: Language = ENGLISH) -> str:
+    """How many runs a line is the mean of, and how far they lie apart; "1" for a single one."""
+    spread = line.spread_of_runs
+    return "1" if spread is None else say("compare.runs_spread", number=len(line.runs), spread=f"{spread:.3f}")
 
 
 def cautions(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
     """What a reader must see before the figures."""
-    notes = [words.note(note, say) for line in comparison.lines for note in line.run.notes]
+    notes = [words.note(note, say) for line in comparison.lines for run in line.runs.values() for note in run.notes]
     caution = stats.caution(comparison.run.predictions, say)
     notes += [caution] if caution else []
     notes += [
@@ -80,7 +132,7 @@ def cautions(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
 
 
 def p_text(line: Line) -> str:
-    return "" if line.p_value is None else f"{line.p_value:.4f}"
+    return "" if line.difference.p_value is None else f"{line.difference.p_value:.4f}"
 
 
 def costs(line: Line) -> dict[str, tuple[str, float | None]]:

@@ -9,8 +9,8 @@ import altair as alt
 from toolkit.result import metrics, words
 from toolkit.result.beside import Beside
 from toolkit.result.figures import Style, padded, zoomable
+from toolkit.result.jackknife import Score
 from toolkit.result.run import Point, Run
-from toolkit.result.stats import Score
 
 # Okabe and Ito, 2008, less the yellow; told apart on both grounds, and by their dashes where there are more.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8f96")

@@ -1,16 +1,18 @@
 """One run group by group: how its score spreads over callers, and whom of the manifest's groups it serves less well."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
 
 from toolkit.errors import InputError, one_of
 from toolkit.manifest import Manifest
-from toolkit.result.metrics import METRICS, Counts, clip_counts, headline
+from toolkit.result.jackknife import COVERAGE, FEWEST_GROUPS, Score, members, score_of, standard_error
+from toolkit.result.metrics import METRICS, Counts, clip_counts, headline, missing
+from toolkit.result.paired import holm
 from toolkit.result.predictions import Predictions
-from toolkit.result.stats import Score, members, resampled_sums, score_of
 
 FloatArray = npt.NDArray[np.float64]
 MOST_PARTS = 12  # different values of a column; more are quantities or names
@@ -80,7 +82,8 @@ def spread(predictions: Predictions) -> Spread:
 class Part:
     """The clips that share a value. callers: how many said them. score: the headline metric on these clips alone.
 
-    gap: that minus the score on all other clips, on the same resamples of callers.
+    gap: that minus the score on all other clips; p_value: of no gap, two-sided, corrected by Holm for the values of the
+    column. Neither where one side has fewer than 5 callers.
     """
 
     value: str
@@ -88,33 +91,75 @@ class Part:
     callers: int
     score: Score
     gap: Score
+    p_value: float | None
 
 
-def parts(predictions: Predictions, values: Sequence[str], seed: int = 0) -> list[Part]:
+def parts(predictions: Predictions, values: Sequence[str]) -> list[Part]:
     """The headline metric within each value of a column, and its gaps. values: of each clip, in the order of the ids.
 
-    Either side of a gap needs two callers, else it has no interval.
+    Two values have one gap, from both its sides.
     """
-    function = METRICS[headline(predictions.task)].function
-    _, member = members(predictions)
     column = np.array(values, dtype=object).astype(str)
-    counts = clip_counts(predictions.truth, predictions.prediction, len(predictions.task.labels))
-    found = []
-    for value in sorted(set(values), key=lambda value: (value == "", value)):
-        inside = (column == value)[:, None]
-        both, resampled = resampled_sums(predictions, np.concatenate([counts * inside, counts * ~inside], axis=1), seed)
-        (own, other), (own_drawn, other_drawn) = (
-            [function(Counts.of(half)) for half in np.split(sums, 2, axis=-1)] for sums in (both, resampled)
-        )
-        callers = len(set(member[inside[:, 0]].tolist()))
-        fewest = min(callers, len(set(member[~inside[:, 0]].tolist())))
-        found.append(
-            Part(
-                value,
-                int(inside.sum()),
-                callers,
-                score_of(own, own_drawn, callers),
-                score_of(own - other, own_drawn - other_drawn, fewest),
+    order = sorted(set(values), key=lambda value: (value == "", value))
+    found = [_part(predictions, value, column == value) for value in order]
+    known = [part.p_value for part in found if part.p_value is not None]
+    corrected = iter(known if len(order) == 2 else holm(known))
+    return [part if part.p_value is None else replace(part, p_value=next(corrected)) for part in found]
+
+
+def _part(predictions: Predictions, value: str, inside: npt.NDArray[np.bool_]) -> Part:
+    """By a jackknife over the callers of either side and Welch's t; callers with clips on both sides are left out of
+    both at a time, with one degree of freedom less than there are callers.
+
+    Source: Welch, Biometrika, 1947; a null gap of 2 of 10 callers is significant in 5 % of studies, where resampling
+    all callers gives 24 % (docs/honesty.md).
+    """
+    _, member = members(predictions)
+    own, other = (_of_side(predictions, member, side) for side in (inside, ~inside))
+    both = np.intersect1d(own.callers, other.callers)
+    fewest = min(len(own.callers), len(other.callers))
+    score, gap = score_of(own.estimate, own.without), own.estimate - other.estimate
+    told = (value, int(inside.sum()), len(own.callers), score)
+    without = [own.without, other.without]
+    if fewest < FEWEST_GROUPS or np.isnan(gap) or any(np.isnan(side).any() for side in without):
+        return Part(*told, Score(missing(gap), None, None), None)
+    if len(both):
+        every = np.union1d(own.callers, other.callers)
+        joint = [
+            np.where(
+                np.isin(every, side.callers),
+                side.without[np.searchsorted(side.callers, every).clip(max=len(side.callers) - 1)],
+                side.estimate,
             )
-        )
-    return found
+            for side in (own, other)
+        ]
+        error, freedom = standard_error(joint[0] - joint[1]), float(len(every) - 1)
+    else:
+        variances = [standard_error(side) ** 2 for side in without]
+        error = float(np.sqrt(sum(variances)))
+        parts_of = sum(one**2 / (len(side) - 1) for one, side in zip(variances, without))
+        freedom = sum(variances) ** 2 / parts_of if parts_of else float(fewest - 1)
+    if error == 0:  # every caller alike on both sides
+        return Part(*told, Score(missing(gap), None, None), 1.0 if gap == 0 else None)
+    half = float(stdtrit(freedom, (1 + COVERAGE) / 2)) * error
+    p_value = 2 * float(stdtr(freedom, -abs(gap) / error))
+    return Part(*told, Score(float(gap), float(gap - half), float(gap + half)), p_value)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """callers: their numbers, in order. estimate: the headline metric on these clips; without: each caller in turn."""
+
+    callers: npt.NDArray[np.intp]
+    estimate: FloatArray
+    without: FloatArray
+
+
+def _of_side(predictions: Predictions, member: npt.NDArray[np.intp], side: npt.NDArray[np.bool_]) -> _Side:
+    function = METRICS[headline(predictions.task)].function
+    callers, own = np.unique(member[side], return_inverse=True)
+    rows = clip_counts(predictions.truth[side], predictions.prediction[side], len(predictions.task.labels))
+    sums = np.zeros((len(callers), rows.shape[1]))
+    np.add.at(sums, own, rows)
+    whole = sums.sum(axis=0)
+    return _Side(callers, function(Counts.of(whole)), function(Counts.of(whole - sums)))

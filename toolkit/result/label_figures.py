@@ -8,9 +8,10 @@ import numpy as np
 from toolkit.labels import IntArray
 from toolkit.result import words
 from toolkit.result.figures import PLAIN, Style
+from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Run
-from toolkit.result.stats import Evaluation, Score
+from toolkit.result.stats import Evaluation
 
 
 def label_metric(multilabel: bool) -> str:

@@ -1,12 +1,13 @@
 """What the figures mean. Every metric has one definition, here; what is undefined is missing, never 0.
 
 Definitions agree with scikit-learn's, with every label passed and `zero_division=nan`: a label whose value is undefined
-is left out of an average over labels. The functions work on `Counts` of any leading shape, so that ten thousand
-resamples cost one call; they return NaN where undefined, which `measure` and the files turn into "missing".
+is left out of an average over labels. The functions work on `Counts` of any leading shape, so that all clips and the
+clips without each speaker cost one call; they return NaN where undefined, which `measure` and the files turn into
+"missing".
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from toolkit.labels import IntArray, Kind, Task, one_hot
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.predictions import Predictions
-from toolkit.result.ranking import ranked, ratio
+from toolkit.result.ranking import ratio
 
 FloatArray = npt.NDArray[np.float64]
 Average = Literal["label", "macro", "weighted", "micro"]
@@ -192,8 +193,6 @@ METRICS: dict[str, Metric] = {
     "hamming_loss": Metric(MULTI, hamming_loss, higher_is_better=False),
 }
 PER_LABEL: dict[str, Callable[[Counts], FloatArray]] = {"precision": precision, "recall": recall, "f1": f1}
-# These need the clips' order by probability, not counts alone; in the order that `ranked` returns them.
-RANKED = ("roc_auc", "average_precision")
 
 
 def title(metric: str, say: Language = ENGLISH) -> str:
@@ -211,54 +210,36 @@ def headline_score(task: Task, truth: IntArray, prediction: IntArray) -> float |
     return missing(METRICS[headline(task)].function(count(truth, prediction, len(task.labels))))
 
 
-def measure(predictions: Predictions) -> dict[str, float | None]:
-    """Every metric of the task's kind by name, over all clips, without intervals; None when undefined.
-
-    ROC-AUC and average precision are means over the labels that have them, one label against the rest; for a binary
-    task they are the positive label's.
-    """
-    task = predictions.task
-    counts = count(predictions.truth, predictions.prediction, len(task.labels))
-    values = {name: missing(row.function(counts)) for name, row in METRICS.items() if task.kind in row.kinds}
-    for name, per_label in zip(RANKED, ranked_per_label(predictions)):
-        values[name] = missing(over_labels(task, per_label))
-    return values
-
-
-def ranked_per_label(predictions: Predictions, weights: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
-    """ROC-AUC and average precision of every label, (..., n_labels) each; NaN where there are no probabilities."""
-    labels = len(predictions.task.labels)
-    if not predictions.has_probability:
-        nothing = np.full((labels,) if weights is None else (*weights.shape[:-1], labels), np.nan)
-        return nothing, nothing
-    indicators = one_hot(predictions.task, predictions.truth)
-    pairs = [ranked(indicators[:, k], predictions.probability[:, k], weights) for k in range(labels)]
-    return np.stack([pair[0] for pair in pairs], axis=-1), np.stack([pair[1] for pair in pairs], axis=-1)
-
-
-def over_labels(task: Task, values: FloatArray) -> FloatArray:
-    """The one value of a ranked metric from those of each label, (..., n_labels): see `measure`."""
-    if task.kind == "binary":
-        return values[..., -1]
-    defined = ~np.isnan(values)
-    return ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
-
-
 def missing(value: FloatArray | float) -> float | None:
     """A plain float, or None for NaN."""
     return None if np.isnan(value) else float(value)
 
 
-def chance(predictions: Predictions, say: Language = ENGLISH) -> tuple[float, str]:
-    """What knowing nothing scores in the headline metric, and how to say so.
+def guess(predictions: Predictions) -> Predictions:
+    """The same clips by a guesser who hears nothing: what every chance level is the score of.
 
-    UAR: 1 / the labels that occur, whatever is guessed. Macro F1: every label given to every clip, 2 p / (1 + p) for
-    a label of prevalence p, the best that guessing reaches on many clips.
+    It gives every clip the label that occurs most often, the first of equals; of a multilabel task every label that
+    occurs, to every clip, the best that guessing reaches in macro F1: 2 p / (1 + p) for a label of prevalence p. Its
+    scores are one and the same for all clips, its probabilities the labels' shares.
     """
-    counts = count(predictions.truth, predictions.prediction, len(predictions.task.labels))
-    support = counts.true_positive + counts.false_negative
+    task, share = predictions.task, one_hot(predictions.task, predictions.truth).mean(axis=0)
+    given = (share > 0).astype(np.int64) if task.multilabel else np.int64(share.argmax())
+    return replace(
+        predictions,
+        prediction=np.broadcast_to(given, predictions.truth.shape).copy(),
+        probability=np.tile(share, (len(predictions.ids), 1)),
+        score=None,
+    )
+
+
+def chance(predictions: Predictions, say: Language = ENGLISH) -> tuple[float, str]:
+    """What the guesser of `guess` scores in the headline metric on these very clips, and how to say so.
+
+    UAR: 1 / the labels that occur, as any other guess does.
+    """
+    guessed = guess(predictions)
+    score = headline_score(guessed.task, guessed.truth, guessed.prediction)
     if predictions.task.multilabel:
-        prevalence = support / counts.clips
-        return float(np.mean(2 * prevalence / (1 + prevalence))), say("chance.every_label")
-    occurring = int((support > 0).sum())
-    return 1 / occurring, say("chance.labels", number=occurring)
+        return score or 0.0, say("chance.every_label")
+    occurring = int(one_hot(predictions.task, predictions.truth).any(axis=0).sum())
+    return score or 0.0, say("chance.labels", number=occurring)

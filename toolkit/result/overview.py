@@ -14,9 +14,9 @@ from rich.text import Text
 from toolkit.errors import ToolkitError
 from toolkit.result import metrics, paired, stats, words
 from toolkit.result.cells import plain_text
+from toolkit.result.jackknife import Score
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.run import FIGURES, REPORT, Run, curve
-from toolkit.result.stats import Score
 from toolkit.runs import commit_text, make_folder, signature
 
 TABLE, CURVES = "overview.csv", "curves.csv"
@@ -62,10 +62,17 @@ def lines(entries: Sequence[Entry]) -> list[Line]:
         raise ToolkitError("An overview needs runs of one task")
     developments = [entry.run.development_mean for entry in entries]
     best = int(np.argmax([-1.0 if value is None else value for value in developments]))
-    several = [entry.run.predictions for entry in entries]
+    several = [[entry.run.predictions] for entry in entries]
     compared = paired.against(best, several, entries[best].run.metric)
     return [
-        Line(entry, stats.headline_scores([own])[0], entry.run.layers_chosen, development, one.score, one.p_value)
+        Line(
+            entry,
+            stats.headline_score(*own),
+            entry.run.layers_chosen,
+            development,
+            one.difference.score,
+            one.difference.p_value,
+        )
         for entry, own, development, one in zip(entries, several, developments, compared)
     ]
 

@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 from toolkit.result import figures
 from toolkit.result.figures import Spec
+from toolkit.result.jackknife import Score
 from toolkit.result.language import ENGLISH, Language
-from toolkit.result.stats import Score
 
 
 @dataclass(frozen=True)

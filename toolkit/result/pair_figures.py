@@ -8,8 +8,8 @@ import altair as alt
 from toolkit.result import compare_words, metrics, words
 from toolkit.result.compare import Comparison
 from toolkit.result.figures import Style, padded, zoomable
+from toolkit.result.jackknife import Score
 from toolkit.result.label_figures import label_metric
-from toolkit.result.stats import Score
 
 MOST_DRAWN = 2_000  # callers; of more the boxes alone are drawn
 
@@ -122,18 +122,18 @@ def reliability(comparison: Comparison, style: Style) -> Any:
     rows = []
     for line in comparison.best:
         for one in line.calibration.bins if line.calibration is not None else ():
-            if one.said is not None:
+            if one.predicted is not None:
                 count = say("compare.of_clips", number=one.count)
-                row = {"said": one.said, "count": one.count, "clips": count, **_told(one.happened, style)}
+                row = {"said": one.predicted, "count": one.count, "clips": count, **_told(one.happened, style)}
                 rows.append({**row, "series": compare_words.name(line, comparison, say)})
     _, colour, shape = _series(comparison, style)
     scale = alt.Scale(domain=[0, 1])
     tenths = alt.Axis(format=".1f", values=[tenth / 10 for tenth in range(11)])
-    x = alt.X("said:Q", scale=scale, title=say("compare.said_axis"), axis=tenths)
+    x = alt.X("said:Q", scale=scale, title=say("compare.predicted_axis"), axis=tenths)
     title_y = say("compare.true_axis")
     tooltip = [
         alt.Tooltip("series:N", title=" "),
-        alt.Tooltip("said:Q", title=say("column.said"), format=".3f"),
+        alt.Tooltip("said:Q", title=say("column.predicted_mean"), format=".3f"),
         alt.Tooltip("told:N", title=say("column.happened")),
         alt.Tooltip("clips:N", title=say("column.clips")),
     ]

@@ -11,7 +11,9 @@ from toolkit.result.figures import Style, drawn
 from toolkit.result.label_figures import MULTILABEL_CELLS, confusion_counts, label_metric, multilabel_counts
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.page import Cell, Row, Table, count_cell, drawing, filled, number_cell, score_cell, table
+from toolkit.result.probability_metrics import measure
 from toolkit.result.run import FIGURES, REPORT, Point, Run
+from toolkit.result.screening import screening
 from toolkit.result.stats import Evaluation
 from toolkit.runs import commit_text, make_folder
 
@@ -66,12 +68,14 @@ def page(
             "nuisances": [words.beside(run, one, say) for one in nuisances],
             "nuisances_table": _nuisances(run, points, nuisances, say),
             "beside_notes": list(dict.fromkeys(told)),
+            "may_be_best": words.may_be_best(points, say),
             "layers": _layers(run, points, say),
             "choices": _choices(run, say),
             "labels": _labels(evaluation, say),
             "confusion": confusion_table(run, say),
             "multilabel": run.task.multilabel,
-            "metrics": _metrics(evaluation, say),
+            "screening": _screening(run, say),
+            "metrics": _metrics(run, evaluation, say),
             "left_out": _left_out(run, say),
             "left_out_summary": say("report.left_out_summary", clips=say.counted(len(run.left_out), "clip")),
             "provenance": _provenance(run, say),
@@ -123,6 +127,7 @@ def _layers(run: Run, points: Sequence[Point], say: Language) -> Table:
                 number_cell(say.figure(point.development), point.development),
                 score_cell(point.test, say),
                 Cell(say("figure.chosen_in", number=point.chosen, rounds=rounds) if point.chosen else "", True),
+                Cell("✓" if point.may_be_best else "", True, float(point.may_be_best)),
             ],
             chosen=point.chosen > 0,
         )
@@ -130,7 +135,7 @@ def _layers(run: Run, points: Sequence[Point], say: Language) -> Table:
     ]
     name = metrics.title(run.metric, say)
     heads = [say(f"column.{key}", metric=name) for key in ("layer", "development_metric", "test_metric")]
-    return table([*heads, say("column.chosen_rounds")], rows)
+    return table([*heads, say("column.chosen_rounds"), say("column.may_be_best")], rows)
 
 
 def _controls(run: Run, points: Sequence[Point], controls: Sequence[Beside], say: Language) -> Table:
@@ -188,6 +193,28 @@ def _labels(evaluation: Evaluation, say: Language) -> Table:
     return table([*heads, *(metrics.title(name, say) for name in names)], rows)
 
 
+def _screening(run: Run, say: Language) -> Table:
+    """A row a label and way to set its detector; none of a task whose labels exclude each other."""
+    rows = [
+        Row(
+            [
+                Cell(label),
+                Cell(
+                    say("report.screening_own")
+                    if one.precision is None
+                    else say("report.screening_precision", precision=one.precision)
+                ),
+                score_cell(one.recall, say),
+                number_cell("" if one.false_alarms is None else f"{one.false_alarms:.1f}", one.false_alarms),
+            ]
+        )
+        for label, ways in screening(run.predictions, run.tested_hours).items()
+        for one in ways
+    ]
+    heads = [say(f"column.{key}") for key in ("label", "set_to", "recall_interval", "false_alarms")]
+    return table(heads, rows, texts=2)
+
+
 def confusion_table(run: Run, say: Language) -> Table:
     """The counts of the confusion figure."""
     multilabel = run.task.multilabel
@@ -197,9 +224,20 @@ def confusion_table(run: Run, say: Language) -> Table:
     return table([say("column.label" if multilabel else "column.true"), *columns], rows)
 
 
-def _metrics(evaluation: Evaluation, say: Language) -> Table:
-    rows = [Row([Cell(metrics.title(name, say)), score_cell(score, say)]) for name, score in evaluation.overall.items()]
-    return table([say("column.metric"), say("column.value")], rows)
+def _metrics(run: Run, evaluation: Evaluation, say: Language) -> Table:
+    """Every metric, and what `metrics.guess` scores in it on the same clips."""
+    guessed = measure(metrics.guess(run.predictions))
+    rows = [
+        Row(
+            [
+                Cell(metrics.title(name, say)),
+                score_cell(score, say),
+                number_cell(say.figure(guessed[name]), guessed[name]),
+            ]
+        )
+        for name, score in evaluation.overall.items()
+    ]
+    return table([say("column.metric"), say("column.value"), say("column.chance")], rows)
 
 
 def _left_out(run: Run, say: Language) -> Table:

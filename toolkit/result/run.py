@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from toolkit.errors import StoreError, ToolkitError
 from toolkit.labels import Task
 from toolkit.result import predictions as predictions_file
 from toolkit.result import stats
+from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
-from toolkit.result.stats import Score
 from toolkit.runs import commit_file, commit_json, commit_text, make_folder, sha256_of_file, signature
 
 FORMAT_VERSION = 1
@@ -43,6 +43,12 @@ class Choice:
     setting: Mapping[str, Any]
     development: float | None
     loss: float | None = None
+
+
+def layers_chosen(choices: Sequence[Choice]) -> str:
+    """As `Run.layers_chosen`, of the rounds of one run or of several."""
+    rounds = Counter(str(choice.setting.get("layer", choice.layer)) for choice in choices)
+    return ", ".join(f"{layer} ({number})" for layer, number in rounds.most_common())
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,14 @@ class Run:
         return self.probe.startswith(TUNED)
 
     @property
+    def tested_hours(self) -> float | None:
+        """Of audio, where each clip was tested once and the run recorded how long they are."""
+        seconds = self.provenance.get("audio_seconds")
+        if self.folds.scheme != "kfold" or not isinstance(seconds, int | float):
+            return None
+        return seconds / 3600
+
+    @property
     def development_mean(self) -> float | None:
         """Of the chosen layers' development scores over the rounds; None where none is defined."""
         values = [choice.development for choice in self.choices if choice.development is not None]
@@ -88,8 +102,7 @@ class Run:
     @property
     def layers_chosen(self) -> str:
         """What the rounds chose or ended at, and in how many: "encoder.3 (4), encoder.2 (1)"."""
-        rounds = Counter(str(choice.setting.get("layer", choice.layer)) for choice in self.choices)
-        return ", ".join(f"{layer} ({number})" for layer, number in rounds.most_common())
+        return layers_chosen(self.choices)
 
     def __post_init__(self) -> None:
         if self.layers.keys() != self.development.keys():
@@ -115,26 +128,28 @@ class Run:
 class Point:
     """One layer of the curve. development: mean over the rounds, None when undefined. test: over all tested clips.
 
-    chosen: in how many rounds. loss: that the rounds choose by, their mean; None where something else chose.
+    chosen: in how many rounds. may_be_best: no other layer is shown to be ahead (`stats.may_be_best`). loss: that the
+    rounds choose by, their mean; None where something else chose.
     """
 
     layer: str
     development: float | None
     test: Score
     chosen: int
+    may_be_best: bool
     loss: float | None = None
 
 
 def curve(run: Run) -> list[Point]:
     """Every layer's development and test score in the headline metric, in the order of depth."""
     points = []
-    tested = stats.headline_scores(list(run.layers.values()))
-    for layer, score in zip(run.layers, tested):
+    layers = list(run.layers.values())
+    for layer, score, best in zip(run.layers, stats.headline_scores(layers), stats.may_be_best(layers)):
         defined = [value for value in run.development[layer] if value is not None]
         mean = float(np.mean(defined)) if defined else None
         chosen = sum(choice.layer == layer for choice in run.choices)
         loss = float(np.mean(run.losses[layer])) if run.losses else None
-        points.append(Point(layer, mean, score, chosen, loss))
+        points.append(Point(layer, mean, score, chosen, best, loss))
     return points
 
 
@@ -261,8 +276,11 @@ def _rebuilt(folder: Path, content: dict[str, Any]) -> Run:
 def _curve_csv(points: list[Point]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["layer", "development", "development_loss", "test", "lower", "upper", "chosen_in_rounds"])
+    writer.writerow(
+        ["layer", "development", "development_loss", "test", "lower", "upper", "chosen_in_rounds", "may_be_best"]
+    )
     for point in points:
         values = (point.development, point.loss, point.test.estimate, point.test.lower, point.test.upper)
-        writer.writerow([point.layer, *("" if value is None else f"{value:.6f}" for value in values), point.chosen])
+        cells = ["" if value is None else f"{value:.6f}" for value in values]
+        writer.writerow([point.layer, *cells, point.chosen, int(point.may_be_best)])
     return text.getvalue()

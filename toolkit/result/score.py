@@ -33,7 +33,7 @@ class Scored:
         task, evaluation = self.predictions.task, self.evaluation
         who = ENGLISH.counted(evaluation.clips, "clip")
         who += "" if evaluation.unit == "clips" else f" of {ENGLISH.counted(evaluation.units, self.predictions.group)}"
-        read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals from resampling {evaluation.unit}")
+        read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals over {evaluation.unit}")
         cautions = [*self.notes, *([evaluation.caution] if evaluation.caution else [])]
         notes = [Text(f"note: {caution}", style="yellow") for caution in cautions]
         if not self.predictions.has_probability:
@@ -42,7 +42,7 @@ class Scored:
         return Group(read, blank, tables.every_metric(evaluation), blank, tables.per_label(evaluation), *notes)
 
 
-def score_file(path: Path, task: Task | None = None, seed: int = 0, rules: Rules = REFUSE) -> Scored:
+def score_file(path: Path, task: Task | None = None, rules: Rules = REFUSE) -> Scored:
     """Read and score a file. task: gives the labels; without it they come from the file.
 
     rules: for two spellings of one label or group, and for what names nothing.
@@ -50,4 +50,4 @@ def score_file(path: Path, task: Task | None = None, seed: int = 0, rules: Rules
     """
     notes: list[str] = []
     predictions = read_csv(path, task, rules, notes.append)
-    return Scored(predictions, stats.evaluate(predictions, seed), tuple(notes))
+    return Scored(predictions, stats.evaluate(predictions), tuple(notes))

@@ -1,76 +1,44 @@
-"""How sure a figure is: 95 % intervals from resampling speakers.
+"""Every metric of a set of predictions with its interval, and which layers may be the best; see `jackknife`."""
 
-Clips of one speaker resemble each other, so speakers are drawn with replacement, each with all of its clips (cluster
-bootstrap, percentile interval: Davison and Hinkley, Bootstrap Methods and their Application, 1997, chapter 3.8). What a
-metric needs of a speaker is a short row of counts, so one matrix product gives the counts of every resample.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
-from toolkit import seeds
-from toolkit.result.language import ENGLISH, Language
-from toolkit.result.metrics import (
-    METRICS,
-    PER_LABEL,
-    RANKED,
-    Counts,
-    clip_counts,
-    headline,
-    missing,
-    over_labels,
-    ranked_per_label,
+from toolkit.result.jackknife import (
+    COVERAGE,
+    FEWEST_GROUPS,
+    Score,
+    counts_without,
+    mean_of,
+    members,
+    replicates,
+    score_of,
+    sums_without,
+    units_of,
 )
+from toolkit.result.language import ENGLISH, Language
+from toolkit.result.metrics import METRICS, PER_LABEL, Counts, clip_counts, headline
 from toolkit.result.predictions import Predictions
+from toolkit.result.probability_metrics import LOSSES, RANKED, over_labels, ranked_per_label
+from toolkit.result.ranking import ratio
 
 FloatArray = npt.NDArray[np.float64]
-
-RESAMPLES = 10_000
-RANKED_RESAMPLES = 1_000  # of ROC-AUC and average precision, which walk through all clips for each resample
-COVERAGE = 0.95
-FEW_GROUPS = 5
-DEFINED_SHARE = 0.5  # an interval needs the metric to be defined in this share of the resamples
-BLOCK = 4_000_000  # weights drawn at a time: 32 MB
-RANKED_BLOCK = 1_000_000  # weights of clips walked through at a time: 8 MB
-
-
-def decimal(value: float | None) -> str:
-    """A figure as every table, chart and page shows it.
-
-    >>> decimal(0.83149), decimal(-0.0001), decimal(None)
-    ('0.831', '0.000', 'missing')
-    """
-    return "missing" if value is None else f"{value:z.3f}"
-
-
-@dataclass(frozen=True)
-class Score:
-    """A figure with its 95 % interval. None: undefined; the bounds also for a single speaker."""
-
-    estimate: float | None
-    lower: float | None
-    upper: float | None
-
-    def __str__(self) -> str:
-        if self.lower is None or self.upper is None:
-            return decimal(self.estimate)
-        return f"{decimal(self.estimate)} [{decimal(self.lower)}, {decimal(self.upper)}]"
-
-    def to_json(self) -> dict[str, float | None]:
-        return {"estimate": self.estimate, "lower": self.lower, "upper": self.upper}
+FEW_GROUPS = 20  # fewer are cautioned of
+WEIGHTS = 2_000_000  # of clips walked through at a time for ROC-AUC and average precision: 16 MB
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Every metric of one set of predictions.
+    """Every metric of one set of predictions, or the mean over a series of runs.
 
     overall: by metric name. per_label: by label, then "precision", "recall", "f1", "roc_auc", "average_precision".
-    support, predicted: clips that have, that were given the label. unit: what was resampled, "speakers" or "clips", and
-    `units` how many there are. caution: a sentence for the reader where the intervals say little, else None.
+    support, predicted: clips that have, that were given the label (of the series' first run). unit: what was left out
+    in turn, "speakers" or "clips", and `units` how many there are. caution: a sentence for the reader where the
+    intervals say little, else None.
     """
 
     headline: str
@@ -87,8 +55,12 @@ class Evaluation:
         return {
             "headline": self.headline,
             "clips": self.clips,
-            "resampled": {"unit": self.unit, "number": self.units, "coverage": COVERAGE},
-            "resamples": {"counts": RESAMPLES, "ranked": RANKED_RESAMPLES},
+            "intervals": {
+                "method": "delete-one-group jackknife, t on the logit scale",
+                "unit": self.unit,
+                "number": self.units,
+                "coverage": COVERAGE,
+            },
             "caution": self.caution,
             "metrics": {name: score.to_json() for name, score in self.overall.items()},
             "labels": {
@@ -102,95 +74,30 @@ class Evaluation:
         }
 
 
-def weights(units: int, resamples: int, seed: int) -> Iterator[FloatArray]:
-    """How often each of `units` was drawn in each resample: blocks of (n, units), in all `resamples` rows.
-
-    The rows depend on (units, seed) alone, so that all metrics, layers and runs share them; each sums to `units`.
-    """
-    generator = seeds.generator(seed, "stats", "resamples", units)
-    rows = max(1, BLOCK // units)
-    for start in range(0, resamples, rows):
-        size = min(rows, resamples - start)
-        drawn = generator.integers(0, units, size=(size, units))
-        flat = (drawn + units * np.arange(size)[:, None]).ravel()
-        yield np.bincount(flat, minlength=size * units).reshape(size, units).astype(np.float64)
-
-
-def members(predictions: Predictions) -> tuple[int, npt.NDArray[np.intp]]:
-    """How many speakers there are, and the number of each clip's, in order of the speakers' names."""
-    names, member = np.unique(np.array(predictions.groups, dtype=object).astype(str), return_inverse=True)
-    return len(names), member
-
-
-def resampled_sums(predictions: Predictions, rows: FloatArray, seed: int = 0) -> tuple[FloatArray, FloatArray]:
-    """The sum of each column over all clips, (columns,), and over the clips of every resample, (RESAMPLES, columns).
-
-    rows: (n_clips, columns). The same speakers give the same resamples, whatever the columns.
-    """
-    units, member = members(predictions)
-    per_unit = np.zeros((units, rows.shape[1]))
-    np.add.at(per_unit, member, rows)
-    resampled = np.concatenate([block @ per_unit for block in weights(units, RESAMPLES, seed)])
-    return per_unit.sum(axis=0), resampled
-
-
-def resampled_counts(several: Sequence[Predictions], seed: int = 0) -> list[tuple[Counts, Counts]]:
-    """Of each set of predictions, counts of all clips and of every resample, (RESAMPLES,) of them.
-
-    All must have the same speakers in the same order: the resamples are drawn once.
-    """
-    columns = [clip_counts(one.truth, one.prediction, len(one.task.labels)) for one in several]
-    sums, resampled = resampled_sums(several[0], np.concatenate(columns, axis=1), seed)
-    parts = zip(np.split(sums, len(several)), np.split(resampled, len(several), axis=1))
-    return [(Counts.of(whole), Counts.of(drawn)) for whole, drawn in parts]
-
-
-def _ranked(predictions: Predictions, seed: int) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """Each ranked metric of each label: of all clips (n_labels,), of every resample (RANKED_RESAMPLES, n_labels)."""
-    units, member = members(predictions)
-    rows = max(1, RANKED_BLOCK // len(member))
-    parts = [
-        ranked_per_label(predictions, block[first : first + rows][:, member])
-        for block in weights(units, RANKED_RESAMPLES, seed)
-        for first in range(0, len(block), rows)
-    ]
-    estimates = ranked_per_label(predictions)
-    return {
-        name: (estimates[number], np.concatenate([part[number] for part in parts]))
-        for number, name in enumerate(RANKED)
-    }
-
-
-def score_of(estimate: FloatArray | float, resampled: FloatArray, units: int) -> Score:
-    """The percentile interval over the resamples in which the metric is defined."""
-    defined = resampled[~np.isnan(resampled)]
-    if np.isnan(estimate) or units < 2 or len(defined) < DEFINED_SHARE * len(resampled):
-        return Score(missing(estimate), None, None)
-    tail = (1 - COVERAGE) / 2
-    lower, upper = np.quantile(defined, [tail, 1 - tail])
-    return Score(float(estimate), float(lower), float(upper))
-
-
-def evaluate(predictions: Predictions, seed: int = 0) -> Evaluation:
-    """Every metric with its interval, overall and per label. The same seed gives the same figures."""
-    task, units = predictions.task, len(set(predictions.groups))
-    ((counts, resampled),) = resampled_counts([predictions], seed)
+def evaluate(*series: Predictions) -> Evaluation:
+    """Every metric with its interval, overall and per label; of several runs of the same clips the means over them."""
+    first = series[0]
+    task = first.task
+    counted = [pair for one in series for pair in counts_without([one])]
     overall = {
-        name: score_of(row.function(counts), row.function(resampled), units)
-        for name, row in METRICS.items()
-        if task.kind in row.kinds
+        name: score_of(*replicates(counted, row.function)) for name, row in METRICS.items() if task.kind in row.kinds
     }
-    columns = {name: (function(counts), function(resampled)) for name, function in PER_LABEL.items()}
-    ranked = _ranked(predictions, seed)
-    for name, (estimate, drawn) in ranked.items():
-        overall[name] = score_of(over_labels(task, estimate), over_labels(task, drawn), units)
+    columns = {name: replicates(counted, function) for name, function in PER_LABEL.items()}
+    for name, (estimate, without) in _ranked(series).items():
+        overall[name] = score_of(over_labels(task, estimate), over_labels(task, without))
+        if name in RANKED:
+            columns[name] = estimate, without
+    for name, loss in LOSSES.items():
+        overall[name] = score_of(*mean_of([_mean_without(one, loss(one)) for one in series]), bounded=False)
+    about = _speakers_of_each_label(series)
     per_label = {
         label: {
-            name: score_of(estimate[number], drawn[:, number], units)
-            for name, (estimate, drawn) in {**columns, **ranked}.items()
+            name: score_of(estimate[number], without[:, number], about[name][number])
+            for name, (estimate, without) in columns.items()
         }
         for number, label in enumerate(task.labels)
     }
+    counts, _ = counted[0]
     hits = counts.true_positive
     return Evaluation(
         headline(task),
@@ -198,30 +105,93 @@ def evaluate(predictions: Predictions, seed: int = 0) -> Evaluation:
         per_label,
         dict(zip(task.labels, (hits + counts.false_negative).astype(int).tolist())),
         dict(zip(task.labels, (hits + counts.false_positive).astype(int).tolist())),
-        len(predictions.ids),
-        predictions.unit,
-        units,
-        caution(predictions),
+        len(first.ids),
+        first.unit,
+        len(set(first.groups)),
+        caution(first),
     )
 
 
-def headline_scores(layers: Sequence[Predictions], seed: int = 0) -> list[Score]:
-    """The headline metric with its interval, of each layer, on the same resamples: the points of the layer curve.
+def _mean_without(predictions: Predictions, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The mean of a value of each clip, (n_clips,), and without each unit."""
+    whole, without = sums_without(predictions, np.stack([values, np.ones_like(values)], axis=1))
+    return ratio(whole[0], whole[1]), ratio(without[:, 0], without[:, 1])
+
+
+def _speakers_of_each_label(series: Sequence[Predictions]) -> dict[str, list[int]]:
+    """By metric, how many speakers each label's figure is about; of a series, the run with fewest."""
+    found: dict[str, list[list[int]]] = {}
+    for one in series:
+        units, member = members(one)
+        own = np.zeros((units, 3 * len(one.task.labels) + 2))
+        np.add.at(own, member, clip_counts(one.truth, one.prediction, len(one.task.labels)))
+        counts = Counts.of(own)
+        having, given = counts.true_positive + counts.false_negative, counts.true_positive + counts.false_positive
+        concerned = {"recall": having, "precision": given, "f1": having + given, **dict.fromkeys(RANKED, having)}
+        for name, clips in concerned.items():
+            found.setdefault(name, []).append((clips > 0).sum(axis=0).tolist())
+    return {name: np.min(numbers, axis=0).tolist() for name, numbers in found.items()}
+
+
+def _ranked(series: Sequence[Predictions]) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Each ranked metric of each label, of all clips (n_labels,) and without each unit (units, n_labels)."""
+    found: dict[str, list[tuple[FloatArray, FloatArray]]] = {}
+    for one in series:
+        units, member = units_of(one)
+        size = max(1, WEIGHTS // len(member))
+        parts = []
+        for start in range(0, units, size):
+            left_out = np.arange(start, min(start + size, units))
+            parts.append(ranked_per_label(one, (member != left_out[:, None]).astype(np.float64)))
+        for name, whole in ranked_per_label(one).items():
+            found.setdefault(name, []).append((whole, np.concatenate([part[name] for part in parts])))
+    return {name: mean_of(own) for name, own in found.items()}
+
+
+def headline_score(*series: Predictions) -> Score:
+    """The headline metric with its interval; of several runs of the same clips the mean over them."""
+    counted = [pair for one in series for pair in counts_without([one])]
+    return score_of(*replicates(counted, METRICS[headline(series[0].task)].function))
+
+
+def headline_scores(layers: Sequence[Predictions]) -> list[Score]:
+    """The headline metric with its interval, of each layer: the points of the layer curve.
 
     layers: predictions of the same task for the same clips.
     """
-    function, units = METRICS[headline(layers[0].task)].function, len(set(layers[0].groups))
-    pairs = resampled_counts(layers, seed)
-    return [score_of(function(counts), function(resampled), units) for counts, resampled in pairs]
+    function = METRICS[headline(layers[0].task)].function
+    return [score_of(function(whole), function(rest)) for whole, rest in counts_without(layers)]
+
+
+def may_be_best(layers: Sequence[Predictions]) -> list[bool]:
+    """Of each layer, whether it may be the best one: no other is shown to be ahead of it.
+
+    layers: as in `headline_scores`. Every pair is compared by a paired jackknife and a one-sided t test at 5 % over the
+    number of other layers (Bonferroni), so that in 95 of 100 studies the truly best layer is among those that may be:
+    multiple comparisons with the best, Hsu, Multiple Comparisons, 1996. All may be where there are fewer than 5
+    speakers. Where a layer has no score it cannot be.
+    """
+    function = METRICS[headline(layers[0].task)].function
+    pairs = [(function(whole), function(rest)) for whole, rest in counts_without(layers)]
+    scores, without = np.array([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])
+    units, others = without.shape[1], len(layers) - 1
+    if others == 0 or units < FEWEST_GROUPS:
+        return [not np.isnan(score) for score in scores]
+    limit = float(stdtrit(units - 1, 1 - (1 - COVERAGE) / others))
+    ahead = scores[None] - scores[:, None]  # [layer, other]
+    spread = without[None] - without[:, None]
+    error = np.sqrt((units - 1) / units * np.square(spread - spread.mean(axis=-1, keepdims=True)).sum(axis=-1))
+    beaten = (ahead > 0) & (ahead > limit * error)
+    return [not np.isnan(score) and not own.any() for score, own in zip(scores, beaten)]
 
 
 def caution(predictions: Predictions, say: Language = ENGLISH) -> str | None:
     """What the reader of an interval must be told, or None."""
     units, alone = len(set(predictions.groups)), predictions.groups == predictions.ids
     group = "clip" if alone else predictions.group
-    fields = {"units": say.counted(units, group), "unit": say.many(group)}
-    if units == 1:
-        return say("caution.one_group", **fields)
+    fields = {"units": say.counted(units, group), "unit": say.many(group), "fewest": FEWEST_GROUPS}
+    if units < FEWEST_GROUPS:
+        return say("caution.too_few_groups", **fields)
     if units < FEW_GROUPS:
         return say("caution.few_groups", **fields)
     if alone:

@@ -8,9 +8,10 @@ from rich.text import Text
 
 from toolkit.result import metrics, words
 from toolkit.result.beside import Beside
+from toolkit.result.jackknife import Score, decimal
 from toolkit.result.language import ENGLISH
 from toolkit.result.run import Point, Run
-from toolkit.result.stats import Evaluation, Score, decimal
+from toolkit.result.stats import Evaluation
 
 BAR_CELLS = 12
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -29,7 +30,7 @@ def summary(run: Run, points: Sequence[Point], evaluation: Evaluation, others: S
 
 def layers(run: Run, points: Sequence[Point]) -> Table:
     """The layer curve. The bar goes from 0 to 1; chosen layers are marked with the number of rounds."""
-    table = _table("layer", "development", f"test {metrics.title(run.metric)}, 95 %", "", "chosen")
+    table = _table("layer", "dev, optimistic", f"test {metrics.title(run.metric)}, 95 %", "", "chosen")
     for point in points:
         table.add_row(
             Text(point.layer),

@@ -8,8 +8,8 @@ from toolkit.result import metrics, stats
 from toolkit.result.beside import Beside
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.predictions import Predictions
-from toolkit.result.run import Run
-from toolkit.result.stats import RANKED_RESAMPLES, RESAMPLES, Evaluation
+from toolkit.result.run import Point, Run
+from toolkit.result.stats import Evaluation
 
 NOTES = tuple(name for name in ENGLISH.phrases if name.startswith("note."))
 
@@ -89,6 +89,13 @@ def chosen(run: Run, say: Language = ENGLISH) -> str:
     return text + (say("run.not_improved", number=still, rounds=len(run.choices)) if still else "")
 
 
+def may_be_best(points: Sequence[Point], say: Language = ENGLISH) -> str:
+    """Which layers no other is shown to be ahead of; nothing of a single layer."""
+    layers = [point.layer for point in points if point.may_be_best]
+    fields = {"layers": say("common.list").join(layers), "number": len(layers), "all": len(points)}
+    return say("report.may_be_best", **fields) if len(points) > 1 else ""
+
+
 def _by_clip(run: Run) -> bool:
     return run.folds.groups == run.folds.ids
 
@@ -133,10 +140,9 @@ def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[
     if run.left_out:
         left_out = say("protocol.left_out", clips=say.counted(len(run.left_out), "clip"))
     intervals = {
-        "resamples": RESAMPLES,
-        "ranked": RANKED_RESAMPLES,
-        "unit": unit(predictions, say),
-        "whole": "" if alone else say("protocol.intervals_whole"),
+        "unit": say.name("noun", "clip" if alone else predictions.group),
+        "units": unit(predictions, say),
+        "models": say.counted(len(run.choices), "model"),
     }
     pairs = {
         "clips": tested,

@@ -1,0 +1,1 @@
+"""What the statistics claim, held against studies drawn by the thousand: `python -m honesty` (docs/honesty.md)."""

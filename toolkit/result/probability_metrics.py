@@ -1,0 +1,103 @@
+"""What is measured of probabilities and scores, where counts of decisions do not do."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.labels import Task, one_hot
+from toolkit.result.metrics import METRICS, count, missing
+from toolkit.result.predictions import Predictions
+from toolkit.result.ranking import ranked, ratio
+
+FloatArray = npt.NDArray[np.float64]
+
+# These need the clips' order by score, not counts alone; in the order that `ranked` returns them. The first two are of
+# the clips of all rounds together, by standardised scores where there are any; the others the mean over the test folds.
+RANKED = ("roc_auc", "average_precision")
+RANKED_BY_FOLD = ("roc_auc_by_fold", "average_precision_by_fold")
+SMALLEST = 1e-7  # a smaller probability of what is true costs no more in the log loss
+
+
+def brier(predictions: Predictions) -> FloatArray:
+    """Each clip's squared distance between probabilities and truth, (n_clips,); 0 .. 1, of several classes 0 .. 2.
+
+    Binary: of the positive label. Multilabel: the mean over the labels. Multiclass: the sum over the labels.
+    Source: Brier, Monthly Weather Review, 1950; scikit-learn's brier_score_loss.
+    """
+    squares = np.square(predictions.probability - one_hot(predictions.task, predictions.truth))
+    if predictions.task.kind == "binary":
+        return np.asarray(squares[:, -1])
+    return np.asarray(squares.mean(axis=1) if predictions.task.multilabel else squares.sum(axis=1))
+
+
+def log_loss(predictions: Predictions) -> FloatArray:
+    """Each clip's -log of the probability of its truth, (n_clips,), in nats; multilabel: the mean over the labels.
+
+    Source: scikit-learn's log_loss, with probabilities kept 1e-7 from 0.
+    """
+    if not predictions.task.multilabel:
+        true = np.take_along_axis(predictions.probability, predictions.truth[:, None], axis=1)[:, 0]
+    else:
+        true = np.where(predictions.truth == 1, predictions.probability, 1 - predictions.probability)
+    loss = -np.log(np.clip(true, SMALLEST, 1.0))
+    return np.asarray(loss if loss.ndim == 1 else loss.mean(axis=1))
+
+
+# Means over the clips of these; NaN where there are no probabilities. Lower is better.
+LOSSES: dict[str, Callable[[Predictions], FloatArray]] = {"brier": brier, "log_loss": log_loss}
+
+
+def measure(predictions: Predictions) -> dict[str, float | None]:
+    """Every metric of the task's kind by name, over all clips, without intervals; None when undefined.
+
+    ROC-AUC and average precision are means over the labels that have them, one label against the rest; for a binary
+    task they are the positive label's.
+    """
+    task = predictions.task
+    counts = count(predictions.truth, predictions.prediction, len(task.labels))
+    values = {name: missing(row.function(counts)) for name, row in METRICS.items() if task.kind in row.kinds}
+    for name, per_label in ranked_per_label(predictions).items():
+        values[name] = missing(over_labels(task, per_label))
+    return values | {name: missing(loss(predictions).mean()) for name, loss in LOSSES.items()}
+
+
+def ranked_per_label(predictions: Predictions, weights: FloatArray | None = None) -> dict[str, FloatArray]:
+    """By name, each ranked metric of every label, (..., n_labels); NaN where there are no probabilities.
+
+    weights: (..., n_clips), how often each clip counts; once each when left out. RANKED_BY_FOLD are given where there
+    is more than one test fold: of each label the mean over the folds that have it and lack it.
+    """
+    folds = np.unique(predictions.fold)
+    names = RANKED if len(folds) == 1 else (*RANKED, *RANKED_BY_FOLD)
+    leading = () if weights is None else weights.shape[:-1]
+    if not predictions.has_probability:
+        return dict.fromkeys(names, np.full((*leading, len(predictions.task.labels)), np.nan))
+    pooled = predictions.probability if predictions.score is None else predictions.score
+    found = dict(zip(RANKED, _ranked_labels(predictions, pooled, np.arange(len(pooled)), weights)))
+    if len(folds) > 1:
+        clips = [np.flatnonzero(predictions.fold == fold) for fold in folds]
+        own = [_ranked_labels(predictions, predictions.probability, part, weights) for part in clips]
+        for number, name in enumerate(RANKED_BY_FOLD):
+            found[name] = _mean_of_defined(np.stack([one[number] for one in own]), axis=0)
+    return found
+
+
+def _ranked_labels(
+    predictions: Predictions, score: FloatArray, clips: npt.NDArray[np.intp], weights: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """ROC-AUC and average precision of every label among some of the clips, (..., n_labels) each."""
+    indicators = one_hot(predictions.task, predictions.truth)[clips]
+    own = None if weights is None else weights[..., clips]
+    pairs = [ranked(indicators[:, k], score[clips, k], own) for k in range(indicators.shape[1])]
+    return np.stack([pair[0] for pair in pairs], axis=-1), np.stack([pair[1] for pair in pairs], axis=-1)
+
+
+def over_labels(task: Task, values: FloatArray) -> FloatArray:
+    """The one value of a ranked metric from those of each label, (..., n_labels): see `measure`."""
+    return values[..., -1] if task.kind == "binary" else _mean_of_defined(values, axis=-1)
+
+
+def _mean_of_defined(values: FloatArray, axis: int) -> FloatArray:
+    defined = ~np.isnan(values)
+    return ratio(np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis).astype(np.float64))
