@@ -18,7 +18,8 @@ from toolkit import manifest
 from toolkit.features import store
 from toolkit.features.shard import ClipRecord, ShardContent
 from toolkit.probe import winners
-from toolkit.result import figures, page
+from toolkit.result import figures, page, stats
+from toolkit.result import run as result_run
 
 SPEAKERS, CLIPS = 6, 12
 WIDTH = 10
@@ -193,6 +194,26 @@ def test_inner_folds_are_another_run_and_its_page_says_so(run: Run, study: Path)
     assert made["losses"].keys() == made["development"].keys()
     code, _, err = probe(run, study, "--model", "made-up", "--inner-folds", 2, "--language", "zh")
     assert code == 0 and "stood already" in err
+
+
+def test_a_series_is_a_run_for_every_deal_and_seed_and_one_line_of_their_mean(run: Run, study: Path) -> None:
+    words = ("--model", "made-up", "--probe", "mlp", "--seeds", 2, "--repeats", 2, "--seed", 5)
+    code, out, err = probe(run, study, *words, "--control", "random")
+    assert code == 0, err
+    folders = [path.parent for path in (study / "result").glob("mood-made-up-mlp-*/run.json")]
+    runs = [result_run.read(folder) for folder in folders]
+    own = {(one.provenance["deal"], one.provenance["seed"]): one for one in runs}
+    assert own.keys() == {(5, 5), (5, 6), (6, 5), (6, 6)}
+    assert len({one.provenance["series"] for one in runs}) == 1
+    assert own[5, 5].folds.sha256 == own[5, 6].folds.sha256 != own[6, 5].folds.sha256
+    assert own[5, 5].predictions.probability.tobytes() != own[5, 6].predictions.probability.tobytes()
+    scores = [stats.headline_scores([one.predictions])[0].estimate for one in runs]
+    mean, deviation = np.mean(scores), np.std(scores, ddof=1)
+    line = f"made-up, mlp: UAR {mean:.3f} on average over 4 runs (2 deals of the folds, 2 training seeds), "
+    assert line + f"standard deviation {deviation:.3f}, {min(scores):.3f} to {max(scores):.3f}" in out
+    assert [(folder / "beside.json").exists() for folder in folders].count(True) == 1
+    code, _, err = probe(run, study, *words)
+    assert code == 0 and err.count("stood already") == 4
 
 
 def test_the_search_spaces_are_explained_without_a_model(run: Run) -> None:

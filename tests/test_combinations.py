@@ -75,7 +75,7 @@ ALWAYS = {
     },
     "probe": {
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
-        "ray", "explain", "spellings", "unknown", "inner-folds",
+        "ray", "explain", "spellings", "unknown", "inner-folds", "seeds", "repeats",
     },
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
