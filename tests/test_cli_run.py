@@ -379,6 +379,26 @@ def test_what_is_false_in_a_recipe_is_typed_so(run: Run, corpus: Path, tmp_path:
     assert line.endswith(" --no-refit-on-development --seeds 3") and "recompute" not in line
 
 
+def test_seeds_of_probes_and_tunings_are_runs_of_one_study(run: Run, study: Path) -> None:
+    text = SMALL.replace("# more of probe", "seeds = 2\nrepeats = 2").replace("# more of finetune", "seeds = 2")
+    name = recipe(study, text)
+    code, _, err = run("run", name)
+    assert code == 0, err
+    told = {}
+    for path in (study / "result").glob("high-*/run.json"):
+        content = json.loads(path.read_text())
+        if content.get("probe"):
+            stated = content["provenance"]
+            told.setdefault(content["probe"], []).append((stated["deal"], stated["seed"], stated.get("from", "")))
+    assert sorted(one[:2] for one in told["linear"]) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert sorted(one[:2] for one in told["finetune-head"]) == [(0, 0), (0, 1)]
+    (origin,) = {one[2] for one in told["finetune-head"]}
+    first = json.loads((study / "result" / origin / "run.json").read_text())["provenance"]
+    assert (first["deal"], first["seed"]) == (0, 0)  # of the first deal, which the tunings share
+    code, asked, _ = run("run", name, "--dry-run")
+    assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands", "stands", "to"]
+
+
 def test_a_backbone_that_is_not_there_is_the_machines_no(run: Run, corpus: Path, tmp_path: Path) -> None:
     text = SMALL.replace("tiny-whisper", "whisper-small")
     code, _, err = run("run", recipe(tmp_path, text), "-w", corpus)
