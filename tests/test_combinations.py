@@ -27,6 +27,8 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--window", "10"),
     (*FROM, "--hop", "5"),
     (*FROM, "--repeats", "3"),
+    (*FROM, "--spellings", "merge"),
+    (*FROM, "--unknown", "keep"),
     (*BY_HAND, "--top", "2"),
     (*FROM, "--top", "2", "--depth", "full"),
     (*FROM, "--top", "2", "--train", "encoder-frozen"),
@@ -48,8 +50,12 @@ REFUSED: list[tuple[str, ...]] = [
     ("compare", "--gaps", "none", "--spellings", "merge"),
     ("compare", "--gaps", "none", "--unknown", "keep"),
     ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
+    ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
+    ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
     ("compare", "--gaps", "none", "--manifest", "m.csv"),
     ("compare", "--gaps", "none", "--audio-root", "."),
+    ("compare", "--gaps", "none", "--spellings", "merge"),
+    ("compare", "--gaps", "none", "--unknown", "keep"),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
 ]
 # Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
