@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from toolkit import folding, splits
+from toolkit.clip import Clip
 from toolkit.errors import LabelError, SplitError
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 
 
 def manifest(rows: Sequence[dict[str, str]]) -> Manifest:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit import folding, spellings
+from toolkit.clip import Clip
 from toolkit.errors import InputError, LabelError, SplitError
 from toolkit.labels import Task
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.result.applied_files import known_of
 from toolkit.spellings import KEEP, NAMELESS, REFUSE, Rules, key, names, settle
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from toolkit import folding
+from toolkit.clip import Clip
 from toolkit.folding import Question
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.result import stats, words
 from toolkit.result.language import of
 from toolkit.result.predictions import Predictions

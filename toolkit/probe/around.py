@@ -20,6 +20,7 @@ from toolkit.probe.sweep import STUDY, Options, Sweep, sweep
 from toolkit.probe.table import PROBES
 from toolkit.result import beside
 from toolkit.result.beside import Beside, Kind
+from toolkit.result.metrics import headline_score
 
 Bar = Callable[[str, int], AbstractContextManager[Progress]]  # what is running and its layers -> a Progress
 
