@@ -13,8 +13,9 @@ NAMES = ["call one", "call two", "Käthe Müller", "someone"]
 
 @pytest.fixture
 def study(tmp_path: Path, write_sound: WriteSound) -> Path:
-    write_sound("a.wav")
-    rows = [(f"{name}/1", "a.wav", name, NAMES[3], "1") for name in NAMES[:3]]
+    for number in range(3):
+        write_sound(f"{number}.wav")
+    rows = [(f"{name}/1", f"{number}.wav", name, NAMES[3], "1") for number, name in enumerate(NAMES[:3])]
     manifest.write(tmp_path / "manifest.csv", ("id", "path", "speaker", "counsellor", "fear"), rows)
     return tmp_path
 
@@ -25,7 +26,7 @@ def test_ids_and_speakers_become_hashes_that_only_the_key_gives_again(study: Pat
     assert (code, out) == (0, "anonymous.csv: 3 clips, 3 columns hashed; use it by --manifest anonymous.csv\n")
     assert stat.S_IMODE((study / "key").stat().st_mode) == 0o600
     hashed = manifest.read(study / "anonymous.csv")
-    assert hashed.cells("fear") == ("1", "1", "1") and hashed.cells("path") == ("a.wav",) * 3
+    assert hashed.cells("fear") == ("1", "1", "1") and hashed.cells("path") == ("0.wav", "1.wav", "2.wav")
     assert len(set(hashed.cells("id")) | set(hashed.cells("speaker")) | set(hashed.cells("counsellor"))) == 7
     original = [study / "manifest.csv"]
     assert not traces.search(study, [*NAMES, *(f"{name}/1" for name in NAMES)], original).found

@@ -25,6 +25,8 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--window", "10"),
     (*FROM, "--hop", "5"),
     (*FROM, "--repeats", "3"),
+    (*FROM, "--spellings", "merge"),
+    (*FROM, "--unknown", "keep"),
     (*BY_HAND, "--top", "2"),
     (*FROM, "--top", "2", "--depth", "full"),
     (*FROM, "--top", "2", "--train", "encoder-frozen"),
@@ -42,8 +44,12 @@ REFUSED: list[tuple[str, ...]] = [
     (*PROBE, "--shuffles", "5", "--control", "random"),
     (*PROBE, "--workers", "2", "--ray", "local"),
     ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
+    ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
+    ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
     ("compare", "--gaps", "none", "--manifest", "m.csv"),
     ("compare", "--gaps", "none", "--audio-root", "."),
+    ("compare", "--gaps", "none", "--spellings", "merge"),
+    ("compare", "--gaps", "none", "--unknown", "keep"),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
 ]
 # Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
@@ -52,7 +58,7 @@ ALWAYS = {
     "*": {"workspace", "language", "note", "seed", "json", "help"},
     "manifest folder": {"ROOT", "out", "label-column", "speaker-regex"},
     "manifest hotline": {"ROOT", "out"},
-    "manifest check": {"manifest", "audio-root"},
+    "manifest check": {"manifest", "audio-root", "spellings", "unknown"},
     "manifest anonymise": {"key", "out", "also", "who"},
     "models show": {"NAME"},
     "models fetch": {"NAME"},
@@ -72,7 +78,7 @@ ALWAYS = {
         "inner-folds", "seeds",
         "repeats",  # of a fixed split refused by the command
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
-        "ray", "explain",
+        "ray", "explain", "spellings", "unknown",
     },
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
@@ -82,9 +88,11 @@ ALWAYS = {
         "patience",  # as many as --epochs, or more: no stop before the end
         "spec-augment", "layer-drop",  # with --train head too: what enters the head is then noisy
     },
-    "predict": {"AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop"},
+    "predict": {
+        "AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop", "channel",
+    },
     "compare": {"RESULTS", "gaps"},
-    "score": {"FILE"},
+    "score": {"FILE", "spellings", "unknown"},
     "run": {"RECIPE", "dry-run"},
 }  # fmt: skip
 

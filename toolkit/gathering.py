@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from toolkit.audio import SUFFIXES
+from toolkit.clip import Clip
 from toolkit.errors import InputError
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 
 
 def gather(paths: Sequence[Path], say: Callable[[str], None] = lambda sentence: None) -> Manifest:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import repeats
+from toolkit.clip import Clip
 from toolkit.errors import ManifestError
 from toolkit.runs import commit_text
 
@@ -23,27 +24,6 @@ OPTIONAL = (*SECONDS, "channel", "speaker", "split")
 RESERVED = REQUIRED + OPTIONAL
 NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?|\.[0-9]+")
 CHANNEL = re.compile(r"[0-9]{1,4}")
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One row. start, end, duration: seconds; channel: counted from 0; line: in the CSV file, the header is line 1.
-
-    cells: the row's text as it stands, a cell for each of the manifest's columns; none if `read` was told so.
-    recording: for a window of a longer clip (`toolkit.windows`), that clip's id.
-    """
-
-    id: str
-    path: str
-    line: int
-    start: float | None = None
-    end: float | None = None
-    channel: int | None = None
-    duration: float | None = None
-    speaker: str | None = None
-    split: str | None = None
-    cells: tuple[str, ...] = ()
-    recording: str | None = None
 
 
 class Packed(Sequence[Clip]):

@@ -4,12 +4,9 @@ import math
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+from toolkit.clip import Clip
 from toolkit.spellings import key
-
-if TYPE_CHECKING:
-    from toolkit.manifest import Clip
 
 # Names of columns, as `spellings.key` gives them, that others give to what is `start`, `end` and `channel` here
 TIMES = re.compile(
@@ -21,7 +18,7 @@ CHANNELS = re.compile("(channels?|chan|ch|kanal|track|side)([ _.-]?(id|no|nr|num
 MARKED_SECONDS = 0.1  # by which the marks of two speakers' turns may overlap: marks are no more exact
 
 
-def same_audio(columns: Sequence[str], reserved: Sequence[str], clips: Sequence["Clip"]) -> list[str]:
+def same_audio(columns: Sequence[str], reserved: Sequence[str], clips: Sequence[Clip]) -> list[str]:
     """Rows of one recording, segment and channel: a defect for each such audio.
 
     One clip under two ids is trained on and tested on; so are the parts of a recording whose times stand in a column
@@ -48,7 +45,7 @@ def same_audio(columns: Sequence[str], reserved: Sequence[str], clips: Sequence[
     return [_same(own, columns, cells, others if number == 0 else []) for number, own in enumerate(found)]
 
 
-def _same(clips: Sequence["Clip"], columns: Sequence[str], labels: Sequence[int], others: Sequence[str]) -> str:
+def _same(clips: Sequence[Clip], columns: Sequence[str], labels: Sequence[int], others: Sequence[str]) -> str:
     """labels: places of the columns that are not read. others: those of them that may hold times or channels."""
     first, second, *_ = clips
     more = f" and {len(clips) - 2} more rows" if len(clips) > 2 else ""
@@ -82,7 +79,7 @@ def _listed(columns: Sequence[str]) -> str:
     return ("column " if len(columns) == 1 else "the columns ") + " and ".join(map(repr, columns))
 
 
-def overlap(clips: Sequence["Clip"], groups: Sequence[str]) -> tuple["Clip", "Clip"] | None:
+def overlap(clips: Sequence[Clip], groups: Sequence[str]) -> tuple[Clip, Clip] | None:
     """Two clips of different groups that share more than MARKED_SECONDS of one file, or None.
 
     groups: of each clip. A clip without an end goes on to the end of its file; one without a channel holds all of them.
@@ -105,5 +102,5 @@ def overlap(clips: Sequence["Clip"], groups: Sequence[str]) -> tuple["Clip", "Cl
     return None
 
 
-def _end(clip: "Clip") -> float:
+def _end(clip: Clip) -> float:
     return math.inf if clip.end is None else clip.end

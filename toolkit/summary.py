@@ -14,6 +14,7 @@ from rich.text import Text
 
 from toolkit import decoders, manifest, repeats, spellings
 from toolkit.audio import averaged
+from toolkit.clip import Clip
 from toolkit.errors import AudioError
 from toolkit.spellings import REFUSE, Rules
 
@@ -123,7 +124,7 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _values(cells: Iterable[str], clips: Iterable[manifest.Clip]) -> dict[str, Value]:
+def _values(cells: Iterable[str], clips: Iterable[Clip]) -> dict[str, Value]:
     by_value: dict[str, list[str | None]] = {}
     for cell, clip in zip(cells, clips):
         by_value.setdefault(cell, []).append(clip.speaker)

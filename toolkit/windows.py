@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from toolkit import decoders
+from toolkit.clip import Clip
 from toolkit.errors import AudioError, InputError, ManifestError
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 
 SHORTEST_HOP = 0.1  # seconds
 WINDOW_ID = re.compile(r"(.+)@[0-9.]+-[0-9.]+")

@@ -17,6 +17,7 @@ from tests.models import tiny
 from toolkit import decoders
 from toolkit import manifest as manifests
 from toolkit.audio import Samples, decode
+from toolkit.clip import Clip
 from toolkit.errors import CheckpointError, DiskFullError, InputError, MachineError, StoreError
 from toolkit.extract import decoding, pipeline, run, session
 from toolkit.extract.batching import batches, find_budget, run_halving
@@ -25,7 +26,7 @@ from toolkit.extract.run import extract
 from toolkit.extract.session import Options
 from toolkit.features import layout
 from toolkit.features.store import Store
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.load import load
 from toolkit.models.pooling import mean_and_std

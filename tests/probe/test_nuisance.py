@@ -8,9 +8,10 @@ import pytest
 import soundfile
 
 from toolkit import folding
+from toolkit.clip import Clip
 from toolkit.errors import InputError
 from toolkit.folding import Question
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.probe.nuisance import ask, loudnesses
 
 

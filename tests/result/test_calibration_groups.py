@@ -9,9 +9,10 @@ import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 from sklearn.linear_model import LogisticRegression
 
+from toolkit.clip import Clip
 from toolkit.errors import InputError
 from toolkit.labels import Task
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.result.calibration import calibrate
 from toolkit.result.groups import columns, parts, spread
 from toolkit.result.jackknife import Score

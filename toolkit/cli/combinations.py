@@ -37,7 +37,8 @@ def _only(values: Values, *ways: str) -> bool:
     return all(way in ways for way in _ways(values))
 
 
-OF_THE_PROBE = ("model", "target", "layer", "folds", "group-by", "split-by", "window", "hop", "repeats")
+SPELT = ("spellings", "unknown")
+OF_THE_PROBE = ("model", "target", "layer", "folds", "group-by", "split-by", "window", "hop", "repeats", *SPELT)
 RULES = (
     *(
         Rule("finetune", option, lambda values: values["from"] is not None,
@@ -77,12 +78,16 @@ RULES = (
          "has no effect without --control shuffled"),
     Rule("probe", "workers", lambda values: values["ray"] is not None and "loudness" not in str(values["nuisance"]),
          "has no effect with --ray, which takes every core of the nodes"),
-    Rule("predict", "audio-root", lambda values: values["manifest"] is None,
-         "has no effect without --manifest, whose paths start from it"),
-    Rule("compare", "manifest", lambda values: values["gaps"] == "none",
-         "has no effect with --gaps none, which reads no manifest"),
-    Rule("compare", "audio-root", lambda values: values["gaps"] == "none",
-         "has no effect with --gaps none, which reads no manifest"),
+    *(
+        Rule("predict", option, lambda values: values["manifest"] is None,
+             "has no effect without --manifest, to which it belongs")
+        for option in ("audio-root", *SPELT)
+    ),
+    *(
+        Rule("compare", option, lambda values: values["gaps"] == "none",
+             "has no effect with --gaps none, which reads no manifest")
+        for option in ("manifest", "audio-root", *SPELT)
+    ),
     Rule("manifest anonymise", "manifest", lambda values: values["who"] is not None,
          "has no effect with --who, which reads no manifest"),
 )  # fmt: skip

@@ -7,9 +7,10 @@ from typing import Any
 
 from toolkit.audio import SAMPLE_RATE, averaged
 from toolkit.cli.common import remark
+from toolkit.clip import Clip
 from toolkit.decoders import header
 from toolkit.errors import AudioError, InputError
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.material import Material, flag_notes
 
 AVERAGE = "average"

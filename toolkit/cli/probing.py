@@ -125,6 +125,7 @@ def probe(
     from toolkit.probe.sweep import Options, Sweep
     from toolkit.probe.table import PROBES
     from toolkit.result.overview import Entry
+    from toolkit.result.series import spread
     from toolkit.runs import command_line
     from toolkit.runs import provenance as made_with
     from toolkit.spellings import Rules
@@ -172,7 +173,7 @@ def probe(
                 entries.append(Entry(_name(plan, plans), series[0].folder, series[0].run))
                 made += series
                 if len(series) > 1:
-                    print(f"{entries[-1].name}, {name}: {around.spread([done.run for done in series])}")
+                    print(f"{entries[-1].name}, {name}: {spread([done.run for done in series])}")
     if len(entries) > 1:
         _compare(entries, result, workspace, language)
     return Made(tuple(done.folder for done in made), all(done.stood for done in made))

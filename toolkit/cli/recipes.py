@@ -43,10 +43,7 @@ PLACES = ("", "workspace", "manifest", "audio-root")
 SPELT = ("spellings", "unknown")
 ASKED = (*PLACES, *SPELT, "model", "target", "folds", "group-by", "split-by")
 # What `toolkit finetune --from` takes from the probe run, and `toolkit probe --explain`, have no place in a recipe.
-LEFT_OUT = {
-    "probe": (*ASKED, "seed", "seeds", "repeats", "explain"),
-    "finetune": (*ASKED, "from", "layer", "window", "hop", "repeats"),
-}
+LEFT_OUT = {"probe": (*ASKED, "seed", "explain"), "finetune": (*ASKED, "from", "layer", "window", "hop", "repeats")}
 
 
 def add_to(app: typer.Typer) -> None:

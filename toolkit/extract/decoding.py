@@ -6,10 +6,11 @@ from pathlib import Path
 from threading import Event
 
 from toolkit.audio import Audio
+from toolkit.clip import Clip
 from toolkit.decoders import AHEAD, Ahead, ahead, decode
 from toolkit.errors import AudioError
 from toolkit.features.shard import Source, path_mark
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 
 
 @dataclass(frozen=True)

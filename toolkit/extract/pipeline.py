@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from toolkit.audio import SAMPLE_RATE, Audio, Samples
+from toolkit.clip import Clip
 from toolkit.decoders import AHEAD, Ahead
 from toolkit.errors import MachineError
 from toolkit.extract.batching import batches, find_budget, run_halving
@@ -21,7 +22,7 @@ from toolkit.extract.plan import Plan
 from toolkit.features.layout import STATISTICS
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.store import Writer
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.models.pooling import mean_and_std
 from toolkit.models.states import Encoder, on_device
 from toolkit.progress import Advance

@@ -17,6 +17,7 @@ import torch
 
 from toolkit import seeds
 from toolkit.audio import SAMPLE_RATE, Samples
+from toolkit.clip import Clip
 from toolkit.decoders import header
 from toolkit.errors import AudioError, DiskFullError
 from toolkit.extract.decoding import decode_all
@@ -25,7 +26,7 @@ from toolkit.extract.plan import Plan, plan
 from toolkit.extract.session import FEWEST_COMPARED, MOST_COMPARED, Compared, Options, Session
 from toolkit.features import costs
 from toolkit.features.store import Store, Writer
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.states import Encoder
 from toolkit.models.table import FRAMES_PER_SECOND

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from toolkit.clip import Clip
 from toolkit.cluster import Cluster, Place, Work
 from toolkit.errors import CheckpointError
 from toolkit.extract.pipeline import Pipeline, name_of
@@ -18,7 +19,7 @@ from toolkit.extract.run import CALIBRATION_CLIPS, budget_of, compared_of, drawn
 from toolkit.extract.session import Compared, Options, Session
 from toolkit.features import lease
 from toolkit.features.store import Store, Writer
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.states import Encoder
 from toolkit.progress import Advance

@@ -9,10 +9,11 @@ import numpy as np
 import psutil
 
 from toolkit.audio import Audio, Samples
+from toolkit.clip import Clip
 from toolkit.decoders import ahead, decode
 from toolkit.errors import AudioError, MachineError
 from toolkit.finetune import processes
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.progress import Advance
 
 MEMORY_SHARE = 0.5  # of what is free when the decoding begins, of all processes on this host together

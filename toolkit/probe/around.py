@@ -1,6 +1,5 @@
 """A probe run with the runs it is read beside: the honest split, the controls, the nuisances."""
 
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -21,8 +20,7 @@ from toolkit.probe.sweep import STUDY, Options, Sweep, sweep
 from toolkit.probe.table import PROBES
 from toolkit.result import beside
 from toolkit.result.beside import Beside, Kind
-from toolkit.result.metrics import headline_score, title
-from toolkit.result.run import Run
+from toolkit.result.metrics import headline_score
 
 Bar = Callable[[str, int], AbstractContextManager[Progress]]  # what is running and its layers -> a Progress
 
@@ -111,18 +109,6 @@ def series(deals: Sequence[Plan], options: Options, seeds: int) -> Iterator[tupl
     for number, (dealt, training) in enumerate(product(deals, range(seeds))):
         own = dealt if number == 0 else replace(dealt, companions=())
         yield own, replace(options, seed=options.seed + training)
-
-
-def spread(runs: Sequence[Run]) -> str:
-    """A series in one line: what its runs score in their headline metric, never the best of them."""
-    scores = [headline_score(run.task, run.predictions.truth, run.predictions.prediction) for run in runs]
-    known = [score for score in scores if score is not None]
-    deals, seeds = (len({run.provenance[name] for run in runs}) for name in ("deal", "seed"))
-    return (
-        f"{title(runs[0].metric)} {statistics.mean(known):.3f} on average over {len(runs)} runs ({deals} deals of the "
-        f"folds, {seeds} training seeds), standard deviation {statistics.stdev(known):.3f}, {min(known):.3f} to "
-        f"{max(known):.3f}"
-    )
 
 
 def run(

@@ -11,12 +11,13 @@ import numpy as np
 
 from toolkit import splits
 from toolkit.audio import SAMPLE_RATE
+from toolkit.clip import Clip
 from toolkit.decoders import ahead, decode
 from toolkit.errors import AudioError, InputError, one_of
 from toolkit.features.store import Store
 from toolkit.folding import Question
 from toolkit.labels import IntArray, one_hot, task_of
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.runs import cores
 from toolkit.spellings import settle
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.clip import Clip
 from toolkit.errors import LabelError
 from toolkit.labels import Task
-from toolkit.manifest import Clip, Manifest
+from toolkit.manifest import Manifest
 from toolkit.result import applied as said
 from toolkit.result import timeline
 from toolkit.result.applied import Applied, Known
