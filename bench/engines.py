@@ -7,7 +7,7 @@ mlp: the first trials of each fold, `--trials` networks in stacks of ten as `too
 the same networks one by one, each for as many epochs as ours ran; once on all threads, their default, and once on one;
 past --loop-seconds a loop stops and its time is scaled up, marked "~". lightgbm: the folds --rounds, ours side by
 side; the loop is Optuna's TPE around lgb.train on a dataset built for every trial, in the same space, one fold after
-the other; the figure is when the toolkit has reached the loop's final best development score in all.
+the other; the figure is when the toolkit has reached the loop's lowest development loss in all.
 """
 
 import argparse
@@ -35,9 +35,8 @@ from toolkit.probe.networks import NetworkFitter
 from toolkit.probe.search import BATCH, SPACES, Setting
 from toolkit.probe.stack import BATCH_CLIPS, MAX_EPOCHS, PATIENCE
 from toolkit.probe.study import Report, StudyFile, distribution, search
-from toolkit.probe.targets import scaler_of
-from toolkit.result.decide import decide, thresholds_of
-from toolkit.result.metrics import headline_score
+from toolkit.probe.targets import ALL, Targets, scaler_of, targets_of
+from toolkit.result.thresholds import balanced_log_loss
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.thread_time}
 Job = tuple[np.ndarray, np.ndarray, Setting, int]  # training features, truth, setting, epochs
@@ -101,7 +100,7 @@ def mlp(options: argparse.Namespace) -> Iterator[str]:
         train, development = case.parts()[number]
         batches = [settings[start : start + BATCH] for start in range(0, len(settings), BATCH)]
         fits = [fit for batch in batches for fit in fitter.search(train, development, batch, f"round {number}")]
-        return [min(fit.found[0] + PATIENCE, MAX_EPOCHS) for fit in fits]
+        return [min(fit.found[ALL] + PATIENCE, MAX_EPOCHS) for fit in fits]
 
     begun, spent = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(options.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -136,20 +135,21 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
     layer = Layers(case, 1).layer("encoder.0")
     parts = [case.parts()[number] for number in options.rounds]
 
-    def score(truth: np.ndarray, probability: np.ndarray) -> float:
-        prediction = decide(case.task, probability, thresholds_of(case.task, truth, probability))
-        return float(headline_score(case.task, truth, prediction) or 0.0)
+    def loss(targets: Targets, truth: np.ndarray, probability: np.ndarray) -> float:
+        return balanced_log_loss(case.task, truth, probability, targets.prevalence)
 
     def loop(number: int, threads: int) -> tuple[float, float]:
-        """Seconds, and the best score."""
+        """Seconds, and the lowest loss."""
         train, development = parts[number]
         truth, labels = case.truth, len(case.task.labels)
+        targets = targets_of(case.task, truth[train])
 
         def one(trial: optuna.Trial) -> float:
             setting = {name: trial._suggest(name, distribution(range_)) for name, range_ in SPACES["lightgbm"].items()}
             matrix = layer.matrix(setting.pop("statistics"))
             counts = np.bincount(truth[train], minlength=labels)
-            of = len(train) / (labels * counts) if setting.pop("class_weights") == "balanced" else np.ones(labels)
+            weights = setting.pop("class_weights")
+            of = len(train) / (labels * counts) if weights == "balanced" else np.ones(labels)
             own = {**setting, "objective": "multiclass", "num_class": labels, "verbosity": -1, "num_threads": threads}
             fitted = lightgbm.Dataset(matrix[train], truth[train], weight=of[truth[train]])
             valid = lightgbm.Dataset(
@@ -157,9 +157,10 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
             )
             stop = lightgbm.early_stopping(15, verbose=False)
             booster = lightgbm.train(own, fitted, 200, valid_sets=[valid], callbacks=[stop])
-            return score(truth[development], np.asarray(booster.predict(matrix[development], num_threads=threads)))
+            probability = np.asarray(booster.predict(matrix[development], num_threads=threads))
+            return loss(targets, truth[development], targets.natural(probability, weights))
 
-        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=options.seed))
+        study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=options.seed))
         begun = clock()
         study.optimize(one, n_trials=options.trials)
         return clock() - begun, study.best_value
@@ -167,21 +168,22 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
     fitter = BoostingFitter(layer, case.task, case.truth, options.seed)
 
     def ours(number: int, file: StudyFile) -> list[tuple[float, float]]:
-        """Seconds since the start and score of each trial."""
+        """Seconds since the start and loss of each trial."""
         train, development = parts[number]
+        targets = targets_of(case.task, case.truth[train])
         seen: list[tuple[float, float]] = []
 
-        def scores(settings: Sequence[Setting], report: Report) -> Iterator[float]:
+        def losses(settings: Sequence[Setting], report: Report) -> Iterator[float]:
             def give_up(trial: int, step: int, probability: np.ndarray) -> bool:
-                return report(trial, step, score(case.truth[development], probability))
+                return report(trial, step, loss(targets, case.truth[development], probability))
 
             for fit in fitter.search(train, development, settings, f"round {number}", give_up):
-                value = score(case.truth[development], fit.probability)
+                value = loss(targets, case.truth[development], fit.probability)
                 seen.append((clock() - begun, value))
                 yield value
 
         begun = clock()
-        search(file, f"round {number}", "", SPACES["lightgbm"], options.trials, options.seed, scores)
+        search(file, f"round {number}", "", SPACES["lightgbm"], options.trials, options.seed, losses)
         return seen
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
@@ -190,13 +192,13 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
         file.close()
     both = max if options.clock == "wall" and options.workers > 1 else sum
     whole = both(seen[-1][0] for seen in trajectories)
-    best = [round(max(value for _, value in seen), 4) for seen in trajectories]
+    best = [round(min(value for _, value in seen), 4) for seen in trajectories]
     yield f"toolkit: {whole:.1f} s, best {best}"
     for threads in (1,) if options.clock == "processor" else (os.cpu_count() or 1, 1):
         ends = [loop(number, threads) for number in range(len(parts))]
         seconds = sum(end for end, _ in ends)
         reached = [
-            min((at for at, value in seen if value >= best), default=float("inf"))
+            min((at for at, value in seen if value <= best), default=float("inf"))
             for seen, (_, best) in zip(trajectories, ends)
         ]
         theirs = [round(best, 4) for _, best in ends]

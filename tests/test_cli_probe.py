@@ -18,7 +18,8 @@ from toolkit import manifest
 from toolkit.features import store
 from toolkit.features.shard import ClipRecord, ShardContent
 from toolkit.probe import winners
-from toolkit.result import figures, page
+from toolkit.result import figures, page, stats
+from toolkit.result import run as result_run
 
 SPEAKERS, CLIPS = 6, 12
 WIDTH = 10
@@ -87,16 +88,18 @@ def beside(study: Path, pattern: str) -> list[dict[str, str]]:
 
 def test_controls_and_nuisances_stand_beside_the_run(run: Run, study: Path) -> None:
     nuisances = ("--nuisance", "speaker,duration,loudness")
-    words = ("--model", "made-up", "--control", "shuffled", "--control", "random", *nuisances)
+    words = ("--model", "made-up", "--control", "shuffled", "--shuffles", 6, "--control", "random", *nuisances)
     code, out, err = probe(run, study, *words)
     assert code == 0, err
     assert "selectivity, real minus shuffled, is 0." in out and "what training it gave is 0." in out
+    told = " ".join(out.split())
+    assert "Over 6 shuffles" in told and "permutation p = 0.143" in told
     rows = {(row["kind"], row["name"], row["layer"]): row for row in beside(study, "mood-made-up-linear-*")}
     selectivity = rows["shuffled", "labels shuffled by speaker", "encoder.1"]
-    assert float(selectivity["difference_lower"]) > 0.2
+    assert float(selectivity["difference_lower"]) > 0.1
     nothing = rows["shuffled", "labels shuffled by speaker", "encoder.0"]
     assert float(nothing["difference_lower"]) < 0.1
-    assert float(rows["random", "random weights", "encoder.1"]["difference_lower"]) > 0.15
+    assert float(rows["random", "random weights", "encoder.1"]["difference_lower"]) > 0.1
     assert float(rows["nuisance", "speaker", "encoder.0"]["score"]) > 0.9
     loud = {layer: float(rows["nuisance", "loudness", layer]["score"]) for layer in ("encoder.0", "encoder.2")}
     assert loud["encoder.2"] > loud["encoder.0"] + 0.2
@@ -132,7 +135,7 @@ def test_clips_split_one_by_one_show_both_figures_and_the_inflation(run: Run, st
     assert code == 0, err
     assert "speakers are on both sides, the figures flatter" in out and "the inflation is" in out
     (row, *_) = beside(study, "own-made-up-linear-*")
-    assert row["kind"] == "split" and float(row["difference_lower"]) > 0.1
+    assert row["kind"] == "split" and float(row["difference_lower"]) > 0.02
     reports = [path for path in (study / "result").glob("own-made-up-linear-*") if (path / "beside.csv").exists()]
     assert "the inflation is" in (reports[0] / "report.html").read_text(encoding="utf-8")
     assert len(list((study / "result").glob("own-made-up-linear-*"))) == 2  # the honest run has a folder of its own
@@ -195,6 +198,26 @@ def test_inner_folds_are_another_run_and_its_page_says_so(run: Run, study: Path)
     assert code == 0 and "stood already" in err
 
 
+def test_a_series_is_a_run_for_every_deal_and_seed_and_one_line_of_their_mean(run: Run, study: Path) -> None:
+    words = ("--model", "made-up", "--probe", "mlp", "--seeds", 2, "--repeats", 2, "--seed", 5)
+    code, out, err = probe(run, study, *words, "--control", "random")
+    assert code == 0, err
+    folders = [path.parent for path in (study / "result").glob("mood-made-up-mlp-*/run.json")]
+    runs = [result_run.read(folder) for folder in folders]
+    own = {(one.provenance["deal"], one.provenance["seed"]): one for one in runs}
+    assert own.keys() == {(5, 5), (5, 6), (6, 5), (6, 6)}
+    assert len({one.provenance["series"] for one in runs}) == 1
+    assert own[5, 5].folds.sha256 == own[5, 6].folds.sha256 != own[6, 5].folds.sha256
+    assert own[5, 5].predictions.probability.tobytes() != own[5, 6].predictions.probability.tobytes()
+    scores = [stats.headline_scores([one.predictions])[0].estimate for one in runs]
+    mean, deviation = np.mean(scores), np.std(scores, ddof=1)
+    line = f"made-up, mlp: UAR {mean:.3f} on average over 4 runs (2 deals of the folds, 2 training seeds), "
+    assert line + f"standard deviation {deviation:.3f}, {min(scores):.3f} to {max(scores):.3f}" in out
+    assert [(folder / "beside.json").exists() for folder in folders].count(True) == 1
+    code, _, err = probe(run, study, *words)
+    assert code == 0 and err.count("stood already") == 4
+
+
 def test_the_search_spaces_are_explained_without_a_model(run: Run) -> None:
     code, out, _ = run("probe", "--explain")
     assert code == 0 and all(name in out for name in ("linear", "mlp", "lightgbm", "mix", "log-uniform"))
@@ -217,7 +240,7 @@ def test_the_search_spaces_are_explained_without_a_model(run: Run) -> None:
         (("--model", "weaker", "--folds", "all", "--split-by", "clip"), 2, "--split-by clip deals"),
         (("--model", "weaker", "--probe", "svm"), 2, "Bad probe 'svm'"),
         (("--model", "weaker", "--device", "gpu"), 2, "Bad device 'gpu'"),
-        (("--model", "weaker", "--device", "cuda", "--ray", "local"), 2, "cannot go together"),
+        (("--model", "weaker", "--device", "cuda", "--ray", "local"), 2, "--device cannot go with --ray"),
     ],
 )
 def test_bad_usage_is_one_sentence(run: Run, study: Path, words: tuple[object, ...], code: int, sentence: str) -> None:

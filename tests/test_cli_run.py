@@ -174,6 +174,16 @@ def test_the_random_control_is_made_on_the_way(run: Run, study: Path) -> None:
     assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands"]
 
 
+def grown(study: Path) -> None:
+    """Every clip once more under another name: a batch of the paper's is of 32 clips."""
+    head, *lines = (study / "manifest.csv").read_text().splitlines()
+    more = []
+    for number, line in enumerate(lines):
+        shutil.copy(study / f"{number}.wav", study / f"again-{number}.wav")
+        more.append(line.replace(f"c{number},{number}.wav", f"d{number},again-{number}.wav"))
+    (study / "manifest.csv").write_text("\n".join([head, *lines, *more, ""]))
+
+
 def tiny_of(path: Path) -> str:
     """A recipe that comes along, with tiny backbones in place of its own."""
     text = path.read_text(encoding="utf-8")
@@ -184,6 +194,7 @@ def tiny_of(path: Path) -> str:
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_recipes_that_come_along_can_be_followed(run: Run, study: Path, path: Path) -> None:
     read(path, shapes())
+    grown(study)
     text = tiny_of(path).replace('dtype = "float16"', 'dtype = "float32"')
     code, asked, err = run("run", recipe(study, text), "--dry-run")
     assert code == 0, err
@@ -193,6 +204,8 @@ def test_the_recipes_that_come_along_can_be_followed(run: Run, study: Path, path
 
 
 def test_the_papers_numbers_are_its_codes(run: Run, study: Path) -> None:
+    grown(study)
+
     def told(path: Path) -> list[str]:
         text = tiny_of(path).replace('dtype = "float16"', 'dtype = "auto"')
         code, asked, err = run("run", recipe(study, text), "--dry-run")
@@ -217,6 +230,7 @@ def test_float16_is_refused_in_time_where_there_is_no_cuda(
     run: Run, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    grown(study)
     text = tiny_of(RECIPES / "paper-binary.toml")
     code, _, err = run("run", recipe(study, text))
     line = text[: text.index('dtype = "float16"')].count("\n") + 1
@@ -306,7 +320,7 @@ WRONG = [
         "20, column 14",
         "--statistics both: decoder.2 has one frame a clip, the start token's; leave it out",
     ),
-    ('train = "head"', 'train = "full"\ntrain-convolutions = true', "20, column 23", "--train-convolutions has no"),
+    ('train = "head"', 'train = "full"\ntrain-convolutions = true', "20, column 22", "--train-convolutions has no"),
     (
         '"head"',
         '"top-2"\nepochs = 2\n[[finetune]]\ntrain = "top-2"\ncontext = "clip"\ntop = 4',
@@ -363,6 +377,26 @@ def test_what_is_false_in_a_recipe_is_typed_so(run: Run, corpus: Path, tmp_path:
     assert code == 0, err
     (line,) = (line for line in asked.splitlines() if " finetune " in line)
     assert line.endswith(" --no-refit-on-development --seeds 3") and "recompute" not in line
+
+
+def test_seeds_of_probes_and_tunings_are_runs_of_one_study(run: Run, study: Path) -> None:
+    text = SMALL.replace("# more of probe", "seeds = 2\nrepeats = 2").replace("# more of finetune", "seeds = 2")
+    name = recipe(study, text)
+    code, _, err = run("run", name)
+    assert code == 0, err
+    told = {}
+    for path in (study / "result").glob("high-*/run.json"):
+        content = json.loads(path.read_text())
+        if content.get("probe"):
+            stated = content["provenance"]
+            told.setdefault(content["probe"], []).append((stated["deal"], stated["seed"], stated.get("from", "")))
+    assert sorted(one[:2] for one in told["linear"]) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert sorted(one[:2] for one in told["finetune-head"]) == [(0, 0), (0, 1)]
+    (origin,) = {one[2] for one in told["finetune-head"]}
+    first = json.loads((study / "result" / origin / "run.json").read_text())["provenance"]
+    assert (first["deal"], first["seed"]) == (0, 0)  # of the first deal, which the tunings share
+    code, asked, _ = run("run", name, "--dry-run")
+    assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands", "stands", "to"]
 
 
 def test_a_backbone_that_is_not_there_is_the_machines_no(run: Run, corpus: Path, tmp_path: Path) -> None:

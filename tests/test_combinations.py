@@ -27,6 +27,8 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--window", "10"),
     (*FROM, "--hop", "5"),
     (*FROM, "--repeats", "3"),
+    (*FROM, "--spellings", "merge"),
+    (*FROM, "--unknown", "keep"),
     (*BY_HAND, "--top", "2"),
     (*FROM, "--top", "2", "--depth", "full"),
     (*FROM, "--top", "2", "--train", "encoder-frozen"),
@@ -41,14 +43,19 @@ REFUSED: list[tuple[str, ...]] = [
     (*PROBE, "--trials", "30", "--minutes", "2"),
     (*PROBE, "--minutes", "2", "--ray", "local"),
     (*PROBE, "--device", "cuda", "--ray", "local"),
+    (*PROBE, "--shuffles", "5", "--control", "random"),
     (*PROBE, "--workers", "2", "--ray", "local"),
     ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
     ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
     ("compare", "--gaps", "none", "--spellings", "merge"),
     ("compare", "--gaps", "none", "--unknown", "keep"),
     ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
+    ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
+    ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
     ("compare", "--gaps", "none", "--manifest", "m.csv"),
     ("compare", "--gaps", "none", "--audio-root", "."),
+    ("compare", "--gaps", "none", "--spellings", "merge"),
+    ("compare", "--gaps", "none", "--unknown", "keep"),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
 ]
 # Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
@@ -74,6 +81,8 @@ ALWAYS = {
         "hop",  # without --window refused by `Windows.of`
     },
     "probe": {
+        "inner-folds", "seeds",
+        "repeats",  # of a fixed split refused by the command
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
         "ray", "explain", "spellings", "unknown",
     },

@@ -100,6 +100,7 @@ def probed(study: Path) -> Path:
         tuple(result_run.Choice(fold, layer, {"C": 1.0, "statistics": statistics, "class_weights": weights}, 0.6)
               for fold, (layer, statistics, weights) in enumerate(chosen)), {}, (),
         {"features": {"weights_sha256": checkpoint.weights_sha256}, "folds": question.folds.sha256},
+        losses=dict.fromkeys(layers, (0.6, 0.5, 0.4)),
     )  # fmt: skip
     folder = study / "result" / "high-tiny-hubert-linear-0123456789ab"
     result_run.write(folder, run)

@@ -180,7 +180,8 @@ def test_where_memory_runs_out_it_says_what_takes_less(
 
 
 def test_a_run_in_float16_is_not_predicted_with_on_the_cpu(manifest_of: Manifest) -> None:
-    kept = apply.Kept(Path("round-0.safetensors"), {"recipe": asdict(Recipe(dtype="float16"))}, np.empty(0))
+    described = {"recipe": asdict(Recipe(dtype="float16")), "bars": [0.5, 0.5], "centre": [0, 0], "spread": [1, 1]}
+    kept = apply.kept_in(Path("round-0.safetensors"), described)
     task = Task("high", "binary", ("not high", "high"), ("high",))
     with pytest.raises(InputError, match="trained in float16, which CUDA devices alone compute; take --device cuda"):
         apply.apply(task, [kept], None, None, (), [], "cpu")  # type: ignore[arg-type]

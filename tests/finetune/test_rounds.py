@@ -18,7 +18,7 @@ SETTINGS = {"checkpoint": "mine"}
 def written(folder: Path) -> rounds.Finished:
     trained = Trained(
         layer="encoder.3", train="head", rate=0.1, statistics="both", class_weights="none", epoch=1, epochs=2,
-        development=0.5, bars=np.array([0.3, 0.7]), scale=Scale(np.array([0.1, 0.2]), np.array([1.5, 2.5])),
+        development=0.5, loss=0.6, bars=np.array([0.3, 0.7]), scale=Scale(np.array([0.1, 0.2]), np.array([1.5, 2.5])),
         probability=np.array([[0.2, 0.8]]), prediction=np.array([1]), score=np.array([[-1.0, 0.5]]), learning=2,
         parameters=3, seconds=1.0, learning_seconds=0.5, heard_seconds=4.0, peak_bytes=5,
         weights={"head": torch.ones(2)},

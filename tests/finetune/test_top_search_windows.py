@@ -36,10 +36,11 @@ def test_top_trains_each_rounds_best_layers_and_says_how_they_did(run: Run, stud
     assert code == 2 and "--depth full the whole backbone; give one" in err
 
 
-def test_a_layers_place_in_a_round_is_by_that_rounds_development_alone(probed: Path) -> None:
+def test_a_layers_place_in_a_round_is_by_what_that_round_chose_by(probed: Path) -> None:
     run = result_run.read(probed)
-    development = {"encoder.0": (0.1, 0.9, None), "encoder.1": (0.5, 0.2, 0.5), "encoder.2": (0.4, 0.8, 0.4)}
-    places = standings(replace(run, development=development, layers=dict.fromkeys(development, run.predictions)), "it")
+    losses = {"encoder.0": (0.9, 0.1, 0.9), "encoder.1": (0.5, 0.8, 0.5), "encoder.2": (0.6, 0.2, 0.6)}
+    layers, development = dict.fromkeys(losses, run.predictions), dict.fromkeys(losses, (0.5, 0.5, 0.5))
+    places = standings(replace(run, losses=losses, development=development, layers=layers), "it")
     assert [[place[fold] for place in places] for fold in range(3)] == [
         ["encoder.1", "encoder.2", "encoder.0"],
         ["encoder.2", "encoder.0", "encoder.1"],

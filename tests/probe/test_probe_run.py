@@ -126,6 +126,39 @@ def test_what_happens_in_a_rounds_test_fold_changes_nothing_that_round_chose(
     assert before.choices[1:] != after.choices[1:]  # there it was development or training
 
 
+@pytest.mark.parametrize(
+    ("name", "clips_a_speaker"),
+    [*((name, 12) for name in sorted(PROBES)), ("linear", 3)],  # with more clips than features, and with fewer
+)
+def test_a_test_clip_s_features_change_nothing_of_the_round_but_its_own_prediction(
+    make_corpus: Make, tmp_path: Path, name: str, clips_a_speaker: int
+) -> None:
+    """Neither scalers, axes, bins nor thresholds may know them, to the bit."""
+    corpus = make_corpus("multilabel", clips_a_speaker=clips_a_speaker)
+    own = np.flatnonzero(corpus.folds.fold == 0)
+    changed = own[::2]
+    other = {
+        layer: replace(values, mean=values.mean.copy(), std=values.std.copy())
+        for layer, values in corpus.features.items()
+    }
+    for values in other.values():
+        values.mean[changed] *= -50
+        values.std[changed] *= 50
+    before = run(corpus, tmp_path, probe=name, trials=3, winners=tmp_path / "before")
+    after = run(
+        replace(corpus, features=other), tmp_path, probe=name, trials=3, study=tmp_path / "2.db", winners=tmp_path / "2"
+    )
+    assert before.choices[0] == after.choices[0]
+    assert {layer: values[0] for layer, values in before.losses.items()} == {
+        layer: values[0] for layer, values in after.losses.items()
+    }
+    one, two = (winners.read(tmp_path / folder)[0] for folder in ("before", "2"))
+    assert one.bars.tobytes() == two.bars.tobytes() and one.scale.centre.tobytes() == two.scale.centre.tobytes()
+    same = np.setdiff1d(own, changed)
+    assert before.predictions.probability[same].tobytes() == after.predictions.probability[same].tobytes()
+    assert before.predictions.probability[changed].tobytes() != after.predictions.probability[changed].tobytes()
+
+
 def test_the_number_of_workers_changes_no_byte(make_corpus: Make, tmp_path: Path) -> None:
     corpus = make_corpus("multilabel")
     one = run(corpus, tmp_path, workers=1)

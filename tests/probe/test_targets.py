@@ -80,3 +80,24 @@ def test_weights_undone_are_what_a_fit_without_weights_says() -> None:
     weighted = shares / targets.prevalence
     weighted /= weighted.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(targets.natural(weighted, "balanced"), shares)
+
+
+STEP = 2.0**-23  # float32's next number after 1
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ((1, 1 + 2 * STEP), 1.0),  # a deviation of one step: rounding of a constant
+        ((1, 1 + 3 * STEP), 1.5 * STEP),
+        ((1000, 1000 + 2**-13), 1.0),  # the same of a larger one: 0.5 x 2^-13 is below 1000 steps
+        ((1000, 1000 + 2**-11), 2.0**-12),
+        ((0, 0), 1.0),
+        ((-1e-15, 1e-15), 1e-15),  # around 0 nothing is rounding
+    ],
+)
+def test_a_feature_is_constant_where_it_varies_by_no_more_than_its_mean_is_rounded(
+    values: tuple[float, float], scale: float
+) -> None:
+    found = scaler_of(np.array(values, dtype=np.float32)[:, None])
+    np.testing.assert_allclose(found.scale, [scale], rtol=1e-6)

@@ -62,13 +62,15 @@ def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     corpus = _extraction(extract, checkpoints, corpus)
     questions = {target: _question(study, corpus, target) for target in dict.fromkeys(study.values["target"])}
     probes = _probing(probe, questions, corpus)
-    _learnable(study, questions)
+    honest = frozenset(target for target, question in questions.items() if _can_be_honest(question))
+    asked = [*questions.values(), *(kept_apart(questions[target]) for target in sorted(honest))]
+    asked += [_question(study, corpus, target, deal) for target in questions for deal in deals(study, probe)[1:]]
+    _learnable(study, probe, asked)
     for table in tables["finetune"]:
-        tuning_checks.refuse(table, dict(zip(names, checkpoints)), probes, extraction(extract), questions)
+        tuning_checks.refuse(table, dict(zip(names, checkpoints)), probes, extraction(extract), asked)
     for name in listed(tables["compare"][0], "gaps"):
         if name not in (*corpus.columns, "none"):
             raise tables["compare"][0].refusal("gaps", one_of("gaps", name, [*corpus.label_columns, "none"]))
-    honest = frozenset(target for target, question in questions.items() if _can_be_honest(question))
     return Study(tables, workspace, corpus, names, checkpoints, questions, honest, probes)
 
 
@@ -179,14 +181,28 @@ def extraction(extract: Table) -> Any:
     return Options(**{**given, "layers": layer_range(given.get("layers")), "frames": tuple(given.get("frames", ()))})
 
 
-def _question(study: Table, corpus: Manifest, target: str) -> Question:
+def deals(study: Table, probe: Table) -> range:
+    """The seeds of the folds that the probes are run on."""
+    first = study.values.get("seed", 0)
+    return range(first, first + probe.values.get("repeats", 1))
+
+
+def dealt(study: Study, target: str, deal: int) -> Question:
+    """A target's question on the folds of this seed."""
+    base, corpus = study.questions[target], study.corpus
+    return base if deal == base.folds.seed else _question(study.table("study"), corpus, target, deal)
+
+
+def _question(study: Table, corpus: Manifest, target: str, deal: int | None = None) -> Question:
+    """deal: the seed of the folds, None for the study's."""
     given = study.values
+    seed = given.get("seed", 0) if deal is None else deal
     group_by, split_by = given.get("group-by", "speaker"), given.get("split-by", "group")
     with placed(study, "folds"):
         folds = fold_count(given.get("folds", "5"))
     rules = Rules(**{name: given[name] for name in ("spellings", "unknown") if name in given})
     try:
-        return pose(corpus, target, folds, given.get("seed", 0), group_by, split_by, rules=rules)
+        return pose(corpus, target, folds, seed, group_by, split_by, rules=rules)
     except LabelError as error:
         raise study.refusal("target", str(error)) from None
     except InputError as error:
@@ -195,17 +211,21 @@ def _question(study: Table, corpus: Manifest, target: str) -> Question:
         raise study.refusal(key, str(error)) from None
 
 
-def _learnable(study: Table, questions: Mapping[str, Question]) -> None:
+def _learnable(study: Table, probe: Table, questions: Sequence[Question]) -> None:
     """Each round of every question has something to learn and to choose by."""
+    inner = probe.values.get("inner-folds", 1)
     import numpy as np
 
-    from toolkit.probe.data import Data, check
+    from toolkit.probe.data import Data, check, refuse_inner
 
-    for question in questions.values():
+    for question in questions:
         rows = np.arange(len(question.folds.ids))
         data = Data(question.task, question.truth, question.groups, question.folds, rows, {})
+        rounds = list(question.folds.rounds())
+        with placed(probe, "inner-folds"):
+            refuse_inner(question.folds, rounds[0], inner)
         with placed(study, "target"):
-            check(data, list(question.folds.rounds()))
+            check(data, rounds, inner)
 
 
 def _probing(probe: Table, questions: Mapping[str, Question], corpus: Manifest) -> tuple[str, ...]:

@@ -37,19 +37,8 @@ def _only(values: Values, *ways: str) -> bool:
     return all(way in ways for way in _ways(values))
 
 
-OF_THE_PROBE = (
-    "model",
-    "target",
-    "layer",
-    "folds",
-    "group-by",
-    "split-by",
-    "spellings",
-    "unknown",
-    "window",
-    "hop",
-    "repeats",
-)
+SPELT = ("spellings", "unknown")
+OF_THE_PROBE = ("model", "target", "layer", "folds", "group-by", "split-by", "window", "hop", "repeats", *SPELT)
 RULES = (
     *(
         Rule("finetune", option, lambda values: values["from"] is not None,
@@ -85,22 +74,20 @@ RULES = (
          "ends a search by this machine's clock; with --ray, give --trials"),
     Rule("probe", "device", lambda values: values["ray"] is not None and values["device"] != "cpu",
          "cannot go with --ray: blocks run on the nodes' cores"),
+    Rule("probe", "shuffles", lambda values: "shuffled" not in (values["control"] or ()),
+         "has no effect without --control shuffled"),
     Rule("probe", "workers", lambda values: values["ray"] is not None and "loudness" not in str(values["nuisance"]),
          "has no effect with --ray, which takes every core of the nodes"),
-    Rule("predict", "spellings", lambda values: values["manifest"] is None,
-         "has no effect without --manifest, whose labels it is about"),
-    Rule("predict", "unknown", lambda values: values["manifest"] is None,
-         "has no effect without --manifest, whose labels it is about"),
-    Rule("compare", "spellings", lambda values: values["gaps"] == "none",
-         "has no effect with --gaps none, which reads no manifest"),
-    Rule("compare", "unknown", lambda values: values["gaps"] == "none",
-         "has no effect with --gaps none, which reads no manifest"),
-    Rule("predict", "audio-root", lambda values: values["manifest"] is None,
-         "has no effect without --manifest, whose paths start from it"),
-    Rule("compare", "manifest", lambda values: values["gaps"] == "none",
-         "has no effect with --gaps none, which reads no manifest"),
-    Rule("compare", "audio-root", lambda values: values["gaps"] == "none",
-         "has no effect with --gaps none, which reads no manifest"),
+    *(
+        Rule("predict", option, lambda values: values["manifest"] is None,
+             "has no effect without --manifest, to which it belongs")
+        for option in ("audio-root", *SPELT)
+    ),
+    *(
+        Rule("compare", option, lambda values: values["gaps"] == "none",
+             "has no effect with --gaps none, which reads no manifest")
+        for option in ("manifest", "audio-root", *SPELT)
+    ),
     Rule("manifest anonymise", "manifest", lambda values: values["who"] is not None,
          "has no effect with --who, which reads no manifest"),
 )  # fmt: skip

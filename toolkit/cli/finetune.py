@@ -159,6 +159,7 @@ def finetune(
     from toolkit.folding import keep as keep_folds
     from toolkit.manifest import read
     from toolkit.progress import bar, quiet
+    from toolkit.result.series import spread
     from toolkit.runs import command_line
     from toolkit.runs import provenance as made_with
     from toolkit.spellings import Rules
@@ -199,7 +200,7 @@ def finetune(
         together = [done] if top == 1 else [done[at : at + seeds] for at in range(0, len(done), seeds)]
         for own in together:
             if len(own) > 1:
-                print(_spread([one.run for one in own]))
+                print(spread([one.run for one in own]))
     failed = any(one.failed for one in done)
     folders = tuple(one.folder for one in done)
     return Made(folders, all(one.stood for one in done), SOME_CLIPS_FAILED if failed else DONE)
@@ -317,21 +318,3 @@ def _of_rounds(run: Any, name: str) -> str:
     """A setting of every round; once where all have the same."""
     values = [str(choice.setting[name]) for choice in run.choices]
     return ", ".join(values if name == "layer" else dict.fromkeys(values) if len(set(values)) == 1 else values)
-
-
-def _spread(runs: Sequence[Any]) -> str:
-    """The mean and the standard deviation over runs that differ in their seeds alone."""
-    from statistics import mean, stdev
-
-    from toolkit.result import words
-    from toolkit.result.stats import headline_scores
-
-    found = headline_scores([run.predictions for run in runs])
-    scores = [score.estimate for score in found if score.estimate is not None]
-    seeds = len({run.provenance["seed"] for run in runs})
-    deals = len(runs) // seeds
-    over = f"{seeds} training seeds" if deals == 1 else f"{seeds} training seeds x {deals} deals of the folds"
-    if len(scores) < len(runs):
-        return f"{words.metric_name(runs[0])} over {over}: undefined in some run"
-    told = ", ".join(f"{score:.3f}" for score in scores)
-    return f"{words.metric_name(runs[0])} over {over}: mean {mean(scores):.3f}, sd {stdev(scores):.3f} ({told})"

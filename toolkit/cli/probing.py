@@ -23,7 +23,7 @@ from toolkit.cli.common import (
     report_in,
     show,
 )
-from toolkit.errors import InputError, one_of
+from toolkit.errors import InputError, SplitError, one_of
 
 ALL = "all"
 TRIALS = 30
@@ -80,11 +80,20 @@ def probe(
         list[str] | None,
         typer.Option(help="shuffled (labels, by speaker) or random (untrained weights). May be repeated."),
     ] = None,
+    shuffles: Annotated[
+        int, typer.Option(min=0, help="Of --control shuffled: shuffles for a permutation p-value, 0 for none.")
+    ] = 20,
     nuisance: Annotated[
         str | None,
         typer.Option(help="What else the layers know: duration, loudness, columns (speaker,sex), with commas."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the folds, the search and the shuffling.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs on the same folds, each with a training seed of its own, from --seed on.")
+    ] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Deals of the folds, from --seed on, each with all its runs.")
+    ] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="Fits at a time.", show_default="cores")] = None,
     device: Annotated[
         str, typer.Option(help="cpu or cuda; for lightgbm its device_type: cpu, gpu or cuda, as it was built.")
@@ -113,9 +122,10 @@ def probe(
     from toolkit.probe.nuisance import LOUDNESS, loudnesses
     from toolkit.probe.run import here
     from toolkit.probe.spread import Spread
-    from toolkit.probe.sweep import Options
+    from toolkit.probe.sweep import Options, Sweep
     from toolkit.probe.table import PROBES
     from toolkit.result.overview import Entry
+    from toolkit.result.series import spread
     from toolkit.runs import command_line
     from toolkit.runs import provenance as made_with
     from toolkit.spellings import Rules
@@ -128,27 +138,45 @@ def probe(
     corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in stores}))
     for store in stores:
         refuse_others(corpus, store, names_other, remark)
-    question = pose(corpus, target, fold_count(folds), seed, group_by, split_by, rules=Rules(spellings, unknown))
-    result = workspace / "result"
-    remark(f"folds in {relative(keep(question, result), workspace)}")
+    rules = Rules(spellings, unknown)
+    questions = [
+        pose(corpus, target, fold_count(folds), seed + deal, group_by, split_by, rules=rules) for deal in range(repeats)
+    ]
+    question, result = questions[0], workspace / "result"
+    if repeats > 1 and question.folds.scheme == "fixed":
+        raise SplitError("--repeats deals the folds anew, and the manifest's split column fixes them; leave one out")
+    for one in questions:
+        remark(f"folds in {relative(keep(one, result), workspace)}")
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
     loudness = loudnesses(corpus, workers) if LOUDNESS in nuisances else None
-    plans = [around.plan(store, question, corpus, control or (), nuisances, loudness, seed) for store in stores]
-    entries, stood = [], []
+    plans = [
+        around.plan(store, question, corpus, control or (), nuisances, loudness, seed, shuffles) for store in stores
+    ]
+    deals = [
+        [own, *(around.plan(own.store, other, corpus, (), (), None, seed) for other in questions[1:])] for own in plans
+    ]
+    entries: list[Entry] = []
+    made: list[Sweep] = []
     with ExitStack() as stack:
         hands = Spread(stack.enter_context(joined(ray, remark))) if ray else here
-        for plan in plans:
+        for plan, dealt in zip(plans, deals, strict=True):
             if plan.alike:
                 remark(f"mind: {plan.alike}")
             for name in probes:
                 options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device, inner_folds)
-                done, beside = around.run(plan, options, result, made_with(command_line()), note or (), _bar(name))
-                _tell(done, beside, workspace, language)
-                entries.append(Entry(_name(plan, plans), done.folder, done.run))
-                stood.append(done.stood)
+                series = []
+                for own, training in around.series(dealt, options, seeds):
+                    made_by = made_with(command_line())
+                    done, beside = around.run(own, training, result, made_by, note or (), _bar(name))
+                    _tell(done, beside, workspace, language)
+                    series.append(done)
+                entries.append(Entry(_name(plan, plans), series[0].folder, series[0].run))
+                made += series
+                if len(series) > 1:
+                    print(f"{entries[-1].name}, {name}: {spread([done.run for done in series])}")
     if len(entries) > 1:
         _compare(entries, result, workspace, language)
-    return Made(tuple(entry.folder for entry in entries), all(stood))
+    return Made(tuple(done.folder for done in made), all(done.stood for done in made))
 
 
 def known_device(device: str, probes: Sequence[str]) -> str:

@@ -5,10 +5,11 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from toolkit.cli.checks import Study, extraction, listed
+from toolkit.cli.checks import Study, deals, dealt, extraction, listed
 from toolkit.cli.common import Made, report_in
 from toolkit.cli.probing import TRIALS
 from toolkit.cli.recipes import PLACES, SHARED, SPELT, options
@@ -112,14 +113,16 @@ def _target(study: Study, target: str, stores: Sequence[Path], take: Take, outco
     given = {"model": [store.name for store in stores], "target": target, **shared, **study.table("probe").values}
     each = [(name, checkpoint.name, probe) for name, checkpoint in zip(study.names, study.checkpoints)
             for probe in study.probes]  # fmt: skip
-    guess = tuple(result / f"{task}-{backbone}-{probe}" for _, backbone, probe in each)
+    seeds, repeats = (study.table("probe").values.get(name, 1) for name in ("seeds", "repeats"))
+    guess = tuple(result / f"{task}-{backbone}-{probe}" for _, backbone, probe in each for _ in range(seeds * repeats))
     made = take(Step("probe", given, guess, partial(_probes, study, target, stores)))
-    frozen = {(name, probe): run for (name, _, probe), run in zip(each, made.folders)}
-    honest = {run: other for run in made.folders if target in study.honest and (other := _kept_apart(run))}
+    series = [made.folders[at : at + seeds] for at in range(0, len(made.folders), seeds * repeats)]  # on one deal
+    frozen = {(name, probe): own[0] for (name, _, probe), own in zip(each, series, strict=True)}
+    honest = {run: other for run in frozen.values() if target in study.honest and (other := _kept_apart(run))}
     page = _page(study.table("probe"))
     outcome.pages += [(f"{target}, {probe} probe of {name}", run / page) for (name, probe), run in frozen.items()]
     outcome.flattered += honest.items()
-    runs, honest_runs = list(made.folders), list(honest.values())
+    runs, honest_runs = list(dict.fromkeys(run for own in series for run in own)), list(honest.values())
     for table in study.tables["finetune"]:
         for name in dict.fromkeys(table.values.get("model", study.names)):
             run, way = frozen[name, table.values.get("probe", study.probes[0])], table.values.get("train", "full")
@@ -196,17 +199,25 @@ def _probes(study: Study, target: str, stores: Sequence[Path]) -> tuple[Path, ..
     wanted = {*given.get("control", []), *listed(study.table("probe"), "nuisance")}
     if target in study.honest:
         wanted.add("split")
+    questions = [dealt(study, target, deal) for deal in deals(study.table("study"), study.table("probe"))]
     folders = []
     for place in stores:
         if not (place / "store.json").is_file():
             return None
         for probe in study.probes:
-            settings = Options(probe, trials, given.get("minutes"), seed, inner=given.get("inner_folds", Options.inner))
-            folder = folder_of(Store(place), study.questions[target], settings, study.workspace / "result", notes)
-            there = {name for one in beside.read(folder) for name in (one.kind, one.name)}
-            if not (folder / "run.json").exists() or not wanted <= there:
-                return None
-            folders.append(folder)
+            for number, (question, training) in enumerate(product(questions, range(given.get("seeds", 1)))):
+                settings = Options(
+                    probe,
+                    trials,
+                    given.get("minutes"),
+                    seed + training,
+                    inner=given.get("inner-folds", Options.inner),
+                )
+                folder = folder_of(Store(place), question, settings, study.workspace / "result", notes)
+                there = {name for one in beside.read(folder) for name in (one.kind, one.name)}
+                if not (folder / "run.json").exists() or not (number or wanted <= there):
+                    return None
+                folders.append(folder)
     return tuple(folders)
 
 

@@ -15,9 +15,10 @@ def refuse(
     checkpoints: Mapping[str, Any],
     probes: Sequence[str],
     extraction: Any,
-    questions: Mapping[str, Question],
+    questions: Sequence[Question],
 ) -> None:
     """checkpoints: by the names that the recipe gives them. probes: of the study. extraction: an `extract` Options.
+    questions: every one that is trained for.
 
     Raises RecipeError.
     """
@@ -45,7 +46,7 @@ def refuse(
         raise table.refusal(key, f"the probe {probe!r} chooses no layer; expected depth = 'full' beside it")
     for name in dict.fromkeys(table.values.get("model", checkpoints)):
         _backbone(table, recipe, ways, checkpoints[name], extraction)
-    for question in questions.values():
+    for question in questions:
         with placed(table, "batch"):
             refuse_batch(recipe.batch, len(question.folds.ids))
         with placed(table, ""):

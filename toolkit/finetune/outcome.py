@@ -61,9 +61,11 @@ def collected(
                     "epochs": one.epochs,
                 },
                 one.development,
+                one.loss,
             )
             for one in finished
         ),
+        losses={layer: tuple(one.loss for one in finished)},
         left_out=dict(left_out),
         notes=tuple(notes),
         provenance={

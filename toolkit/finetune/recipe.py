@@ -129,7 +129,7 @@ def refuse_convolutions(recipe: Recipe, checkpoint: Checkpoint) -> None:
     """Raises InputError for convolutions that learn in any case."""
     if recipe.train_convolutions and checkpoint.backbone.family == "whisper":
         raise InputError(
-            f"--train-convolutions has no effect on {checkpoint.name}: Whisper's learn with --train full; leave it out"
+            f"--train-convolutions has no effect on {checkpoint.name}: Whisper's learn with all the rest; leave it out"
         )
 
 

@@ -18,7 +18,7 @@ from toolkit.splits import Round
 
 ROUNDS, WEIGHTS = "rounds", "weights"
 OWN_HASH = "described_sha256"  # of what stands beside the weights
-SAID = ("layer", "train", "rate", "statistics", "class_weights", "epoch", "epochs", "development", "learning",
+SAID = ("layer", "train", "rate", "statistics", "class_weights", "epoch", "epochs", "development", "loss", "learning",
         "parameters", "seconds", "learning_seconds", "heard_seconds", "peak_bytes")  # fmt: skip
 
 
@@ -35,6 +35,7 @@ class Finished:
     epoch: int
     epochs: int
     development: float
+    loss: float
     learning: int
     parameters: int
     seconds: float

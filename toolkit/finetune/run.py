@@ -95,6 +95,7 @@ def finetune(
     kept = np.array([clip not in left_out for clip in question.folds.ids])
     truth = question.truth[kept]
     groups = tuple(group for group, keep in zip(question.groups, kept) if keep)
+    given_notes = tuple(notes)
     notes = [
         *question.notes,
         *flag_notes(recordings.flags[clip] for clip in folds.ids),
@@ -125,8 +126,7 @@ def finetune(
                 for round_ in folds.rounds()
             ]
         weights = _weights_bytes(folder) if options.keep == "best" else None
-        series = signature({name: value for name, value in content.items() if name != "seed"})
-        stated = {**provenance, "series": series, "deal": question.folds.seed}
+        stated = {**provenance, "series": _series(content, folds, given_notes), "deal": question.folds.seed}
         run = collected(job, source, folds, groups, finished, left_out, notes, way, weights, stated)
         if main:
             if options.keep == "best":
@@ -285,6 +285,13 @@ def _content(
         "seed": options.seed,
         "notes": list(notes),
     }
+
+
+def _series(content: Mapping[str, Any], folds: Folds, notes: Sequence[str]) -> str:
+    """What runs share that differ in their training seed and the deal of their folds alone. notes: the user's own."""
+    alike = {name: value for name, value in content.items() if name != "seed"}
+    dealt = [folds.scheme, folds.count, folds.group_by, folds.groups]
+    return signature({**alike, "folds": dealt, "notes": list(notes)})
 
 
 def _round(

@@ -1,6 +1,5 @@
 """What a fine-tuning is of: a probe run's backbone, layers, task and folds, or the same told by hand."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +122,7 @@ def windows_of(run: Run) -> Windows | None:
 
 
 def standings(run: Run, name: str) -> list[dict[int, str]]:
-    """Each round's layers by test fold, from the best on: ranked by the round's own development score alone.
+    """Each round's layers by test fold, from the best on: ranked by the loss that the round chose its own by.
 
     A layer stands for its best setting there. The first are the layers that the rounds chose.
     """
@@ -132,9 +131,8 @@ def standings(run: Run, name: str) -> list[dict[int, str]]:
         raise InputError(f"{name} is of a probe on all layers at once; take --depth full")
     ranked = {}
     for number, (fold, first) in enumerate(chosen.items()):
-        scores = {layer: values[number] for layer, values in run.development.items() if layer != first}
-        known = {layer: -math.inf if score is None else score for layer, score in scores.items()}
-        ranked[fold] = [first, *sorted(known, key=lambda layer: known[layer], reverse=True)]
+        losses = {layer: values[number] for layer, values in run.losses.items() if layer != first}
+        ranked[fold] = [first, *sorted(losses, key=lambda layer: losses[layer])]
     return [dict(zip(ranked, place)) for place in zip(*ranked.values())]
 
 

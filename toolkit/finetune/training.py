@@ -25,12 +25,13 @@ from toolkit.splits import Round
 
 @dataclass(frozen=True)
 class Selected:
-    """What development chose. epoch: of `epochs`; development: its headline score there. thresholds: see
-    `thresholds.thresholds_of`. seconds, learning: as `Spent` has them."""
+    """What development chose. epoch: of `epochs`; development, loss: its headline score and its loss there.
+    thresholds: see `thresholds.thresholds_of`. seconds, learning: as `Spent` has them."""
 
     epoch: int
     epochs: int
     development: float
+    loss: float
     thresholds: list[float | None]
     seconds: float
     learning: float
@@ -38,7 +39,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished round. train, rate, statistics, class_weights: see `Recipe`. development: the chosen epoch's score.
+    """A finished round. train, rate, statistics, class_weights: see `Recipe`. development, loss: the chosen epoch's.
 
     bars, scale: what the model's probabilities are held against, and where they lie on the clips that it learnt from.
     probability, prediction, score: of the test clips. weights: those that learnt, by name; learning: how many numbers
@@ -55,6 +56,7 @@ class Trained:
     epoch: int
     epochs: int
     development: float
+    loss: float
     bars: FloatArray
     scale: Scale
     probability: FloatArray
@@ -123,7 +125,9 @@ def select(
         found = thresholds_of(job.task, job.truth[round_.development], development)
         thresholds = [None if np.isnan(value) else float(value) for value in found]
     spent = watch.spent
-    return Selected(watch.epoch, watch.epochs, watch.score, thresholds, spent.seconds, spent.learning), model
+    return Selected(
+        watch.epoch, watch.epochs, watch.score, watch.loss, thresholds, spent.seconds, spent.learning
+    ), model
 
 
 def _tested(
@@ -154,6 +158,7 @@ def _tested(
         selected.epoch,
         selected.epochs,
         selected.development,
+        selected.loss,
         bars,
         scale,
         probability,

@@ -1,8 +1,9 @@
 """A probe run with the runs it is read beside: the honest split, the controls, the nuisances."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from toolkit.features.store import Store
 from toolkit.folding import Question, kept_apart, refuse_leaks
 from toolkit.manifest import Manifest
 from toolkit.material import flag_notes
-from toolkit.probe import controls, nuisance
+from toolkit.probe import controls, nuisance, permutation
 from toolkit.probe.controls import CONTROLS
 from toolkit.probe.run import Progress
-from toolkit.probe.sweep import Options, Sweep, sweep
+from toolkit.probe.sweep import STUDY, Options, Sweep, sweep
 from toolkit.probe.table import PROBES
 from toolkit.result import beside
 from toolkit.result.beside import Beside, Kind
@@ -25,12 +26,13 @@ Bar = Callable[[str, int], AbstractContextManager[Progress]]  # what is running 
 
 @dataclass(frozen=True)
 class Companion:
-    """A run to be made beside another. kind, name: as in `result.beside.Beside`."""
+    """A run to be made beside another. kind, name: as in `result.beside.Beside`. shuffles: of labels, more of them."""
 
     kind: Kind
     name: str
     store: Store
     question: Question
+    shuffles: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ def plan(
     nuisances: Sequence[str],
     loudness: Mapping[str, float] | None,
     seed: int,
+    shuffles: int = 0,
 ) -> Plan:
     """What to run for one store.
 
     control: of CONTROLS. nuisances: "duration", "loudness" or columns of the manifest; loudness: dB by clip id, needed
-    for the nuisance of that name. A question whose clips were split one by one gets its honest counterpart, or a note
-    that there is none. Raises InputError, LabelError, SplitError, StoreError for what cannot be asked.
+    for the nuisance of that name. shuffles: how many more than the control's one, fitted without a search. A question
+    whose clips were split one by one gets its honest counterpart, or a note that there is none. Raises InputError,
+    LabelError, SplitError, StoreError for what cannot be asked.
     """
     companions = []
     if question.folds.group_by == "clip" and question.groups != question.folds.groups:
@@ -73,7 +77,7 @@ def plan(
     for name in dict.fromkeys(control):
         if name == "shuffled":
             asked = controls.shuffled(question, seed)
-            companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, asked))
+            companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, asked, shuffles))
         elif name == "random":
             other = controls.random_store(store, store.folder.parent, question.folds.ids)
             companions.append(Companion("random", "random weights", other, question))
@@ -96,6 +100,16 @@ def _heard(store: Store, question: Question) -> tuple[str, list[str]]:
     return alike, [*([alike] if alike else []), *notes]
 
 
+def series(deals: Sequence[Plan], options: Options, seeds: int) -> Iterator[tuple[Plan, Options]]:
+    """The runs that tell how far training and the deal of the folds move a figure: every deal with every seed.
+
+    Controls, nuisances and an honest split are made for the first run alone.
+    """
+    for number, (dealt, training) in enumerate(product(deals, range(seeds))):
+        own = dealt if number == 0 else replace(dealt, companions=())
+        yield own, replace(options, seed=options.seed + training)
+
+
 def run(
     plan: Plan, options: Options, result: Path, provenance: Mapping[str, Any], notes: Sequence[str], bar: Bar
 ) -> tuple[Sweep, list[Beside]]:
@@ -110,5 +124,30 @@ def run(
     for one in plan.companions:
         with bar(f"{one.store.backbone}, {one.name}", units) as progress:
             other = sweep(one.store, one.question, options, result, provenance, (), progress)
-        new.append(beside.compare(one.kind, one.name, other.folder, done.run, other.run))
+        found = beside.compare(one.kind, one.name, other.folder, done.run, other.run)
+        if one.shuffles:
+            with bar(f"{one.store.backbone}, {one.shuffles} shuffles", units) as progress:
+                found = _permuted(found, plan, options, done, one.shuffles, progress)
+        new.append(found)
     return done, beside.add(done.folder, done.run, new) if new else beside.read(done.folder)
+
+
+def _permuted(found: Beside, plan: Plan, options: Options, done: Sweep, shuffles: int, progress: Progress) -> Beside:
+    """With the scores of so many shuffles, those that are kept beside the run already or new ones."""
+    for kept in beside.read(done.folder):
+        if kept.kind == "shuffled" and len(kept.shuffles) == shuffles:
+            return replace(found, shuffles=kept.shuffles, p_value=kept.p_value)
+    scores = permutation.scores(
+        plan.store,
+        plan.question,
+        done.folder / STUDY,
+        options.probe,
+        options.seed,
+        shuffles,
+        progress,
+        options.device,
+        options.workers,
+    )
+    real = headline_score(done.run.task, done.run.predictions.truth, done.run.predictions.prediction)
+    p_value = permutation.p_value(real, scores) if real is not None else None
+    return replace(found, shuffles=tuple(scores), p_value=p_value)

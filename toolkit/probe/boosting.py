@@ -1,11 +1,11 @@
-"""The lightgbm probe: gradient-boosted trees on features that are binned once for all rounds, trials and labels."""
+"""The lightgbm probe: gradient-boosted trees on features that are binned once for all trials and labels of a round."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median_low
-from threading import Lock
 from typing import Any
 
 import lightgbm
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit import seeds
-from toolkit.errors import MachineError
+from toolkit.errors import MachineError, ToolkitError
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
 from toolkit.probe.fitting import Fit, Found, GiveUp, Model, never
@@ -33,19 +33,25 @@ SEARCHED = ("num_leaves", "learning_rate", "min_data_in_leaf", "feature_fraction
 class BoostingFitter:
     """Boosted trees on one layer.
 
-    Bins are quantiles over all the layer's clips, without their labels: the one place where a test clip's features,
-    never its truth, touch a fit. device: LightGBM's device_type.
+    Bins are quantiles over the clips that a round's first fit gets, which are all that it does not test. device:
+    LightGBM's device_type.
     """
 
     def __init__(self, features: LayerFeatures, task: Task, truth: IntArray, seed: int, device: str = "cpu") -> None:
         self._features, self._task, self._truth, self._seed, self._device = features, task, truth, seed, device
-        self._binned: dict[str, lightgbm.Dataset] = {}
-        self._lock = Lock()
+        self._rounds: dict[str, _Round] = {}
+
+    def relabelled(self, truth: IntArray) -> "BoostingFitter":
+        """As `Fitter` asks; bins are shared."""
+        other = copy(self)
+        other._truth = truth
+        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never
     ) -> Iterator[Fit]:
         """One setting after the other, each label stopped early on the development clips."""
+        self._round(name, np.union1d(train, development))
         for number, setting in enumerate(settings):
             yield self._stopped_early(train, development, setting, name, partial(give_up, number))
 
@@ -57,7 +63,7 @@ class BoostingFitter:
         targets = targets_of(self._task, self._truth[train])
         parameters = self._parameters(setting, targets, name)
         weights = targets.weights(str(setting["class_weights"]))
-        part = self._dataset(str(setting["statistics"])).subset(train.tolist()).construct()
+        part = self._subset(self._round(name, train), str(setting["statistics"]), train)
         unseen = median_low(found.values()) if found else UNSEEN_TREES
         boosters = []
         for number, label in enumerate(targets.problems):
@@ -95,15 +101,14 @@ class BoostingFitter:
     def _growing(
         self, targets: Targets, train: IntArray, development: IntArray, setting: Setting, name: str
     ) -> list["_Growing"]:
-        binned = self._dataset(str(setting["statistics"]))
+        own = self._rounds[name]
         columns = targets.columns_of(self._task, self._truth[development])
         weighting, parameters = str(setting["class_weights"]), self._parameters(setting, targets, name)
         parts = ((train, targets.columns, None), (development, columns, columns))
         growing = []
         for problem in range(targets.n_problems):
             part, other = (
-                binned.subset(clips.tolist())
-                .construct()
+                self._subset(own, str(setting["statistics"]), clips)
                 .set_label(_label(targets, truth, problem))
                 .set_weight(targets.weights(weighting, of)[:, problem])
                 for clips, truth, of in parts
@@ -120,12 +125,19 @@ class BoostingFitter:
                 raise
             raise MachineError(f"LightGBM has no device_type {self._device} here: {error}") from None
 
-    def _dataset(self, statistics: str) -> lightgbm.Dataset:
-        with self._lock:
-            if statistics not in self._binned:
-                matrix = self._features.matrix(statistics)
-                self._binned[statistics] = lightgbm.Dataset(matrix, params=BINNING, free_raw_data=False).construct()
-            return self._binned[statistics]
+    def _round(self, name: str, clips: IntArray) -> "_Round":
+        return self._rounds.setdefault(name, _Round(np.unique(clips), {}))
+
+    def _subset(self, own: "_Round", statistics: str, clips: IntArray) -> lightgbm.Dataset:
+        """Some of the round's clips, binned with all of them. Raises ToolkitError for clips that are none of them."""
+        if not np.isin(clips, own.clips).all():
+            raise ToolkitError(
+                "BoostingFitter: a fit on clips that the round's first fit did not get; name another round"
+            )
+        if statistics not in own.binned:
+            matrix = self._features.matrix(statistics)[own.clips]
+            own.binned[statistics] = lightgbm.Dataset(matrix, params=BINNING).construct()
+        return own.binned[statistics].subset(np.searchsorted(own.clips, clips).tolist()).construct()
 
     def _parameters(self, setting: Setting, targets: Targets, name: str) -> dict[str, Any]:
         objective: dict[str, Any] = {"objective": "binary"}
@@ -140,6 +152,14 @@ class BoostingFitter:
             "force_col_wise": True,
             "device_type": self._device,
         }
+
+
+@dataclass(frozen=True)
+class _Round:
+    """clips: that it may learn from or choose by, ascending; binned: those, by statistics."""
+
+    clips: IntArray
+    binned: dict[str, lightgbm.Dataset]
 
 
 @dataclass

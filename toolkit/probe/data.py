@@ -91,17 +91,20 @@ def inner_parts(folds: Folds, round_: Round, inner: int) -> list[Part]:
     return parts_of(folds, round_, folds.count)[:inner]
 
 
+def refuse_inner(folds: Folds, round_: Round, inner: int) -> None:
+    """Raises InputError for more inner folds than a round has."""
+    most = len(parts_of(folds, round_, folds.count))
+    if not 1 <= inner <= most:
+        why = "a fixed split has" if folds.scheme == "fixed" else "the others leave, beside the one that is tested,"
+        raise InputError(f"{inner} inner folds asked for; {why} {most}")
+
+
 def check(data: Data, rounds: Sequence[Round], inner: int = 1) -> list[str]:
     """Notes on labels that some training part cannot teach, and on what settings are judged by.
 
     Raises InputError for more inner folds than there are, SplitError where a round has nothing to go by.
     """
-    most = len(parts_of(data.folds, rounds[0], data.folds.count))
-    if not 1 <= inner <= most:
-        why = (
-            "a fixed split has" if data.folds.scheme == "fixed" else "the others leave, beside the one that is tested,"
-        )
-        raise InputError(f"{inner} inner folds asked for; {why} {most}")
+    refuse_inner(data.folds, rounds[0], inner)
     notes = []
     for round_ in rounds:
         where = f"the round that tests fold {round_.fold}"

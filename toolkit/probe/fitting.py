@@ -65,6 +65,10 @@ class Fitter(Protocol):
         """Fit one setting on `train` (development included), with what its search `found`; apply it to `test`."""
         ...
 
+    def relabelled(self, truth: IntArray) -> "Fitter":
+        """The same of other labels; what was prepared of the features alone is shared."""
+        ...
+
 
 def middle(found: Sequence[Found]) -> Found:
     """What several searches of one setting found: by label the median, the lower one of two."""

@@ -1,8 +1,8 @@
 """The linear probe: L2-penalised logistic regression on standardised statistics of one layer."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -22,31 +22,57 @@ Prepared = tuple[Scaler, Rotated]
 
 @dataclass(frozen=True)
 class _Part:
-    """A training part, standardised and rotated once for all the trials of its round."""
+    """A training part, by its statistics standardised and rotated once for all the trials of its round."""
 
     clips: IntArray
     prepared: dict[str, Prepared]
 
 
+@dataclass(frozen=True)
+class _Round:
+    """clips: that it may learn from or choose by; axes: theirs, by statistics; parts: of them, that were fitted."""
+
+    clips: IntArray
+    axes: dict[str, Tensor]
+    parts: list[_Part]
+
+    def part(self, clips: IntArray) -> _Part:
+        """The one of these clips."""
+        for part in self.parts:
+            if np.array_equal(part.clips, clips):
+                return part
+        self.parts.append(_Part(clips, {}))
+        return self.parts[-1]
+
+
 class LinearFitter:
-    """Linear probes on one layer. truth: a row per clip of `features`; device: of the products."""
+    """Linear probes on one layer. truth: a row per clip of `features`; device: of the products.
+
+    A round's fits share one set of principal axes. These only precondition, for the minimum is the same on any; but a
+    search stops short of it, so that axes which a test clip had shaped could move a choice. They are of the clips that
+    the round's first fit gets, which are all that it does not test.
+    """
 
     def __init__(self, features: LayerFeatures, task: Task, truth: IntArray, device: str = "cpu") -> None:
         self._features, self._task, self._truth, self._device = features, task, truth, device
-        self._axes: dict[str, Tensor] = {}
-        self._parts: dict[str, _Part] = {}
-        self._lock = Lock()
+        self._rounds: dict[str, _Round] = {}
+
+    def relabelled(self, truth: IntArray) -> "LinearFitter":
+        """As `Fitter` asks; standardised and rotated parts are shared."""
+        other = copy(self)
+        other._truth = truth
+        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never
     ) -> list[Fit]:
         """Settings that share a matrix are solved together."""
-        part = self._parts.setdefault(name, _Part(train, {}))
+        own = self._round(name, np.union1d(train, development))
         targets = targets_of(self._task, self._truth[train])
         fits: dict[int, Fit] = {}
         for statistics, members in by_statistics(settings):
             mine = [settings[number] for number in members]
-            solved = self._fit(part, development, statistics, targets, mine, SEARCH_TOLERANCE)
+            solved = self._fit(own, own.part(train), development, statistics, targets, mine, SEARCH_TOLERANCE)
             fits.update(zip(members, (Fit(probability, {ALL: len(train)}) for probability, _ in solved), strict=True))
         return [fits[number] for number in range(len(settings))]
 
@@ -56,15 +82,19 @@ class LinearFitter:
         C weighs the sum over clips against the penalty, so the same C would shrink less on more clips and carry the
         probabilities away from the thresholds that development gave: C times clips is kept instead.
         """
-        self._parts.pop(name, None)  # the round's search is over
+        own = self._round(name, train)
+        own.parts.clear()  # the round's search is over
         targets = targets_of(self._task, self._truth[train])
-        part = _Part(train, {})
         scaled = {**setting, "C": float(setting["C"]) * found[ALL] / len(train)}
-        ((probability, model),) = self._fit(part, test, str(setting["statistics"]), targets, [scaled])
+        ((probability, model),) = self._fit(own, _Part(train, {}), test, str(setting["statistics"]), targets, [scaled])
         return Fit(probability, model=model)
+
+    def _round(self, name: str, clips: IntArray) -> _Round:
+        return self._rounds.setdefault(name, _Round(clips, {}, []))
 
     def _fit(
         self,
+        own: _Round,
         part: _Part,
         held_out: IntArray,
         statistics: str,
@@ -73,7 +103,7 @@ class LinearFitter:
         tolerance: float | None = None,
     ) -> list[tuple[FloatArray, Model]]:
         if statistics not in part.prepared:
-            part.prepared[statistics] = self._prepare(part.clips, statistics)
+            part.prepared[statistics] = self._prepare(own, part.clips, statistics)
         scaler, rotated = part.prepared[statistics]
         problems = [Penalised(float(setting["C"]), str(setting["class_weights"])) for setting in settings]
         solutions = solve(rotated, targets, problems, *([] if tolerance is None else [tolerance]))
@@ -91,16 +121,14 @@ class LinearFitter:
             for problem, solution in zip(problems, solutions, strict=True)
         ]
 
-    def _prepare(self, clips: IntArray, statistics: str) -> Prepared:
+    def _prepare(self, own: _Round, clips: IntArray, statistics: str) -> Prepared:
         matrix = self._features.matrix(statistics)
         train = matrix[clips]
         scaler = scaler_of(train)
-        with self._lock:
-            # One set of axes for the layer's rounds. They only precondition, so all clips may shape them: the minimum
-            # is the same on any axes.
-            if len(train) >= matrix.shape[1] and statistics not in self._axes:
-                self._axes[statistics] = principal_axes(scaler_of(matrix)(matrix), self._device)
-        return scaler, rotate(scaler(train), self._axes.get(statistics), self._device)
+        if len(train) >= matrix.shape[1] and statistics not in own.axes:
+            every = matrix[own.clips]
+            own.axes[statistics] = principal_axes(scaler_of(every)(every), self._device)
+        return scaler, rotate(scaler(train), own.axes.get(statistics), self._device)
 
 
 def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: bool) -> FloatArray:

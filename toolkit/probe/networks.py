@@ -1,6 +1,7 @@
 """The mlp and mix probes: their networks searched, refitted and applied."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,12 @@ class NetworkFitter:
             name: [torch.from_numpy(getattr(layer, name)).to(device) for layer in layers] for name in ("mean", "std")
         }
         self._task, self._truth, self._seed, self._mix, self._device = task, truth, seed, mix, device
+
+    def relabelled(self, truth: IntArray) -> "NetworkFitter":
+        """As `Fitter` asks."""
+        other = copy(self)
+        other._truth = truth
+        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never

@@ -86,17 +86,40 @@ def test(
     winner = best(finished)
     fits = [fit for part in parts for fit in fitter.search(part.train, part.held_out, [winner.setting], name)]
     found = middle([fit.found for fit in fits])
+    thresholds = np.empty(0)
     if task.multilabel:
         thresholds, decided = _thresholds(fitter, data, round_, winner.setting, found, name)
     else:
-        thresholds = np.empty(0)
         decided = decide(task, fits[0].probability, targets_of(task, data.truth[round_.train]).prevalence)
     development = headline_score(task, data.truth[round_.development], decided)
-    refitted_on = Part(np.union1d(round_.train, round_.development), round_.test)
-    applied = refitted(fitter, data, refitted_on, winner.setting, found, name)
-    bars = applied.bars(task, thresholds)
+    applied, bars = _applied(fitter, data, round_, winner.setting, found, name, thresholds)
     prediction = decide(task, applied.probability, bars)
     return Tested(round_, len(finished), winner.setting, winner.loss, development, bars, prediction, applied)
+
+
+def _applied(
+    fitter: Fitter, data: Data, round_: Round, setting: Setting, found: Found, name: str, thresholds: FloatArray
+) -> tuple[Applied, FloatArray]:
+    """The refit on all that is not tested, applied to what is, and its bars."""
+    refitted_on = Part(np.union1d(round_.train, round_.development), round_.test)
+    applied = refitted(fitter, data, refitted_on, setting, found, name)
+    return applied, applied.bars(data.task, thresholds)
+
+
+def once(fitter: Fitter, data: Data, round_: Round, setting: Setting, name: str) -> tuple[float, Found]:
+    """One setting on the development fold without a search: its loss, and what a refit takes over."""
+    part = Part(round_.train, round_.development)
+    (fit,) = fitter.search(part.train, part.held_out, [setting], name)
+    return _loss(data, part, fit.probability), fit.found
+
+
+def predicted(fitter: Fitter, data: Data, round_: Round, setting: Setting, found: Found, name: str) -> IntArray:
+    """What a setting, fitted again as a winner is, decides of the round's test clips."""
+    thresholds = np.empty(0)
+    if data.task.multilabel:
+        thresholds, _ = _thresholds(fitter, data, round_, setting, found, name)
+    applied, bars = _applied(fitter, data, round_, setting, found, name, thresholds)
+    return decide(data.task, applied.probability, bars)
 
 
 def _losses(

@@ -106,9 +106,7 @@ def explain(probe: str | None = None) -> str:
         lines.append(name)
         lines += [f"  {parameter:<16} {space!s:<32} {MEANINGS[parameter]}" for parameter, space in SPACES[name].items()]
     lines.append(f"Optuna's TPE proposes {BATCH} settings at a time; the first {BATCH} are random.")
-    lines.append(
-        "A lightgbm trial is given up where, tree for tree, its development score is below the others' median."
-    )
+    lines.append("A lightgbm trial is given up where, tree for tree, its development loss is above the others' median.")
     return "\n".join(lines)
 
 

@@ -214,6 +214,14 @@ def search(
     ]
 
 
+def trials_of(finished: Sequence[optuna.trial.FrozenTrial]) -> list[Trial]:
+    """A study's finished trials, in order."""
+    return [
+        Trial(number, trial.params, _loss(trial), trial.state == TrialState.PRUNED)
+        for number, trial in enumerate(finished)
+    ]
+
+
 def _evaluate_batch(
     history: Sequence[optuna.trial.FrozenTrial],
     size: int,

@@ -96,6 +96,8 @@ def sweep(
             provenance={
                 **provenance,
                 "seed": options.seed,
+                "deal": question.folds.seed,
+                "series": series_of(store, question, options, notes),
                 **options.budget,
                 "inner_folds": options.inner,
                 "store": store.signature,
@@ -141,19 +143,30 @@ def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[
 def folder_of(store: Store, question: Question, options: Options, result: Path, notes: Sequence[str]) -> Path:
     """Where `sweep` with the same arguments writes its run, or finds it."""
     task = question.task
-    sha256 = signature(
-        {
-            "protocol": PROTOCOL,
-            "store": store.signature,
-            "clips": len(store.ids),
-            "task": [task.kind, list(task.labels), list(task.columns)],
-            "truth": question.truth.tolist(),
-            "folds": question.folds.sha256,
-            "probe": options.probe,
-            **options.budget,
-            "inner_folds": options.inner,
-            "seed": options.seed,
-            "notes": list(notes),
-        }
-    )
+    what = _what(store, question, options, notes)
+    sha256 = signature({**what, "folds": question.folds.sha256, "seed": options.seed})
     return result / f"{task.name}-{store.backbone}-{options.probe}-{sha256[:12]}"
+
+
+def series_of(store: Store, question: Question, options: Options, notes: Sequence[str]) -> str:
+    """The signature that runs share which differ in their training seed and the deal of their folds alone."""
+    folds = question.folds
+    return signature(
+        {**_what(store, question, options, notes), "folds": [folds.scheme, folds.count, folds.group_by, folds.groups]}
+    )
+
+
+def _what(store: Store, question: Question, options: Options, notes: Sequence[str]) -> dict[str, Any]:
+    """All that changes a figure but the folds and the seed."""
+    task = question.task
+    return {
+        "protocol": PROTOCOL,
+        "store": store.signature,
+        "clips": len(store.ids),
+        "task": [task.kind, list(task.labels), list(task.columns)],
+        "truth": question.truth.tolist(),
+        "probe": options.probe,
+        **options.budget,
+        "inner_folds": options.inner,
+        "notes": list(notes),
+    }

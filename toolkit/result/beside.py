@@ -16,7 +16,7 @@ from toolkit.result.run import Run, curve
 from toolkit.runs import commit_json, commit_text, signature
 
 FILE, TABLE = "beside.json", "beside.csv"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 Kind = Literal["split", "shuffled", "random", "nuisance"]
 
@@ -30,7 +30,8 @@ class Beside:
     other run's, in result/. metric, chance: of the other run's headline.
     score: of the layers that the other run chose on development; curve: of each layer.
     minus, curve_minus: this run minus the other, paired over callers; None and empty for a nuisance.
-    notes: of the other run, those that this one does not have.
+    notes: of the other run, those that this one does not have. shuffles: the headline metric of more shuffles, whose
+    settings were not searched anew (`probe.permutation`); p_value: of this run's own among them.
     """
 
     kind: Kind
@@ -43,6 +44,8 @@ class Beside:
     minus: Score | None
     curve_minus: Mapping[str, Score]
     notes: tuple[str, ...]
+    shuffles: tuple[float, ...] = ()
+    p_value: float | None = None
 
 
 def compare(kind: Kind, name: str, folder: Path, run: Run, other: Run) -> Beside:
@@ -98,13 +101,14 @@ def read(folder: Path) -> list[Beside]:
 
 
 def _to_json(one: Beside) -> dict[str, Any]:
-    return {**asdict(one), "notes": list(one.notes)}
+    return {**asdict(one), "notes": list(one.notes), "shuffles": list(one.shuffles)}
 
 
 def _of_json(row: dict[str, Any]) -> Beside:
     curves = {name: {layer: Score(**score) for layer, score in row[name].items()} for name in ("curve", "curve_minus")}
     minus = None if row["minus"] is None else Score(**row["minus"])
     told = {"score": Score(**row["score"]), "minus": minus, "notes": tuple(row["notes"])}
+    told["shuffles"] = tuple(row["shuffles"])
     return Beside(**{**row, **curves, **told})
 
 

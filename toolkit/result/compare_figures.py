@@ -83,9 +83,7 @@ def _rows(comparison: Comparison, series: Sequence[str], style: Style) -> list[d
     tuned = [line for line in comparison.lines if line.run.tuned and line.score.estimate is not None]
     rows = []
     for line in tuned:
-        name = f"{line.run.backbone}, {line.way}"
-        alike = [other for other in tuned if (other.run.backbone, other.way) == (line.run.backbone, line.way)]
-        name = name if len(alike) == 1 else f"{name}, {line.folder[-4:]}"
+        name = f"{line.run.backbone}, {line.way}{compare_words.apart(line, comparison)}"
         probe = frozen.get(line.run.backbone)
         if probe is not None:
             rows.append(_row(name, series[0], probe, None, style))

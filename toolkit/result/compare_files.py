@@ -36,7 +36,7 @@ def terminal(comparison: Comparison) -> TerminalTable:
         behind = "best probe" if line is comparison.frozen else "" if minus is None else str(minus)
         costs = compare_words.costs(line)
         table.add_row(
-            Text(line.run.backbone), Text(compare_words.way(line)), compare_words.runs(line),
+            Text(line.run.backbone), Text(compare_words.row(line, comparison)), compare_words.runs(line),
             Text(line.layers_chosen), str(line.score),
             behind, compare_words.p_text(line), costs["trained_parameters"][0],
             "" if line.seconds is None else f"{line.seconds:,.0f}", costs["peak_memory_bytes"][0],
@@ -110,7 +110,7 @@ def to_csv(comparison: Comparison) -> str:
         numbers += [*_parts(found.method)[1:], found.method_p, found.equal_p]
         numbers += [*(line.cost(name) for name in COSTS), line.throughput]
         scores = [value for name in names for value in _parts(line.evaluation.overall[name])]
-        texts = [line.run.backbone, compare_words.way(line), line.layers_chosen]
+        texts = [line.run.backbone, compare_words.row(line, comparison), line.layers_chosen]
         clips, folder = str(len(line.run.predictions.ids)), line.folder
         writer.writerow(
             [*map(plain_text, texts), *map(_number, numbers), clips, plain_text(folder), *map(_number, scores)]
@@ -127,7 +127,9 @@ def to_latex(comparison: Comparison) -> str:
         behind = "" if line.difference.score is None else _interval(line.difference.score, signed=True)
         seconds = "" if line.seconds is None else f"{line.seconds:,.0f}"
         scores = [_interval(line.evaluation.overall[name]) for name in names]
-        texts = [_escaped(cell) for cell in (line.run.backbone, compare_words.way(line), line.layers_chosen)]
+        texts = [
+            _escaped(cell) for cell in (line.run.backbone, compare_words.row(line, comparison), line.layers_chosen)
+        ]
         parameters, _ = compare_words.costs(line)["trained_parameters"]
         rows.append([*texts, *scores, behind, compare_words.p_text(line), parameters, seconds])
     body = [" & ".join(row) + r" \\" for row in rows]

@@ -24,7 +24,7 @@ class Tables:
         self.scored = partial(score_cell, say=say)
 
     def _names(self, line: Line) -> list[Cell]:
-        return [Cell(line.run.backbone), Cell(compare_words.way(line, self.say))]
+        return [Cell(line.run.backbone), Cell(compare_words.row(line, self.comparison, self.say))]
 
     def _heads(self, *keys: str) -> list[str]:
         return [self.say(f"column.{key}") for key in keys]

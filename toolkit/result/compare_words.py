@@ -1,10 +1,17 @@
 """What a comparison says: the answer, in one sentence, and the names and costs of its runs."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from toolkit.result import stats, words
 from toolkit.result.compare import COSTS, Comparison, Line
 from toolkit.result.jackknife import Score
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.paired import EQUAL, LEVEL, Difference
+
+# In a run's provenance, that tell two rows of a table apart
+SETTINGS = ("recipe", "features", "trials", "minutes", "inner_folds", "context", "learnt_from", "layers", "seed")
+MOST_SETTINGS = 3  # that a row is told apart by
 
 
 def answer(comparison: Comparison, say: Language = ENGLISH) -> str:
@@ -93,16 +100,41 @@ def way(line: Line, say: Language = ENGLISH) -> str:
 
 
 def name(line: Line, comparison: Comparison, say: Language = ENGLISH) -> str:
-    """The run as a legend names it: without the backbone where all have one; the end of its folder tells two alike
-    apart."""
+    """The run as a legend names it: without the backbone where all have one."""
     one = len({other.run.backbone for other in comparison.lines}) == 1
-    text = way(line, say) if one else f"{line.run.backbone}, {way(line, say)}"
+    text = row(line, comparison, say)
+    return text if one else f"{line.run.backbone}, {text}"
+
+
+def row(line: Line, comparison: Comparison, say: Language = ENGLISH) -> str:
+    """How it was trained, and what tells it from others that were trained so."""
+    return way(line, say) + apart(line, comparison)
+
+
+def apart(line: Line, comparison: Comparison) -> str:
+    """Of two rows alike what differs in their settings, or else the end of the folder's name; "" of a single one."""
     alike = [
         other
         for other in comparison.lines
         if (other.run.backbone, other.run.probe) == (line.run.backbone, line.run.probe)
     ]
-    return text if len(alike) == 1 else f"{text}, {line.folder[-4:]}"
+    settings = [dict(_settings(other.run.provenance)) for other in alike]
+    names = dict.fromkeys(name for one in settings for name in one)
+    differing = [name for name in names if len({repr(one.get(name)) for one in settings}) > 1][:MOST_SETTINGS]
+    texts = [", ".join(f"{name.replace('_', ' ')} {one.get(name, '–')}" for name in differing) for one in settings]
+    own = next(text for other, text in zip(alike, texts) if other is line)
+    more = [line.folder[-4:]] if texts.count(own) > 1 else []
+    return "".join(f", {text}" for text in (own, *more) if text)
+
+
+def _settings(provenance: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a run was asked to do, by name; what was measured, and the seed that a series varies, are left out."""
+    for name in SETTINGS:
+        value = provenance.get(name)
+        if isinstance(value, Mapping):
+            yield from value.items()
+        elif value is not None:
+            yield name, value
 
 
 def told(line: Line, say: Language = ENGLISH) -> str:

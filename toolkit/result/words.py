@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from statistics import mean
 
 from toolkit.result import metrics, stats
 from toolkit.result.beside import Beside
@@ -126,7 +127,7 @@ def beside_name(run: Run, other: Beside, say: Language = ENGLISH) -> str:
 
 def beside(run: Run, other: Beside, say: Language = ENGLISH) -> str:
     """What another run says about this one."""
-    return say(
+    told = say(
         f"beside.{other.kind}",
         name=other.name,
         metric=inside(metrics.title(other.metric, say)) if other.kind == "nuisance" else metric_name(run, say),
@@ -135,6 +136,17 @@ def beside(run: Run, other: Beside, say: Language = ENGLISH) -> str:
         minus=say.figure(other.minus),
         chance=say.figure(other.chance),
     )
+    if not other.shuffles:
+        return told
+    many = say(
+        "beside.shuffles",
+        shuffles=len(other.shuffles),
+        mean=say.figure(mean(other.shuffles)),
+        low=say.figure(min(other.shuffles)),
+        high=say.figure(max(other.shuffles)),
+        p=say.figure(other.p_value),
+    )
+    return say("common.sentences").join([told, many])
 
 
 def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[tuple[str, str]]:

@@ -1,0 +1,67 @@
+"""The linear probe as rounds use it: what a refit takes over from its search, and that clips count as they are many."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.probe.conftest import Corpus
+from tests.probe.test_probe_run import run
+from toolkit.errors import StoreError
+from toolkit.features.layout import LayerFeatures
+from toolkit.probe import reference
+from toolkit.probe.linear import LinearFitter, predict
+from toolkit.probe.search import Setting
+from toolkit.probe.solver import Penalised
+from toolkit.probe.targets import ALL, scaler_of, targets_of
+
+Make = Callable[..., Corpus]
+SETTINGS: list[Setting] = [
+    {"C": strength, "statistics": "mean", "class_weights": weights}
+    for strength in (1e-3, 0.1, 10.0)
+    for weights in ("none", "balanced")
+]
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_a_refit_on_the_same_clips_is_the_search_s_fit(make_corpus: Make, kind: str) -> None:
+    corpus = make_corpus(kind)
+    fitter = LinearFitter(corpus.layer("encoder.1"), corpus.task, corpus.truth)
+    train, development = np.flatnonzero(corpus.folds.fold != 0), np.flatnonzero(corpus.folds.fold == 0)
+    for setting, searched in zip(SETTINGS, fitter.search(train, development, SETTINGS, "r"), strict=True):
+        assert searched.found == {ALL: len(train)}
+        again = fitter.refit(train, development, setting, searched.found, "r")
+        np.testing.assert_allclose(again.probability, searched.probability, atol=5e-3)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_clip_twice_at_half_the_c_is_the_same_fit(make_corpus: Make, kind: str, setting: Setting) -> None:
+    """C weighs a sum over clips: a refit of a setting that was searched on half as many takes half of it."""
+    corpus = make_corpus(kind, clips_a_speaker=12)
+    layer, n = corpus.layer("encoder.1"), len(corpus.ids)
+    twice = LayerFeatures("encoder.1", (*layer.ids, *(f"{clip}-again" for clip in layer.ids)),
+                          np.tile(layer.mean, (2, 1)), np.tile(layer.std, (2, 1)))  # fmt: skip
+    doubled_truth = np.concatenate([corpus.truth, corpus.truth])
+    once, clips = np.arange(n), np.arange(2 * n)
+    single = LinearFitter(layer, corpus.task, corpus.truth).refit(once, once, setting, {ALL: n}, "r")
+    doubled = LinearFitter(twice, corpus.task, doubled_truth).refit(clips, once, setting, {ALL: n}, "r")
+    np.testing.assert_allclose(doubled.probability, single.probability, atol=1e-4)
+    scaler, targets = scaler_of(twice.mean), targets_of(corpus.task, doubled_truth)
+    half = Penalised(float(setting["C"]) / 2, str(setting["class_weights"]))
+    (theirs,) = reference.solve(scaler(twice.mean), targets, [half])
+    fitted = predict(scaler(layer.mean), theirs, targets.softmax)
+    expected = targets.probability(fitted, corpus.task, half.class_weights)
+    np.testing.assert_allclose(doubled.probability, expected, atol=1e-3)
+    unscaled = LinearFitter(twice, corpus.task, doubled_truth).refit(clips, once, setting, {ALL: 2 * n}, "r")
+    assert np.abs(unscaled.probability - single.probability).max() > 1e-4
+
+
+def test_a_study_of_other_labels_of_the_same_kind_is_refused(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus("multiclass", clips_a_speaker=8)
+    run(corpus, tmp_path, trials=1)
+    renamed = replace(corpus, task=replace(corpus.task, labels=("a", "b", "d")))
+    with pytest.raises(StoreError, match="made with other clips, labels"):
+        run(renamed, tmp_path, trials=1)

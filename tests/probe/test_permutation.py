@@ -1,0 +1,63 @@
+"""Many shuffles of the labels: their scores lie around chance, the real one's p-value is its place among them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.probe.conftest import Corpus
+from tests.probe.test_probe_run import run, score
+from toolkit.folding import Question
+from toolkit.probe.permutation import p_value, scores
+from toolkit.probe.table import PROBES
+
+Make = Callable[..., Corpus]
+
+
+def test_the_p_value_counts_the_real_labels_among_their_shuffles() -> None:
+    assert p_value(0.9, [0.5] * 19) == 0.05
+    assert p_value(0.5, [0.4, 0.5, 0.6]) == 0.75
+    assert p_value(0.1, [0.4, 0.5, 0.6]) == 1.0
+
+
+def question(corpus: Corpus) -> Question:
+    return Question(corpus.task, corpus.truth, corpus.folds, corpus.speakers)
+
+
+def shuffles(corpus: Corpus, folder: Path, name: str, draws: int, seed: int = 0, workers: int = 1) -> list[float]:
+    told: list[str] = []
+    found = scores(
+        corpus, question(corpus), folder / f"{name}.db", name, seed, draws, lambda *of: told.append(of[0]),
+        workers=workers,
+    )  # fmt: skip
+    assert told == (["mix"] if PROBES[name].all_layers else list(corpus.features))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_shuffles_score_chance_and_a_planted_label_more_than_all_of_them(
+    make_corpus: Make, tmp_path: Path, kind: str
+) -> None:
+    corpus = make_corpus(kind, clips_a_speaker=16, strength=2.5)
+    real = score(run(corpus, tmp_path, trials=4))
+    found = shuffles(corpus, tmp_path, "linear", 20)
+    if kind != "multilabel":
+        assert np.mean(found) == pytest.approx(1 / len(corpus.task.labels), abs=0.06)
+    assert len(set(found)) > 5 and p_value(real, found) == 1 / 21
+    assert shuffles(corpus, tmp_path, "linear", 20, workers=2) == found
+    assert shuffles(corpus, tmp_path, "linear", 20, seed=1) != found
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "mix", "mlp"])
+def test_every_probe_can_be_shuffled(make_corpus: Make, tmp_path: Path, name: str) -> None:
+    corpus = make_corpus("multiclass", clips_a_speaker=8, strength=3.0)
+    run(corpus, tmp_path, probe=name, trials=2)
+    found = shuffles(corpus, tmp_path, name, 3)
+    assert len(found) == 3 and max(found) < 0.7
+
+
+def test_where_there_is_nothing_to_know_the_p_value_is_no_surprise(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus("multiclass", planted=None, clips_a_speaker=16)
+    real = score(run(corpus, tmp_path, trials=4))
+    assert p_value(real, shuffles(corpus, tmp_path, "linear", 20)) > 0.05
