@@ -71,9 +71,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("purge")
     run = make_run("binary", layers=2, clips=CLIPS)
     ids, speakers = run.predictions.ids, run.predictions.groups
-    soundfile.write(folder / "any.wav", np.zeros(800), 16_000)
-    rows = [(clip, "any.wav", speaker, "x") for clip, speaker in zip(ids, speakers)]
-    rows.append((f"{GONE}/broken", "any.wav", GONE, "x"))
+    names = [f"{number}.wav" for number in range(len(ids) + 1)]
+    for name in names:
+        soundfile.write(folder / name, np.zeros(800), 16_000)
+    rows = [(clip, name, speaker, "x") for clip, name, speaker in zip(ids, names, speakers)]
+    rows.append((f"{GONE}/broken", names[-1], GONE, "x"))
     manifest.write(folder / "manifest.csv", ("id", "path", "speaker", "mood"), rows)
     fill(folder, ids)
     result = folder / "result"

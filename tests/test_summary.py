@@ -37,6 +37,8 @@ def test_a_corpus_is_counted_by_label_speaker_duration_and_rate(corpus: Path) ->
     assert figures.speakers == {"s1": 2, "s2": 1, "s3": 1}
     assert figures.seconds == (1, 2, 0.5, 2.5)
     assert (figures.rates, figures.channels) == ({8_000: 1, 16_000: 3}, {1: 2, 2: 2})
+    assert figures.averaged == 2
+    assert "2 of 4 clips are the average of several channels: in a call, two voices in one." in shown(figures)
 
 
 def test_the_terminal_shows_every_figure_and_markup_stays_text(corpus: Path) -> None:

@@ -1,5 +1,7 @@
 """Copies of a recording that were changed a little are found across folds, and nothing else is."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -46,7 +48,7 @@ def test_voices_alone_and_constant_features_make_no_pair() -> None:
 
 
 @pytest.mark.parametrize(("width", "seen"), [(128, 1), (64, 0)])
-def test_the_middle_layer_is_compared_where_it_is_wide_enough(width: int, seen: int, tmp_path) -> None:
+def test_the_middle_layer_is_compared_where_it_is_wide_enough(width: int, seen: int, tmp_path: Path) -> None:
     layers = ("encoder.0", "encoder.1", "encoder.2")
     made: Store = create(tmp_path, "made-up", layers, width, {})
     mean = np.stack([features(20, width) + np.float32(layer) for layer in range(3)])
@@ -68,3 +70,15 @@ def test_the_middle_layer_is_compared_where_it_is_wide_enough(width: int, seen: 
         assert words.note(copies.note(found), of("zh")).startswith("分属两折而可能是同一录音")
     few = [clip for clip in ids if clip in ("c13", "c2")]
     assert copies.near_copies(made, few, np.array([0, 1])) == []
+
+
+def test_a_store_counts_its_flags(tmp_path: Path) -> None:
+    made = create(tmp_path, "made-up", ("encoder.0",), 4, {})
+    flags: tuple[tuple[str, ...], ...] = ((), ("near-silent", "offset"), ("averaged",))
+    clips = tuple(
+        ClipRecord(f"c{n}", (0, 0, None, None, None, None, 0), f"{n:064x}", 1, own) for n, own in enumerate(flags)
+    )
+    with made.writing() as writer:
+        writer.commit(ShardContent(clips, (), dict.fromkeys(("mean", "std"), np.zeros((1, 3, 4), np.float32))))
+    made.refresh()
+    assert made.total().flags == {"c1": ("near-silent", "offset"), "c2": ("averaged",)}
