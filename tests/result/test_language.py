@@ -11,7 +11,7 @@ from toolkit.result.language import ENGLISH, LANGUAGES, of
 from toolkit.result.run import curve
 
 TERMS = {
-    "UAR", "ROC", "AUC", "F", "scikit", "learn", "Holm", "p", "t", "logit", "Brier", "Nadeau", "Bengio", "Guo",
+    "UAR", "ROC", "AUC", "F", "scikit", "learn", "Holm", "p", "t", "logit", "Brier", "Nadeau", "Bengio", "Voita", "Titov", "Guo",
     "Shift", "SVG", "PNG", "run", "json",
     "AP", "mix", "softmax", "C", "statistics", "both", "seed", "sha", "curves", "csv", "split", "by", "clip",
     "summary", "timeline", "predict", "train",

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.result import figures, metrics, report_figures, stats, words
+from toolkit.result import online as online_file
 from toolkit.result.beside import Beside
 from toolkit.result.figures import Style, drawn
 from toolkit.result.label_figures import MULTILABEL_CELLS, confusion_counts, label_metric, multilabel_counts
 from toolkit.result.language import ENGLISH, Language
+from toolkit.result.online import Online
 from toolkit.result.page import Cell, Row, Table, count_cell, drawing, filled, number_cell, score_cell, table
 from toolkit.result.probability_metrics import measure
 from toolkit.result.run import FIGURES, REPORT, Point, Run
@@ -29,10 +31,11 @@ def draw(
     say: Language = ENGLISH,
 ) -> Path:
     """Commit a run's page and its figures (PDF, SVG, PNG) to its folder; return the page. Raises DiskFullError."""
-    specs = report_figures.specs(run, points, evaluation, Style(say=say), beside)
+    online = online_file.read(folder)
+    specs = report_figures.specs(run, points, evaluation, Style(say=say), beside, online)
     figures.write_specs(make_folder(folder / say.file(FIGURES)), specs)
     file = folder / say.file(REPORT)
-    commit_text(file, page(run, points, evaluation, beside, say))
+    commit_text(file, page(run, points, evaluation, beside, say, online))
     return file
 
 
@@ -42,15 +45,16 @@ def page(
     evaluation: Evaluation,
     beside: Sequence[Beside] = (),
     say: Language = ENGLISH,
+    online: Online | None = None,
 ) -> str:
     """The page's HTML. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
 
-    beside: other runs to show it with, controls and nuisances.
+    beside: other runs to show it with, controls and nuisances. online: what was kept of more and more callers.
     """
     split = [one for one in beside if one.kind == "split"]
     controls = [one for one in beside if one.kind != "nuisance"]
     nuisances = [one for one in beside if one.kind == "nuisance"]
-    themes, stills = drawn(lambda style: report_figures.specs(run, points, evaluation, style, beside), say)
+    themes, stills = drawn(lambda style: report_figures.specs(run, points, evaluation, style, beside, online), say)
     told = [words.note(note, say) for one in beside for note in one.notes]
     return filled(
         "report.html",
@@ -75,6 +79,7 @@ def page(
             "confusion": confusion_table(run, say),
             "multilabel": run.task.multilabel,
             "screening": _screening(run, say),
+            "online": _online(run, online, say),
             "metrics": _metrics(run, evaluation, say),
             "left_out": _left_out(run, say),
             "left_out_summary": say("report.left_out_summary", clips=say.counted(len(run.left_out), "clip")),
@@ -112,8 +117,12 @@ def _figures(
     found = {}
     for name, spec in stills.items():
         number = {"layers": len(points), "weights": len(run.weights)}.get(name, len(run.task.labels))
-        spoken = say(f"report.spoken_{name}", number=number, **fields)
-        caption = f"report.figure_{name}_{kind}" if name == "confusion" else f"report.figure_{name}"
+        spoken, caption = f"report.spoken_{name}", f"report.figure_{name}"
+        if name == "callers":
+            spoken, caption = "online.spoken", "online.caption"
+        elif name == "confusion":
+            caption = f"{caption}_{kind}"
+        spoken = say(spoken, number=number, **fields)
         found[name] = drawing(name, spec, spoken, say(caption, **fields))
     return found
 
@@ -191,6 +200,21 @@ def _labels(evaluation: Evaluation, say: Language) -> Table:
         for label, scores in evaluation.per_label.items()
     ]
     return table([*heads, *(metrics.title(name, say) for name in names)], rows)
+
+
+def _online(run: Run, online: Online | None, say: Language) -> dict[str, Any]:
+    """What the template shows of more and more callers; nothing where nothing was kept."""
+    if online is None:
+        return {}
+    unit, noun = words.unit(run.predictions, say), say.name("noun", run.predictions.group)
+    metric = words.metric_name(run, say)
+    return {
+        "heading": say("online.heading", unit=unit),
+        "sentence": online_file.sentence(run, online, say),
+        "text": say("online.text", unit=unit, noun=noun),
+        "table": online_file.code_table(online, say),
+        "caption": say("online.table", metric=metric, unit=unit),
+    }
 
 
 def _screening(run: Run, say: Language) -> Table:

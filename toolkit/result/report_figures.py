@@ -7,16 +7,23 @@ import altair as alt
 import numpy as np
 
 from toolkit.result import curves, figures, metrics, words
+from toolkit.result import online as online_file
 from toolkit.result.beside import Beside
 from toolkit.result.figures import PLAIN, Spec, Style, zoomable
 from toolkit.result.label_figures import confusion, per_label
 from toolkit.result.mix_figures import layer_weights
+from toolkit.result.online import Online
 from toolkit.result.run import Point, Run
 from toolkit.result.stats import Evaluation
 
 
 def specs(
-    run: Run, points: Sequence[Point], evaluation: Evaluation, style: Style = PLAIN, beside: Sequence[Beside] = ()
+    run: Run,
+    points: Sequence[Point],
+    evaluation: Evaluation,
+    style: Style = PLAIN,
+    beside: Sequence[Beside] = (),
+    online: Online | None = None,
 ) -> dict[str, Spec]:
     """Vega-Lite specifications by the figures' file names, with all data inside. beside: runs to draw it with."""
     say = style.say
@@ -27,6 +34,8 @@ def specs(
     }
     if run.weights:
         charts["weights"] = layer_weights(run, style)
+    if online is not None:
+        charts["callers"] = online_file.chart(run, online, style)
     line = words.protocol_line(run, say)
     for figure, (title, chart) in curves.beside_charts(run, points, beside, style).items():
         heading = style.heading(title, [line, say("figure.probe_bands", probe=run.probe)])
