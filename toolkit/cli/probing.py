@@ -147,17 +147,20 @@ def probe(
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
     loudness = loudnesses(corpus, workers) if LOUDNESS in nuisances else None
     plans = [around.plan(store, question, corpus, control or (), nuisances, loudness, seed) for store in stores]
+    deals = [
+        [own, *(around.plan(own.store, other, corpus, (), (), None, seed) for other in questions[1:])] for own in plans
+    ]
     entries: list[Entry] = []
     made: list[Sweep] = []
     with ExitStack() as stack:
         hands = Spread(stack.enter_context(joined(ray, remark))) if ray else here
-        for plan in plans:
+        for plan, dealt in zip(plans, deals, strict=True):
             if plan.alike:
                 remark(f"mind: {plan.alike}")
             for name in probes:
                 options = Options(name, trials or TRIALS, minutes, seed, workers, hands, device, inner_folds)
                 series = []
-                for own, training in around.series(plan, questions, options, seeds):
+                for own, training in around.series(dealt, options, seeds):
                     made_by = made_with(command_line())
                     done, beside = around.run(own, training, result, made_by, note or (), _bar(name))
                     _tell(done, beside, workspace, language)

@@ -97,14 +97,13 @@ def _heard(store: Store, question: Question) -> tuple[str, list[str]]:
     return alike, [*([alike] if alike else []), *notes]
 
 
-def series(plan: Plan, questions: Sequence[Question], options: Options, seeds: int) -> Iterator[tuple[Plan, Options]]:
+def series(deals: Sequence[Plan], options: Options, seeds: int) -> Iterator[tuple[Plan, Options]]:
     """The runs that tell how far training and the deal of the folds move a figure: every deal with every seed.
 
-    questions: a deal each, the first one the plan's. Controls, nuisances and an honest split are made for the first run
-    alone.
+    Controls, nuisances and an honest split are made for the first run alone.
     """
-    for number, (asked, training) in enumerate(product(questions, range(seeds))):
-        own = plan if number == 0 else replace(plan, question=asked, companions=())
+    for number, (dealt, training) in enumerate(product(deals, range(seeds))):
+        own = dealt if number == 0 else replace(dealt, companions=())
         yield own, replace(options, seed=options.seed + training)
 
 
