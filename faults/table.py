@@ -1,6 +1,6 @@
 """Every row by its name, in the order of the table."""
 
-from faults import audio, damage, full_disk, kills, models, numbers, power, runs, texts
+from faults import audio, damage, full_disk, kills, models, numbers, power, runs, spellings, texts
 
 ROWS = {
     "kill-extract": kills.extraction,
@@ -16,6 +16,7 @@ ROWS = {
     "two-runs": runs.two,
     "audio": audio.hostile,
     "texts": texts.wrong,
+    "spellings": spellings.pairs,
     "numbers": numbers.not_finite,
     "memory": numbers.memory,
     "signals": runs.stopped,

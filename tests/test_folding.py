@@ -49,6 +49,23 @@ def test_clips_are_split_only_when_leakage_is_accepted_and_intervals_still_resam
     assert "the figures flatter" in asked.notes[0]
 
 
+def test_clip_by_clip_what_an_interval_resamples_is_the_group_that_is_named() -> None:
+    corpus = rows()
+    by_speaker = folding.pose(manifest(corpus), "emotion", 5, seed=0, split_by="clip")
+    by_syllable = folding.pose(manifest(corpus), "emotion", 5, seed=0, split_by="clip", group_by="syllable")
+    assert (by_speaker.group, by_speaker.groups) == ("speaker", tuple(row["speaker"] for row in corpus))
+    assert (by_syllable.group, by_syllable.groups) == ("syllable", tuple(row["syllable"] for row in corpus))
+    for asked in (by_speaker, by_syllable):
+        assert asked.folds.groups == asked.folds.ids == tuple(f"c{k}" for k in range(60))
+        assert asked.folds.group_by == "clip" and asked.folds.sha256 == by_speaker.folds.sha256
+    assert folding.kept_apart(by_syllable).folds.groups == by_syllable.groups
+    by_group = folding.pose(manifest(corpus), "emotion", 5, seed=0, group_by="syllable")
+    assert by_group.groups == by_group.folds.groups == by_syllable.groups
+    alone = [{**row, "speaker": f"s{number}"} for number, row in enumerate(corpus)]
+    asked = folding.pose(manifest(alone), "emotion", 5, seed=0, split_by="clip")
+    assert asked.notes == ("Clips were split one by one (--split-by clip): no speaker is on both sides.",)
+
+
 def test_no_speaker_column_is_refused_unless_clips_may_be_split() -> None:
     without = [{key: value for key, value in row.items() if key != "speaker"} for row in rows()]
     with pytest.raises(SplitError, match=r"No column 'speaker' to keep apart.*--split-by clip"):

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit import folding
+from toolkit import folding, spellings
 from toolkit.errors import InputError, LabelError, SplitError
+from toolkit.labels import Task
 from toolkit.manifest import Clip, Manifest
+from toolkit.result.applied_files import known_of
 from toolkit.spellings import KEEP, NAMELESS, REFUSE, Rules, key, names, settle
 
 MERGE = Rules("merge")
@@ -209,3 +211,28 @@ def test_after_a_merge_the_task_is_that_of_the_clean_corpus(data: st.DataObject)
     if rows != manifest(speaker=callers, mood=labels):
         with pytest.raises(InputError, match="--spellings merge"):
             folding.pose(rows, "mood", 3, 0)
+
+
+def test_groups_that_are_only_shown_call_what_names_nothing_not_known() -> None:
+    cells, lines = ["f", "Unknown", "m", "NA"], range(2, 6)
+    assert spellings.known_names("sex", cells, lines, REFUSE) == ("f", "", "m", "")
+    assert spellings.known_names("sex", cells, lines, Rules(unknown="keep")) == tuple(cells)
+    with pytest.raises(SplitError, match="--spellings merge"):
+        spellings.known_names("sex", ["f", "F"], range(2, 4), REFUSE)
+
+
+def test_the_truth_of_what_is_predicted_is_read_by_the_rules() -> None:
+    task = Task("mood", "binary", ("anger", "joy"), ("mood",))
+    rows = manifest(id=["c0", "c1", "c2"], speaker=["a", "A", "b"], mood=["joy", "Joy", "anger"])
+    told: list[str] = []
+    with pytest.raises(LabelError, match=r"line 3, column 'mood': 'Joy', another spelling of 'joy'; --spellings merge"):
+        known_of(task, "speaker", rows, ["c0", "c1", "c2"], told.append)
+    found = known_of(task, "speaker", rows, ["c2", "c1", "c0"], told.append, MERGE)
+    assert found is not None and found.truth.tolist() == [0, 1, 1] and found.groups == ("b", "a", "a")
+    assert told == ["Spellings merged in column 'speaker': 'A' as 'a'."]
+    flags = Task("joy", "binary", ("not joy", "joy"), ("joy",))
+    rows = manifest(id=["c0", "c1"], joy=["1.0", "0"])
+    with pytest.raises(LabelError, match=r"'1\.0', another spelling of '1'"):
+        known_of(flags, "speaker", rows, ["c0", "c1"], told.append)
+    merged = known_of(flags, "speaker", rows, ["c0", "c1"], told.append, MERGE)
+    assert merged is not None and merged.truth.tolist() == [1, 0]

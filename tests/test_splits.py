@@ -286,3 +286,43 @@ def test_a_fold_that_would_be_empty_is_named(left_out: set[str]) -> None:
 def test_the_hash_of_folds_is_that_of_their_content_on_every_machine() -> None:
     assert small().sha256 == signature(small().content)
     assert small().sha256.startswith("4000b4d06d50913a")
+
+
+def counted() -> tuple[list[str], list[str], np.ndarray]:
+    """80 clips of 11 groups with three labels, by arithmetic alone."""
+    number = np.arange(80)
+    groups = [f"s{group}" for group in (5 * number * number + number // 7) % 11]
+    labels = [(2 * number) % 5 == 0, (number * number) % 7 < 2, number % 3 == 1]
+    return [f"c{clip}" for clip in number], groups, np.stack(labels, axis=1).astype(np.int64)
+
+
+def test_the_folds_of_a_fixed_corpus_are_pinned() -> None:
+    folds = splits.make(*counted(), 4, 0)
+    assert folds.sha256 == "ff89fcd80faa5416a988c6b56a62f6dbaa2cd4f5bac1aa6eca541beb26e056ca"
+    assert np.bincount(folds.fold).tolist() == [19, 20, 21, 20]
+    ids, groups, indicators = counted()
+    assert unevenness(indicators, folds.fold, 4) == pytest.approx(0.012927488382184148)
+    other = splits.make(ids, groups, indicators, 4, 1)
+    assert other.sha256 != folds.sha256  # the seed is part of it
+
+
+def test_the_best_of_several_orders_is_kept_and_it_is_not_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, groups, indicators = counted()
+    costs = []
+    for restarts in (1, 2, 8, 64):
+        monkeypatch.setattr(splits, "RESTARTS", restarts)
+        costs.append(unevenness(indicators, splits.make(ids, groups, indicators, 4, 0).fold, 4))
+    assert costs[0] == pytest.approx(0.024908632177150704)  # largest first alone
+    assert costs[-1] == pytest.approx(0.012927488382184148) and min(costs) == costs[-1]
+
+
+def test_two_speakers_are_not_enough_for_folds_and_are_for_a_fixed_split_with_two_parts_of_them() -> None:
+    ids, groups, labels = list("abcd"), ["x", "x", "y", "y"], np.array([[1], [0], [1], [0]])
+    with pytest.raises(SplitError, match="3 folds need at least 3 different values of 'speaker'; the clips have 2"):
+        splits.make(ids, groups, labels, 3, 0)
+    with pytest.raises(SplitError, match="The train part has a single speaker; two are needed"):
+        splits.fixed(ids, groups, ["train", "train", "test", "test"], "speaker", 0)
+    three = splits.fixed(ids, ["x", "z", "y", "y"], ["train", "train", "test", "test"], "speaker", 0)
+    assert three.fold[2:].tolist() == [0, 0] and sorted(three.fold[:2].tolist()) == [1, 2]
+    pair = splits.audit(splits.Folds(tuple(ids), tuple(groups), np.array([0, 1, 1, 1]), "speaker", 0), {})
+    assert pair == ["speaker 'x' is in fold 0 (clip 'a') and in fold 1 (clip 'b')"]

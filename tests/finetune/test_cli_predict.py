@@ -12,6 +12,7 @@ import soundfile
 
 from tests.conftest import Run
 from tests.models import tiny
+from toolkit import manifest as manifests
 from toolkit.extract.run import extract
 from toolkit.extract.session import Options
 from toolkit.finetune.recipe import Recipe
@@ -133,6 +134,54 @@ def test_a_long_new_recording_gets_a_timeline_from_the_mean_of_all_rounds(run: R
     assert code == 3 and "stood already" in err
     code, _, err = predict(run, study, *asked, "--round", 2)
     assert code == 3 and "the model of round 2" in err
+
+
+def test_a_run_of_one_channel_hears_that_channel_of_other_calls(run: Run, study: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    operator = 0.2 * generator.standard_normal(160_000)
+    mono = read(study / "manifest.csv")
+    rows = []
+    for clip, speaker, high in zip(mono.clips, mono.cells("speaker"), mono.cells("high")):
+        caller, rate = soundfile.read(study / clip.path)
+        soundfile.write(tmp_path / clip.path, np.stack([operator[: len(caller)], caller], axis=1), rate)
+        rows.append((clip.id, clip.path, "1", speaker, high))
+    manifests.write(tmp_path / "manifest.csv", ("id", "path", "channel", "speaker", "high"), rows)
+    shutil.copytree(study / "models", tmp_path / "models")
+    calls, checkpoint = read(tmp_path / "manifest.csv"), locate("tiny-hubert", tmp_path / "models")
+    store = extract(calls, checkpoint, tmp_path / "features", Options(dtype="float32", device="cpu", workers=1)).store
+    asked, question = Probing("linear", trials=2, workers=1), pose(calls, "high", 3, 0)
+    made_by = sweep(store, question, asked, tmp_path / "result", {"packages": {}}, (), lambda *_: None).run
+    assert made_by.provenance["material"]["channels"] == (1,)
+
+    voice = np.concatenate([soundfile.read(study / f"{number}.wav")[0] for number in range(6)])
+    voice = np.concatenate([voice, 1e-5 * generator.standard_normal(16_000)])  # the caller is silent at the end
+    (tmp_path / "new").mkdir()
+    soundfile.write(tmp_path / "new" / "stereo.wav", np.stack([operator[: len(voice)], voice], axis=1), 16_000)
+    soundfile.write(tmp_path / "new" / "mono.wav", voice, 16_000)
+    found, said = {}, {}
+    for name, file, more in (
+        ("run", "stereo", ()), ("mono", "mono", ()), ("other", "stereo", ("--channel", 0)),
+        ("average", "stereo", ("--channel", "average")), ("wrong", "mono", ("--channel", 1)),
+    ):  # fmt: skip
+        out = tmp_path / name
+        words = ("predict", "-w", tmp_path, "--device", "cpu", "--workers", 1, "--from", "high", "--window", 0.4)
+        code, _, said[name] = run(*words, tmp_path / "new" / f"{file}.wav", "--output", out, *more)
+        assert code == (2 if name == "wrong" else 0), said[name]
+        if not code:
+            with (out / "summary.csv").open() as text:
+                (found[name],) = csv.DictReader(text)
+            found[name]["recording"] = ""
+    assert "channel 1 of 1 of 1 recordings, as all of the run's clips are" in said["run"]
+    assert found["run"] == found["mono"] != found["other"] and found["average"] != found["run"]
+    assert float(found["run"]["no_speech_seconds"]) == pytest.approx(0.8, abs=0.2)
+    assert float(found["average"]["no_speech_seconds"]) == 0  # the operator speaks on
+    assert "mind: " in said["average"] and "are the average of several channels" in said["average"]
+    assert "mind: " not in said["run"] + said["mono"] + said["other"]
+    assert "channel 1 asked for, the file has 1" in said["wrong"]
+    assert "What is predicted is 0.4 s long (median) and what the models learnt from" in said["run"]
+    assert "What is predicted is 0.4 s long" in " ".join(
+        json.loads((tmp_path / "run" / "predict.json").read_text())["notes"]
+    )
 
 
 def test_what_cannot_be_predicted_with_is_refused(run: Run, study: Path, tmp_path: Path) -> None:

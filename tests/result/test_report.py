@@ -154,7 +154,7 @@ def test_figures_have_words_and_tables_for_those_who_cannot_see_them(run):
 
 def test_other_protocols_are_told_as_they_are(run_of):
     run = run_of()
-    by_clip = replace(run, folds=replace(run.folds, groups=run.folds.ids))
+    by_clip = replace(run, folds=replace(run.folds, groups=run.folds.ids, group_by="clip"))
     assert "clips whose speakers it may have heard" in Page(page_of(by_clip)).shown
     syllables = tuple(f"ma{number % 5}" for number in range(400))
     other = replace(run.folds, groups=syllables, group_by="syllable")

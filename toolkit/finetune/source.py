@@ -200,6 +200,8 @@ def _question(run: Run, name: str, manifest: Manifest) -> Question:
     target = run.task.name if run.task.name in PRESETS else ",".join(run.task.columns)
     by_clip = run.folds.group_by == "clip"
     group_by = run.predictions.group if by_clip else run.folds.group_by
+    if by_clip and group_by not in manifest.columns:  # no speaker was known
+        group_by = "speaker"
     folds, rules = run.folds, Rules(**run.provenance.get("rules", {}))
     for own_split in (True, False):  # the run beside one with clips split one by one leaves a split column unused
         try:

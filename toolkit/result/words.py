@@ -41,11 +41,11 @@ def run_title(run: Run, say: Language = ENGLISH) -> str:
 def protocol_line(run: Run, say: Language = ENGLISH) -> str:
     """Data and protocol in a few words, under every figure's title."""
     predictions, folds = run.predictions, run.folds
-    apart = "clip" if folds.groups == folds.ids else folds.group_by
+    dealt = _dealt(run)
     fields = {
         "clips": say.counted(len(predictions.ids), "clip"),
         "how": say("protocol.fixed_split") if folds.scheme == "fixed" else say.counted(folds.count, "fold"),
-        "apart": say.many("clip") if apart == "clip" else say.name("noun", apart),
+        "apart": say.many(dealt) if dealt else say.name("noun", folds.group_by),
     }
     if predictions.groups == predictions.ids:
         return say("protocol.line", **fields)
@@ -96,14 +96,23 @@ def may_be_best(points: Sequence[Point], say: Language = ENGLISH) -> str:
     return say("report.may_be_best", **fields) if len(points) > 1 else ""
 
 
-def _by_clip(run: Run) -> bool:
-    return run.folds.groups == run.folds.ids
+def _dealt(run: Run) -> str:
+    """What was dealt out one by one: "clip", or "recording" of windows; "" where groups are kept apart."""
+    if run.folds.group_by != "clip":
+        return ""
+    return "clip" if run.folds.groups == run.folds.ids else "recording"
+
+
+def _who_leaks(run: Run, say: Language) -> str:
+    """Who may be on both sides where clips are dealt out one by one; windows of a recording never are."""
+    own = run.predictions.group
+    return say.name("noun", "speaker" if own in ("clip", "recording") else own)
 
 
 def unheard(run: Run, say: Language = ENGLISH) -> str:
     """Whom the tested clips are of, as the folds kept them apart."""
-    if _by_clip(run):
-        return say("run.unheard_leaky")
+    if _dealt(run):
+        return say("run.unheard_leaky", group=_who_leaks(run, say))
     who = say("run.who_tuned" if run.tuned else "run.who_probe")
     group = say.name("noun", run.folds.group_by)
     return say("run.unheard_speaker" if run.folds.group_by == "speaker" else "run.unheard_group", who=who, group=group)
@@ -169,8 +178,9 @@ def _kept_apart(run: Run, say: Language) -> str:
         text = say("protocol.apart_fixed", train=train, development=development, test=test)
     else:
         text = say("protocol.apart_folds", folds=say.counted(folds.count, "fold"), rest=folds.count - 2)
-    if _by_clip(run):
-        return say("protocol.apart_leaky", text=text)
+    if dealt := _dealt(run):
+        together = say("protocol.together") if dealt == "recording" else ""
+        return say("protocol.apart_leaky", text=text, together=together, group=_who_leaks(run, say))
     group, number = say.name("noun", folds.group_by), len(set(folds.groups))
     return say("protocol.apart_groups", text=text, group=group, number=number)
 
@@ -188,7 +198,7 @@ def note(text: str, say: Language) -> str:
     for key in NOTES:
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(ENGLISH.phrases[key]))
         if found := re.fullmatch(pattern, text, re.DOTALL):
-            nouns = ("group", "other")
+            nouns = ("group", "other", "what")
             fields = found.groupdict().items()
             return say(key, **{name: say.name("noun", text) if name in nouns else text for name, text in fields})
     return text
