@@ -78,7 +78,7 @@ ALWAYS = {
         "inner-folds", "seeds",
         "repeats",  # of a fixed split refused by the command
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
-        "ray", "explain", "spellings", "unknown",
+        "ray", "explain", "spellings", "unknown", "online",
     },
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",

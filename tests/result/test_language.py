@@ -11,11 +11,9 @@ from toolkit.result.language import ENGLISH, LANGUAGES, of
 from toolkit.result.run import curve
 
 TERMS = {
-    "UAR", "ROC", "AUC", "F", "scikit", "learn", "Holm", "p", "t", "logit", "Brier", "Nadeau", "Bengio", "Guo",
-    "Voita", "Titov",
-    "Shift", "SVG", "PNG", "run", "json",
-    "AP", "mix", "softmax", "C", "statistics", "both", "seed", "sha", "curves", "csv", "split", "by", "clip",
-    "summary", "timeline", "predict", "train",
+    "AP", "AUC", "Bengio", "Brier", "C", "F", "Guo", "Holm", "Nadeau", "PNG", "ROC", "SVG", "Shift", "Titov", "UAR",
+    "Voita", "both", "by", "clip", "csv", "curves", "json", "learn", "logit", "mix", "p", "predict", "run", "scikit",
+    "seed", "sha", "softmax", "split", "statistics", "summary", "t", "timeline", "train",
 }  # fmt: skip
 
 

@@ -87,6 +87,9 @@ def probe(
         str | None,
         typer.Option(help="What else the layers know: duration, loudness, columns (speaker,sex), with commas."),
     ] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Code length of every layer, and a learning curve over callers.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the folds, the search and the shuffling.")] = 0,
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs on the same folds, each with a training seed of its own, from --seed on.")
@@ -150,7 +153,8 @@ def probe(
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
     loudness = loudnesses(corpus, workers) if LOUDNESS in nuisances else None
     plans = [
-        around.plan(store, question, corpus, control or (), nuisances, loudness, seed, shuffles) for store in stores
+        around.plan(store, question, corpus, control or (), nuisances, loudness, seed, shuffles, online)
+        for store in stores
     ]
     deals = [
         [own, *(around.plan(own.store, other, corpus, (), (), None, seed) for other in questions[1:])] for own in plans

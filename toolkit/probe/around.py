@@ -15,10 +15,13 @@ from toolkit.manifest import Manifest
 from toolkit.material import flag_notes
 from toolkit.probe import controls, nuisance, permutation
 from toolkit.probe.controls import CONTROLS
+from toolkit.probe.data import matched
+from toolkit.probe.online import online
 from toolkit.probe.run import Progress
 from toolkit.probe.sweep import STUDY, Options, Sweep, sweep
 from toolkit.probe.table import PROBES
 from toolkit.result import beside
+from toolkit.result import online as kept_online
 from toolkit.result.beside import Beside, Kind
 from toolkit.result.metrics import headline_score
 
@@ -41,12 +44,14 @@ class Plan:
     """One store's question with its companions, all checked before anything is fitted.
 
     alike: a sentence on clips of two folds that may be one recording, if there are any; it is among the notes too.
+    online: whether code lengths and a learning curve are wanted.
     """
 
     store: Store
     question: Question
     companions: tuple[Companion, ...]
     alike: str = ""
+    online: bool = False
 
 
 def plan(
@@ -58,12 +63,13 @@ def plan(
     loudness: Mapping[str, float] | None,
     seed: int,
     shuffles: int = 0,
+    callers: bool = False,
 ) -> Plan:
     """What to run for one store.
 
     control: of CONTROLS. nuisances: "duration", "loudness" or columns of the manifest; loudness: dB by clip id, needed
-    for the nuisance of that name. shuffles: how many more than the control's one, fitted without a search. A question
-    whose clips were split one by one gets its honest counterpart, or a note that there is none. Raises InputError,
+    for the nuisance of that name. shuffles: how many more than the control's one, fitted without a search. callers:
+    whether a learning curve is wanted. A question whose clips were split one by one gets its honest counterpart, or a note that there is none. Raises InputError,
     LabelError, SplitError, StoreError for what cannot be asked.
     """
     companions = []
@@ -88,7 +94,7 @@ def plan(
         measured = {nuisance.DURATION: nuisance.durations(store), nuisance.LOUDNESS: loudness}.get(name)
         companions.append(Companion("nuisance", name, store, nuisance.ask(question, corpus, name, measured)))
     alike, notes = _heard(store, question)
-    return Plan(store, replace(question, notes=(*question.notes, *notes)), tuple(companions), alike)
+    return Plan(store, replace(question, notes=(*question.notes, *notes)), tuple(companions), alike, callers)
 
 
 def _heard(store: Store, question: Question) -> tuple[str, list[str]]:
@@ -104,10 +110,10 @@ def _heard(store: Store, question: Question) -> tuple[str, list[str]]:
 def series(deals: Sequence[Plan], options: Options, seeds: int) -> Iterator[tuple[Plan, Options]]:
     """The runs that tell how far training and the deal of the folds move a figure: every deal with every seed.
 
-    Controls, nuisances and an honest split are made for the first run alone.
+    Controls, nuisances, an honest split and a learning curve are made for the first run alone.
     """
     for number, (dealt, training) in enumerate(product(deals, range(seeds))):
-        own = dealt if number == 0 else replace(dealt, companions=())
+        own = dealt if number == 0 else replace(dealt, companions=(), online=False)
         yield own, replace(options, seed=options.seed + training)
 
 
@@ -130,7 +136,19 @@ def run(
             with bar(f"{one.store.backbone}, {one.shuffles} shuffles", units) as progress:
                 found = _permuted(found, plan, options, done, one.shuffles, progress)
         new.append(found)
-    return done, beside.add(done.folder, done.run, new) if new else beside.read(done.folder)
+    drawn_anew = plan.online and _online(plan, options, done, bar)
+    return done, beside.add(done.folder, done.run, new) if new or drawn_anew else beside.read(done.folder)
+
+
+def _online(plan: Plan, options: Options, done: Sweep, bar: Bar) -> bool:
+    """Keep code lengths and the learning curve beside the run; whether they were not there before."""
+    if kept_online.read(done.folder) is not None:
+        return False
+    question = plan.question
+    data = matched(plan.store, question.task, question.truth, question.folds, question.groups)
+    with bar(f"{plan.store.backbone}, more {question.group}s", len(plan.store.layers)) as progress:
+        kept_online.write(done.folder, online(plan.store, data, options.seed, progress))
+    return True
 
 
 def _permuted(found: Beside, plan: Plan, options: Options, done: Sweep, shuffles: int, progress: Progress) -> Beside:
