@@ -69,8 +69,8 @@ def plan(
 
     control: of CONTROLS. nuisances: "duration", "loudness" or columns of the manifest; loudness: dB by clip id, needed
     for the nuisance of that name. shuffles: how many more than the control's one, fitted without a search. callers:
-    whether a learning curve is wanted. A question whose clips were split one by one gets its honest counterpart, or a note that there is none. Raises InputError,
-    LabelError, SplitError, StoreError for what cannot be asked.
+    whether a learning curve is wanted. A question whose clips were split one by one gets its honest counterpart, or a
+    note that there is none. Raises InputError, LabelError, SplitError, StoreError for what cannot be asked.
     """
     companions = []
     if question.folds.group_by == "clip" and question.groups != question.folds.groups:
