@@ -179,6 +179,9 @@ def test_one_speaker_has_no_interval_and_few_are_flagged(predictions_of: Make, t
     assert evaluate(four).overall["accuracy"].lower is None and evaluate(five).overall["accuracy"].lower is not None
     assert (caution(five) or "").startswith("5 speakers: intervals over so few speakers are wide")
     assert caution(twenty) is None
+    assert (caution(replace(twenty, group="recording")) or "").startswith(
+        "Intervals are over recordings, for no speaker"
+    )
     assert (caution(replace(given, groups=given.ids)) or "").startswith("Intervals are over clips, for no speaker")
     assert (caution(replace(given, groups=given.ids, group="clip")) or "").startswith("Intervals are over clips; clips")
 

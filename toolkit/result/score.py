@@ -38,6 +38,14 @@ class Scored:
         notes = [Text(f"note: {caution}", style="yellow") for caution in cautions]
         if not self.predictions.has_probability:
             notes.append(Text("note: no probabilities, so ROC-AUC and average precision are missing", style="yellow"))
+        elif self.predictions.score is None and len(set(self.predictions.fold.tolist())) > 1:
+            notes.append(
+                Text(
+                    "note: no score:LABEL columns, so ROC-AUC and average precision rank probabilities of different "
+                    "folds' models against each other; see the means of folds",
+                    style="yellow",
+                )
+            )
         blank = Text("")
         return Group(read, blank, tables.every_metric(evaluation), blank, tables.per_label(evaluation), *notes)
 

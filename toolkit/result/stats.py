@@ -196,4 +196,4 @@ def caution(predictions: Predictions, say: Language = ENGLISH) -> str | None:
         return say("caution.few_groups", **fields)
     if alone:
         return say("caution.clips" if predictions.group == "clip" else "caution.clips_unknown")
-    return None
+    return say("caution.recordings") if predictions.group == "recording" else None
