@@ -305,7 +305,9 @@ def test_a_round_whose_probe_chose_too_low_a_layer_trains_the_head_alone_and_say
     layers = {"encoder.0": whole.predictions, **whole.layers}
     low = (replace(whole.choices[0], layer="encoder.0"), *whole.choices[1:])
     development = {**whole.development, "encoder.0": (0.5, 0.5, 0.5)}
-    result_run.write(tmp_path / "low", replace(whole, layers=layers, development=development, choices=low))
+    losses = {**whole.losses, "encoder.0": (0.5, 0.5, 0.5)}
+    low_run = replace(whole, layers=layers, development=development, losses=losses, choices=low)
+    result_run.write(tmp_path / "low", low_run)
     code, out, err = finetune(run, study, "--from", tmp_path / "low", "--train", "lora", "--top", 2)
     assert code == 0, err
     said = "In the round that tests fold 0 the probe chose encoder.0, too low for --train lora; that round trains the"
