@@ -59,7 +59,8 @@ def hostile_timelines() -> list[timeline.Timeline]:
     """Two recordings in windows that overlap, with a gap in the first one."""
     task = Task("<b>task</b>", "multiclass", LABELS, ("x",))
     probability = np.random.default_rng(0).dirichlet(np.ones(len(LABELS)), 14)
-    said = applied.Applied(task, ("mean",) * 14, probability, np.empty((14, 0)), probability.argmax(axis=1))
+    bars = np.full((14, len(LABELS)), 1 / len(LABELS))
+    said = applied.Applied(task, ("mean",) * 14, probability, bars, probability.argmax(axis=1))
     windows = [
         timeline.Window(CALLS[row % 2], 5.0 * (row // 2), 5.0 * (row // 2) + 10, row) for row in range(14) if row != 4
     ]
