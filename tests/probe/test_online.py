@@ -34,6 +34,7 @@ def test_the_layer_that_knows_has_the_shortest_code_and_gains_from_callers(make_
     found = online(corpus, data, 0, lambda layer, done, total: seen.append(layer))
     assert seen == list(corpus.layers) and found.best == "encoder.1" and found.callers == (1, 2, 3, 5)
     assert found == online(corpus, data, 0) != online(corpus, data, 1)
+    assert {len(bits) for bits in found.bits.values()} == {5} and len(found.scores["encoder.1"]) == 5
     mean = {layer: np.mean(bits) for layer, bits in found.bits.items()}
     assert mean["encoder.1"] < min(mean["encoder.0"], mean["encoder.2"]) - 0.05
     steps = found.curve("encoder.1")

@@ -165,6 +165,15 @@ def test_p_values_of_several_groups_are_corrected_and_callers_in_two_groups_are_
     assert x.p_value == pytest.approx(ttest_1samp(gaps, 0).pvalue)
 
 
+def test_callers_who_are_all_alike_have_no_gap_and_no_standard_error() -> None:
+    alike = accuracies([5] * 12)
+    old, young = parts(alike, ["old" if name < "s06" else "young" for name in alike.groups])
+    assert old.gap == Score(pytest.approx(0.0), None, None) and old.p_value == 1.0 == young.p_value  # type: ignore[arg-type]
+    better = accuracies([8] * 6 + [5] * 6)
+    old, _ = parts(better, ["old" if name < "s06" else "young" for name in better.groups])
+    assert old.gap == Score(pytest.approx(0.3), None, None) and old.p_value is None  # type: ignore[arg-type]
+
+
 def test_columns_are_found_by_clip_and_windows_are_of_their_recording(
     predictions_of: Make, tasks: dict[str, Task]
 ) -> None:

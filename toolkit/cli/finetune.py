@@ -306,7 +306,7 @@ def _table(runs: Sequence[Any], folders: Sequence[Path]) -> None:
     settings |= {"folds' seed": [str(run.provenance["deal"]) for run in runs],
                  "seed": [str(run.provenance["seed"]) for run in runs]}  # fmt: skip
     columns |= {name: values for name, values in settings.items() if len(set(values)) > 1}
-    table = Table("", *columns, "development", f"test {runs[0].metric}", "run", box=None)
+    table = Table("", *columns, "dev, optimistic", f"test {runs[0].metric}", "run", box=None)
     for number, (run, folder) in enumerate(zip(runs, folders)):
         (point,) = curve(run)
         told = [values[number] for values in columns.values()]

@@ -100,6 +100,7 @@ def sweep(
                 "series": series_of(store, question, options, notes),
                 **options.budget,
                 "inner_folds": options.inner,
+                "learnt_from": "train+development",
                 "store": store.signature,
                 "features": store.settings,
                 "folds": question.folds.sha256,

@@ -9,7 +9,7 @@ from scipy.special import stdtr, stdtrit
 
 from toolkit.errors import InputError, one_of
 from toolkit.manifest import Manifest
-from toolkit.result.jackknife import COVERAGE, FEWEST_GROUPS, Score, members, score_of, standard_error
+from toolkit.result.jackknife import COVERAGE, FEWEST_GROUPS, NO_ERROR, Score, members, score_of, standard_error
 from toolkit.result.metrics import METRICS, Counts, clip_counts, headline, missing
 from toolkit.result.paired import holm
 from toolkit.result.predictions import Predictions
@@ -139,8 +139,8 @@ def _part(predictions: Predictions, value: str, inside: npt.NDArray[np.bool_]) -
         error = float(np.sqrt(sum(variances)))
         parts_of = sum(one**2 / (len(side) - 1) for one, side in zip(variances, without))
         freedom = sum(variances) ** 2 / parts_of if parts_of else float(fewest - 1)
-    if error == 0:  # every caller alike on both sides
-        return Part(*told, Score(missing(gap), None, None), 1.0 if gap == 0 else None)
+    if error < NO_ERROR:  # every caller alike on both sides
+        return Part(*told, Score(missing(gap), None, None), 1.0 if abs(gap) < NO_ERROR else None)
     half = float(stdtrit(freedom, (1 + COVERAGE) / 2)) * error
     p_value = 2 * float(stdtr(freedom, -abs(gap) / error))
     return Part(*told, Score(float(gap), float(gap - half), float(gap + half)), p_value)

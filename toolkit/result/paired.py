@@ -10,6 +10,7 @@ from scipy.special import stdtr
 from toolkit.errors import InputError, ToolkitError
 from toolkit.result.jackknife import (
     FEWEST_GROUPS,
+    NO_ERROR,
     Score,
     counts_without,
     critical,
@@ -140,8 +141,8 @@ def difference_of(estimate: float, without: FloatArray, widen: float) -> Differe
     if units < FEWEST_GROUPS or np.isnan(estimate) or np.isnan(without).any():
         return Difference(nothing, method=nothing)
     error = standard_error(without)
-    if error < 1e-12:
-        p_value = 1.0 if abs(estimate) < 1e-12 else 2.0 ** (1 - units)
+    if error < NO_ERROR:
+        p_value = 1.0 if abs(estimate) < NO_ERROR else 2.0 ** (1 - units)
         score = Score(estimate, estimate, estimate) if p_value == 1 else nothing
         return Difference(score, p_value, score, p_value, 2.0 ** (1 - units) if abs(estimate) < EQUAL else 1.0)
 
