@@ -69,7 +69,7 @@ def widening(folds: Folds) -> float:
 
 
 def against(
-    best: int | None, several: Sequence[Sequence[Predictions]], metric: str, widen: float = np.sqrt(2.0)
+    best: int | None, several: Sequence[Sequence[Predictions]], metric: str, widen: float = 1.0
 ) -> list[Against]:
     """Each of several series of runs minus the one in place `best`, which is not compared with itself; None compares
     nothing.
@@ -102,11 +102,11 @@ def difference(
     second: Sequence[Predictions],
     metric: str,
     same_truth: bool = True,
-    widen: float = np.sqrt(2.0),
+    widen: float = 1.0,
 ) -> Difference:
     """First minus second in a count-based metric of METRICS, paired; of each series of runs the mean over it.
 
-    same_truth: False compares with a control whose labels were shuffled. widen: as `widening` gives it.
+    same_truth: False compares with a control whose labels were shuffled. widen: as `widening` gives it, for methods.
     Raises InputError when the two do not predict the same clips, groups and truth, or for an unknown metric.
     """
     one = first[0]
