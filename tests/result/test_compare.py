@@ -299,6 +299,13 @@ def test_runs_of_other_deals_are_compared_with_the_same_deals_alone(run_of: RunO
     groups, left_out = compare.gather(tmp_path, [])
     assert [sorted(group) for group in groups] == [["ax", "ay", "bx", "by"]]
     assert left_out == ["cx is the only run of its task on its folds"]
+    for name in ("bx", "by"):
+        (tmp_path / name / result_run.RUN).unlink()
+    groups, left_out = compare.gather(tmp_path, [])  # of a's two deals one can be compared
+    assert [sorted(group) for group in groups] == [["ax", "cx"]]
+    assert left_out == ["ay is the only run of its task on its folds"]
+    for name in ("bx", "by"):
+        result_run.write(tmp_path / name, runs[name])
     with pytest.raises(InputError, match="cx was made on other folds than ax"):
         compare.gather(tmp_path, [tmp_path / name for name in ("ax", "ay", "cx")])
 

@@ -114,6 +114,7 @@ def test_metrics_json_has_every_metric_and_no_nan(tmp_path: Path, run):
         "method": "delete-one-group jackknife, t on the logit scale",
         "unit": "speakers",
         "number": 10,
+        "left_out_in_turn": 10,
         "coverage": 0.95,
     }
 

@@ -99,7 +99,21 @@ def test_a_figure_about_few_speakers_has_fewer_degrees_of_freedom_or_no_interval
     assert whole.upper < about_six.upper  # type: ignore[operator]
     assert score_of(0.55, rest, groups=4) == Score(0.55, None, None) == score_of(0.55, rest[:4])
     assert score_of(0.55, np.where(np.arange(10) == 3, np.nan, rest)) == Score(0.55, None, None)
-    assert score_of(0.5, np.full(10, 0.5)) == Score(0.5, pytest.approx(0.5), pytest.approx(0.5))  # type: ignore[arg-type]
+    assert score_of(0.5, np.full(10, 0.5)) == Score(0.5, None, None) == score_of(0.5, np.full(10, 0.5), bounded=False)
+
+
+def test_an_interval_near_an_end_does_not_collapse() -> None:
+    """One wrong clip of 5,000, by one of ten speakers; and a recall of 0 that one loud speaker alone brings about."""
+    rest = np.append(np.full(9, 4499 / 4500), 1.0)
+    room = 1 - 0.025 ** (1 / 10)
+    assert score_of(0.9998, rest) == Score(0.9998, pytest.approx(0.9998 - room), 1.0)  # type: ignore[arg-type]
+    loud = score_of(0.0, np.append(np.zeros(9), 1.0))
+    assert loud.lower == 0.0 and loud.upper is not None and loud.upper > 0.9
+    inside = np.linspace(0.9960, 0.9985, 10)
+    odds = np.log(inside / (1 - inside))
+    half = 2.2621571628540993 * np.sqrt(9 / 10 * ((odds - odds.mean()) ** 2).sum())
+    found = score_of(0.9975, inside)
+    assert found.lower == pytest.approx(1 / (1 + np.exp(half - np.log(0.9975 / 0.0025))))  # no replicate at the end
 
 
 def test_a_label_of_few_speakers_has_no_interval_and_of_six_has_one(

@@ -83,7 +83,7 @@ def ask(question: Question, manifest: Manifest, name: str, measured: Mapping[str
     if measured is None and _within_folds(truth, question.folds.fold):
         seed, count = question.folds.seed, min(question.folds.count, 5)
         folds = splits.make(ids, ids, one_hot(task, truth), count, seed, "clip")
-        note = f"No {name} is in two folds, so clips were dealt out one by one; intervals resample clips."
+        note = f"No {name} is in two folds, so clips were dealt out one by one; intervals are over clips."
         return replace(asked, folds=folds, groups=ids, group="clip", notes=(*asked.notes, note))
     return asked
 

@@ -191,13 +191,31 @@ def gather(result: Path, named: Sequence[Path]) -> tuple[list[dict[str, Run]], l
         return [runs], []
     controls = {one.folder for folder in folders for one in beside.read(folder) if one.kind in ("shuffled", "random")}
     left_out = [f"{name} is a control" for name in runs if name in controls]
-    groups: dict[tuple[Any, ...], list[dict[str, Run]]] = {}
-    for line in series({name: run for name, run in runs.items() if name not in controls}):
-        groups.setdefault(key(list(line.values())), []).append(line)
-    alone = [line for lines in groups.values() if len(lines) == 1 for line in lines]
+    lines = series({name: run for name, run in runs.items() if name not in controls})
+    several, alone = _by_key(lines)
+    # a series of more deals than what it could be compared with is compared deal by deal
+    dealt, alone = _by_key([deal for line in alone for deal in _deals(line)])
     left_out += [f"{next(iter(line))} is the only run of its task on its folds" for line in alone]
-    several = [lines for lines in groups.values() if len(lines) > 1]
-    return [{name: run for line in lines for name, run in line.items()} for lines in several], left_out
+    return [{name: run for line in lines for name, run in line.items()} for lines in (*several, *dealt)], left_out
+
+
+def _by_key(lines: Sequence[dict[str, Run]]) -> tuple[list[list[dict[str, Run]]], list[dict[str, Run]]]:
+    """Lines that can be compared, two or more together; and those that are alone."""
+    groups: dict[tuple[Any, ...], list[dict[str, Run]]] = {}
+    for line in lines:
+        groups.setdefault(key(list(line.values())), []).append(line)
+    return (
+        [lines for lines in groups.values() if len(lines) > 1],
+        [lines[0] for lines in groups.values() if len(lines) == 1],
+    )
+
+
+def _deals(line: Mapping[str, Run]) -> list[dict[str, Run]]:
+    """The runs of a series, those on the same folds together."""
+    found: dict[tuple[Any, ...], dict[str, Run]] = {}
+    for name, run in line.items():
+        found.setdefault(key([run]), {})[name] = run
+    return list(found.values())
 
 
 def compare(runs: Mapping[str, Run], columns: Mapping[str, Mapping[str, str]] | None = None) -> Comparison:

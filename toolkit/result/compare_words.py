@@ -81,7 +81,7 @@ def p_told(p_value: float) -> str:
 
 
 def _probe(line: Line, say: Language) -> str:
-    layers = {choice.layer for choice in line.run.choices}
+    layers = {choice.layer for run in line.runs.values() for choice in run.choices}
     fields = {"probe": line.run.probe, "backbone": line.run.backbone, "layer": next(iter(layers))}
     one = len(layers) == 1 and fields["layer"] != line.run.probe  # a mix has one layer, itself
     return say("compare.probe_on_layer" if one else "compare.probe_of", **fields)
@@ -153,6 +153,8 @@ def runs(line: Line, say: Language = ENGLISH) -> str:
 def cautions(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
     """What a reader must see before the figures."""
     notes = [words.note(note, say) for line in comparison.lines for run in line.runs.values() for note in run.notes]
+    if any(len(line.runs) > 1 for line in comparison.lines):
+        notes.append(say("compare.several_runs", unit=words.unit(comparison.run.predictions, say)))
     caution = stats.caution(comparison.run.predictions, say)
     notes += [caution] if caution else []
     notes += [

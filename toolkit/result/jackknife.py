@@ -130,24 +130,28 @@ def score_of(
 
     without: (units,) its value without each unit. groups: the speakers that it is about, all unless told; a label's
     recall is about those who have the label. bounded: a score of 0 to 1, on the logit scale.
-    A score of exactly 0 or 1, which nobody's absence moves, is bounded by the one-sided binomial limit for so many
-    speakers (Clopper and Pearson, 1934), as if each were one trial. There is no interval where the figure is undefined
-    without some speaker, or is about fewer than 5.
+    Within EDGE of 0 or 1 the logit scale ends; an interval that begins there has at least the room of the one-sided
+    binomial limit for so many speakers (Clopper and Pearson, 1934), as if each were one trial. There is no interval
+    where the figure is undefined without some speaker, is about fewer than 5, or is the same without any of them.
     """
     groups = len(without) if groups is None else min(groups, len(without))
     if np.isnan(estimate) or groups < FEWEST_GROUPS or np.isnan(without).any():
         return Score(missing(estimate), None, None)
     value = float(estimate)
-    if bounded and value in (0.0, 1.0):
-        room = 1 - ((1 - COVERAGE) / 2) ** (1 / groups)
-        return Score(value, max(0.0, value - room), min(1.0, value + room))
+    values = np.append(without, value)
+    edge = bounded and bool(((values < EDGE) | (values > 1 - EDGE)).any())
+    error = standard_error(_logit(without) if bounded else without)
+    if error < NO_ERROR and not edge:
+        return Score(value, None, None)
+    half = critical(groups) * error
     if not bounded:
-        half = critical(groups) * standard_error(without)
         return Score(value, value - half, value + half)
-    half = critical(groups) * standard_error(_logit(without))
     centre = _logit(np.array(value))
-    lower, upper = (1 / (1 + np.exp(-(centre + side * half))) for side in (-1, 1))
-    return Score(value, min(value, float(lower)), max(value, float(upper)))
+    lower, upper = (float(1 / (1 + np.exp(-(centre + side * half)))) for side in (-1, 1))
+    if edge:
+        room = 1 - ((1 - COVERAGE) / 2) ** (1 / groups)
+        lower, upper = min(lower, max(0.0, value - room)), max(upper, min(1.0, value + room))
+    return Score(value, min(value, lower), max(value, upper))
 
 
 def _logit(score: FloatArray) -> FloatArray:

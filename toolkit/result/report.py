@@ -180,8 +180,9 @@ def _choices(run: Run, say: Language) -> Table:
     for choice in run.choices:
         setting = ", ".join(f"{name} = {_plain(value)}" for name, value in choice.setting.items())
         development = number_cell(say.figure(choice.development), choice.development)
-        rows.append(Row([Cell(str(choice.fold)), Cell(choice.layer), Cell(setting), development]))
-    heads = [say(f"column.{key}") for key in ("test_fold", "layer", "setting", "development")]
+        loss = number_cell(say.figure(choice.loss), choice.loss)
+        rows.append(Row([Cell(str(choice.fold)), Cell(choice.layer), Cell(setting), loss, development]))
+    heads = [say(f"column.{key}") for key in ("test_fold", "layer", "setting", "loss", "development")]
     return table(heads, rows, texts=3)
 
 

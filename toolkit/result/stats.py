@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 from toolkit.result.jackknife import (
     COVERAGE,
     FEWEST_GROUPS,
+    MOST_UNITS,
     Score,
     counts_without,
     mean_of,
@@ -59,6 +60,7 @@ class Evaluation:
                 "method": "delete-one-group jackknife, t on the logit scale",
                 "unit": self.unit,
                 "number": self.units,
+                "left_out_in_turn": min(self.units, MOST_UNITS),
                 "coverage": COVERAGE,
             },
             "caution": self.caution,

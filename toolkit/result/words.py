@@ -7,6 +7,7 @@ from statistics import mean
 
 from toolkit.result import metrics, stats
 from toolkit.result.beside import Beside
+from toolkit.result.jackknife import FEWEST_GROUPS, MOST_UNITS
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Point, Run
@@ -69,7 +70,7 @@ def answer(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> str:
         unheard=unheard(run, say),
         chance=say.figure(chance),
     )
-    reaches_chance = score.lower is not None and score.lower <= chance
+    reaches_chance = (score.estimate if score.lower is None else score.lower) <= chance
     return text + (say("run.no_knowledge") if reaches_chance else "")
 
 
@@ -164,14 +165,18 @@ def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[
         "unit": say.name("noun", "clip" if alone else predictions.group),
         "units": unit(predictions, say),
         "models": say.counted(len(run.choices), "model"),
+        "blocks": MOST_UNITS,
+        "fewest": FEWEST_GROUPS,
     }
+    few, many = evaluation.units < FEWEST_GROUPS, evaluation.units > MOST_UNITS
+    method = "intervals_none" if few else "intervals_blocks" if many else "intervals"
     pairs = {
         "clips": tested,
         "labels": say(f"protocol.labels_{kind}", number=len(run.task.labels), labels=labels),
         "apart": _kept_apart(run, say),
         "chosen": say(f"protocol.chosen_{_learnt(run)}", chosen=chosen(run, say)),
         "left_out": left_out,
-        "intervals": say("protocol.intervals", **intervals),
+        "intervals": say(f"protocol.{method}", **intervals),
     }
     return [(say(f"protocol.{name}_heading"), text) for name, text in pairs.items()]
 
