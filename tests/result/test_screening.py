@@ -31,6 +31,10 @@ def test_recall_at_a_precision_is_scikit_learns(seed: int, clips: int, wanted: f
         assert alarms == min(allowed)
 
 
+def test_where_no_threshold_is_precise_enough_nothing_is_found_and_nothing_alarms() -> None:
+    assert at_precisions(np.array([0, 1, 0]), np.array([0.9, 0.5, 0.1]), [0.8, 0.5]) == [(0.0, 0), (1.0, 1)]
+
+
 def test_a_detector_by_hand(predictions_of: Callable[..., Predictions], tasks: dict[str, Task]) -> None:
     """Six speakers of ten clips in half an hour: of 30 positives 27 are found, with 3 false alarms."""
     truth = np.tile([1, 0], 30)

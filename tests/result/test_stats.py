@@ -214,6 +214,14 @@ def test_the_best_layer_may_be_best_and_a_hopeless_one_may_not(predictions_of: M
     layers = [predictions_of(tasks["multiclass"], strength=value, seed=seed) for seed, value in enumerate(strengths)]
     assert may_be_best(layers) == [False, True, True]
     assert may_be_best(layers[:1]) == [True]
+    task = Task("hotline", "multilabel", ("a",), ("a",))
+    silent = binary([0] * 60, [0] * 60, [f"s{k // 10}" for k in range(60)])
+    nothing = np.zeros((60, 1), dtype=np.int64)
+    nowhere = replace(
+        silent, task=task, truth=nothing, prediction=nothing, probability=np.full((60, 1), np.nan)
+    )  # a macro F1 of labels that neither occur nor are given is undefined
+    assert may_be_best([nowhere, replace(nowhere, prediction=nothing + 1)]) == [False, True]
+    assert may_be_best([nowhere]) == [False]
     assert may_be_best([replace(one, groups=("a", "b") * 200) for one in layers]) == [True] * 3
 
 
