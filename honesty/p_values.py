@@ -98,7 +98,7 @@ def layers(speakers: int, wanted: int, quiet: bool = False) -> Row:
 
 def rows(part: float) -> list[Row]:
     found = []
-    for number in (5, 10, 20, 50, 105):
+    for number in (10, 20, 50, 105):
         wanted = max(50, int(part * (2_000 if number < 105 else 500)))
         found += null("UAR", two_classes, "unweighted_average_recall", number, wanted)
     for number in (10, 20, 50, 105):

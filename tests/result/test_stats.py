@@ -226,37 +226,45 @@ def test_the_best_layer_may_be_best_and_a_hopeless_one_may_not(predictions_of: M
 
 
 def test_a_layer_is_out_where_another_is_ahead_at_5_percent_over_their_number() -> None:
-    """Two layers of 6 speakers with 10 clips each: the second has one more right in five of six."""
-    right = [(5, 6), (6, 7), (7, 8), (4, 5), (6, 7), (8, 8)]
-    truth, groups = [1] * 60, [f"s{speaker}" for speaker in range(6) for _ in range(10)]
+    """Two layers of 12 speakers with 10 clips each: the second has one more right in half of them."""
+    right = [(5, 6), (6, 6), (7, 8), (5, 5), (6, 7), (8, 8)] * 2
+    truth, groups = [1] * 120, [f"s{speaker:02d}" for speaker in range(12) for _ in range(10)]
     layers = [
         binary(truth, [int(k < counts[layer]) for counts in right for k in range(10)], groups) for layer in (0, 1)
     ]
     found = difference([layers[1]], [layers[0]], "accuracy")
     assert (found.p_value or 1) / 2 < 0.05 and may_be_best(layers) == [False, True]
-    layers[1] = binary(truth, [int(k < n) for n in (6, 5, 8, 5, 5, 8) for k in range(10)], groups)
+    layers[1] = binary(truth, [int(k < n) for n in (6, 5, 8, 4, 6, 8) * 2 for k in range(10)], groups)
     assert may_be_best(layers) == [True, True]
 
 
 def test_a_p_value_by_hand_and_turned_round() -> None:
-    """Differences of 6 speakers of 10 clips: accuracies differ by 1, 1, 2, 0, 1, -1 clips of 60."""
-    gained = (1, 1, 2, 0, 1, -1)
-    truth, groups = [1] * 60, [f"s{speaker}" for speaker in range(6) for _ in range(10)]
+    """Differences of 10 speakers of 10 clips: accuracies differ by so many clips each, 7 of 100."""
+    gained = (1, 1, 2, 0, 1, -1, 2, 0, 1, 0)
+    truth, groups = [1] * 100, [f"s{speaker}" for speaker in range(10) for _ in range(10)]
     first = binary(truth, [int(k < 5 + more) for more in gained for k in range(10)], groups)
     second = binary(truth, [int(k < 5) for _ in gained for k in range(10)], groups)
     found = difference([first], [second], "accuracy", widen=1.5)
     expected = scipy_stats.ttest_1samp(np.array(gained) / 10, 0)  # of equally many clips the jackknife is this test
-    assert found.score is not None and found.score.estimate == pytest.approx(4 / 60)
+    assert found.score is not None and found.score.estimate == pytest.approx(7 / 100)
     assert found.p_value == pytest.approx(expected.pvalue)
     low, high = expected.confidence_interval()
     assert (found.score.lower, found.score.upper) == (pytest.approx(low), pytest.approx(high))
-    error = np.std(np.array(gained) / 10, ddof=1) / np.sqrt(6)
-    assert found.method_p == pytest.approx(2 * scipy_stats.t.sf(4 / 60 / (1.5 * error), 5))
-    assert found.method is not None and found.method.upper == pytest.approx(4 / 60 + 1.5 * (high - 4 / 60))
-    assert found.equal_p == pytest.approx(scipy_stats.t.cdf((4 / 60 - 0.02) / error, 5))
+    error = np.std(np.array(gained) / 10, ddof=1) / np.sqrt(10)
+    assert found.method_p == pytest.approx(2 * scipy_stats.t.sf(7 / 100 / (1.5 * error), 9))
+    assert found.method is not None and found.method.upper == pytest.approx(7 / 100 + 1.5 * (high - 7 / 100))
+    assert found.equal_p == pytest.approx(scipy_stats.t.cdf((7 / 100 - 0.02) / error, 9))
     back = difference([second], [first], "accuracy", widen=1.5)
     assert back.score is not None and back.score.estimate == -found.score.estimate  # type: ignore[operator]
     assert back.p_value == pytest.approx(found.p_value) and back.equal_p == pytest.approx(found.equal_p)
+
+
+def test_fewer_than_ten_speakers_have_an_interval_and_no_p_value(predictions_of: Make, tasks: dict[str, Task]) -> None:
+    first, second = (predictions_of(tasks["binary"], speakers=9, seed=seed) for seed in (0, 1))
+    found = difference([first], [second], "accuracy")
+    assert found.score is not None and found.score.lower is not None
+    assert (found.p_value, found.method_p, found.equal_p) == (None, None, None)
+    assert paired.against(1, [[first], [second]], "accuracy")[0].difference == found
 
 
 def test_equal_is_shown_by_the_larger_of_two_one_sided_tests() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from toolkit.result import stats, words
 from toolkit.result.compare import COSTS, Comparison, Line
-from toolkit.result.jackknife import Score
+from toolkit.result.jackknife import FEWEST_TESTED, Score
 from toolkit.result.language import ENGLISH, Language
 from toolkit.result.paired import EQUAL, LEVEL, Difference
 
@@ -32,8 +32,11 @@ def answer(comparison: Comparison, say: Language = ENGLISH) -> str:
         return say("compare.unpaired", tuned=run, probe=probe, why=why)
     fields |= {"points": f"{100 * abs(gained.estimate):.1f}", "signed": f"{100 * gained.estimate:+z.1f}", "tuned": run}
     fields["times"] = times = _times(tuned, frozen, say)
-    if found.p_value is None or gained.lower is None:
+    if gained.lower is None:
         return say("compare.no_interval", **fields)
+    if found.p_value is None:
+        many = words.unit(comparison.run.predictions, say)
+        return say("compare.untested", **fields, interval=points(gained), fewest=FEWEST_TESTED, unit=many)
     fields |= {"interval": points(gained), "p": p_told(found.p_value)}
     shown = found.p_value < LEVEL
     kind = "level" if not shown else "gains" if gained.estimate > 0 else "loses"

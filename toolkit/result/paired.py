@@ -10,6 +10,7 @@ from scipy.special import stdtr
 from toolkit.errors import InputError, ToolkitError
 from toolkit.result.jackknife import (
     FEWEST_GROUPS,
+    FEWEST_TESTED,
     NO_ERROR,
     Score,
     counts_without,
@@ -33,7 +34,7 @@ class Difference:
     score, p_value: of these very models on new speakers; p_value two-sided, before any correction. method, method_p: of
     the two methods, trained anew on other speakers: the same estimate, its standard error widened by `widening`.
     equal_p: of the two one-sided tests that the difference is beyond 2 points (Schuirmann, 1987): small where they are
-    shown to be equal. p-values are None with fewer than 5 speakers, all is where nothing was compared.
+    shown to be equal. p-values are None with fewer than 10 speakers, all is where nothing was compared.
     """
 
     score: Score | None = None
@@ -144,6 +145,8 @@ def difference_of(estimate: float, without: FloatArray, widen: float) -> Differe
     if error < NO_ERROR:
         p_value = 1.0 if abs(estimate) < NO_ERROR else 2.0 ** (1 - units)
         score = Score(estimate, estimate, estimate) if p_value == 1 else nothing
+        if units < FEWEST_TESTED:
+            return Difference(score, method=score)
         return Difference(score, p_value, score, p_value, 2.0 ** (1 - units) if abs(estimate) < EQUAL else 1.0)
 
     def tail(value: float) -> float:
@@ -155,6 +158,8 @@ def difference_of(estimate: float, without: FloatArray, widen: float) -> Differe
 
     score, p_value = scored(error)
     method, method_p = scored(widen * error)
+    if units < FEWEST_TESTED:
+        return Difference(score, method=method)
     return Difference(score, p_value, method, method_p, tail((abs(estimate) - EQUAL) / error))
 
 

@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 from toolkit.result.jackknife import (
     COVERAGE,
     FEWEST_GROUPS,
+    FEWEST_TESTED,
     MOST_UNITS,
     Score,
     counts_without,
@@ -170,14 +171,14 @@ def may_be_best(layers: Sequence[Predictions]) -> list[bool]:
 
     layers: as in `headline_scores`. Every pair is compared by a paired jackknife and a one-sided t test at 5 % over the
     number of other layers (Bonferroni), so that in 95 of 100 studies the truly best layer is among those that may be:
-    multiple comparisons with the best, Hsu, Multiple Comparisons, 1996. All may be where there are fewer than 5
+    multiple comparisons with the best, Hsu, Multiple Comparisons, 1996. All may be where there are fewer than 10
     speakers. Where a layer has no score it cannot be.
     """
     function = METRICS[headline(layers[0].task)].function
     pairs = [(function(whole), function(rest)) for whole, rest in counts_without(layers)]
     scores, without = np.array([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])
     units, others = without.shape[1], len(layers) - 1
-    if others == 0 or units < FEWEST_GROUPS:
+    if others == 0 or units < FEWEST_TESTED:
         return [not np.isnan(score) for score in scores]
     limit = float(stdtrit(units - 1, 1 - (1 - COVERAGE) / others))
     ahead = scores[None] - scores[:, None]  # [layer, other]
