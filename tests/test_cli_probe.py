@@ -237,6 +237,7 @@ def test_the_search_spaces_are_explained_without_a_model(run: Run) -> None:
         (("--model", "weaker", "--minutes", 1), 2, "give one"),
         (("--model", "weaker", "--inner-folds", 3), 2, "3 inner folds asked for; the others leave"),
         (("--model", "weaker", "--folds", "most"), 2, "Bad --folds 'most'"),
+        (("--model", "weaker", "--folds", "all", "--repeats", 2), 2, "--repeats 2: only 1 of these deals"),
         (("--model", "weaker", "--folds", "all", "--split-by", "clip"), 2, "--split-by clip deals"),
         (("--model", "weaker", "--probe", "svm"), 2, "Bad probe 'svm'"),
         (("--model", "weaker", "--device", "gpu"), 2, "Bad device 'gpu'"),

@@ -283,6 +283,7 @@ WRONG = [
     ("# more of extract", "hop = 2", "11, column 7", "--hop 2 without --window"),
     ("trials = 1", "trials = 1.5", "14, column 10", "trials = 1.5, expected a whole number from 1"),
     ("# more of probe", "minutes = 3", "14, column 10", "--trials and --minutes are two ways to end a search"),
+    ("# more of probe", "repeats = 16", "16, column 11", "--repeats 16: only"),  # 6 speakers have 15 deals to 3 folds
     ("# more of probe", 'probe = "svm"', "16, column 9", "Bad probe 'svm', expected one of ['linear', 'mlp', "),
     ("# more of probe", 'control = "noise"', "16, column 11", "Bad control 'noise', expected one of ['shuffled', "),
     ("# more of probe", 'nuisance = "age"', "16, column 12", "Bad --nuisance 'age', expected one of ['duration', "),

@@ -23,7 +23,7 @@ from toolkit.cli.common import (
     report_in,
     show,
 )
-from toolkit.errors import InputError, SplitError, one_of
+from toolkit.errors import InputError, one_of
 
 ALL = "all"
 TRIALS = 30
@@ -119,7 +119,7 @@ def probe(
 
     from toolkit.cluster import joined
     from toolkit.extract.plan import names_other, refuse_others
-    from toolkit.folding import keep, pose
+    from toolkit.folding import keep, pose, refuse_repeats
     from toolkit.manifest import read
     from toolkit.probe import around
     from toolkit.probe.nuisance import LOUDNESS, loudnesses
@@ -146,8 +146,7 @@ def probe(
         pose(corpus, target, fold_count(folds), seed + deal, group_by, split_by, rules=rules) for deal in range(repeats)
     ]
     question, result = questions[0], workspace / "result"
-    if repeats > 1 and question.folds.scheme == "fixed":
-        raise SplitError("--repeats deals the folds anew, and the manifest's split column fixes them; leave one out")
+    refuse_repeats(corpus, split_by, [one.folds for one in questions])
     for one in questions:
         remark(f"folds in {relative(keep(one, result), workspace)}")
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
