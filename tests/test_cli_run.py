@@ -400,6 +400,22 @@ def test_seeds_of_probes_and_tunings_are_runs_of_one_study(run: Run, study: Path
     assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands", "stands", "to"]
 
 
+def test_a_probe_stands_once_its_shuffles_and_its_learning_curve_are_there(run: Run, study: Path) -> None:
+    text = SMALL.split("[[finetune]]")[0]
+
+    def stands(more: str) -> bool:
+        code, asked, err = run("run", recipe(study, text.replace("# more of probe", more)), "--dry-run")
+        assert code == 0, err
+        return asked.splitlines()[-1].startswith("stands")
+
+    assert run("run", recipe(study, text.replace("# more of probe", 'control = "shuffled"\nshuffles = 2')))[0] == 0
+    assert stands("") and stands('control = "shuffled"\nshuffles = 2')
+    assert not stands('control = "shuffled"\nshuffles = 3') and not stands('control = "shuffled"')
+    assert not stands("online = true")
+    assert run("run", recipe(study, text.replace("# more of probe", "online = true")))[0] == 0
+    assert stands('online = true\ncontrol = "shuffled"\nshuffles = 2')
+
+
 def test_a_backbone_that_is_not_there_is_the_machines_no(run: Run, corpus: Path, tmp_path: Path) -> None:
     text = SMALL.replace("tiny-whisper", "whisper-small")
     code, _, err = run("run", recipe(tmp_path, text), "-w", corpus)

@@ -27,6 +27,7 @@ from toolkit.errors import InputError, one_of
 
 ALL = "all"
 TRIALS = 30
+SHUFFLES = 20
 
 
 def _explain(asked: bool) -> None:
@@ -82,7 +83,7 @@ def probe(
     ] = None,
     shuffles: Annotated[
         int, typer.Option(min=0, help="Of --control shuffled: shuffles for a permutation p-value, 0 for none.")
-    ] = 20,
+    ] = SHUFFLES,
     nuisance: Annotated[
         str | None,
         typer.Option(help="What else the layers know: duration, loudness, columns (speaker,sex), with commas."),
