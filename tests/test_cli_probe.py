@@ -175,6 +175,25 @@ def test_all_backbones_and_probes_meet_in_one_table(run: Run, study: Path) -> No
     assert "chart-backbones" in (folder / "report.html").read_text(encoding="utf-8")
 
 
+def test_backbones_are_compared_by_all_runs_of_their_series(run: Run, study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study / "features", tmp_path / "features")
+    words = ("--model", "made-up", "--model", "weaker", "--probe", "mlp", "--trials", 1, "--seeds", 2)
+    files = ("--manifest", study / "manifest.csv", "--audio-root", study)
+    code, out, err = run("probe", "--target", "mood", "--folds", 3, *words, *files, "-w", tmp_path)
+    assert code == 0, err
+    (table,) = (tmp_path / "result").glob("mood-overview-*/overview.csv")
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert [(row["backbone"], row["runs"]) for row in rows] == [("made-up", "2"), ("weaker", "2")]
+    for row in rows:
+        runs = [
+            result_run.read(path.parent)
+            for path in (tmp_path / "result").glob(f"mood-{row['backbone']}-mlp-*/run.json")
+        ]
+        scores = [stats.headline_scores([one.predictions])[0].estimate for one in runs]
+        assert len(scores) == 2 and float(row["score"]) == pytest.approx(np.mean(scores), abs=1e-6)
+    assert "Every figure is the mean over a series of 2 runs" in " ".join(out.split())
+
+
 def test_a_budget_of_minutes_ends_the_search_and_says_what_each_layer_got(run: Run, study: Path) -> None:
     code, out, err = run(
         "probe", "--model", "made-up", "--target", "mood", "--folds", 3, "--minutes", 0.001, "-w", study

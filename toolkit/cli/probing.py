@@ -174,7 +174,8 @@ def probe(
                     done, beside = around.run(own, training, result, made_by, note or (), _bar(name))
                     _tell(done, beside, workspace, language)
                     series.append(done)
-                entries.append(Entry(_name(plan, plans), series[0].folder, series[0].run))
+                others = {one.folder.name: one.run for one in series[1:]}
+                entries.append(Entry(_name(plan, plans), series[0].folder, series[0].run, others))
                 made += series
                 if len(series) > 1:
                     print(f"{entries[-1].name}, {name}: {spread([done.run for done in series])}")
