@@ -175,6 +175,25 @@ def test_all_backbones_and_probes_meet_in_one_table(run: Run, study: Path) -> No
     assert "chart-backbones" in (folder / "report.html").read_text(encoding="utf-8")
 
 
+def test_backbones_are_compared_by_all_runs_of_their_series(run: Run, study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study / "features", tmp_path / "features")
+    words = ("--model", "made-up", "--model", "weaker", "--probe", "mlp", "--trials", 1, "--seeds", 2)
+    files = ("--manifest", study / "manifest.csv", "--audio-root", study)
+    code, out, err = run("probe", "--target", "mood", "--folds", 3, *words, *files, "-w", tmp_path)
+    assert code == 0, err
+    (table,) = (tmp_path / "result").glob("mood-overview-*/overview.csv")
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert [(row["backbone"], row["runs"]) for row in rows] == [("made-up", "2"), ("weaker", "2")]
+    for row in rows:
+        runs = [
+            result_run.read(path.parent)
+            for path in (tmp_path / "result").glob(f"mood-{row['backbone']}-mlp-*/run.json")
+        ]
+        scores = [stats.headline_scores([one.predictions])[0].estimate for one in runs]
+        assert len(scores) == 2 and float(row["score"]) == pytest.approx(np.mean(scores), abs=1e-6)
+    assert "Every figure is the mean over a series of 2 runs" in " ".join(out.split())
+
+
 def test_a_budget_of_minutes_ends_the_search_and_says_what_each_layer_got(run: Run, study: Path) -> None:
     code, out, err = run(
         "probe", "--model", "made-up", "--target", "mood", "--folds", 3, "--minutes", 0.001, "-w", study
@@ -237,6 +256,7 @@ def test_the_search_spaces_are_explained_without_a_model(run: Run) -> None:
         (("--model", "weaker", "--minutes", 1), 2, "give one"),
         (("--model", "weaker", "--inner-folds", 3), 2, "3 inner folds asked for; the others leave"),
         (("--model", "weaker", "--folds", "most"), 2, "Bad --folds 'most'"),
+        (("--model", "weaker", "--folds", "all", "--repeats", 2), 2, "--repeats 2: only 1 of these deals"),
         (("--model", "weaker", "--folds", "all", "--split-by", "clip"), 2, "--split-by clip deals"),
         (("--model", "weaker", "--probe", "svm"), 2, "Bad probe 'svm'"),
         (("--model", "weaker", "--device", "gpu"), 2, "Bad device 'gpu'"),

@@ -283,6 +283,7 @@ WRONG = [
     ("# more of extract", "hop = 2", "11, column 7", "--hop 2 without --window"),
     ("trials = 1", "trials = 1.5", "14, column 10", "trials = 1.5, expected a whole number from 1"),
     ("# more of probe", "minutes = 3", "14, column 10", "--trials and --minutes are two ways to end a search"),
+    ("# more of probe", "repeats = 16", "16, column 11", "--repeats 16: only"),  # 6 speakers have 15 deals to 3 folds
     ("# more of probe", 'probe = "svm"', "16, column 9", "Bad probe 'svm', expected one of ['linear', 'mlp', "),
     ("# more of probe", 'control = "noise"', "16, column 11", "Bad control 'noise', expected one of ['shuffled', "),
     ("# more of probe", 'nuisance = "age"', "16, column 12", "Bad --nuisance 'age', expected one of ['duration', "),
@@ -397,6 +398,22 @@ def test_seeds_of_probes_and_tunings_are_runs_of_one_study(run: Run, study: Path
     assert (first["deal"], first["seed"]) == (0, 0)  # of the first deal, which the tunings share
     code, asked, _ = run("run", name, "--dry-run")
     assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands", "stands", "to"]
+
+
+def test_a_probe_stands_once_its_shuffles_and_its_learning_curve_are_there(run: Run, study: Path) -> None:
+    text = SMALL.split("[[finetune]]")[0]
+
+    def stands(more: str) -> bool:
+        code, asked, err = run("run", recipe(study, text.replace("# more of probe", more)), "--dry-run")
+        assert code == 0, err
+        return asked.splitlines()[-1].startswith("stands")
+
+    assert run("run", recipe(study, text.replace("# more of probe", 'control = "shuffled"\nshuffles = 2')))[0] == 0
+    assert stands("") and stands('control = "shuffled"\nshuffles = 2')
+    assert not stands('control = "shuffled"\nshuffles = 3') and not stands('control = "shuffled"')
+    assert not stands("online = true")
+    assert run("run", recipe(study, text.replace("# more of probe", "online = true")))[0] == 0
+    assert stands('online = true\ncontrol = "shuffled"\nshuffles = 2')
 
 
 def test_a_backbone_that_is_not_there_is_the_machines_no(run: Run, corpus: Path, tmp_path: Path) -> None:

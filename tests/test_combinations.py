@@ -9,7 +9,8 @@ import typer
 
 from tests.conftest import Run
 from toolkit import cli
-from toolkit.cli.combinations import RULES, name_of
+from toolkit.cli import recipes
+from toolkit.cli.combinations import RULES, name_of, refusal
 
 FROM = ("finetune", "--from", "RUN")
 BY_HAND = ("finetune", "--model", "m", "--target", "t")
@@ -122,6 +123,23 @@ def test_what_is_not_typed_is_not_refused(run: Run, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("TOOLKIT_WORKSPACE", str(tmp_path))
     code, _, err = run("compare", "--gaps", "none")
     assert code == 2 and "No finished run to compare" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "idle"),
+    [
+        ({}, True),
+        ({"control": ["random"]}, True),
+        ({"control": ["shuffled"]}, False),
+        ({"control": ["shuffled"], "shuffles": 0}, True),
+        ({"nuisance": "sex,loudness"}, False),
+    ],
+)
+def test_beside_rays_nodes_this_machine_reads_loudness_and_fits_shuffles(more: dict[str, Any], idle: bool) -> None:
+    values = {**recipes.defaults("probe"), "ray": "local", "workers": 2, **more}
+    found = refusal("probe", ["ray", "workers", *more], values)
+    said = ("workers", "--workers has no effect with --ray, which takes every core of the nodes")
+    assert found == (said if idle else None)
 
 
 def test_every_option_of_every_command_always_counts_or_has_a_row() -> None:

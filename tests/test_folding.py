@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,30 @@ def test_all_folds_leave_one_speaker_out() -> None:
     assert "chooses on a single speaker" in asked.notes[0]
     with pytest.raises(SplitError, match="split column deals"):
         folding.pose(manifest(rows(split="train")), "emotion", None, seed=0)
+
+
+def test_one_deal_of_the_folds_is_not_counted_twice() -> None:
+    corpus = manifest(rows())
+    deals = [folding.pose(corpus, "emotion", 5, seed).folds for seed in range(3)]
+    folding.refuse_repeats(corpus, "group", deals)
+    said = "--repeats 3: only 2 of these deals of the folds differ; ask for fewer, or for other --folds"
+    with pytest.raises(SplitError) as caught:
+        folding.refuse_repeats(corpus, "group", [*deals[:2], replace(deals[1], fold=4 - deals[1].fold, seed=2)])
+    assert str(caught.value) == said
+    out = [folding.pose(corpus, "emotion", None, seed).folds for seed in range(2)]
+    with pytest.raises(SplitError, match="--repeats 2: only 1 of these deals"):
+        folding.refuse_repeats(corpus, "group", out)
+
+
+def test_folds_that_a_split_column_numbers_are_not_dealt_anew() -> None:
+    corpus = manifest([{**row, "split": str(int(row["speaker"][1:]) % 3)} for row in rows()])
+    one = folding.pose(corpus, "emotion", 5, seed=0).folds
+    assert (one.scheme, one.count) == ("kfold", 3)
+    folding.refuse_repeats(corpus, "group", [one])
+    with pytest.raises(SplitError, match="--repeats deals the folds anew, and the manifest's split column fixes them"):
+        folding.refuse_repeats(corpus, "group", [one, one])
+    by_clip = [folding.pose(corpus, "emotion", 5, seed, split_by="clip").folds for seed in range(2)]
+    folding.refuse_repeats(corpus, "clip", by_clip)
 
 
 def test_a_question_split_by_clip_can_be_asked_with_its_speakers_kept_apart() -> None:

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,20 @@ def test_another_process_makes_the_same_folds() -> None:
     ]
     assert run[0].stdout == run[1].stdout
     assert len(run[0].stdout.strip()) == 64
+
+
+def test_seeds_deal_groups_that_are_all_alike_each_in_its_own_way() -> None:
+    number = np.arange(48)
+    ids, groups = [f"c{clip}" for clip in number], [f"s{clip % 12}" for clip in number]
+    indicators = np.eye(2, dtype=np.int64)[number // 12 % 2]
+    assert len({splits.make(ids, groups, indicators, 4, seed).partition for seed in range(10)}) == 10
+
+
+def test_a_partition_is_the_groups_of_each_fold_whatever_its_number() -> None:
+    folds = Folds(("a", "b", "c", "d"), ("x", "y", "x", "z"), np.array([2, 0, 2, 1]), "speaker", 0)
+    assert folds.partition == {frozenset({"x"}), frozenset({"y"}), frozenset({"z"})}
+    assert folds.partition == replace(folds, fold=np.array([0, 1, 0, 2]), seed=3).partition
+    assert folds.partition != replace(folds, fold=np.array([0, 1, 0, 1])).partition
 
 
 def test_one_speaker_is_left_out_when_there_are_as_many_folds_as_speakers() -> None:

@@ -75,7 +75,7 @@ def pose(
     groups = tuple(columns[group_by])
     _refuse_what_folds_give_away(task, truth, groups, group_by)
     _refuse_overlap(manifest, groups, group_by)
-    if "split" in columns and own_split:
+    if own_split and dealt_by_column(manifest, split_by):
         folds = splits.fixed(ids, groups, columns["split"], group_by, seed)
     else:
         folds = splits.make(ids, groups, one_hot(task, truth), count or len(set(groups)), seed, group_by)
@@ -87,6 +87,26 @@ def pose(
         if split:
             notes.append(f"{len(split)} of {speakers} speakers are on both sides: the folds keep {group_by}s apart.")
     return Question(task, truth, folds, groups, group_by, tuple(notes), rules)
+
+
+def dealt_by_column(manifest: Manifest, split_by: str) -> bool:
+    """Whether the manifest's split column deals the clips out, so that neither --folds nor --repeats can."""
+    return "split" in manifest.columns and split_by != "clip"
+
+
+def refuse_repeats(manifest: Manifest, split_by: str, deals: Sequence[Folds]) -> None:
+    """One deal of the folds counted twice would understate how far the deal moves a figure.
+
+    deals: by their seeds, of one question. Raises SplitError where a split column deals them or two are the same.
+    """
+    if len(deals) > 1 and dealt_by_column(manifest, split_by):
+        raise SplitError("--repeats deals the folds anew, and the manifest's split column fixes them; leave one out")
+    differ = len({folds.partition for folds in deals})
+    if differ < len(deals):
+        raise SplitError(
+            f"--repeats {len(deals)}: only {differ} of these deals of the folds differ; ask for fewer, or for other "
+            "--folds"
+        )
 
 
 def _clip_by_clip(

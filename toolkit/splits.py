@@ -83,6 +83,14 @@ class Folds:
             test = self.fold == fold
             yield Round(fold, *(np.flatnonzero(part) for part in (~development & ~test, development, test)))
 
+    @property
+    def partition(self) -> frozenset[frozenset[str]]:
+        """The groups of each fold, whatever its number."""
+        members: dict[int, set[str]] = {}
+        for group, fold in zip(self.groups, self.fold.tolist()):
+            members.setdefault(fold, set()).add(group)
+        return frozenset(map(frozenset, members.values()))
+
     def without(self, left_out: set[str]) -> "Folds":
         """The same folds less some clips (those that failed in extraction); no clip moves to another fold.
 
@@ -141,7 +149,7 @@ def make(
     ids, groups: n_clips each; indicators: (n_clips, n_labels) of 0 and 1, one-hot or multilabel.
     Groups go one by one, largest first, to the fold where the squared deviation from an even share (of every label,
     relative to its frequency, and of the clips) grows least; of up to RESTARTS slightly shuffled orders the best is
-    kept.
+    kept. Seed 0 tries the order without a shuffle too, so that other seeds are not drawn to that same deal.
 
     Raises SplitError for fewer than 3 folds, fewer groups than folds, or a group without a proper name.
     """
@@ -163,7 +171,7 @@ def make(
     generator = seeds.generator(seed, "splits", count, group_by)
     best, best_cost = np.zeros(len(names), dtype=np.int64), np.inf
     for restart in range(max(1, min(RESTARTS, MAX_ASSIGNMENTS // len(names)))):
-        noise = 0.1 * restart / RESTARTS  # the first order is exactly largest first
+        noise = 0.1 * (restart + (seed != 0)) / RESTARTS  # the first order of seed 0 is exactly largest first
         order = np.argsort(-totals.max(axis=1) * (1 + noise * generator.standard_normal(len(names))), kind="stable")
         assigned, cost = _assign(totals[order], count)
         if cost < best_cost - 1e-12:

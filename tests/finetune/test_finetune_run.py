@@ -262,6 +262,23 @@ def test_each_mistake_is_one_sentence(run: Run, study: Path, words: tuple[str, .
     assert found == code and sentence in err.splitlines()[-1] and str(study) not in err, err
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--folds", 3), "--folds 3 has no effect: the manifest's split column deals the clips out; leave it out"),
+        (("--repeats", 2), "--repeats deals the folds anew, and the manifest's split column fixes them"),
+    ],
+)
+def test_folds_that_a_split_column_numbers_are_not_dealt_otherwise(
+    run: Run, study: Path, tmp_path: Path, words: tuple[object, ...], sentence: str
+) -> None:
+    rows = [(f"c{k}", f"{k}.wav", f"s{k % 3}", str(k // 3 % 2), str(k % 3)) for k in range(12)]
+    manifest.write(tmp_path / "numbered.csv", ("id", "path", "speaker", "high", "split"), rows)
+    numbered = ("--manifest", tmp_path / "numbered.csv", "--audio-root", study)
+    code, _, err = run("finetune", "--model", "tiny-hubert", "--target", "high", *numbered, *words, "-w", study)
+    assert code == 2 and sentence in err
+
+
 def test_a_batch_of_more_clips_than_there_are_is_refused(run: Run, study: Path) -> None:
     words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3, "--device", "cpu", "-w", study)
     code, _, err = run("finetune", *words, "--batch", 1_000_000)  # as many repetitions took all memory

@@ -1,6 +1,8 @@
 """Many shuffles of the labels: their scores lie around chance, the real one's p-value is its place among them."""
 
+import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,12 @@ import pytest
 
 from tests.probe.conftest import Corpus
 from tests.probe.test_probe_run import run, score
+from tests.probe.test_round import data_of
 from toolkit.folding import Question
 from toolkit.probe.permutation import p_value, scores
+from toolkit.probe.round import once, predicted
+from toolkit.probe.round import test as settle
+from toolkit.probe.study import StudyFile
 from toolkit.probe.table import PROBES
 
 Make = Callable[..., Corpus]
@@ -49,12 +55,32 @@ def test_shuffles_score_chance_and_a_planted_label_more_than_all_of_them(
     assert shuffles(corpus, tmp_path, "linear", 20, seed=1) != found
 
 
-@pytest.mark.parametrize("name", ["lightgbm", "mix", "mlp"])
-def test_every_probe_can_be_shuffled(make_corpus: Make, tmp_path: Path, name: str) -> None:
-    corpus = make_corpus("multiclass", clips_a_speaker=8, strength=3.0)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("lightgbm", "multiclass"), ("lightgbm", "multilabel"), ("mix", "multiclass"), ("mlp", "multiclass")],
+)
+def test_every_probe_can_be_shuffled(make_corpus: Make, tmp_path: Path, name: str, kind: str) -> None:
+    corpus = make_corpus(kind, clips_a_speaker=8, strength=3.0)
     run(corpus, tmp_path, probe=name, trials=2)
     found = shuffles(corpus, tmp_path, name, 3)
     assert len(found) == 3 and max(found) < 0.7
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "linear"])
+def test_on_the_real_labels_a_new_fitter_predicts_what_the_winner_predicts(
+    make_corpus: Make, tmp_path: Path, name: str
+) -> None:
+    corpus = make_corpus("multilabel", clips_a_speaker=8, strength=3.0)
+    data, file = data_of(corpus), StudyFile(tmp_path / "study.db")
+    build = partial(PROBES[name].build, [corpus.features["encoder.1"]], corpus.task, corpus.truth, 0, "cpu")
+    try:
+        for round_ in corpus.folds.rounds():
+            winner = settle(build(), data, file, "l", "", name, 1, 1, 0, round_, math.inf)
+            _, found = once(build(), data, round_, winner.setting, f"l round {round_.fold}")
+            again = predicted(build(), data, round_, winner.setting, found, f"l round {round_.fold}")
+            np.testing.assert_array_equal(again, winner.prediction)
+    finally:
+        file.close()
 
 
 def test_where_there_is_nothing_to_know_the_p_value_is_no_surprise(make_corpus: Make, tmp_path: Path) -> None:

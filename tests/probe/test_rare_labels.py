@@ -80,6 +80,22 @@ def round_of(corpus: Drawn, probe: str) -> tuple[FloatArray, FloatArray, FloatAr
     return searched.probability, refitted.probability, kept[TEST]
 
 
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_trees_are_not_stopped_by_clips_of_a_class_that_training_does_not_have(class_weights: str) -> None:
+    generator = np.random.default_rng(0)
+    truth = np.concatenate([np.arange(36) % 2, np.full(12, 2)])
+    mean = generator.standard_normal((CLIPS, 4)).astype(np.float32)
+    mean[:, 0] += 2 * (truth > 0)  # the third class sounds like the second one
+    ids = tuple(f"c{number}" for number in range(CLIPS))
+    features = LayerFeatures("encoder.0", ids, mean, np.abs(mean))
+    fitter = PROBES["lightgbm"].build([features], Task("t", "multiclass", ("a", "b", "c"), ("t",)), truth, 0, "cpu")
+    setting = {**SETTINGS["lightgbm"], "class_weights": class_weights}
+    (every,) = fitter.search(np.arange(24), np.arange(24, 48), [setting], "round")
+    (known,) = fitter.search(np.arange(24), np.arange(24, 36), [setting], "round")  # the same bins
+    assert every.found == known.found == {ALL: 2}  # counted as the first class, they would stop it after one tree
+    np.testing.assert_array_equal(every.probability[:12], known.probability)
+
+
 COUNTS = st.tuples(st.integers(0, 6), st.integers(0, 6))
 
 

@@ -13,7 +13,7 @@ from toolkit.errors import InputError, SplitError
 from toolkit.features.layout import LayerFeatures
 from toolkit.labels import IntArray, Task
 from toolkit.probe import winners
-from toolkit.probe.data import Data, inner_parts, parts_of
+from toolkit.probe.data import Data, check, inner_parts, parts_of
 from toolkit.probe.fitting import Fit, Found, GiveUp, middle, never
 from toolkit.probe.linear import LinearFitter
 from toolkit.probe.round import PARTS, refitted
@@ -74,6 +74,17 @@ def test_a_fixed_split_holds_out_its_development_set(make_corpus: Make) -> None:
 def test_what_several_searches_found_is_taken_by_label() -> None:
     assert middle([{0: 10, 2: 7}, {0: 30}, {0: 20, 2: 9}]) == {0: 20, 2: 7}
     assert middle([{ALL: 5}]) == {ALL: 5}
+
+
+def test_a_development_fold_of_classes_that_training_does_not_have_is_refused() -> None:
+    folds = folds_of(np.repeat(np.arange(4), 2))
+    task = Task("feeling", "multiclass", ("a", "b", "c"), ("feeling",))
+    asked = Data(task, np.array([0, 1, 2, 2, 0, 1, 0, 1]), folds.groups, folds, np.arange(8), {})
+    with pytest.raises(SplitError) as caught:
+        check(asked, list(folds.rounds()))
+    said = "In the round that tests fold 0 no label that the training clips teach occurs in the development clips; "
+    assert str(caught.value) == said + "there is nothing to choose by"
+    check(replace(asked, truth=np.array([0, 1, 2, 0, 0, 1, 0, 1])), list(folds.rounds()))
 
 
 @dataclass

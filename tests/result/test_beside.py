@@ -95,6 +95,33 @@ def test_an_overview_pairs_all_with_the_best_on_development(run_of, tmp_path: Pa
     assert folder == overview.write(tmp_path, found) and folder.name.startswith("emotion-overview-")
     for name in ("overview.csv", "curves.csv", "report.html", "figures/backbones.pdf"):
         assert (folder / name).stat().st_size > 100
+    assert [row["runs"] for row in csv.DictReader((folder / "overview.csv").read_text().splitlines())] == ["1"] * 3
     assert curves.depths(len(good.layers)) == [0.0, 0.25, 0.5, 0.75, 1.0]
     (spec,) = overview_page.specs(found, figures.PLAIN).values()
     assert "http" not in str(spec["layer"])
+
+
+def test_an_overview_of_series_shows_their_means(run_of, tmp_path: Path) -> None:
+    good = run_of(layers=5)
+    weak, choices = good.layers["encoder.0"], tuple(replace(one, development=0.1) for one in good.choices)
+    bad = replace(good, predictions=weak, layers=dict.fromkeys(good.layers, weak), choices=choices)
+    entries = [Entry("a", tmp_path / "a", good, {"a2": bad}), Entry("b", tmp_path / "b", bad, {"b2": bad})]
+    first, second = overview.lines(entries)
+    assert first.score == stats.headline_score(good.predictions, bad.predictions) != second.score
+    alone = [stats.headline_score(one.predictions).estimate for one in (good, bad)]
+    assert first.score.estimate == pytest.approx(np.mean(alone)) and second.score.estimate == pytest.approx(alone[1])
+    assert first.development == pytest.approx((good.development_mean + 0.1) / 2)
+    assert second.development == pytest.approx(0.1)
+    difference = paired.difference([bad.predictions] * 2, [good.predictions, bad.predictions], good.metric)
+    assert second.behind == difference.score and second.behind.estimate == pytest.approx((alone[1] - alone[0]) / 2)
+    for layer in good.layers:
+        assert first.curve[layer] == stats.headline_score(good.layers[layer], bad.layers[layer])
+    said = overview.answer([first, second])
+    assert said.endswith(" Every figure is the mean over a series of 2 runs, of other training seeds or deals of the "
+                         "folds.")  # fmt: skip
+    folder = overview.write(tmp_path, [first, second])
+    rows = list(csv.DictReader((folder / "overview.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["runs"], row["score"]) for row in rows] == [
+        ("2", f"{line.score.estimate:.6f}") for line in (first, second)
+    ]
+    assert said in (folder / "report.html").read_text(encoding="utf-8")

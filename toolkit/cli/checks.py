@@ -10,7 +10,7 @@ from toolkit.cli import combinations
 from toolkit.cli.probing import ALL, fold_count, known_device
 from toolkit.cli.study import layer_range
 from toolkit.errors import InputError, LabelError, one_of
-from toolkit.folding import SPLIT_BY, Question, kept_apart, pose
+from toolkit.folding import SPLIT_BY, Question, kept_apart, pose, refuse_repeats
 from toolkit.manifest import FILE_NAME, Manifest, read
 from toolkit.recipes import Table
 from toolkit.seeds import RANDOM
@@ -64,7 +64,13 @@ def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     probes = _probing(probe, questions, corpus)
     honest = frozenset(target for target, question in questions.items() if _can_be_honest(question))
     asked = [*questions.values(), *(kept_apart(questions[target]) for target in sorted(honest))]
-    asked += [_question(study, corpus, target, deal) for target in questions for deal in deals(study, probe)[1:]]
+    for target, question in questions.items():
+        others = [_question(study, corpus, target, deal) for deal in deals(study, probe)[1:]]
+        with placed(probe, "repeats"):
+            refuse_repeats(
+                corpus, study.values.get("split-by", "group"), [question.folds, *(other.folds for other in others)]
+            )
+        asked += others
     _learnable(study, probe, asked)
     for table in tables["finetune"]:
         tuning_checks.refuse(table, dict(zip(names, checkpoints)), probes, extraction(extract), asked)

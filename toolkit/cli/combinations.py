@@ -37,6 +37,12 @@ def _only(values: Values, *ways: str) -> bool:
     return all(way in ways for way in _ways(values))
 
 
+def _works_here(values: Values) -> bool:
+    """Whether a probe has work for this machine's cores beside what Ray's nodes do."""
+    shuffles = "shuffled" in (values["control"] or ()) and values["shuffles"] > 0
+    return shuffles or "loudness" in str(values["nuisance"])
+
+
 SPELT = ("spellings", "unknown")
 OF_THE_PROBE = ("model", "target", "layer", "folds", "group-by", "split-by", "window", "hop", "repeats", *SPELT)
 RULES = (
@@ -76,7 +82,7 @@ RULES = (
          "cannot go with --ray: blocks run on the nodes' cores"),
     Rule("probe", "shuffles", lambda values: "shuffled" not in (values["control"] or ()),
          "has no effect without --control shuffled"),
-    Rule("probe", "workers", lambda values: values["ray"] is not None and "loudness" not in str(values["nuisance"]),
+    Rule("probe", "workers", lambda values: values["ray"] is not None and not _works_here(values),
          "has no effect with --ray, which takes every core of the nodes"),
     *(
         Rule("predict", option, lambda values: values["manifest"] is None,

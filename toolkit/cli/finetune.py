@@ -255,7 +255,7 @@ def _by_hand(
     class_weights: str | None,
 ) -> Any:
     from toolkit.finetune.source import by_hand
-    from toolkit.folding import pose
+    from toolkit.folding import dealt_by_column, pose, refuse_repeats
     from toolkit.models.checkpoint import locate
     from toolkit.windows import Windows, cut
 
@@ -263,14 +263,17 @@ def _by_hand(
     _known_context(context)
     windows = Windows.of(window, hop)
     corpus = cut(corpus, windows)
-    checkpoint, sources = locate(model, models), []
-    for deal in deals:
-        question = pose(corpus, target, count, deal, group_by, split_by, rules=rules)
-        if question.folds.scheme == "fixed" and (folds is not None or len(deals) > 1):
-            option = f"--repeats {len(deals)}" if folds is None else f"--folds {folds}"
-            raise InputError(f"{option} has no effect: the manifest's split column deals the clips out; leave it out")
-        sources.append(by_hand(checkpoint, context, question, layer, depth, train, windows, statistics, class_weights))  # type: ignore[arg-type]
-    return corpus, sources
+    checkpoint = locate(model, models)
+    questions = [pose(corpus, target, count, deal, group_by, split_by, rules=rules) for deal in deals]
+    if folds is not None and dealt_by_column(corpus, split_by):
+        raise InputError(
+            f"--folds {folds} has no effect: the manifest's split column deals the clips out; leave it out"
+        )
+    refuse_repeats(corpus, split_by, [question.folds for question in questions])
+    return corpus, [
+        by_hand(checkpoint, context, question, layer, depth, train, windows, statistics, class_weights)  # type: ignore[arg-type]
+        for question in questions
+    ]
 
 
 def _known_context(context: str | None) -> None:

@@ -23,10 +23,11 @@ from toolkit.cli.common import (
     report_in,
     show,
 )
-from toolkit.errors import InputError, SplitError, one_of
+from toolkit.errors import InputError, one_of
 
 ALL = "all"
 TRIALS = 30
+SHUFFLES = 20
 
 
 def _explain(asked: bool) -> None:
@@ -82,7 +83,7 @@ def probe(
     ] = None,
     shuffles: Annotated[
         int, typer.Option(min=0, help="Of --control shuffled: shuffles for a permutation p-value, 0 for none.")
-    ] = 20,
+    ] = SHUFFLES,
     nuisance: Annotated[
         str | None,
         typer.Option(help="What else the layers know: duration, loudness, columns (speaker,sex), with commas."),
@@ -119,7 +120,7 @@ def probe(
 
     from toolkit.cluster import joined
     from toolkit.extract.plan import names_other, refuse_others
-    from toolkit.folding import keep, pose
+    from toolkit.folding import keep, pose, refuse_repeats
     from toolkit.manifest import read
     from toolkit.probe import around
     from toolkit.probe.nuisance import LOUDNESS, loudnesses
@@ -146,8 +147,7 @@ def probe(
         pose(corpus, target, fold_count(folds), seed + deal, group_by, split_by, rules=rules) for deal in range(repeats)
     ]
     question, result = questions[0], workspace / "result"
-    if repeats > 1 and question.folds.scheme == "fixed":
-        raise SplitError("--repeats deals the folds anew, and the manifest's split column fixes them; leave one out")
+    refuse_repeats(corpus, split_by, [one.folds for one in questions])
     for one in questions:
         remark(f"folds in {relative(keep(one, result), workspace)}")
     nuisances = [name.strip() for name in nuisance.split(",")] if nuisance else []
@@ -174,7 +174,8 @@ def probe(
                     done, beside = around.run(own, training, result, made_by, note or (), _bar(name))
                     _tell(done, beside, workspace, language)
                     series.append(done)
-                entries.append(Entry(_name(plan, plans), series[0].folder, series[0].run))
+                others = {one.folder.name: one.run for one in series[1:]}
+                entries.append(Entry(_name(plan, plans), series[0].folder, series[0].run, others))
                 made += series
                 if len(series) > 1:
                     print(f"{entries[-1].name}, {name}: {spread([done.run for done in series])}")

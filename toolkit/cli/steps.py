@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.cli.checks import Study, deals, dealt, extraction, listed
 from toolkit.cli.common import Made, report_in
-from toolkit.cli.probing import TRIALS
+from toolkit.cli.probing import SHUFFLES, TRIALS
 from toolkit.cli.recipes import PLACES, SHARED, SPELT, options
 from toolkit.recipes import Table
 
@@ -189,16 +189,12 @@ def _stores(study: Study) -> tuple[Path, ...] | None:
 
 
 def _probes(study: Study, target: str, stores: Sequence[Path]) -> tuple[Path, ...] | None:
-    """The finished runs, where each has beside it all that was asked for."""
+    """The finished runs, where the first of each series has beside it all that was asked for."""
     from toolkit.features.store import Store
     from toolkit.probe.sweep import Options, folder_of
-    from toolkit.result import beside
 
     given, seed = study.table("probe").values, study.table("study").values.get("seed", 0)
     notes, trials = given.get("note", []), given.get("trials", TRIALS)
-    wanted = {*given.get("control", []), *listed(study.table("probe"), "nuisance")}
-    if target in study.honest:
-        wanted.add("split")
     questions = [dealt(study, target, deal) for deal in deals(study.table("study"), study.table("probe"))]
     folders = []
     for place in stores:
@@ -214,11 +210,25 @@ def _probes(study: Study, target: str, stores: Sequence[Path]) -> tuple[Path, ..
                     inner=given.get("inner-folds", Options.inner),
                 )
                 folder = folder_of(Store(place), question, settings, study.workspace / "result", notes)
-                there = {name for one in beside.read(folder) for name in (one.kind, one.name)}
-                if not (folder / "run.json").exists() or not (number or wanted <= there):
+                if not (folder / "run.json").exists() or not (number or _accompanied(study, target, folder)):
                     return None
                 folders.append(folder)
     return tuple(folders)
+
+
+def _accompanied(study: Study, target: str, run: Path) -> bool:
+    """Whether a probe's controls, as many shuffles, nuisances, honest split and learning curve are beside it."""
+    from toolkit.result import beside, online
+
+    table = study.table("probe")
+    wanted = {*table.values.get("control", []), *listed(table, "nuisance"), *(["split"] * (target in study.honest))}
+    there = beside.read(run)
+    if not wanted <= {name for one in there for name in (one.kind, one.name)}:
+        return False
+    shuffles = table.values.get("shuffles", SHUFFLES)
+    if "shuffled" in wanted and not any(one.kind == "shuffled" and len(one.shuffles) == shuffles for one in there):
+        return False
+    return not table.values.get("online", False) or online.read(run) is not None
 
 
 def _runs_by(line: str, result: Path, count: int) -> tuple[Path, ...] | None:

@@ -110,7 +110,7 @@ class BoostingFitter:
             part, other = (
                 self._subset(own, str(setting["statistics"]), clips)
                 .set_label(_label(targets, truth, problem))
-                .set_weight(targets.weights(weighting, of)[:, problem])
+                .set_weight(_weight(targets, truth, targets.weights(weighting, of), problem))
                 for clips, truth, of in parts
             )
             growing.append(_Growing(self._booster(parameters, part).add_valid(other, "development")))
@@ -206,6 +206,11 @@ def _predicted(boosters: Sequence[lightgbm.Booster], features: npt.NDArray[np.fl
 def _label(targets: Targets, columns: IntArray, number: int) -> IntArray:
     """The class of each clip for a softmax, or one column of 0 and 1."""
     return columns.argmax(axis=1) if targets.softmax else columns[:, number]
+
+
+def _weight(targets: Targets, columns: IntArray, weights: FloatArray, number: int) -> FloatArray:
+    """(n_clips,) of one problem; 0 for a clip whose class a softmax does not know: `_label` makes it the first one."""
+    return weights[:, number] * columns.any(axis=1) if targets.softmax else weights[:, number]
 
 
 def _name(label: int) -> str:

@@ -124,13 +124,13 @@ def _check_part(data: Data, part: Part, where: str) -> None:
     fitted = targets_of(task, data.truth[part.train]).fitted
     if not len(fitted):
         raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
-    if task.multilabel:
-        share = one_hot(task, truth).mean(axis=0)[fitted]
-        if not ((share > 0) & (share < 1)).any():
-            raise SplitError(
-                f"In {where} no label that the training clips teach varies in the development clips; there is nothing "
-                "to choose by"
-            )
+    share = one_hot(task, truth).mean(axis=0)[fitted]
+    tells = {"multilabel": (share > 0) & (share < 1), "multiclass": share > 0}.get(task.kind)
+    if tells is not None and not tells.any():
+        raise SplitError(
+            f"In {where} no label that the training clips teach {'varies' if task.multilabel else 'occurs'} in the "
+            "development clips; there is nothing to choose by"
+        )
 
 
 def _constant(data: Data, round_: Round, where: str) -> list[str]:

@@ -92,18 +92,11 @@ def test(
     else:
         decided = decide(task, fits[0].probability, targets_of(task, data.truth[round_.train]).prevalence)
     development = headline_score(task, data.truth[round_.development], decided)
-    applied, bars = _applied(fitter, data, round_, winner.setting, found, name, thresholds)
+    refitted_on = Part(np.union1d(round_.train, round_.development), round_.test)
+    applied = refitted(fitter, data, refitted_on, winner.setting, found, name)
+    bars = applied.bars(task, thresholds)
     prediction = decide(task, applied.probability, bars)
     return Tested(round_, len(finished), winner.setting, winner.loss, development, bars, prediction, applied)
-
-
-def _applied(
-    fitter: Fitter, data: Data, round_: Round, setting: Setting, found: Found, name: str, thresholds: FloatArray
-) -> tuple[Applied, FloatArray]:
-    """The refit on all that is not tested, applied to what is, and its bars."""
-    refitted_on = Part(np.union1d(round_.train, round_.development), round_.test)
-    applied = refitted(fitter, data, refitted_on, setting, found, name)
-    return applied, applied.bars(data.task, thresholds)
 
 
 def once(fitter: Fitter, data: Data, round_: Round, setting: Setting, name: str) -> tuple[float, Found]:
@@ -115,11 +108,12 @@ def once(fitter: Fitter, data: Data, round_: Round, setting: Setting, name: str)
 
 def predicted(fitter: Fitter, data: Data, round_: Round, setting: Setting, found: Found, name: str) -> IntArray:
     """What a setting, fitted again as a winner is, decides of the round's test clips."""
+    part = Part(np.union1d(round_.train, round_.development), round_.test)
+    applied = refitted(fitter, data, part, setting, found, name)  # first: a round's first fit settles bins and axes
     thresholds = np.empty(0)
     if data.task.multilabel:
         thresholds, _ = _thresholds(fitter, data, round_, setting, found, name)
-    applied, bars = _applied(fitter, data, round_, setting, found, name, thresholds)
-    return decide(data.task, applied.probability, bars)
+    return decide(data.task, applied.probability, applied.bars(data.task, thresholds))
 
 
 def _losses(

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,22 +16,43 @@ from toolkit.result import metrics, paired, stats, words
 from toolkit.result.cells import plain_text
 from toolkit.result.jackknife import Score
 from toolkit.result.language import ENGLISH, Language
-from toolkit.result.run import FIGURES, REPORT, Run, curve
+from toolkit.result.predictions import Predictions
+from toolkit.result.run import FIGURES, REPORT, Run, layers_chosen
 from toolkit.runs import commit_text, make_folder, signature
 
 TABLE, CURVES = "overview.csv", "curves.csv"
 DIFFERENCE = ("difference_to_best", "difference_lower", "difference_upper", "p_value_holm")
 COLUMNS = ("backbone", "probe", "layers_chosen", "metric", "score", "lower", "upper", "development", *DIFFERENCE,
-           "clips", "folder")  # fmt: skip
+           "clips", "runs", "folder")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished run under the name of its backbone (of its store, where a backbone has several). folder: the run's."""
+    """A finished run under the name of its backbone (of its store, where a backbone has several). folder: the run's.
+
+    others: of its series, runs of other training seeds and deals of the folds, by folder name.
+    """
 
     name: str
     folder: Path
     run: Run
+    others: Mapping[str, Run] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of the series."""
+        return [self.run, *self.others.values()]
+
+    @property
+    def predictions(self) -> list[Predictions]:
+        """Of the layers chosen on development, of each run."""
+        return [run.predictions for run in self.runs]
+
+    @property
+    def development(self) -> float | None:
+        """The mean over rounds and runs; None where none is defined."""
+        known = [run.development_mean for run in self.runs if run.development_mean is not None]
+        return float(np.mean(known)) if known else None
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,7 @@ class Line:
     """One backbone and probe.
 
     score: of the layers chosen on development; layers: which, in how many rounds; development: mean over the rounds.
+    All are means over the runs of a series.
     behind: this one minus the best on development, on the same resamples, and p_value its Holm-corrected p-value; None
     for that best one itself and where other clips were tested.
     """
@@ -53,22 +75,23 @@ class Line:
     @cached_property
     def curve(self) -> dict[str, Score]:
         """Each layer's own score."""
-        return {point.layer: point.test for point in curve(self.entry.run)}
+        runs = self.entry.runs
+        return {layer: stats.headline_score(*(one.layers[layer] for one in runs)) for layer in self.entry.run.layers}
 
 
 def lines(entries: Sequence[Entry]) -> list[Line]:
     """Compare runs of one question, in the order given. Raises ToolkitError for runs of different questions."""
     if len({(entry.run.task, entry.run.metric) for entry in entries}) != 1:
         raise ToolkitError("An overview needs runs of one task")
-    developments = [entry.run.development_mean for entry in entries]
+    developments = [entry.development for entry in entries]
     best = int(np.argmax([-1.0 if value is None else value for value in developments]))
-    several = [[entry.run.predictions] for entry in entries]
+    several = [entry.predictions for entry in entries]
     compared = paired.against(best, several, entries[best].run.metric)
     return [
         Line(
             entry,
             stats.headline_score(*own),
-            entry.run.layers_chosen,
+            layers_chosen([choice for one in entry.runs for choice in one.choices]),
             development,
             one.difference.score,
             one.difference.p_value,
@@ -99,7 +122,7 @@ def write(result: Path, found: Sequence[Line], say: Language = ENGLISH) -> Path:
     from toolkit.result import figures, overview_page
 
     task = found[0].entry.run.task
-    sha256 = signature({"runs": [line.entry.folder.name for line in found]})
+    sha256 = signature({"runs": [name for line in found for name in (line.entry.folder.name, *line.entry.others)]})
     folder = make_folder(result / f"{task.name}-overview-{sha256[:12]}")
     commit_text(folder / TABLE, _table_csv(found))
     commit_text(folder / CURVES, _curves_csv(found))
@@ -115,8 +138,8 @@ def _table_csv(found: Sequence[Line]) -> str:
     for line in found:
         run, missing = line.entry.run, Score(None, None, None)
         figures = [*_cells(line.score), _cell(line.development), *_cells(line.behind or missing), _cell(line.p_value)]
-        clips, folder = len(run.predictions.ids), line.entry.folder.name
-        rows.append([line.entry.name, run.probe, line.layers, run.metric, *figures, clips, folder])
+        counts, folder = (len(run.predictions.ids), len(line.entry.runs)), line.entry.folder.name
+        rows.append([line.entry.name, run.probe, line.layers, run.metric, *figures, *counts, folder])
     return _csv(rows)
 
 
@@ -151,7 +174,7 @@ def answer(found: Sequence[Line], say: Language = ENGLISH) -> str:
     best = max(found, key=lambda line: -1.0 if line.development is None else line.development)
     run = best.entry.run
     chance, _ = metrics.chance(run.predictions)
-    return say(
+    told = say(
         "overview.answer",
         runs=say.counted(len(found), "run"),
         name=best.entry.name,
@@ -161,3 +184,5 @@ def answer(found: Sequence[Line], say: Language = ENGLISH) -> str:
         score=say.figure(best.score),
         chance=say.figure(chance),
     )
+    runs = len(best.entry.runs)
+    return told if runs == 1 else told + say("overview.series", runs=say.counted(runs, "run"))

@@ -28,7 +28,7 @@ def page(found: Sequence[Line], say: Language = ENGLISH) -> str:
     themes, stills = drawn(lambda style: specs(found, style), say)
     caption = say("overview.caption", metric=words.metric_name(run, say))
     spoken = say("overview.spoken", runs=say.counted(len(found), "run"))
-    notes = [words.note(note, say) for line in found for note in line.entry.run.notes]
+    notes = [words.note(note, say) for line in found for one in line.entry.runs for note in one.notes]
     return filled(
         "overview.html",
         themes,
