@@ -233,7 +233,7 @@ class _Tuned:
         asked = sum(map(len, assigned.rows))
         with bar("predict", asked, "clips") as advance:
             found = apply(self.run.task, self.kept, self.checkpoint, heard, ids, assigned.rows, self.device, advance)
-        return ids, together(self.run.task, assigned, [one.bars for one in self.kept], found), {}
+        return ids, together(self.run.task, assigned, self.kept, found), {}
 
 
 class _Probe:
@@ -266,7 +266,7 @@ class _Probe:
         joined = Joined(parts)
         rows = [joined.rows_of([ids[row] for row in own]) for own in assigned.rows]
         probability = apply(joined, self.winners, rows)
-        return ids, together(self.run.task, assigned, [one.bars for one in self.winners], probability), failed
+        return ids, together(self.run.task, assigned, self.winners, probability), failed
 
     def _extract(self, corpus: Any, clips: Sequence[Any], features: Path) -> Any:
         """A `Store` with the layers that the winners read."""
