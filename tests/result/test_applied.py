@@ -18,10 +18,12 @@ from toolkit.splits import Folds
 
 @dataclass(frozen=True)
 class Round:
-    """A round's model, as far as `together` asks it. A score is the log-odds unless a scale is given."""
+    """A round's model, as far as `together` asks it. A score is the log-odds unless a scale is given, and both labels
+    could be learnt."""
 
     bars: FloatArray
     scale: Scale = field(default_factory=lambda: Scale(np.zeros(2), np.ones(2)))
+    prevalence: FloatArray = field(default_factory=lambda: np.full(2, 0.5))
 
 
 TASK = Task("two", "multilabel", ("fear", "joy"), ("fear", "joy"))
@@ -106,6 +108,24 @@ def test_clips_are_ranked_by_their_own_rounds_scores_and_by_the_mean_of_all(run:
     scores = [np.array([[0.5, -1.0], [0.2, 0.4]]), np.array([[1.5, 0.0], [0.3, 0.4]]), np.array([[0.7, 1.0]])]
     said = together(TASK, found, rounds, [one.probability(own) for one, own in zip(scales, scores)])
     np.testing.assert_allclose(said.score, [[0.5, -1.0], [1.5, 0.0], [0.4, 0.6]], atol=1e-12)
+
+
+def test_a_round_that_could_not_learn_a_label_has_no_say_in_it(run: Run) -> None:
+    """Fear was in none of round 0's training clips and in all of round 1's; joy in none of any round's."""
+    found = assign(run, KNOWN, [("a", "A"), ("new", "N")], None)
+    rounds = [Round(np.array([bar, 0.5]), prevalence=np.array([share, 0.0]))
+              for bar, share in ((0.5, 0.0), (0.5, 1.0), (0.2, 0.3))]  # fmt: skip
+    said = together(TASK, found, rounds, [np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 0.0]]),
+                                          np.array([[0.25, 0.0]])])  # fmt: skip
+    assert said.probability.tolist() == [[0, 0], [0.25, 0]] and said.thresholds.tolist() == [[0.5, 0.5], [0.2, 0.5]]
+    assert said.decision.tolist() == [[0, 0], [1, 0]]
+    np.testing.assert_allclose(said.score[1, 0], np.log(0.25 / 0.75))
+    two = [rounds[2], rounds[0], Round(np.array([0.4, 0.5]), prevalence=np.array([0.6, 0.0]))]
+    values = [np.array([[0.5, 0.0]] * 2), np.array([[0.0, 0.0]]), np.array([[0.3, 0.0]])]
+    said = together(TASK, found, two, values)
+    np.testing.assert_allclose(said.probability, [[0.5, 0], [0.4, 0]])
+    np.testing.assert_allclose(said.thresholds, [[0.2, 0.5], [0.3, 0.5]])
+    assert said.decision[1].tolist() == [1, 0]  # the mean of all is below its bar: 0.267 against 0.367
 
 
 def test_a_damaged_list_of_clips_is_refused(tmp_path: Path) -> None:

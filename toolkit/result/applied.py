@@ -109,7 +109,11 @@ class Applied:
 
 
 class Model(Protocol):
-    """One round's model, probed or fine-tuned. bars: (n_labels,), as `thresholds.bars_of`. scale: of its scores."""
+    """One round's model, probed or fine-tuned.
+
+    bars: (n_labels,), as `thresholds.bars_of`. scale: of its scores. prevalence: (n_labels,) of each label in the clips
+    that it was fitted on.
+    """
 
     @property
     def bars(self) -> FloatArray: ...
@@ -117,22 +121,32 @@ class Model(Protocol):
     @property
     def scale(self) -> Scale: ...
 
+    @property
+    def prevalence(self) -> FloatArray: ...
+
 
 def together(task: Task, assigned: Assignment, models: Sequence[Model], probability: Sequence[FloatArray]) -> Applied:
     """What the rounds' models said, joined.
 
     models, probability: of each round, the latter of the clips in `assigned.rows`. A clip for several models gets the
-    mean of their probabilities and of their scores, and is decided by the mean of their bars.
+    mean of their probabilities and of their scores, and is decided by the mean of their bars; a label of a multilabel
+    task by the models that could learn it. One that was fitted on clips that all have the label, or none, says 1 or 0
+    of every clip: it knows nothing, and would outvote the others. All count where none could learn it.
     """
     shape = (len(assigned.own), len(task.labels))
-    total, against, score, count = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
-    for rows, own, model in zip(assigned.rows, probability, models, strict=True):
-        total[rows] += own
-        against[rows] += model.bars
-        score[rows] += model.scale.scores(own)
-        count[rows] += 1
+    total, against, score, count = (np.zeros(shape) for _ in range(4))
+    could = [(one.prevalence > 0) & (one.prevalence < 1) if task.multilabel else True for one in models]
+    able = np.zeros(shape, dtype=bool)
+    for rows, learnt in zip(assigned.rows, could, strict=True):
+        able[rows] |= learnt
+    for rows, own, model, learnt in zip(assigned.rows, probability, models, could, strict=True):
+        counts = np.where(able[rows], learnt, True)
+        total[rows] += counts * own
+        against[rows] += counts * model.bars
+        score[rows] += counts * model.scale.scores(own)
+        count[rows] += counts
     # of one model, divided by 1: its own bits
-    mean, against, score = (summed / count[:, None] for summed in (total, against, score))
+    mean, against, score = total / count, against / count, score / count
     rounds = [f"round-{fold}" for fold in assigned.folds]
     new = MEAN if assigned.only is None else rounds[assigned.only]
     whose = tuple(new if number < 0 else rounds[number] for number in assigned.own)
