@@ -15,9 +15,11 @@ from toolkit.features import store
 from toolkit.features.shard import ClipRecord, ShardContent, Source, path_mark
 from toolkit.finetune.recordings import record
 from toolkit.folding import pose
+from toolkit.labels import Task
 from toolkit.manifest import Manifest
 from toolkit.probe.nuisance import audio_seconds
 from toolkit.progress import quiet
+from toolkit.result.applied_files import known_of
 from toolkit.windows import Windows, cut
 
 RATE = 8_000
@@ -72,6 +74,17 @@ def test_what_cannot_be_read_stays_to_be_named_later(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"no audio")
     manifests.write(tmp_path / "manifest.csv", ("id", "path"), [("a", "a.wav")])
     assert [clip.id for clip in cut(manifests.read(tmp_path / "manifest.csv"), Windows.of(5, None)).clips] == ["a"]
+
+
+def test_windows_of_a_recording_are_resampled_together_when_they_are_predicted(tmp_path: Path) -> None:
+    whole = corpus(tmp_path, [("a", "a.wav", "1"), ("b", "b.wav", "0")], ("id", "path", "sad"), a=2.0, b=0.5)
+    clips = cut(whole, Windows.of(1, 0.5))
+    ids = [clip.id for clip in clips.clips]
+    assert ids == ["a@0-1", "a@0.5-1.5", "a@1-2", "b"]
+    for group in ("recording", "speaker"):  # the run's; neither is a column here
+        known = known_of(Task("sad", "binary", ("not sad", "sad"), ("sad",)), group, clips, ids, print)
+        assert known is not None and known.truth.tolist() == [1, 1, 1, 0]
+        assert (known.group, known.groups) == ("recording", ("a", "a", "a", "b"))
 
 
 def test_an_id_that_a_window_would_take_is_refused(tmp_path: Path) -> None:
