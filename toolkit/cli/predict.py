@@ -113,6 +113,11 @@ def predict(
     choose_device(device)
     rules, material = Rules(spellings, unknown), Material.kept_in(run.provenance)
     windows = Windows.of(window, hop) or _windows_of(run)
+    if negative is not None and windows is None:
+        raise InputError(
+            f"--negative {negative!r} where no recording is cut into windows; it is for the summary of these, so give "
+            "--window too, or leave it out"
+        )
     bad = negative_labels(run.task) if negative is None else _labels(negative, run.task.labels)
     if windows and not bad:
         remark(f"no negative share: none of {list(run.task.labels)} is known to be negative by its name; name those "
