@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -18,10 +19,11 @@ from toolkit import manifest, traces
 from toolkit.features import shard, store
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.labels import Task
-from toolkit.result import beside, figures, page
+from toolkit.result import beside, figures, online, page, words
 from toolkit.result import purge as purging
 from toolkit.result import run as result_run
 from toolkit.result.applied import write_clips
+from toolkit.result.language import of
 
 CLIPS, WIDTH = 60, 4
 GONE = "speaker03"
@@ -156,6 +158,51 @@ def test_the_caller_is_nowhere_and_the_others_are_as_before(study: Path, run: Ru
     assert run("features", "verify", "-w", study)[0] == 0
     code, _, err = run("features", "purge", "--speaker", GONE, "-w", study)
     assert code == 2 and f"No clip of the speaker '{GONE}'" in err
+
+
+CURVE = online.Online("uar", (1, 2), 1.0, {"encoder.0": (0.9, 0.8)}, {"encoder.0": ((0.5, 0.6), (0.7, 0.6))})
+
+
+def test_figures_that_counted_the_caller_and_cannot_be_made_again_are_dropped(study: Path, run: Run) -> None:
+    result, folder = study / "result", the_run(study)
+    was = result_run.read(folder)
+    was = replace(was, provenance={**was.provenance, "audio_seconds": 7200.0})
+    assert was.tested_hours == 2
+    result_run.write(folder, was)
+    online.write(folder, CURVE)
+    control, shuffled = result_run.read(result / "control"), beside.read(folder)[0]
+    shuffled = replace(shuffled, kind="shuffled", shuffles=(0.4, 0.5), p_value=0.3)
+    beside.add(folder, was, [shuffled, replace(shuffled, kind="random", name="of a run that is gone", folder="gone")])
+    # a run without the caller, made anew only because it shows one that had them
+    others = purging._without(was, lambda clip: clip.startswith(GONE))
+    others = replace(others, notes=(), provenance=was.provenance)
+    result_run.write(result / "others", others)
+    online.write(result / "others", CURVE)
+    asked = beside.compare("nuisance", "mood", result / "control", others, control)
+    beside.add(result / "others", others, [replace(asked, shuffles=(0.4, 0.5), p_value=0.3)])
+
+    code, out, err = run("features", "purge", "--speaker", GONE, "-w", study, "--manifest-too")
+    assert code == 0, out + err
+    now = result_run.read(folder)
+    assert now.tested_hours is None and "audio_seconds" not in now.provenance
+    assert not list(folder.glob("online.*")) and "Shortest code" not in (folder / "report.html").read_text()
+    assert [(one.kind, one.folder, one.shuffles, one.p_value) for one in beside.read(folder)] == [
+        ("shuffled", "control", (), None),
+        ("random", "control", (), None),
+    ]
+    gone = len(was.predictions.ids) - len(now.predictions.ids)
+    assert now.notes[-1] == (
+        f"{gone} clips were taken out after this run was made (`toolkit features purge`): no figure here counts them "
+        "but the development scores and what other notes count, and the models had learnt from them. As far as there "
+        "were any, the learning curve, the shuffles with their p, the false alarms an hour and comparisons with "
+        "deleted runs are dropped; the same command, on a manifest without these clips, makes them anew."
+    )
+    assert words.note(now.notes[-1], of("zh")).startswith(f"本次运行完成后移除了 {gone} 个片段")
+
+    left = result / "others"
+    assert result_run.read(left).notes == () and result_run.read(left).tested_hours == 2
+    assert online.read(left) == CURVE and "encoder.0" in (left / "online.csv").read_text()
+    assert [(one.name, one.shuffles, one.p_value) for one in beside.read(left)] == [("mood", (0.4, 0.5), 0.3)]
 
 
 def test_models_that_learnt_from_the_caller_are_deleted_when_asked(study: Path, run: Run) -> None:

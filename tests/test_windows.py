@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from toolkit import manifest as manifests
 from toolkit.audio import decode
 from toolkit.errors import InputError, ManifestError
+from toolkit.features import store
+from toolkit.features.shard import ClipRecord, ShardContent, Source, path_mark
+from toolkit.finetune.recordings import record
 from toolkit.folding import pose
+from toolkit.labels import Task
 from toolkit.manifest import Manifest
+from toolkit.probe.nuisance import audio_seconds
+from toolkit.progress import quiet
+from toolkit.result.applied_files import known_of
 from toolkit.windows import Windows, cut
 
 RATE = 8_000
@@ -69,6 +76,17 @@ def test_what_cannot_be_read_stays_to_be_named_later(tmp_path: Path) -> None:
     assert [clip.id for clip in cut(manifests.read(tmp_path / "manifest.csv"), Windows.of(5, None)).clips] == ["a"]
 
 
+def test_windows_of_a_recording_are_resampled_together_when_they_are_predicted(tmp_path: Path) -> None:
+    whole = corpus(tmp_path, [("a", "a.wav", "1"), ("b", "b.wav", "0")], ("id", "path", "sad"), a=2.0, b=0.5)
+    clips = cut(whole, Windows.of(1, 0.5))
+    ids = [clip.id for clip in clips.clips]
+    assert ids == ["a@0-1", "a@0.5-1.5", "a@1-2", "b"]
+    for group in ("recording", "speaker"):  # the run's; neither is a column here
+        known = known_of(Task("sad", "binary", ("not sad", "sad"), ("sad",)), group, clips, ids, print)
+        assert known is not None and known.truth.tolist() == [1, 1, 1, 0]
+        assert (known.group, known.groups) == ("recording", ("a", "a", "a", "b"))
+
+
 def test_an_id_that_a_window_would_take_is_refused(tmp_path: Path) -> None:
     whole = corpus(tmp_path, [("a", "a.wav"), ("a@0-5", "b.wav")], ("id", "path"), a=9.0, b=1.0)
     with pytest.raises(ManifestError, match="'a@0-5' is the id of a window"):
@@ -102,3 +120,28 @@ def test_stores_that_were_cut_differently_are_not_compared() -> None:
     assert Windows.shared({"a": {}}) is None
     with pytest.raises(InputError, match=r"a holds windows of 10 s, every 5 s, b recordings as they are"):
         Windows.shared({"a": cut_up, "b": {}})
+
+
+def test_audio_that_several_clips_hold_counts_once(tmp_path: Path) -> None:
+    """120 s in windows of 10 s every 5 s are 230 s of clips; segments of one channel overlap, those of two do not."""
+    rows = [("call", "call.wav", "", "", ""), ("first", "two.wav", "0", "4", "0"), ("second", "two.wav", "3", "6", "0"),
+            ("other", "two.wav", "3", "6", "1")]  # fmt: skip
+    soundfile.write(tmp_path / "two.wav", np.full((6 * RATE, 2), 0.1), RATE)
+    whole = corpus(tmp_path, rows, ("id", "path", "start", "end", "channel"), call=120.0)
+    clips = cut(whole, Windows.of(10, 5))
+    ids = [clip.id for clip in clips.clips]
+    recordings = record(clips, ids, 1, quiet)
+    assert len(ids) == 23 + 3 and sum(recordings.lengths.values()) == 16_000 * (230 + 4 + 3 + 3)
+    assert recordings.audio_seconds(ids) == 120 + 6 + 3
+    assert recordings.audio_seconds([clip for clip in ids if clip != "first"]) == 120 + 3 + 3
+
+    kept = []
+    for clip in clips.clips:
+        source: Source = (1, 2, clip.start, clip.end, clip.channel, clip.duration, path_mark(clip.path))
+        kept.append(ClipRecord(clip.id, source, "0" * 64, recordings.lengths[clip.id], recording=clip.recording))
+    made = store.create(tmp_path, "tiny", ("encoder.0",), 1, {"dtype": "float32"})
+    values = np.zeros((1, len(kept), 1), np.float32)
+    with made.writing() as writer:
+        writer.commit(ShardContent(tuple(kept), (), {"mean": values, "std": values}))
+    made.refresh()
+    assert audio_seconds(made, ids) == 120 + 6 + 3

@@ -1,6 +1,6 @@
 """What clips a run was made from: their channels, lengths and flags, so that others can be heard in the same way."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,23 @@ class Material:
             f"What is predicted is {now:.3g} s long (median) and what the models learnt from {low:.3g} to {high:.3g} s "
             f"(5 to 95 %, median {median:.3g} s): probabilities and thresholds may not carry over."
         )
+
+
+def covered(spans: Iterable[tuple[Hashable, float, float]]) -> float:
+    """Seconds of audio that clips hold, what several of them hold counted once: windows and segments overlap.
+
+    spans: of each clip the voice it was taken from (a file's channel), its start and its end in seconds.
+
+    >>> covered([("a", 0.0, 10.0), ("a", 5.0, 15.0), ("b", 5.0, 15.0), ("a", 20.0, 21.0)])
+    26.0
+    """
+    ends: dict[Hashable, float] = {}
+    total = 0.0
+    for voice, start, end in sorted(spans, key=lambda span: span[1]):
+        known = ends.get(voice, start)
+        total += max(0.0, end - max(start, known))
+        ends[voice] = max(end, known)
+    return total
 
 
 def flag_notes(flags: Iterable[Sequence[str]]) -> list[str]:

@@ -24,6 +24,7 @@ from toolkit.result import (
 )
 from toolkit.result.language import of
 from toolkit.result.run import Run, curve
+from toolkit.result.thresholds import log_odds
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -60,7 +61,7 @@ def hostile_timelines() -> list[timeline.Timeline]:
     task = Task("<b>task</b>", "multiclass", LABELS, ("x",))
     probability = np.random.default_rng(0).dirichlet(np.ones(len(LABELS)), 14)
     bars = np.full((14, len(LABELS)), 1 / len(LABELS))
-    said = applied.Applied(task, ("mean",) * 14, probability, bars, probability.argmax(axis=1))
+    said = applied.Applied(task, ("mean",) * 14, probability, bars, probability.argmax(axis=1), log_odds(probability))
     windows = [
         timeline.Window(CALLS[row % 2], 5.0 * (row // 2), 5.0 * (row // 2) + 10, row) for row in range(14) if row != 4
     ]

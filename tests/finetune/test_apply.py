@@ -14,6 +14,7 @@ from toolkit.finetune import rounds
 from toolkit.finetune.apply import apply, kept_in
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.training import train
+from toolkit.labels import one_hot
 from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.result.thresholds import decide
@@ -48,3 +49,6 @@ def test_the_runs_test_clips_get_the_runs_own_bits(
     np.testing.assert_array_equal(kept.scale.scores(again), done.score[[5, 2, 9]])
     np.testing.assert_array_equal(decide(question.task, again, kept.bars), done.prediction[[5, 2, 9]])
     assert len(np.unique(again)) > 1
+    clips = np.concatenate([round_.train, round_.development]) if recipe.refit_on_development else round_.train
+    shares = one_hot(question.task, question.truth)[clips].mean(axis=0)
+    np.testing.assert_allclose(kept.prevalence, shares, rtol=1e-6)

@@ -28,6 +28,7 @@ from toolkit.probe.sweep import sweep
 from toolkit.result import figures, page
 from toolkit.result import run as result_run
 from toolkit.result.predictions import read_csv
+from toolkit.result.probability_metrics import measure
 from toolkit.runs import signature
 
 TARGETS = {"linear": "kind", "mix": "high,noisy"}
@@ -84,6 +85,10 @@ def test_the_runs_own_clips_get_the_runs_own_predictions_bit_for_bit(run: Run, s
     np.testing.assert_array_equal(again.probability, own.probability)
     np.testing.assert_array_equal(again.prediction, own.prediction)
     np.testing.assert_array_equal(again.truth, own.truth)
+    assert again.score is not None and own.score is not None
+    np.testing.assert_array_equal(again.score, own.score)  # clips of different rounds are ranked by it
+    np.testing.assert_array_equal(again.fold, own.fold)
+    assert measure(again) == measure(own)
     paper = read_csv(made(study) / "paper.csv", own.task)
     np.testing.assert_array_equal(paper.prediction, own.prediction)
     assert run("score", made(study) / "predictions.csv")[0] == 0
@@ -196,7 +201,8 @@ def test_what_cannot_be_predicted_with_is_refused(run: Run, study: Path, tmp_pat
         ((*linear, sound, "--manifest", study / "manifest.csv"), 2, "one of the two"),
         ((*linear, sound, "--output", tmp_path), 2, "nothing is written over"),
         ((*linear, sound, "--round", 3), 2, "Bad --round 3, expected one of [0, 1, 2]"),
-        ((*linear, sound, "--negative", "sad"), 2, "Bad --negative 'sad'"),
+        ((*linear, sound, "--negative", "high"), 2, "--negative 'high' where no recording is cut into windows"),
+        ((*linear, sound, "--window", 1, "--negative", "sad"), 2, "Bad --negative 'sad'"),
         ((*linear, sound, "--hop", 1), 2, "without --window"),
         ((*linear, sound, "--device", "tpu"), 2, "Bad device 'tpu'"),
         ((*linear, sound, "--output", study / "."), 2, f"{study.name} is there already"),

@@ -60,3 +60,14 @@ def test_figures_stand_in_line(run):
 def test_markup_in_a_label_is_shown_as_it_is(tmp_path: Path):
     (tmp_path / "p.csv").write_text("truth,prediction\n[red]a[/red],b\nb,b\n[red]a[/red],b\n")
     assert "[red]a[/red]" in shown(score_file(tmp_path / "p.csv").renderable())
+
+
+def test_without_folds_each_model_is_one_so_that_its_clips_are_ranked_apart(tmp_path: Path):
+    rows = ["a,round-1,y,y,0.1,0.9", "b,round-0,n,n,0.7,0.3", "c,round-1,n,n,0.4,0.6", "d,round-0,y,n,0.6,0.4"]
+    head = "id,model,truth,prediction,probability:n,probability:y"
+    (tmp_path / "p.csv").write_text("\n".join([head, *rows]) + "\n")
+    scored = score_file(tmp_path / "p.csv")
+    assert scored.predictions.fold.tolist() == [1, 0, 1, 0]
+    assert scored.evaluation.overall["roc_auc"].estimate == 0.75  # pooled: c of one model is above d of the other
+    assert scored.evaluation.overall["roc_auc_by_fold"].estimate == 1
+    assert "no score:LABEL columns" in " ".join(shown(scored.renderable()).split())

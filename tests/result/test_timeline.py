@@ -14,7 +14,7 @@ from toolkit.result import figures, page, timeline_page
 from toolkit.result.applied import Applied
 from toolkit.result.language import of
 from toolkit.result.negative import NEGATIVE, negative_labels
-from toolkit.result.thresholds import decide
+from toolkit.result.thresholds import decide, log_odds
 from toolkit.result.timeline import (
     Timeline,
     Window,
@@ -41,7 +41,7 @@ def made(
 ) -> Timeline:
     values = np.array(probability, dtype=np.float64)
     bars = np.full(values.shape, 0.5 if task.multilabel else 1 / len(task.labels))
-    applied = Applied(task, ("mean",) * len(values), values, bars, decide(task, values, bars))
+    applied = Applied(task, ("mean",) * len(values), values, bars, decide(task, values, bars), log_odds(values))
     loud = levels or [0.1] * len(spans)
     windows = [Window("call", start, end, row, level) for row, ((start, end), level) in enumerate(zip(spans, loud))]
     (found,) = timelines(applied, windows, lost)

@@ -113,6 +113,11 @@ def predict(
     choose_device(device)
     rules, material = Rules(spellings, unknown), Material.kept_in(run.provenance)
     windows = Windows.of(window, hop) or _windows_of(run)
+    if negative is not None and windows is None:
+        raise InputError(
+            f"--negative {negative!r} where no recording is cut into windows; it is for the summary of these, so give "
+            "--window too, or leave it out"
+        )
     bad = negative_labels(run.task) if negative is None else _labels(negative, run.task.labels)
     if windows and not bad:
         remark(f"no negative share: none of {list(run.task.labels)} is known to be negative by its name; name those "
@@ -233,7 +238,7 @@ class _Tuned:
         asked = sum(map(len, assigned.rows))
         with bar("predict", asked, "clips") as advance:
             found = apply(self.run.task, self.kept, self.checkpoint, heard, ids, assigned.rows, self.device, advance)
-        return ids, together(self.run.task, assigned, [one.bars for one in self.kept], found), {}
+        return ids, together(self.run.task, assigned, self.kept, found), {}
 
 
 class _Probe:
@@ -266,7 +271,7 @@ class _Probe:
         joined = Joined(parts)
         rows = [joined.rows_of([ids[row] for row in own]) for own in assigned.rows]
         probability = apply(joined, self.winners, rows)
-        return ids, together(self.run.task, assigned, [one.bars for one in self.winners], probability), failed
+        return ids, together(self.run.task, assigned, self.winners, probability), failed
 
     def _extract(self, corpus: Any, clips: Sequence[Any], features: Path) -> Any:
         """A `Store` with the layers that the winners read."""

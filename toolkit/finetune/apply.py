@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from toolkit.errors import InputError, MachineError, StoreError
@@ -46,6 +47,12 @@ class Kept:
     @property
     def recipe(self) -> Recipe:
         return Recipe(**self.described["recipe"])
+
+    @property
+    def prevalence(self) -> FloatArray:
+        """(n_labels,) of each label in the clips that it was fitted on; read from the weights."""
+        with safe_open(self.weights, "pt") as file:
+            return np.asarray(file.get_tensor("prevalence").double())
 
 
 def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:

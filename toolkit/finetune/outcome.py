@@ -87,7 +87,7 @@ def collected(
             "parameters": max(one.parameters for one in finished),
             "seconds": round(sum(one.seconds for one in finished), 1),
             "learning_seconds": round(sum(one.learning_seconds for one in finished), 1),
-            "audio_seconds": round(sum(job.recordings.lengths[clip] for clip in folds.ids) / SAMPLE_RATE, 1),
+            "audio_seconds": round(job.recordings.audio_seconds(folds.ids), 1),
             "heard_seconds": round(sum(one.heard_seconds for one in finished), 1),
             "peak_memory_bytes": max(one.peak_bytes for one in finished),
             "bytes_on_disk": weights_bytes,

@@ -8,12 +8,13 @@ from threading import Event
 import numpy as np
 import psutil
 
-from toolkit.audio import Audio, Samples
+from toolkit.audio import SAMPLE_RATE, Audio, Samples
 from toolkit.clip import Clip
 from toolkit.decoders import ahead, decode
 from toolkit.errors import AudioError, MachineError
 from toolkit.finetune import processes
 from toolkit.manifest import Manifest
+from toolkit.material import covered
 from toolkit.progress import Advance
 
 MEMORY_SHARE = 0.5  # of what is free when the decoding begins, of all processes on this host together
@@ -46,6 +47,14 @@ class Recordings:
             return decoded(self.manifest, self.clips[clip]).samples
         except AudioError as error:
             raise MachineError(f"Clip {clip!r} was whole when the run began, and now {error}") from None
+
+    def audio_seconds(self, ids: Sequence[str]) -> float:
+        """Of the audio that these clips hold together, what several of them hold counted once."""
+        spans = []
+        for clip in (self.clips[name] for name in ids):
+            start = clip.start or 0.0
+            spans.append(((clip.path, clip.channel), start, start + self.lengths[clip.id] / SAMPLE_RATE))
+        return covered(spans)
 
 
 def decoded(manifest: Manifest, clip: Clip, stop: Event | None = None) -> Audio:

@@ -1,7 +1,7 @@
 """What else a layer knows: who speaks, their sex, how long and how loud the clip is. Questions beside the target's."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -14,10 +14,12 @@ from toolkit.audio import SAMPLE_RATE
 from toolkit.clip import Clip
 from toolkit.decoders import ahead, decode
 from toolkit.errors import AudioError, InputError, one_of
+from toolkit.features.shard import ClipRecord
 from toolkit.features.store import Store
 from toolkit.folding import Question
 from toolkit.labels import IntArray, one_hot, task_of
 from toolkit.manifest import Manifest
+from toolkit.material import covered
 from toolkit.runs import cores
 from toolkit.spellings import settle
 
@@ -31,6 +33,18 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 def durations(store: Store) -> dict[str, float]:
     """Seconds by clip id, of the audio that the features were computed from."""
     return {clip.id: clip.samples / SAMPLE_RATE for clip in store.clips.values()}
+
+
+def audio_seconds(store: Store, clips: Iterable[str]) -> float:
+    """Of the audio that these clips hold together, what several of them hold counted once."""
+
+    def span(clip: ClipRecord) -> tuple[Hashable, float, float]:
+        # a store of an earlier version has no marks of paths; a file's clips are then known by their recording alone
+        file = clip.source[6] if len(clip.source) > 6 else clip.recording or clip.id
+        start = clip.source[2] or 0.0
+        return (file, clip.source[4]), start, start + clip.samples / SAMPLE_RATE
+
+    return covered(span(store.clips[clip]) for clip in clips)
 
 
 def loudnesses(manifest: Manifest, workers: int | None = None) -> dict[str, float]:

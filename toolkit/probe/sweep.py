@@ -15,7 +15,7 @@ from toolkit.folding import Question, refuse_leaks
 from toolkit.material import Material
 from toolkit.probe import run as probe_run
 from toolkit.probe import winners
-from toolkit.probe.nuisance import durations
+from toolkit.probe.nuisance import audio_seconds, durations
 from toolkit.probe.run import PROTOCOL, Hands, Progress, here
 from toolkit.result import run as result_run
 from toolkit.result.applied import write_clips
@@ -126,7 +126,6 @@ def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[
 
     Every figure is read by `toolkit compare` under its name here; peak memory is the whole process's.
     """
-    known = durations(store)
     kept = winners.read(folder / WINNERS)
     learnt = [sum(value.size for name, value in one.model.items() if LEARNT.match(name) and not isinstance(value, str))
               for one in kept]  # fmt: skip
@@ -134,7 +133,7 @@ def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[
         "trained_parameters": max(learnt, default=0) or None,
         "seconds": seconds,
         "extraction_seconds": extraction_seconds(store),
-        "audio_seconds": sum(known[clip] for clip in run.folds.ids),
+        "audio_seconds": audio_seconds(store, run.folds.ids),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "bytes_on_disk": store.total().bytes + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
     }

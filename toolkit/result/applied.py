@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from toolkit.labels import IntArray, Task
 from toolkit.result.cells import csv_text
 from toolkit.result.predictions import MODEL, Predictions, value_cells, value_columns
 from toolkit.result.run import Run
-from toolkit.result.thresholds import decide
+from toolkit.result.thresholds import Scale, decide
 from toolkit.runs import commit_json, signature
 
 FloatArray = npt.NDArray[np.float64]
@@ -95,7 +96,8 @@ class Applied:
 
     models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all.
     probability: (n, n_labels) float64. thresholds: (n, n_labels) what they were held against, as `thresholds.bars_of`.
-    decision: (n,) label indices, or (n, n_labels) of 0 and 1.
+    decision: (n,) label indices, or (n, n_labels) of 0 and 1. score: (n, n_labels), as in Predictions; the mean of
+    the models' scores for a clip of several.
     """
 
     task: Task
@@ -103,28 +105,52 @@ class Applied:
     probability: FloatArray
     thresholds: FloatArray
     decision: IntArray
+    score: FloatArray
 
 
-def together(
-    task: Task, assigned: Assignment, bars: Sequence[FloatArray], probability: Sequence[FloatArray]
-) -> Applied:
+class Model(Protocol):
+    """One round's model, probed or fine-tuned.
+
+    bars: (n_labels,), as `thresholds.bars_of`. scale: of its scores. prevalence: (n_labels,) of each label in the clips
+    that it was fitted on.
+    """
+
+    @property
+    def bars(self) -> FloatArray: ...
+
+    @property
+    def scale(self) -> Scale: ...
+
+    @property
+    def prevalence(self) -> FloatArray: ...
+
+
+def together(task: Task, assigned: Assignment, models: Sequence[Model], probability: Sequence[FloatArray]) -> Applied:
     """What the rounds' models said, joined.
 
-    bars: of each round, (n_labels,), as `thresholds.bars_of`; probability: of each round, of the clips in
-    `assigned.rows`. A clip for several models gets the mean of their probabilities, and is decided by the mean of their
-    bars.
+    models, probability: of each round, the latter of the clips in `assigned.rows`. A clip for several models gets the
+    mean of their probabilities and of their scores, and is decided by the mean of their bars; a label of a multilabel
+    task by the models that could learn it. One that was fitted on clips that all have the label, or none, says 1 or 0
+    of every clip: it knows nothing, and would outvote the others. All count where none could learn it.
     """
     shape = (len(assigned.own), len(task.labels))
-    total, against, count = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
-    for rows, own, bar in zip(assigned.rows, probability, bars, strict=True):
-        total[rows] += own
-        against[rows] += bar
-        count[rows] += 1
-    mean, against = total / count[:, None], against / count[:, None]  # of one model, divided by 1: its own bits
+    total, against, score, count = (np.zeros(shape) for _ in range(4))
+    could = [(one.prevalence > 0) & (one.prevalence < 1) if task.multilabel else True for one in models]
+    able = np.zeros(shape, dtype=bool)
+    for rows, learnt in zip(assigned.rows, could, strict=True):
+        able[rows] |= learnt
+    for rows, own, model, learnt in zip(assigned.rows, probability, models, could, strict=True):
+        counts = np.where(able[rows], learnt, True)
+        total[rows] += counts * own
+        against[rows] += counts * model.bars
+        score[rows] += counts * model.scale.scores(own)
+        count[rows] += counts
+    # of one model, divided by 1: its own bits
+    mean, against, score = total / count, against / count, score / count
     rounds = [f"round-{fold}" for fold in assigned.folds]
     new = MEAN if assigned.only is None else rounds[assigned.only]
-    models = tuple(new if number < 0 else rounds[number] for number in assigned.own)
-    return Applied(task, models, mean, against, decide(task, mean, against))
+    whose = tuple(new if number < 0 else rounds[number] for number in assigned.own)
+    return Applied(task, whose, mean, against, decide(task, mean, against), score)
 
 
 @dataclass(frozen=True)
@@ -137,21 +163,23 @@ class Known:
 
 
 def to_csv(applied: Applied, ids: Sequence[str], known: Known | None) -> str:
-    """The predictions as CSV: id, model, prediction and probability:LABEL in the form of a run's predictions.csv.
+    """The predictions as CSV: id, model, prediction, probability:LABEL and score:LABEL as in a run's predictions.csv.
 
-    With the truth it has speaker and truth too, and `toolkit score` reads it. Probabilities are rounded to float32, as
-    a run's are.
+    With the truth it has speaker and truth too, and `toolkit score` reads it: clips of different rounds are ranked by
+    the scores, as the run's own page ranks them. Numbers are rounded to float32, as a run's are.
     """
     task = applied.task
     columns = ["id", *([known.group] if known else []), MODEL, *(value_columns(task, "truth") if known else [])]
-    columns += [*value_columns(task, "prediction"), *(f"probability:{label}" for label in task.labels)]
+    columns += [
+        *value_columns(task, "prediction"),
+        *(f"{name}:{label}" for name in ("probability", "score") for label in task.labels),
+    ]
     rows = []
-    for row, (clip, model, decision, probability) in enumerate(
-        zip(ids, applied.models, applied.decision.tolist(), applied.probability.astype(np.float32))
-    ):
+    numbers = np.concatenate([applied.probability, applied.score], axis=1).astype(np.float32)
+    for row, (clip, model, decision) in enumerate(zip(ids, applied.models, applied.decision.tolist())):
         group = [known.groups[row]] if known else []
         truth = value_cells(task, known.truth[row].tolist()) if known else []
-        rows.append([clip, *group, model, *truth, *value_cells(task, decision), *map(str, probability)])
+        rows.append([clip, *group, model, *truth, *value_cells(task, decision), *map(str, numbers[row])])
     return csv_text(columns, rows)
 
 
@@ -159,5 +187,6 @@ def predictions_of(applied: Applied, ids: Sequence[str], known: Known) -> Predic
     """The same as Predictions, for the paper's form and for metrics; the fold says nothing."""
     fold = np.zeros(len(ids), dtype=np.int64)
     return Predictions(
-        applied.task, tuple(ids), known.groups, fold, known.truth, applied.decision, applied.probability, known.group
-    )
+        applied.task, tuple(ids), known.groups, fold, known.truth, applied.decision, applied.probability, known.group,
+        applied.score,
+    )  # fmt: skip

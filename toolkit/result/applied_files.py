@@ -41,8 +41,9 @@ def known_of(
 ) -> Known | None:
     """The truth of these clips, None where the manifest does not have all of it.
 
-    group: the column that an interval resamples. rules: for groups, and for a cell that is another spelling of one of
-    the task's labels. Raises LabelError for a cell that is none of them, SplitError by the rules.
+    group: the column that an interval resamples; without it windows are resampled by their recording, and other clips
+    one by one. rules: for groups, and for a cell that is another spelling of one of the task's labels.
+    Raises LabelError for a cell that is none of them, SplitError by the rules.
     """
     if not set(task.columns) <= set(manifest.columns):
         return None
@@ -68,12 +69,16 @@ def known_of(
                     raise LabelError(f"{told}, another spelling of {meant!r}; --spellings merge takes it for that")
                 raise LabelError(f"{told}, expected one of {list(allowed)}")
             truth[row, number] = allowed.index(cell)
-    names: Sequence[str] = [clip.id for clip in manifest.clips]
+    names: Sequence[str] = [
+        clip.recording or clip.id for clip in manifest.clips
+    ]  # windows of one are no sample of many
     if group in manifest.columns:
         found = settle(group, manifest.cells(group), manifest.lines, rules, group=True)
         names = found.cells
         for note in found.notes:
             say(note)
+    elif any(clip.recording for clip in manifest.clips):
+        group = "recording"
     groups = tuple(names[at] for at in places)
     return Known(truth if task.multilabel else truth[:, 0], groups, group)
 

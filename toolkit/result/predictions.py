@@ -133,8 +133,9 @@ def read_csv(
 
     task: gives the labels, their order and the task's name; without it they come from the file. Columns id, speaker
     (or, right behind the id, another one for what an interval resamples), fold and the probabilities may be missing:
-    ids are then row numbers from 1, every clip is its own group, the fold is 0. rules: for two spellings of one label
-    or group and for what names nothing, of which `say` is told; a run's own file is read as it was written.
+    ids are then row numbers from 1, every clip is its own group, and each `model` (of `toolkit predict`) is a fold, or
+    all clips are of fold 0. rules: for two spellings of one label or group and for what names nothing, of which `say`
+    is told; a run's own file is read as it was written.
     Raises PredictionsError with line and column; LabelError, SplitError by the rules.
     """
     columns, rows = read_table(path)
@@ -202,7 +203,7 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
     for number, value in enumerate(groups):
         if not value:
             raise bad(number, group, "it is empty; expected one in every row, or no such column")
-    folds = cells.get("fold", ["0"] * len(rows))
+    folds = cells.get("fold") or _numbered(cells.get(MODEL, [""] * len(rows)))
     for number, fold in enumerate(folds):
         if not (fold.isascii() and fold.isdigit() and len(fold) < 10):
             raise bad(number, "fold", f"{fold!r}, expected 0, 1, ...")
@@ -237,6 +238,12 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
     fold_numbers = np.array([int(fold) for fold in folds], dtype=np.int64)
     truth, prediction = values("truth"), values("prediction")
     return Predictions(found, tuple(ids), groups, fold_numbers, truth, prediction, probability, group, score)
+
+
+def _numbered(models: Sequence[str]) -> list[str]:
+    """A fold for each model that a row is the word of: clips of two models were never ranked against each other."""
+    places = {model: str(place) for place, model in enumerate(sorted(set(models)))}
+    return [places[model] for model in models]
 
 
 def _number(cell: str) -> float:

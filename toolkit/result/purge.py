@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit import splits
 from toolkit.errors import SplitError
-from toolkit.result import applied, beside
+from toolkit.result import applied, beside, online
 from toolkit.result import run as result_run
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Run
@@ -19,7 +19,7 @@ Goes = Callable[[str], bool]  # whether the clip of an id goes
 FOLDS = "folds"
 CUT_OFF = ("study.db", "winners", "weights", "rounds", ".training")  # what a run that was not finished may hold
 ASIDE = ".{}.purged"  # where a run is written anew before it takes its place
-DRAWN = ("beside.json", "beside.csv")  # of a run, and there only where it has been shown beside others
+DRAWN = (beside.FILE, beside.TABLE, online.FILE, online.TABLE)  # of a run, and only where they were asked for
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ def _without(run: Run, goes: Goes) -> Run:
         return replace(run, left_out={clip: reason for clip, reason in run.left_out.items() if not goes(clip)})
     note = (
         f"{len(clips)} clips were taken out after this run was made (`toolkit features purge`): no figure here counts "
-        "them but the development scores, and the models had learnt from them."
+        "them but the development scores and what other notes count, and the models had learnt from them. As far as "
+        "there were any, the learning curve, the shuffles with their p, the false alarms an hour and comparisons with "
+        "deleted runs are dropped; the same command, on a manifest without these clips, makes them anew."
     )
     kept = np.array([not goes(clip) for clip in run.predictions.ids])
     return replace(
@@ -119,6 +121,7 @@ def _without(run: Run, goes: Goes) -> Run:
         layers={layer: _rows(own, kept) for layer, own in run.layers.items()},
         left_out={clip: reason for clip, reason in run.left_out.items() if not goes(clip)},
         notes=(*run.notes, note),
+        provenance={name: value for name, value in run.provenance.items() if name != "audio_seconds"},
     )
 
 
@@ -137,26 +140,32 @@ def _rows(predictions: Predictions, kept: np.ndarray[tuple[int], np.dtype[np.boo
 
 def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goes) -> None:
     """Write the run aside, whole, and let it take the old one's place; `finish` ends what a crash cut off here."""
-    run = anew[folder.name]
-    others = [one for one in beside.read(folder) if one.folder not in deleted]
+    run, before = anew[folder.name], result_run.read(folder)
+    counted = any(map(goes, before.folds.ids))
+    shown = [_again(one, folder, run, anew, counted) for one in beside.read(folder) if one.folder not in deleted]
+    others = [one for one in shown if one is not None]
     with locked(folder):
         aside = make_folder(folder.with_name(ASIDE.format(folder.name)))
         known = applied.read_clips(folder)
         if known is not None:
             applied.write_clips(aside, {clip: sha256 for clip, sha256 in known.items() if not goes(clip)})
+        curve = online.read(folder)
+        if curve is not None and not counted:
+            online.write(aside, curve)
         result_run.write(aside, run)
         if others:
-            beside.add(aside, run, [_again(one, folder, run, anew) for one in others])
+            beside.add(aside, run, others)
         _take_place(aside, folder)
 
 
-def _again(one: beside.Beside, folder: Path, run: Run, anew: Mapping[str, Run]) -> beside.Beside:
-    """A comparison made again; as it was where the other run's folder is gone."""
+def _again(one: beside.Beside, folder: Path, run: Run, anew: Mapping[str, Run], counted: bool) -> beside.Beside | None:
+    """A comparison made again, None where it cannot be. counted: whether clips that go were in it."""
     other = folder.with_name(one.folder)
     if one.folder not in anew and not (other / result_run.RUN).exists():
-        return one
+        return None if counted else one
     found = anew[one.folder] if one.folder in anew else result_run.read(other)
-    return beside.compare(one.kind, one.name, other, run, found)
+    again = beside.compare(one.kind, one.name, other, run, found)
+    return again if counted else replace(again, shuffles=one.shuffles, p_value=one.p_value)
 
 
 def finish(result: Path) -> None:
