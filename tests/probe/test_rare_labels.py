@@ -100,7 +100,7 @@ COUNTS = st.tuples(st.integers(0, 6), st.integers(0, 6))
 
 
 @pytest.mark.parametrize("probe", sorted(PROBES))
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.integers(0, 99), st.tuples(COUNTS, COUNTS, COUNTS), st.permutations(range(LABELS)))
 def test_the_labels_in_another_order_give_the_columns_in_that_order(
     probe: str, seed: int, rare: tuple[tuple[int, int], ...], order: list[int]
@@ -114,7 +114,7 @@ def test_the_labels_in_another_order_give_the_columns_in_that_order(
 
 
 @pytest.mark.parametrize("probe", sorted(PROBES))
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.integers(0, 99), COUNTS, COUNTS, st.integers(4, 8))
 def test_a_label_of_development_alone_is_predicted_by_what_it_taught(
     probe: str, seed: int, one: tuple[int, int], other: tuple[int, int], late: int

@@ -14,6 +14,7 @@ TERMS = {
     "AP", "AUC", "Bengio", "Brier", "C", "F", "Guo", "Holm", "Nadeau", "PNG", "ROC", "SVG", "Shift", "Titov", "UAR",
     "Voita", "both", "by", "clip", "csv", "curves", "json", "learn", "logit", "mix", "p", "predict", "run", "scikit",
     "seed", "sha", "softmax", "split", "statistics", "summary", "t", "timeline", "train",
+    "toolkit", "features", "purge",
 }  # fmt: skip
 
 

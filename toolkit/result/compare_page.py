@@ -26,6 +26,7 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> str:
         "runs": say.counted(len(comparison.lines), "run"),
     }
     best = {"tuned" if line.run.tuned else "frozen": line for line in comparison.best}
+    first, *more = compare_words.sentences(comparison, say)
     names = {kind: compare_words.name(line, comparison, say) for kind, line in best.items()}
     return filled(
         "compare.html",
@@ -33,8 +34,10 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> str:
         {
             **fields,
             "title": say("compare.title", task=run.task.name),
-            "answer": compare_words.answer(comparison, say),
-            "protocol": say("compare.protocol", line=words.protocol_line(run, say)),
+            "answer": first,
+            "protocol": say("common.sentences").join(
+                [*more, say("compare.protocol", line=words.protocol_line(run, say))]
+            ),
             "cautions": compare_words.cautions(comparison, say),
             "figures": {name: _drawing(comparison, name, spec, fields, names, say) for name, spec in stills.items()},
             "tables": Tables(comparison, say),

@@ -15,28 +15,33 @@ MOST_SETTINGS = 3  # that a row is told apart by
 
 
 def answer(comparison: Comparison, say: Language = ENGLISH) -> str:
-    """The sentences that stand first. Both runs were picked by their development scores, not by what is told here.
+    """All of `sentences`."""
+    return say("common.sentences").join(sentences(comparison, say))
+
+
+def sentences(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
+    """The answer in one sentence, and those that belong to it. Both runs were picked by development, not by this.
 
     Who gains follows from the p-value that is corrected for all comparisons; then what each learnt from, whether the
     difference holds for the methods, and whether the two are shown to be equal.
     """
     frozen, tuned = comparison.frozen, comparison.tuned
     if frozen is None or tuned is None:
-        return say("compare.only_tuned" if frozen is None else "compare.only_frozen")
+        return [say("compare.only_tuned" if frozen is None else "compare.only_frozen")]
     metric, probe = words.metric_name(comparison.run, say), _probe(frozen, say)
     fields = {"backbone": tuned.run.backbone, "way": tuned.way, "probe": probe, "metric": metric}
     run = say("compare.tuned_run", **fields)
     gained, found = tuned.difference.score, tuned.difference
     if gained is None or gained.estimate is None:
         why = tuned.why or say("compare.metric_undefined", metric=metric)
-        return say("compare.unpaired", tuned=run, probe=probe, why=why)
+        return [say("compare.unpaired", tuned=run, probe=probe, why=why)]
     fields |= {"points": f"{100 * abs(gained.estimate):.1f}", "signed": f"{100 * gained.estimate:+z.1f}", "tuned": run}
     fields["times"] = times = _times(tuned, frozen, say)
     if gained.lower is None:
-        return say("compare.no_interval", **fields)
+        return [say("compare.no_interval", **fields)]
     if found.p_value is None:
         many = words.unit(comparison.run.predictions, say)
-        return say("compare.untested", **fields, interval=points(gained), fewest=FEWEST_TESTED, unit=many)
+        return [say("compare.untested", **fields, interval=points(gained), fewest=FEWEST_TESTED, unit=many)]
     fields |= {"interval": points(gained), "p": p_told(found.p_value)}
     shown = found.p_value < LEVEL
     kind = "level" if not shown else "gains" if gained.estimate > 0 else "loses"
@@ -46,7 +51,7 @@ def answer(comparison: Comparison, say: Language = ENGLISH) -> str:
     more.append(_as_methods(found, shown, say))
     if found.equal_p is not None and found.equal_p < LEVEL:
         more.append(say("compare.equal", points=f"{100 * EQUAL:.0f}", p=p_told(found.equal_p)))
-    return say("common.sentences").join([*more, *_learnt_from(frozen, tuned, say)])
+    return [*more, *_learnt_from(frozen, tuned, say)]
 
 
 def _as_methods(found: Difference, shown: bool, say: Language) -> str:
