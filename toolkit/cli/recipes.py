@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
+from toolkit.cli.combinations import SPELT
 from toolkit.cli.common import HERE, Made, Workspace, relative, remark, workspace_folder
 from toolkit.cli.comparing import compare
 from toolkit.cli.finetune import finetune
@@ -40,7 +41,6 @@ SHARED = (
     "seed",
 )  # of `toolkit probe`, said in [study]
 PLACES = ("", "workspace", "manifest", "audio-root")
-SPELT = ("spellings", "unknown")
 ASKED = (*PLACES, *SPELT, "model", "target", "folds", "group-by", "split-by")
 # What `toolkit finetune --from` takes from the probe run, and `toolkit probe --explain`, have no place in a recipe.
 LEFT_OUT = {"probe": (*ASKED, "seed", "explain"), "finetune": (*ASKED, "from", "layer", "window", "hop", "repeats")}

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.cli.checks import Study, deals, dealt, extraction, listed
+from toolkit.cli.combinations import SPELT
 from toolkit.cli.common import Made, report_in
 from toolkit.cli.probing import SHUFFLES, TRIALS
-from toolkit.cli.recipes import PLACES, SHARED, SPELT, options
+from toolkit.cli.recipes import PLACES, SHARED, options
 from toolkit.recipes import Table
 
 Standing = Callable[[], tuple[Path, ...] | None]

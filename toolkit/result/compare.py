@@ -14,10 +14,11 @@ from toolkit.result import run as result_run
 from toolkit.result.calibration import Calibration, calibrate
 from toolkit.result.groups import Part, Spread, parts, spread
 from toolkit.result.jackknife import Score
-from toolkit.result.metrics import METRICS, headline_score
+from toolkit.result.metrics import METRICS
 from toolkit.result.paired import NOTHING, Difference
 from toolkit.result.probability_metrics import RANKED
 from toolkit.result.run import TUNED, Run, layers_chosen
+from toolkit.result.series import known_scores
 from toolkit.result.stats import Evaluation
 
 PAGE = result_run.REPORT  # of a comparison's folder
@@ -58,10 +59,10 @@ class Line:
 
     @property
     def spread_of_runs(self) -> float | None:
-        """The standard deviation of the headline metric over the runs of a series; None for a single run."""
-        scores = [headline_score(run.task, run.predictions.truth, run.predictions.prediction) or 0.0
-                  for run in self.runs.values()]  # fmt: skip
-        return float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+        """The standard deviation of the headline metric over the runs of a series; None for a single run, and where it
+        is undefined in one."""
+        scores = known_scores(list(self.runs.values()))
+        return float(np.std(scores, ddof=1)) if 1 < len(scores) == len(self.runs) else None
 
     @property
     def development(self) -> float | None:

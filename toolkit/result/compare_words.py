@@ -154,8 +154,9 @@ def told(line: Line, say: Language = ENGLISH) -> str:
 
 def runs(line: Line, say: Language = ENGLISH) -> str:
     """How many runs a line is the mean of, and how far they lie apart; "1" for a single one."""
-    spread = line.spread_of_runs
-    return "1" if spread is None else say("compare.runs_spread", number=len(line.runs), spread=f"{spread:.3f}")
+    if len(line.runs) == 1:
+        return "1"
+    return say("compare.runs_spread", number=len(line.runs), spread=say.figure(line.spread_of_runs))
 
 
 def cautions(comparison: Comparison, say: Language = ENGLISH) -> list[str]:

@@ -39,19 +39,24 @@ def screening(predictions: Predictions, hours: float | None) -> dict[str, list[O
     chosen = range(len(task.labels)) if task.multilabel else [1]
     truth, decided = (one_hot(task, values) for values in (predictions.truth, predictions.prediction))
     score = predictions.probability if predictions.score is None else predictions.score
+    units, member = units_of(predictions)
+    keep, (_, speaker) = [member != unit for unit in range(units)], members(predictions)
     return {
-        task.labels[label]: _of_label(predictions, truth[:, label], decided[:, label], score[:, label], hours)
+        task.labels[label]: _of_label(truth[:, label], decided[:, label], score[:, label], speaker, keep, hours)
         for label in chosen
     }
 
 
 def _of_label(
-    predictions: Predictions, truth: IntArray, decided: IntArray, score: FloatArray, hours: float | None
+    truth: IntArray,
+    decided: IntArray,
+    score: FloatArray,
+    speaker: npt.NDArray[np.intp],
+    keep: Sequence[npt.NDArray[np.bool_]],
+    hours: float | None,
 ) -> list[Operating]:
-    units, member = units_of(predictions)
-    _, speaker = members(predictions)
+    """speaker: (n,) the number of each clip's; keep: of each unit, the clips without it."""
     about = len(set(speaker[truth == 1].tolist()))
-    keep = [member != unit for unit in range(units)]
     alarms = int((decided & (1 - truth)).sum())
     rest = np.array([_ratio(int((decided & truth)[part].sum()), int(truth[part].sum())) for part in keep])
     recall = score_of(_ratio(int((decided & truth).sum()), int(truth.sum())), rest, about)
