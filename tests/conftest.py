@@ -1,9 +1,10 @@
-"""What every room's tests share: hypothesis without clock or disk, and small corpora of synthetic speech-like sound."""
+"""What every room's tests share: hypothesis without clock or disk, charts that are not drawn, and small sounds."""
 
+import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from toolkit import cli
+from toolkit.result import figures, page
 
 settings.register_profile(
     "toolkit",
@@ -26,6 +28,32 @@ collect_ignore = ["test_elsewhere.py"] if torch.cuda.is_available() else []
 
 WriteSound = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def undrawn() -> Iterator[None]:
+    """Charts are specifications here, as NAME.json; `drawn` draws them."""
+
+    def write_specs(folder: Path, drawn: Mapping[str, object]) -> None:
+        for name, spec in drawn.items():
+            (folder / f"{name}.json").write_text(json.dumps(spec), encoding="utf-8")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "write_specs", write_specs)
+        patch.setattr(figures, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+        patch.setattr(page, "_script", lambda: "")
+        yield
+
+
+WRITE_SPECS, SVG, SCRIPT = figures.write_specs, figures.svg, page._script
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test of the drawings themselves: a second or more each."""
+    monkeypatch.setattr(figures, "write_specs", WRITE_SPECS)
+    monkeypatch.setattr(figures, "svg", SVG)
+    monkeypatch.setattr(page, "_script", SCRIPT)
 
 
 @pytest.fixture

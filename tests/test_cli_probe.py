@@ -6,7 +6,6 @@ The features are made up: `encoder.1` knows the label, every layer knows the voi
 import csv
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from toolkit import manifest
 from toolkit.features import store
 from toolkit.features.shard import ClipRecord, ShardContent
 from toolkit.probe import winners
-from toolkit.result import figures, page, stats
+from toolkit.result import figures, stats
 from toolkit.result import run as result_run
 
 SPEAKERS, CLIPS = 6, 12
@@ -27,16 +26,8 @@ WIDTH = 10
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes seconds a run; the tests of the results' room do it."""
-
-    def write_specs(folder: Path, drawn: Mapping[str, object]) -> None:
-        for name, spec in drawn.items():
-            (folder / f"{name}.json").write_text(json.dumps(spec), encoding="utf-8")
-
-    monkeypatch.setattr(figures, "write_specs", write_specs)
+    """Specifications take a second a run; the tests of the results' room make them."""
     monkeypatch.setattr(figures, "configured", lambda chart, palette: {})
-    monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
-    monkeypatch.setattr(page, "_script", lambda: "")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from toolkit import manifest, traces
 from toolkit.features import shard, store
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.labels import Task
-from toolkit.result import beside, figures, online, page, words
+from toolkit.result import beside, figures, online, words
 from toolkit.result import purge as purging
 from toolkit.result import run as result_run
 from toolkit.result.applied import write_clips
@@ -34,15 +34,8 @@ RUN = "negative-whisper-tiny.en-linear-000000000000"
 def quick() -> Iterator[None]:
     """Drawing takes seconds a run; the tests of the results' room do it."""
 
-    def write_specs(folder: Path, drawn: Mapping[str, object]) -> None:
-        for name in drawn:
-            (folder / f"{name}.json").write_text("{}", encoding="utf-8")
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "write_specs", write_specs)
         patch.setattr(figures, "configured", lambda chart, palette: {})
-        patch.setattr(figures, "svg", lambda spec: "<svg/>")
-        patch.setattr(page, "_script", lambda: "")
         yield
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from toolkit import manifest
 from toolkit.cli.recipes import LEFT_OUT, options, shapes
 from toolkit.labels import HOTLINE
 from toolkit.recipes import read
-from toolkit.result import figures, page
+from toolkit.result import figures
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 SMALL = """\
@@ -49,16 +48,8 @@ workers = 1
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes seconds a run; the tests of the results' room do it."""
-
-    def write_specs(folder: Path, drawn: Mapping[str, object]) -> None:
-        for name, spec in drawn.items():
-            (folder / f"{name}.json").write_text(json.dumps(spec), encoding="utf-8")
-
-    monkeypatch.setattr(figures, "write_specs", write_specs)
+    """Specifications take a second a run; the tests of the results' room make them."""
     monkeypatch.setattr(figures, "configured", lambda chart, palette: {})
-    monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
-    monkeypatch.setattr(page, "_script", lambda: "")
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import SCRIPT
 from tests.result.conftest import make_predictions, make_run
 from toolkit.labels import Task
 from toolkit.result import (
     applied,
     compare,
     compare_page,
-    figures,
     overview,
     overview_page,
+    page,
     report,
     stats,
     timeline,
@@ -77,7 +78,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (frozen, *_) = runs.values()
     cells = {clip: ("<u>f</u>", "m")[int(np.int64(len(clip) + ord(clip[8])) % 2)] for clip in frozen.predictions.ids}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+        patch.setattr(page, "_script", SCRIPT)
         compared = compare.compare(runs, {"<u>sex</u>": cells})
         lines = overview.lines([overview.Entry(name, Path(name), run) for name, run in runs.items() if not run.tuned])
         drawn = dict(zip("ab", hostile_timelines()))

@@ -25,21 +25,12 @@ from toolkit.manifest import read
 from toolkit.models.checkpoint import locate
 from toolkit.probe.sweep import Options as Probing
 from toolkit.probe.sweep import sweep
-from toolkit.result import figures, page
 from toolkit.result import run as result_run
 from toolkit.result.predictions import read_csv
 from toolkit.result.probability_metrics import measure
 from toolkit.runs import signature
 
 TARGETS = {"linear": "kind", "mix": "high,noisy"}
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes seconds; the tests of the results' room do it."""
-    monkeypatch.setattr(figures, "write_specs", lambda folder, drawn: (folder / "drawn.json").write_text(str(drawn)))
-    monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
-    monkeypatch.setattr(page, "_script", lambda: "")
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +42,12 @@ def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     corpus_of, checkpoint = read(folder / "manifest.csv"), locate("tiny-hubert", folder / "models")
     options = Options(dtype="float32", device="cpu", workers=1)
     store = extract(corpus_of, checkpoint, folder / "features", options).store
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "write_specs", lambda *_: None)
-        for probe, target in TARGETS.items():
-            asked = Probing(probe, trials=2, workers=1)
-            sweep(store, pose(corpus_of, target, 3, 0), asked, folder / "result", {"packages": {}}, (), lambda *_: None)
-        source = by_hand(checkpoint, None, pose(corpus_of, "high", 3, 0), 1, None, "head")
-        tuning = Tuning(Recipe("head", epochs=1, dtype="float32"), device="cpu", workers=1, keep="best")
-        finetune(corpus_of, source, tuning, folder / "result", {"packages": {}})
+    for probe, target in TARGETS.items():
+        asked = Probing(probe, trials=2, workers=1)
+        sweep(store, pose(corpus_of, target, 3, 0), asked, folder / "result", {"packages": {}}, (), lambda *_: None)
+    source = by_hand(checkpoint, None, pose(corpus_of, "high", 3, 0), 1, None, "head")
+    tuning = Tuning(Recipe("head", epochs=1, dtype="float32"), device="cpu", workers=1, keep="best")
+    finetune(corpus_of, source, tuning, folder / "result", {"packages": {}})
     return folder
 
 

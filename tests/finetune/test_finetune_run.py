@@ -55,7 +55,7 @@ def test_from_a_probe_run_it_takes_backbone_task_folds_and_each_rounds_layer(
     assert cost["bytes_on_disk"] == sum(path.stat().st_size for path in (folder / "weights").iterdir())
     clips = sum(soundfile.info(path).duration for path in study.glob("*.wav"))
     assert cost["audio_seconds"] == pytest.approx(clips, abs=0.1)
-    for name in ("predictions.csv", "metrics.json", "report.html", "figures/layers.pdf"):
+    for name in ("predictions.csv", "metrics.json", "report.html", "figures/layers.json"):
         assert (folder / name).stat().st_size > 0
     for fold in range(3):
         kept = json.loads((folder / "weights" / f"round-{fold}.json").read_text())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import InputError
-from toolkit.result import compare, compare_files, compare_page, compare_words, figures, page, paired
+from toolkit.result import compare, compare_files, compare_page, compare_words, paired
 from toolkit.result import run as result_run
 from toolkit.result.language import of
 from toolkit.result.metrics import headline_score
@@ -36,13 +36,6 @@ def tuned(run: Run, predictions: Predictions, way: str = "full", development: fl
         choices=choices,
         provenance={**run.provenance, **costs},
     )
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the still pictures and the script's bundle, which take seconds."""
-    monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
-    monkeypatch.setattr(page, "_script", lambda: "")
 
 
 @pytest.fixture(params=["multiclass", "binary", "multilabel"])
@@ -114,7 +107,7 @@ def test_the_price_is_told_where_both_are_known_and_nothing_unknown_is_0(run_of:
     assert "Training took 410 s; what the frozen features cost was not recorded." in compare_words.answer(found)
 
 
-def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf, quick: None) -> None:
+def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf) -> None:
     frozen = run_of()
     assert "Only frozen runs" in compare_words.answer(compare.compare({"a": frozen, "b": replace(frozen, probe="mlp")}))
     both = {name: tuned(frozen, frozen.predictions, name) for name in ("full", "lora")}
@@ -125,7 +118,7 @@ def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf, quick: None) -> No
     compare_page.page(alone)
 
 
-def test_other_tested_clips_are_not_paired_and_the_reason_is_told(run_of: RunOf, quick: None) -> None:
+def test_other_tested_clips_are_not_paired_and_the_reason_is_told(run_of: RunOf) -> None:
     frozen = run_of()
     p = frozen.predictions
     fewer = Predictions(p.task, p.ids[1:], p.groups[1:], p.fold[1:], p.truth[1:], p.prediction[1:], p.probability[1:])
@@ -145,7 +138,7 @@ def test_csv_and_latex_have_every_run_and_nothing_a_spreadsheet_or_latex_would_r
     assert latex.count(r"\\") == 5 and r"=x\_\&\%\$\#\{\textbackslash{}" in latex
 
 
-def test_the_page_stands_alone_and_shows_hostile_names_as_text(runs: dict[str, Run], quick: None) -> None:
+def test_the_page_stands_alone_and_shows_hostile_names_as_text(runs: dict[str, Run]) -> None:
     hostile = {name: replace(run, backbone="<script>alert(1)</script>") for name, run in runs.items()}
     html = compare_page.page(compare.compare(hostile))
     assert "<script>alert" not in html and "&lt;script&gt;alert(1)" in html
@@ -165,14 +158,14 @@ def test_the_page_stands_alone_and_shows_hostile_names_as_text(runs: dict[str, R
 
 def test_the_same_runs_give_the_same_files(runs: dict[str, Run], tmp_path: Path) -> None:
     first = compare_files.write(tmp_path, compare.compare(runs))
-    before = {path: path.read_bytes() for path in first.rglob("*") if path.suffix in (".html", ".csv", ".tex", ".svg")}
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.suffix in (".html", ".csv", ".tex", ".json")}
     again = compare_files.write(tmp_path, compare.compare(dict(reversed(runs.items()))))
-    assert first == again and len(before) == 11
+    assert first == again and len(before) == 12
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
 def test_what_stands_is_not_drawn_again_unless_something_is_missing_or_other(
-    runs: dict[str, Run], quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []
     page = compare_page.page
@@ -231,7 +224,7 @@ def test_costs_and_numbers_read_plainly(runs: dict[str, Run]) -> None:
     assert np.isfinite([line.score.estimate for line in found.lines]).all()  # type: ignore[arg-type]
 
 
-def test_groups_of_the_manifest_are_held_against_each_other(runs: dict[str, Run], quick: None) -> None:
+def test_groups_of_the_manifest_are_held_against_each_other(runs: dict[str, Run]) -> None:
     ids = runs["e-a-linear-3"].predictions.ids
     sex = {clip: "female" if int(clip[7:9]) < 4 else "male" for clip in ids}
     found = compare.compare(runs, {"<b>sex</b>": sex})
@@ -246,7 +239,7 @@ def test_groups_of_the_manifest_are_held_against_each_other(runs: dict[str, Run]
 
 
 def test_a_series_is_one_line_its_runs_averaged_and_their_spread_shown(
-    run_of: RunOf, predictions_of: Callable[..., Predictions], quick: None
+    run_of: RunOf, predictions_of: Callable[..., Predictions]
 ) -> None:
     frozen = run_of()
     seeds = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit.labels import Task
-from toolkit.result import figures, page, report, stats
+from toolkit.result import page, report, stats
 from toolkit.result.run import curve
 
 HOSTILE = (
@@ -51,9 +51,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(autouse=True)
 def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bundling the script and drawing take seconds; one test, and those of the figures, do it."""
+    """Bundling the script takes seconds; one test does it."""
     if "bundle" not in request.node.name:
-        monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
         monkeypatch.setattr(page, "_script", lambda: "console.log('</'+'b>')")
 
 
@@ -134,6 +133,7 @@ def test_nothing_is_fetched_and_only_our_script_may_run(run_of):
     assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_script_bundle_can_stand_inside_a_script_element():
     script = page._script()
     assert len(script) > 500_000

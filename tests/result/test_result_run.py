@@ -13,10 +13,9 @@ from toolkit.result.run import Choice, curve, read, write
 
 
 @pytest.fixture(autouse=True)
-def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes seconds; where it does not matter it is left out."""
+def pageless(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page takes a second; where it does not matter it is left out."""
     if not request.node.name.startswith("test_figures_and_report"):
-        monkeypatch.setattr(figures, "write_specs", lambda *arguments: None)
         monkeypatch.setattr(report, "page", lambda *arguments: "<!doctype html>\n")
 
 
@@ -151,6 +150,7 @@ def test_a_run_that_contradicts_itself_is_our_fault(run_of):
         replace(run, predictions=replace(run.predictions, truth=(run.predictions.truth + 1) % 7))
 
 
+@pytest.mark.usefixtures("drawn")
 def test_figures_and_report_lie_beside_the_data(tmp_path: Path, run_of):
     write(tmp_path / "run", run_of())
     names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
@@ -165,6 +165,7 @@ def test_figures_and_report_lie_beside_the_data(tmp_path: Path, run_of):
     assert (tmp_path / "again" / "figures" / "layers.svg").read_bytes() == svg
 
 
+@pytest.mark.usefixtures("drawn")
 def test_figures_and_report_of_a_mix_draw_the_weight_of_each_layer(tmp_path: Path, run_of):
     weights = {"encoder.0": (0.2, 0.3), "encoder.1": (0.7, 0.5), "encoder.2": (0.1, 0.2)}
     write(tmp_path / "run", replace(run_of(), weights=weights))

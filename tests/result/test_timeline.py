@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.labels import Task
-from toolkit.result import figures, page, timeline_page
+from toolkit.result import figures, timeline_page
 from toolkit.result.applied import Applied
 from toolkit.result.language import of
 from toolkit.result.negative import NEGATIVE, negative_labels
@@ -158,6 +158,7 @@ def test_the_tables_are_inert_and_what_is_not_known_is_empty() -> None:
     assert dict(zip(head.split(","), row.split(",")))["negative_share"] == ""
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_long_recording_is_drawn_in_few_pieces_and_hostile_labels_stay_text() -> None:
     hostile = Task("m", "multiclass", ("</script><img src=x>", "\"]+alert(1)+['", "joy"), ("m",))
     pieces = 2_000
@@ -172,9 +173,7 @@ def test_a_long_recording_is_drawn_in_few_pieces_and_hostile_labels_stay_text() 
     assert "<img src=x>" not in html and "33:20" in html and "By run; 2,000 windows of 1 recording." in html
 
 
-def test_the_page_says_what_it_leaves_out_in_both_languages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "svg", lambda spec: "<svg/>")
-    monkeypatch.setattr(page, "_script", lambda: "")
+def test_the_page_says_what_it_leaves_out_in_both_languages() -> None:
     found = made(MOOD, [(0, 20), (20, 80)], [(0.8, 0.1, 0.1), (0.2, 0.7, 0.1)])
     summed = [(found, summary(found, ["=anger"]))]
     english = timeline_page.page({"call": found}, summed * 2, ["=anger"], "a-run", 3)
