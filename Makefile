@@ -36,6 +36,7 @@ check: .venv/installed-dev
 	@$(IN_VENV) -m ruff format --check .
 	@$(IN_VENV) -m ruff check .
 	@$(IN_VENV) -m mypy
+	@.venv/bin/lint-imports --no-logo --no-cache
 	@$(IN_VENV) .ci/audit.py
 
 slow: .venv/installed-dev

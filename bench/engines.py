@@ -30,11 +30,11 @@ from sklearn.neural_network import MLPClassifier
 from sweep import Layers, print_rows
 from threadpoolctl import threadpool_limits
 
+from toolkit.probe.batched_training import BATCH_CLIPS, MAX_EPOCHS, PATIENCE
 from toolkit.probe.boosting import BoostingFitter
 from toolkit.probe.networks import NetworkFitter
+from toolkit.probe.optuna_study import Report, StudyFile, distribution, search
 from toolkit.probe.search import BATCH, SPACES, Setting
-from toolkit.probe.stack import BATCH_CLIPS, MAX_EPOCHS, PATIENCE
-from toolkit.probe.study import Report, StudyFile, distribution, search
 from toolkit.probe.targets import ALL, Targets, scaler_of, targets_of
 from toolkit.result.thresholds import balanced_log_loss
 

@@ -33,20 +33,20 @@ import torch
 import transformers
 from workload import CLOCKS, CONFIGS, checkpoint_of, corpus_of, durations, machine, peak
 
-from toolkit.audio import SAMPLE_RATE, Samples, decode
+from toolkit.audio.decode import SAMPLE_RATE, Samples, decode
+from toolkit.core.matmul import rounded_up
+from toolkit.core.progress import Advance, quiet
+from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches
-from toolkit.extract.decoding import decode_all
+from toolkit.extract.loading import decode_all
 from toolkit.extract.run import BUDGETS_FILE, Extraction, extract
-from toolkit.extract.session import Options
+from toolkit.extract.setup import Options
 from toolkit.features.layout import CLIPS_PER_SHARD
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.encoder import on_device, waveforms
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.logmel import LogMel
 from toolkit.models.normalisation import normalise
-from toolkit.models.states import on_device, waveforms
-from toolkit.products import rounded_up
-from toolkit.progress import Advance, quiet
 
 PADDED_BATCH = 8
 PROFILED_CLIPS = 100

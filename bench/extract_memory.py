@@ -24,11 +24,11 @@ import soundfile
 import transformers
 from workload import checkpoint_of, corpus_of, machine, processor_seconds
 
-from toolkit import manifest as manifests
+from toolkit.core.progress import Advance, quiet
+from toolkit.corpus import manifest as manifests
 from toolkit.extract.run import BUDGETS_FILE, extract
-from toolkit.extract.session import Options
+from toolkit.extract.setup import Options
 from toolkit.models.checkpoint import inspect
-from toolkit.progress import Advance, quiet
 
 FILES = 64
 SHARES = (0.1, 0.4)  # of a file, that a clip takes: each another one, because kernels are kept by length

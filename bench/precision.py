@@ -17,10 +17,10 @@ import torch
 import transformers
 from workload import checkpoint_of, corpus_of, machine
 
-from toolkit import manifest as manifests
-from toolkit.audio import decode
-from toolkit.extract.session import PRECISION_BOUND, kept, relative_errors
-from toolkit.manifest import Manifest
+from toolkit.audio.decode import decode
+from toolkit.corpus import manifest as manifests
+from toolkit.corpus.manifest import Manifest
+from toolkit.extract.setup import PRECISION_BOUND, kept, relative_errors
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.load import choose_device, choose_dtype, load
 

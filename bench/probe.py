@@ -29,12 +29,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from threadpoolctl import threadpool_limits
 
-from toolkit.labels import Task
-from toolkit.probe import minimise as minimising
+from toolkit.core.matmul import keep_kernels, linear
+from toolkit.corpus.labels import Task
+from toolkit.probe import lbfgs as minimising
 from toolkit.probe import reference
 from toolkit.probe.solver import Penalised, Solution, principal_axes, rotate, solve
 from toolkit.probe.targets import Targets, scaler_of, targets_of
-from toolkit.products import keep_kernels, linear
 
 FOLDS = 5
 FloatArray = npt.NDArray[np.float32]

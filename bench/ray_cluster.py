@@ -28,7 +28,7 @@ os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.models import tiny
-from toolkit import manifest as manifests
+from toolkit.corpus import manifest as manifests
 
 MEASURED = ("run.json", "costs.json")  # hold times
 # A dead node is seen after some 2 s, in place of Ray's 15 to 20 s.
@@ -38,7 +38,7 @@ DRIVER = """
 import sys
 import time
 from pathlib import Path
-import toolkit.extract.plan, toolkit.extract.spread, toolkit.probe.spread
+import toolkit.extract.plan, toolkit.extract.ray, toolkit.probe.ray
 from toolkit.cli import main
 
 log, clips_per_shard, pause = sys.argv.pop(1), int(sys.argv.pop(1)), float(sys.argv.pop(1))
@@ -52,7 +52,7 @@ def logged(work, name):
     return call
 
 toolkit.extract.plan.CLIPS_PER_SHARD = clips_per_shard
-extract, probe = toolkit.extract.spread, toolkit.probe.spread
+extract, probe = toolkit.extract.ray, toolkit.probe.ray
 extract._compute = logged(extract._compute, lambda shard: shard.number)
 probe._fit = logged(probe._fit, lambda block: f"{block.title}/{block.round}")
 main()

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from toolkit.features.layout import CLIPS_PER_SHARD
-from toolkit.models.table import BACKBONES, Backbone
+from toolkit.models.registry import BACKBONES, Backbone
 
 SIX = (
     "hubert-base-ls960",
@@ -117,8 +117,8 @@ def driver(count: int) -> dict[str, float]:
     import numpy as np
     import soundfile
 
-    from toolkit import manifest as manifests
-    from toolkit.extract.decoding import source_of
+    from toolkit.corpus import manifest as manifests
+    from toolkit.extract.loading import source_of
     from toolkit.extract.plan import plan
     from toolkit.features.shard import ClipRecord, ShardContent
     from toolkit.features.store import create
@@ -165,18 +165,18 @@ def memory() -> int:
 
 def commit(count: int) -> float:
     """Seconds that adopting one staged shard takes on this disk: two renames, each made durable."""
-    from toolkit.features import lease
+    from toolkit.features import staging
 
-    with tempfile.TemporaryDirectory() as name, lease.granted(Path(name)) as folder:
+    with tempfile.TemporaryDirectory() as name, staging.granted(Path(name)) as folder:
         staged = []
         for number in range(count):
-            attempt = lease.attempt(folder)
+            attempt = staging.attempt(folder)
             for suffix in (".h5", ".json"):
                 (attempt / f"shard-{number:05d}{suffix}").write_bytes(b"0" * 50_000)
             staged.append(attempt)
         began = time.monotonic()
         for number, attempt in enumerate(staged):
-            lease.adopt(attempt, number)
+            staging.adopt(attempt, number)
         return (time.monotonic() - began) / count
 
 
@@ -185,9 +185,9 @@ def fit(count: int, width: int = 768, settings: int = 10) -> dict[str, float]:
     import numpy as np
     import torch
 
-    from toolkit import seeds
+    from toolkit.core import seeds
+    from toolkit.corpus.labels import Task
     from toolkit.features.layout import LayerFeatures
-    from toolkit.labels import Task
     from toolkit.probe.linear import LinearFitter
 
     torch.set_num_threads(1)

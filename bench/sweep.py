@@ -24,13 +24,13 @@ import optuna
 import torch
 from probe import FOLDS, Case, synthetic
 
+from toolkit.core.matmul import keep_kernels
+from toolkit.corpus.labels import one_hot
+from toolkit.corpus.splits import make
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import one_hot
-from toolkit.probe import minimise as minimising
+from toolkit.probe import lbfgs as minimising
 from toolkit.probe.run import probe
 from toolkit.probe.search import SPACES
-from toolkit.products import keep_kernels
-from toolkit.splits import make
 
 SPEAKERS = 50
 

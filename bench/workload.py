@@ -11,11 +11,11 @@ import soundfile
 import torch
 import transformers
 
-from toolkit import manifest as manifests
-from toolkit.audio import Samples
-from toolkit.manifest import Manifest
+from toolkit.audio.decode import Samples
+from toolkit.core.matmul import linear
+from toolkit.corpus import manifest as manifests
+from toolkit.corpus.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, inspect
-from toolkit.products import linear
 
 RATES = (22_050, 16_000, 8_000)
 MEDIAN_SECONDS, SPREAD, SHORTEST, LONGEST = 3.0, 0.7, 0.5, 20.0

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.errors import MachineError, disk_full_is_named
-from toolkit.runs import sha256_of_file
+from toolkit.core.artifacts import sha256_of_file
+from toolkit.core.errors import MachineError, disk_full_is_named
 
 APT_PATIENCE = ("-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::https::Timeout=20")
 

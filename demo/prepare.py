@@ -17,10 +17,10 @@ from typing import Any
 import soundfile
 
 from demo import fetch, spoken, syllables
-from toolkit import manifest
-from toolkit.audio import decode
-from toolkit.errors import MachineError, ToolkitError, disk_full_is_named
-from toolkit.runs import commit_json, locked, make_folder, sha256_of_file
+from toolkit.audio.decode import decode
+from toolkit.core.artifacts import commit_json, locked, make_folder, sha256_of_file
+from toolkit.core.errors import MachineError, ToolkitError, disk_full_is_named
+from toolkit.corpus import manifest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 WORKSPACE = CHECKOUT / "demo" / "workspace"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demo.syllables import TONES
-from toolkit.errors import MachineError
+from toolkit.core.errors import MachineError
 
 # In pinyin: open and closed rimes, voiced, unvoiced and aspirated initials.
 # fmt: off

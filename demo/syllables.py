@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from toolkit.errors import InputError
+from toolkit.core.errors import InputError
 
 TONES = ("tone1", "tone2", "tone3", "tone4")
 VOICES = {"3": "voice3", "5": "voice5"}

@@ -14,8 +14,9 @@ from faults import study
 from faults.children import run
 from faults.rows import Outcome
 from tests.models import tiny
-from toolkit import decoders, manifest
-from toolkit.errors import AudioError
+from toolkit.audio import decode_pool
+from toolkit.core.errors import AudioError
+from toolkit.corpus import manifest
 
 DAMAGED = 1_000
 SECONDS = 10.0
@@ -43,14 +44,14 @@ def hostile(folder: Path) -> Outcome:
     for name in every:  # the clock of each one, and what comes out of it
         began = time.monotonic()
         try:
-            seconds = decoders.decode(workspace / name).seconds
+            seconds = decode_pool.decode(workspace / name).seconds
             codes[name] = "decoded"
             if name in names and abs(seconds - LASTS) > 0.1:
                 short.append(name)
         except AudioError as error:
             codes[name] = str(error)
         slowest = max(slowest, time.monotonic() - began)
-    decoders._end_idle()
+    decode_pool._end_idle()
     listed = [name for name in every if (workspace / name).is_file()]  # a manifest refuses the others by their line
     manifest.write(workspace / "manifest.csv", ("id", "path"), [(name, name) for name in listed])
     ended = run(lambda: study.extract(workspace, decode_here=False))
@@ -79,7 +80,7 @@ def hostile(folder: Path) -> Outcome:
 def _silent(path: Path) -> bool:
     """Whether the header itself, damaged, says the length that came out: nothing betrays such a file."""
     info = soundfile.info(path)
-    return abs(info.frames / info.samplerate - decoders.decode(path).seconds) <= 0.1
+    return abs(info.frames / info.samplerate - decode_pool.decode(path).seconds) <= 0.1
 
 
 def _damaged(whole: bytes, generator: random.Random, kind: int) -> bytes:

@@ -7,8 +7,8 @@ from pathlib import Path
 from faults import study
 from faults.children import run
 from faults.rows import Outcome
-from toolkit import splits
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
+from toolkit.corpus import splits
 from toolkit.features.store import stores
 from toolkit.finetune import apply as tuned
 from toolkit.models.checkpoint import locate
@@ -106,7 +106,7 @@ def _mended(made: Path, probed: Path, store: Path, whole: dict[str, bytes]) -> s
         study.extract(made)
 
     def probe() -> None:
-        from toolkit.probe import study as study_file
+        from toolkit.probe import optuna_study as study_file
 
         def again(*_):  # type: ignore[no-untyped-def]
             with log.open("a") as file:

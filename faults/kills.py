@@ -39,8 +39,8 @@ def search(folder: Path) -> Outcome:
     assert not run(lambda: study.extract(made)).code
 
     def began(workspace: Path) -> None:
+        from toolkit.probe import optuna_study as study_file
         from toolkit.probe import run as probe_run
-        from toolkit.probe import study as study_file
 
         search, evaluate, here = probe_run.search, study_file._evaluate_batch, threading.local()
 

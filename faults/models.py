@@ -13,9 +13,9 @@ from faults import study
 from faults.children import run
 from faults.rows import Outcome
 from tests.models import ct2_writer
-from toolkit.errors import ToolkitError
-from toolkit.models import ct2
+from toolkit.core.errors import ToolkitError
 from toolkit.models.checkpoint import inspect, locate
+from toolkit.models.convert import ct2
 from toolkit.models.load import load
 from toolkit.probe import winners
 

@@ -50,8 +50,8 @@ def _held(command: Callable[[Path], None], made: Path) -> None:
 
     import toolkit.features.store as store
     import toolkit.finetune.run as finetune_run
-    import toolkit.probe.sweep as sweep
-    from toolkit.runs import locked
+    import toolkit.probe.run_folder as run_folder
+    from toolkit.core.artifacts import locked
 
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     null = os.open(os.devnull, os.O_WRONLY)
@@ -65,7 +65,7 @@ def _held(command: Callable[[Path], None], made: Path) -> None:
             signal.sigwait([signal.SIGUSR1])
             yield
 
-    store.locked = sweep.locked = finetune_run.locked = waits  # type: ignore[attr-defined]
+    store.locked = run_folder.locked = finetune_run.locked = waits  # type: ignore[attr-defined]
     code = 70
     try:
         command(made)

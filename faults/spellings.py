@@ -6,10 +6,10 @@ from pathlib import Path
 from faults import study
 from faults.children import run
 from faults.rows import Outcome
-from tests.test_spellings import PAIRS
-from toolkit import manifest
-from toolkit.result.cells import csv_text
-from toolkit.spellings import NAMELESS
+from tests.corpus.test_spellings import PAIRS
+from toolkit.corpus import manifest
+from toolkit.corpus.spellings import NAMELESS
+from toolkit.result.safe_csv import csv_text
 
 CLIPS = 18
 COLUMNS = ("id", "path", "speaker", "mood")

@@ -11,13 +11,13 @@ import numpy as np
 import soundfile
 import torch
 
-import toolkit.audio as audio
-import toolkit.extract.decoding as extract_decoding
+import toolkit.audio.decode as decode
+import toolkit.extract.loading as extract_loading
 import toolkit.extract.run as extract_run
-import toolkit.finetune.recordings as finetune_recordings
+import toolkit.finetune.audio_cache as audio_cache
 from tests.models import tiny
-from toolkit import manifest
-from toolkit.cli import faults, main
+from toolkit.cli import diagnostics, main
+from toolkit.corpus import manifest
 
 for module in ("cluster", "extract.spread", "features.costs", "finetune.run", "finetune.search", "probe.around",
                "probe.nuisance", "probe.spread", "result.overview", "result.report", "result.tables"):  # fmt: skip
@@ -68,21 +68,21 @@ def command(*words: object, decode_here: bool = True, figures: bool = True) -> N
     import toolkit.extract.plan as plan
 
     plan.CLIPS_PER_SHARD = SHARD
-    faults.install = lambda: None
+    diagnostics.install = lambda: None
     extract_run.measure_budget = lambda *_: 4.0  # what a clock finds differs from run to run
     if decode_here:
-        for module in (extract_decoding, finetune_recordings, plan):
+        for module in (extract_loading, audio_cache, plan):
             module.decode = _decode
     if not figures:
-        from toolkit.result import report
+        from toolkit.result.report import run_page
 
-        report.draw = lambda folder, *_: folder / "report.html"
+        run_page.draw = lambda folder, *_: folder / "report.html"
     sys.argv = ["toolkit", *map(str, words)]
     main()
 
 
 def _decode(path, start=None, end=None, channel=None, duration=None, stop=None):
-    return audio.decode(path, start, end, channel, duration)
+    return decode.decode(path, start, end, channel, duration)
 
 
 def extract(workspace: Path, *more: object, **how: bool) -> None:

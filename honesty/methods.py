@@ -6,19 +6,19 @@ import numpy as np
 
 from honesty.rows import Row, share, studies
 from honesty.studies import BINARY, FloatArray, Generator, IntArray, mixed, speakers
-from toolkit import splits
+from toolkit.corpus import splits
+from toolkit.corpus.labels import one_hot
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import one_hot
 from toolkit.probe.data import Data, Part
-from toolkit.probe.fitting import one_thread
 from toolkit.probe.linear import LinearFitter
+from toolkit.probe.protocol import one_thread
 from toolkit.probe.round import refitted
 from toolkit.probe.search import Setting
 from toolkit.probe.targets import targets_of
 from toolkit.result.paired import difference, widening
 from toolkit.result.predictions import Predictions
 from toolkit.result.probability_metrics import measure
-from toolkit.result.ranking import roc_auc
+from toolkit.result.rank_metrics import roc_auc
 from toolkit.result.thresholds import balanced_log_loss, decide
 
 WIDTH = 64

@@ -8,9 +8,9 @@ from scipy.stats import kstest
 from honesty.intervals import CLIPS, truth_of
 from honesty.rows import Row, share, studies
 from honesty.studies import Drawn, Generator, binary, rare
-from toolkit.result.groups import parts
 from toolkit.result.paired import difference, holm
 from toolkit.result.stats import may_be_best
+from toolkit.result.subgroups import parts
 
 FAMILY = 5  # comparisons that Holm corrects together
 Pair = Callable[[Generator, int, float], Drawn]

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.labels import Task
+from toolkit.corpus.labels import Task
 from toolkit.result.predictions import Predictions
 
 FloatArray = npt.NDArray[np.float64]

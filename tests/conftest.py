@@ -14,7 +14,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from toolkit import cli
-from toolkit.result import figures, page
+from toolkit.result.report import charts, page
 
 settings.register_profile(
     "toolkit",
@@ -39,20 +39,20 @@ def undrawn() -> Iterator[None]:
             (folder / f"{name}.json").write_text(json.dumps(spec), encoding="utf-8")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "write_specs", write_specs)
-        patch.setattr(figures, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+        patch.setattr(charts, "write_specs", write_specs)
+        patch.setattr(charts, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
         patch.setattr(page, "_script", lambda: "")
         yield
 
 
-WRITE_SPECS, SVG, SCRIPT = figures.write_specs, figures.svg, page._script
+WRITE_SPECS, SVG, SCRIPT = charts.write_specs, charts.svg, page._script
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test of the drawings themselves: a second or more each."""
-    monkeypatch.setattr(figures, "write_specs", WRITE_SPECS)
-    monkeypatch.setattr(figures, "svg", SVG)
+    monkeypatch.setattr(charts, "write_specs", WRITE_SPECS)
+    monkeypatch.setattr(charts, "svg", SVG)
     monkeypatch.setattr(page, "_script", SCRIPT)
 
 
@@ -78,7 +78,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """Call the command in this process: (exit code, standard output, standard error)."""
     umask, handlers = os.umask(0o022), {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
 
-    monkeypatch.setattr("toolkit.cli.faults.install", lambda: None)  # the hooks are pytest's here
+    monkeypatch.setattr("toolkit.cli.diagnostics.install", lambda: None)  # the hooks are pytest's here
 
     def call(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["toolkit", *map(str, words)])

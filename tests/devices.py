@@ -13,7 +13,7 @@ DEVICES: dict[str, Callable[[], AbstractContextManager[torch.device]]]
 if torch.cuda.is_available():
     DEVICES = {"cuda": lambda: nullcontext(torch.device("cuda:0"))}
 else:
-    from tests.elsewhere import elsewhere
+    from tests.fake_device import elsewhere
 
     DEVICES = {"elsewhere": elsewhere}
 
@@ -22,7 +22,7 @@ else:
 def never_waiting(device: torch.device) -> Iterator[None]:
     """Fails where the host would wait for the device, which then has nothing to do."""
     if device.type != "cuda":
-        from tests.elsewhere import WAITS
+        from tests.fake_device import WAITS
 
         WAITS.clear()
         yield
@@ -39,6 +39,6 @@ def never_waiting(device: torch.device) -> Iterator[None]:
 def watch() -> None:
     """The calling thread, until it ends, as within the made-up device's context."""
     if not torch.cuda.is_available():
-        from tests.elsewhere import watch as watched
+        from tests.fake_device import watch as watched
 
         watched()

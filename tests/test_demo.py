@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from demo import fetch, prepare, run, spoken, syllables
-from toolkit.audio import SAMPLE_RATE, decode
-from toolkit.errors import InputError, MachineError
-from toolkit.runs import sha256_of_file
+from toolkit.audio.decode import SAMPLE_RATE, decode
+from toolkit.core.artifacts import sha256_of_file
+from toolkit.core.errors import InputError, MachineError
 
 
 def _touch(root: Path, *names: str) -> None:

@@ -16,8 +16,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from faults import children
-from toolkit.errors import DiskFullError
-from toolkit.runs import commit_text, make_folder
+from toolkit.core.errors import DiskFullError
+from toolkit.core.artifacts import commit_text, make_folder
 
 folder = Path(sys.argv[1])
 

@@ -18,20 +18,21 @@ import pytest
 import soundfile
 
 from tests.models import tiny
-from toolkit import cluster, folding
-from toolkit import manifest as manifests
-from toolkit.cluster import Cluster, joined
-from toolkit.errors import InputError, MachineError, StoreError
-from toolkit.extract import plan, spread
+from toolkit.core import ray_cluster
+from toolkit.core.errors import InputError, MachineError, StoreError
+from toolkit.core.progress import Advance
+from toolkit.core.ray_cluster import Cluster, joined
+from toolkit.corpus import evaluation_task
+from toolkit.corpus import manifest as manifests
+from toolkit.corpus.manifest import Manifest
+from toolkit.extract import plan, ray
 from toolkit.extract.run import Extraction, extract
-from toolkit.extract.session import Options
-from toolkit.features import lease
+from toolkit.extract.setup import Options
+from toolkit.features import staging
 from toolkit.features.store import Store
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, inspect
-from toolkit.probe import spread as probe_spread
+from toolkit.probe import ray as probe_spread
 from toolkit.probe.run import probe
-from toolkit.progress import Advance
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
@@ -85,7 +86,7 @@ class Interrupted(Exception):
 
 
 def run(corpus: Manifest, checkpoint: Checkpoint, features: Path, joint: Cluster | None, **shown: Any) -> Extraction:
-    begin = {"begin": partial(spread.Spread, joint)} if joint else {}
+    begin = {"begin": partial(ray.Spread, joint)} if joint else {}
     return extract(corpus, checkpoint, features, Options(dtype="float32", workers=1), **begin, **shown)
 
 
@@ -132,7 +133,7 @@ def test_a_cluster_that_loses_and_gains_nodes_gives_the_same_files(
     assert [name for name in names if (store / name).read_bytes() != (near / store.name / name).read_bytes()] == []
     assert {path.stat().st_mode & 0o077 for path in store.glob("shard-*")} == {0}
 
-    question = folding.pose(corpus, "mood", 3, 0, "speaker", "group")
+    question = evaluation_task.pose(corpus, "mood", 3, 0, "speaker", "group")
     runs = [
         probe(
             Store(store),
@@ -170,7 +171,7 @@ def test_a_node_that_differs_is_refused_by_name(
 ) -> None:
     need = joint.need()
 
-    def len_of(common: None, item: str, place: cluster.Place) -> int:
+    def len_of(common: None, item: str, place: ray_cluster.Place) -> int:
         return len(item)
 
     def ask(folder: Path) -> list[Any]:
@@ -179,8 +180,8 @@ def test_a_node_that_differs_is_refused_by_name(
     assert ask(tmp_path) == [("four", 4)]
     with pytest.raises(MachineError, match=r"^Node \S+ \(\w{8}\) does not see the folder nowhere/; .* all nodes share"):
         ask(tmp_path / "nowhere")
-    found = cluster._versions()
-    monkeypatch.setattr(cluster, "_versions", lambda: {**found, "toolkit": "0.0.0"})
+    found = ray_cluster._versions()
+    monkeypatch.setattr(ray_cluster, "_versions", lambda: {**found, "toolkit": "0.0.0"})
     with pytest.raises(
         MachineError, match=rf"^Node \S+ \(\w{{8}}\) has toolkit {found['toolkit']}, the driver 0\.0\.0"
     ):
@@ -204,9 +205,9 @@ def test_tasks_get_a_gpu_each_and_nodes_without_one_rest(
     node = nodes.add_node(num_cpus=4, num_gpus=2)
     try:
         need = joint.need("auto")
-        assert (need, joint.places(need)) == (cluster.Need(2, 1), 2)
+        assert (need, joint.places(need)) == (ray_cluster.Need(2, 1), 2)
 
-        def timed(common: None, item: int, place: cluster.Place) -> tuple[str, str, float, float]:
+        def timed(common: None, item: int, place: ray_cluster.Place) -> tuple[str, str, float, float]:
             began = time.monotonic()
             time.sleep(0.5)
             return place.device, place.node, began, time.monotonic()
@@ -221,26 +222,26 @@ def test_tasks_get_a_gpu_each_and_nodes_without_one_rest(
             MachineError, match=r"^Node \S+ \(\w{8}\): No device cuda:[01] here: 0 CUDA devices .*--device cpu"
         ):
             run(corpus, checkpoint, tmp_path / "features", joint)
-        assert joint.need("cpu") == cluster.Need(1)
+        assert joint.need("cpu") == ray_cluster.Need(1)
     finally:
         nodes.remove_node(node)
 
 
 def test_a_lease_that_another_run_withdrew_commits_nothing(tmp_path: Path) -> None:
-    with lease.granted(tmp_path) as folder:
-        staged = lease.attempt(folder)
+    with staging.granted(tmp_path) as folder:
+        staged = staging.attempt(folder)
         (staged / "shard-00000.h5").write_bytes(b"data")
-        lease.clear(tmp_path)
+        staging.clear(tmp_path)
         with pytest.raises(StoreError, match=f"Another run took {tmp_path.name} over"):
-            lease.adopt(staged, 0)
+            staging.adopt(staged, 0)
         with pytest.raises(StoreError, match="Another run took"):
-            lease.attempt(folder)
+            staging.attempt(folder)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_address_without_a_cluster_is_refused_at_once() -> None:
     # in a process of its own: Ray, after other clusters in one process, once took the whole of it down here
-    code = "from toolkit.cluster import joined; joined('127.0.0.1:1', print).__enter__()"
+    code = "from toolkit.core.ray_cluster import joined; joined('127.0.0.1:1', print).__enter__()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and "MachineError: No Ray cluster at '127.0.0.1:1': " in done.stderr
     with pytest.raises(InputError, match=r"^Bad --ray 'ray://head', expected local, auto, or HOST:PORT"):

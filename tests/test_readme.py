@@ -8,7 +8,7 @@ import pytest
 from tests.extract.test_extract import corpus
 from tests.models import tiny
 from toolkit.extract.run import extract
-from toolkit.extract.session import Options
+from toolkit.extract.setup import Options
 from toolkit.models.checkpoint import inspect
 
 README = Path(__file__).parents[1] / "README.md"

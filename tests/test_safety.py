@@ -14,9 +14,9 @@ import typer
 
 from tests.conftest import Run
 from tests.models import ct2_writer, tiny
-from tests.test_cli_purge import quick
-from toolkit import manifest
+from tests.privacy.test_cli_purge import quick
 from toolkit.cli import app
+from toolkit.corpus import manifest
 
 __all__ = ["quick"]
 FETCH = "models fetch"  # the only one that may

@@ -10,20 +10,11 @@ import pytest
 
 from tests.conftest import SCRIPT
 from tests.result.conftest import make_predictions, make_run
-from toolkit.labels import Task
-from toolkit.result import (
-    applied,
-    compare,
-    compare_page,
-    overview,
-    overview_page,
-    page,
-    report,
-    stats,
-    timeline,
-    timeline_page,
-)
-from toolkit.result.language import of
+from toolkit.core.i18n import of
+from toolkit.corpus.labels import Task
+from toolkit.predict import inference, timeline, timeline_page
+from toolkit.result import compare, stats
+from toolkit.result.report import compare_page, overview, overview_page, page, run_page
 from toolkit.result.run import Run, curve
 from toolkit.result.thresholds import log_odds
 
@@ -62,7 +53,7 @@ def hostile_timelines() -> list[timeline.Timeline]:
     task = Task("<b>task</b>", "multiclass", LABELS, ("x",))
     probability = np.random.default_rng(0).dirichlet(np.ones(len(LABELS)), 14)
     bars = np.full((14, len(LABELS)), 1 / len(LABELS))
-    said = applied.Applied(task, ("mean",) * 14, probability, bars, probability.argmax(axis=1), log_odds(probability))
+    said = inference.Applied(task, ("mean",) * 14, probability, bars, probability.argmax(axis=1), log_odds(probability))
     windows = [
         timeline.Window(CALLS[row % 2], 5.0 * (row // 2), 5.0 * (row // 2) + 10, row) for row in range(14) if row != 4
     ]
@@ -84,7 +75,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         drawn = dict(zip("ab", hostile_timelines()))
         summed = [(one, timeline.summary(one, LABELS[:1])) for one in drawn.values()]
         html = {
-            "report": report.page(frozen, curve(frozen), stats.evaluate(frozen.predictions)),
+            "report": run_page.page(frozen, curve(frozen), stats.evaluate(frozen.predictions)),
             "overview": overview_page.page(lines),
             "compare": compare_page.page(compared),
             "compare.zh": compare_page.page(compared, of("zh")),

@@ -9,7 +9,7 @@ from tests.devices import DEVICES
 from tests.extract.test_extract import corpus
 from tests.models import tiny
 from toolkit.extract.run import extract
-from toolkit.extract.session import Options
+from toolkit.extract.setup import Options
 from toolkit.models.checkpoint import locate
 
 
@@ -25,7 +25,7 @@ def test_it_gives_the_store_that_the_cpu_gives(
     here = extract(clips, checkpoint, tmp_path / "here", options)
     said: list[str] = []
     with DEVICES[name]() as device:
-        monkeypatch.setattr("toolkit.extract.session.choose_device", lambda name: device)
+        monkeypatch.setattr("toolkit.extract.setup.choose_device", lambda name: device)
         there = extract(clips, checkpoint, tmp_path / "there", options, said.append)
     assert any(f"on {device}" in sentence for sentence in said)
     assert (there.new, there.failed) == (here.new, here.failed)

@@ -14,23 +14,23 @@ import soundfile
 import torch
 
 from tests.models import tiny
-from toolkit import decoders
-from toolkit import manifest as manifests
-from toolkit.audio import Samples, decode
-from toolkit.clip import Clip
-from toolkit.errors import CheckpointError, DiskFullError, InputError, MachineError, StoreError
-from toolkit.extract import decoding, pipeline, run, session
+from toolkit.audio import decode_pool
+from toolkit.audio.clip import Clip
+from toolkit.audio.decode import Samples, decode
+from toolkit.core.errors import CheckpointError, DiskFullError, InputError, MachineError, StoreError
+from toolkit.corpus import manifest as manifests
+from toolkit.corpus.manifest import Manifest
+from toolkit.extract import loading, pipeline, run, setup
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.check import check_checkpoint
 from toolkit.extract.run import extract
-from toolkit.extract.session import Options
+from toolkit.extract.setup import Options
 from toolkit.features import layout
 from toolkit.features.store import Store
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint, inspect
+from toolkit.models.encoder import Encoder, LayerStates
 from toolkit.models.load import load
 from toolkit.models.pooling import mean_and_std
-from toolkit.models.states import Encoder, LayerStates
 from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 
 RATES = (16_000, 8_000, 22_050)
@@ -87,7 +87,7 @@ def test_started_again_it_does_only_what_is_missing(
     done = extract(more, hubert, tmp_path / "features", Options(dtype="float32"), said.append)
     assert (done.new, done.before) == (2, 7)
     assert any("7 of 9 clips are in" in sentence and "2 are missing" in sentence for sentence in said)
-    monkeypatch.setattr(session, "load", lambda *_, **__: pytest.fail("a finished store needs no model"))
+    monkeypatch.setattr(setup, "load", lambda *_, **__: pytest.fail("a finished store needs no model"))
     again = extract(more, hubert, tmp_path / "features", Options(dtype="float32"))
     assert (again.new, again.before) == (0, 9)
 
@@ -321,8 +321,8 @@ def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpo
     clips = corpus(tmp_path / "corpus", count=9)
     script = (
         "import sys, time; from pathlib import Path; import toolkit.extract.plan as plan; plan.CLIPS_PER_SHARD = 3\n"
-        "import toolkit.extract.run as run, toolkit.manifest as manifest\n"
-        "from toolkit.extract.session import Options; from toolkit.models.checkpoint import inspect\n"
+        "import toolkit.extract.run as run, toolkit.corpus.manifest as manifest\n"
+        "from toolkit.extract.setup import Options; from toolkit.models.checkpoint import inspect\n"
         "from toolkit.features.store import Writer; commit = Writer.commit\n"
         "def slow(self, content):\n"
         "    print('commit', flush=True); commit(self, content)\n"
@@ -361,7 +361,7 @@ def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpo
 @pytest.fixture
 def bfloat16_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on hardware that multiplies bfloat16 natively."""
-    monkeypatch.setattr(session, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
+    monkeypatch.setattr(setup, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
 
 
 @pytest.mark.usefixtures("bfloat16_first")
@@ -369,21 +369,21 @@ def test_bfloat16_that_strays_falls_back_to_float32_and_is_remembered(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(session, "PRECISION_BOUND", 1e-9)
+    monkeypatch.setattr(setup, "PRECISION_BOUND", 1e-9)
     said: list[str] = []
     first = extract(clips, hubert, tmp_path / "features", Options(), said.append)
     assert first.store.settings["dtype"] == "float32"
     assert any("float32, not bfloat16, which differs from float32 by" in sentence for sentence in said)
-    monkeypatch.setattr(session, "load", lambda *_, **__: pytest.fail("what was measured is remembered"))
+    monkeypatch.setattr(setup, "load", lambda *_, **__: pytest.fail("what was measured is remembered"))
     assert extract(clips, hubert, tmp_path / "features", Options()).store.folder == first.store.folder
     assert len(list((tmp_path / "features").iterdir())) == 1
 
 
 @pytest.mark.usefixtures("bfloat16_first")
 def test_bfloat16_that_is_close_stands(tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
+    monkeypatch.setattr(setup, "PRECISION_BOUND", 0.5)
     done = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options())
-    assert done.store.settings["dtype"] == "bfloat16" and done.store.settings["rounded"] == session.ROUNDED
+    assert done.store.settings["dtype"] == "bfloat16" and done.store.settings["rounded"] == setup.ROUNDED
 
 
 @pytest.mark.usefixtures("bfloat16_first")
@@ -391,19 +391,19 @@ def test_bfloat16_that_was_asked_for_is_measured_too_and_does_not_decide_for_aut
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
+    monkeypatch.setattr(setup, "PRECISION_BOUND", 0.5)
     said: list[str] = []
     close = extract(clips, hubert, tmp_path / "close", Options(dtype="bfloat16"), said.append)
-    assert close.store.settings["dtype"] == "bfloat16" and (close.store.folder / session.PRECISION_FILE).exists()
+    assert close.store.settings["dtype"] == "bfloat16" and (close.store.folder / setup.PRECISION_FILE).exists()
     assert any("bfloat16: for the test; it differs from float32 by" in sentence for sentence in said)
-    monkeypatch.setattr(session, "PRECISION_BOUND", 1e-9)
+    monkeypatch.setattr(setup, "PRECISION_BOUND", 1e-9)
     strays = extract(clips, hubert, tmp_path / "strays", Options(dtype="bfloat16"), said.append)
     assert strays.store.settings["dtype"] == "bfloat16"
     assert any("as asked for, but it differs from float32 by" in sentence for sentence in said)
-    monkeypatch.setattr(session.Session, "_measure", lambda _: pytest.fail("what was measured is remembered"))
-    assert session.Session(hubert, tmp_path / "strays", Options(), None, said.append).found() is None
+    monkeypatch.setattr(setup.Session, "_measure", lambda _: pytest.fail("what was measured is remembered"))
+    assert setup.Session(hubert, tmp_path / "strays", Options(), None, said.append).found() is None
     assert extract(clips, hubert, tmp_path / "strays", Options()).store.settings["dtype"] == "float32"
-    found = session.Session(hubert, tmp_path / "strays", Options(), None, said.append).found()
+    found = setup.Session(hubert, tmp_path / "strays", Options(), None, said.append).found()
     assert found is not None and found.settings["dtype"] == "float32"
 
 
@@ -411,23 +411,23 @@ def test_bfloat16_that_was_asked_for_is_measured_too_and_does_not_decide_for_aut
 def test_bfloat16_of_a_pilot_does_not_stand_for_all_of_the_corpus(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
+    monkeypatch.setattr(setup, "PRECISION_BOUND", 0.5)
     pilot = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options()).store
-    assert session._precision_of(pilot.folder)["clips"] == 3
-    monkeypatch.setattr(session, "PRECISION_BOUND", 1e-9)
-    monkeypatch.setattr(session.Session, "_deviation", lambda self, clips: 1e-8 * len(clips))
-    record = pilot.folder / session.PRECISION_FILE
-    record.write_text(record.read_text().replace(str(session._precision_of(pilot.folder)["deviation"]), "1e-10"))
+    assert setup._precision_of(pilot.folder)["clips"] == 3
+    monkeypatch.setattr(setup, "PRECISION_BOUND", 1e-9)
+    monkeypatch.setattr(setup.Session, "_deviation", lambda self, clips: 1e-8 * len(clips))
+    record = pilot.folder / setup.PRECISION_FILE
+    record.write_text(record.read_text().replace(str(setup._precision_of(pilot.folder)["deviation"]), "1e-10"))
     whole = extract(corpus(tmp_path, count=7), hubert, tmp_path / "features", Options()).store
-    assert whole.settings["dtype"] == "float32" and session._precision_of(whole.folder)["clips"] == 7
-    found = session.Session(hubert, tmp_path / "features", Options(), None, lambda sentence: None).found()
+    assert whole.settings["dtype"] == "float32" and setup._precision_of(whole.folder)["clips"] == 7
+    found = setup.Session(hubert, tmp_path / "features", Options(), None, lambda sentence: None).found()
     assert found is not None and found.folder == whole.folder
 
 
 @pytest.mark.usefixtures("bfloat16_first")
 def test_bfloat16_is_measured_anew_where_its_record_is_damaged(tmp_path: Path, hubert: Checkpoint) -> None:
     clips = corpus(tmp_path, count=3)
-    record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / session.PRECISION_FILE
+    record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / setup.PRECISION_FILE
     whole = record.read_text()
     edits = [('"clips"', '"clip"'), ('"clips": 3', '"clips": Infinity'), ('"clips": 3', '"clips": -3')]
     edits += [('"deviation": ', '"deviation": -'), ('"deviation": ', '"deviation": NaN, "was": ')]
@@ -444,8 +444,8 @@ def test_what_another_kind_of_device_rounds_to_says_nothing_of_this_one(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(session, "PRECISION_BOUND", 0.5)
-    record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / session.PRECISION_FILE
+    monkeypatch.setattr(setup, "PRECISION_BOUND", 0.5)
+    record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / setup.PRECISION_FILE
     whole = record.read_text()
     record.write_text(whole.replace('"cpu"', '"cuda:0"').replace('"deviation": ', '"deviation": 1e3, "was": '))
     assert extract(clips, hubert, tmp_path / "features", Options()).store.settings["dtype"] == "bfloat16"
@@ -487,7 +487,7 @@ def test_the_clips_to_compare_come_from_all_of_the_corpus() -> None:
 def test_bad_options_are_refused_before_a_model_loads(
     tmp_path: Path, hubert: Checkpoint, options: Options, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "load", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(setup, "load", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(InputError, match=sentence):
         extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", options)
 
@@ -501,7 +501,7 @@ def test_check_writes_its_verdict_into_the_store_it_guards(
         loaded.append(dtype)
         return load(checkpoint, device, dtype)
 
-    monkeypatch.setattr(session, "load", noted)
+    monkeypatch.setattr(setup, "load", noted)
     result = check_checkpoint(hubert, tmp_path / "features", Options(dtype="float32"), lambda sentence: None)
     assert result.passed and 0 < result.worst < 1e-5 and loaded == [torch.float32]
     rounded = check_checkpoint(hubert, tmp_path / "features", Options(dtype="bfloat16"), lambda sentence: None)
@@ -620,7 +620,7 @@ def as_bfloat16(monkeypatch: pytest.MonkeyPatch, bend: Callable[[torch.Tensor], 
         encoder = load(checkpoint, device, torch.float32)
         return Bent(encoder) if dtype == torch.bfloat16 else encoder
 
-    monkeypatch.setattr(session, "load", loaded)
+    monkeypatch.setattr(setup, "load", loaded)
 
 
 @pytest.mark.parametrize(
@@ -667,15 +667,15 @@ def test_silence_which_hardly_deviates_does_not_decide_the_dtype(
 def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = corpus(tmp_path, count=40)
     started: list[str] = []
-    honest = decoding.decode
+    honest = loading.decode
 
     def counted(path: Path, *rest: object) -> object:
         started.append(path.name)
         return honest(path, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decoding, "decode", counted)
+    monkeypatch.setattr(loading, "decode", counted)
     with contextlib.closing(
-        decoding.decode_all(clips, clips.clips, workers=2, far=decoders.Ahead(seconds=0.0))
+        loading.decode_all(clips, clips.clips, workers=2, far=decode_pool.Ahead(seconds=0.0))
     ) as decoded:
         ids = [next(decoded).clip.id for _ in range(3)]
         time.sleep(0.1)  # threads that could run on, would

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from toolkit.core.i18n import of
 from toolkit.features import copies
 from toolkit.features.shard import ClipRecord, ShardContent
 from toolkit.features.store import Store, create
-from toolkit.result import words
-from toolkit.result.language import of
+from toolkit.result.report import narrative
 
 
 def features(clips: int = 60, width: int = 128) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_the_middle_layer_is_compared_where_it_is_wide_enough(width: int, seen: 
         assert copies.note(found) == (
             "Pairs in two folds that may be one recording (cosine above 0.9): 'c13' and 'c2' (1.000)."
         )
-        assert words.note(copies.note(found), of("zh")).startswith("分属两折而可能是同一录音")
+        assert narrative.note(copies.note(found), of("zh")).startswith("分属两折而可能是同一录音")
     few = [clip for clip in ids if clip in ("c13", "c2")]
     assert copies.near_copies(made, few, np.array([0, 1])) == []
 

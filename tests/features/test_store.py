@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from toolkit.errors import DiskFullError, InputError, StoreError
+from toolkit.core.errors import DiskFullError, InputError, StoreError
 from toolkit.features import shard
 from toolkit.features.export import export
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent

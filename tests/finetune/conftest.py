@@ -10,14 +10,14 @@ import soundfile
 import torch
 
 from tests.models import tiny
-from toolkit import manifest
-from toolkit.finetune.job import Job
+from toolkit.core.progress import quiet
+from toolkit.corpus import manifest
+from toolkit.corpus.evaluation_task import Question, pose
+from toolkit.corpus.manifest import Manifest, read
+from toolkit.finetune.audio_cache import record
 from toolkit.finetune.recipe import Recipe
-from toolkit.finetune.recordings import record
-from toolkit.folding import Question, pose
-from toolkit.manifest import Manifest, read
+from toolkit.finetune.round_context import Job
 from toolkit.models.checkpoint import Checkpoint, locate
-from toolkit.progress import quiet
 from toolkit.result import run as result_run
 from toolkit.result.predictions import Predictions
 

@@ -10,12 +10,12 @@ import torch
 
 from tests.finetune.conftest import make_job
 from tests.models.tiny import FAMILIES
+from toolkit.corpus.labels import one_hot
+from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import rounds
 from toolkit.finetune.apply import apply, kept_in
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.training import train
-from toolkit.labels import one_hot
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.result.thresholds import decide
 

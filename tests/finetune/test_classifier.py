@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.tiny import FAMILIES, speech_like
+from toolkit.corpus.labels import Task, one_hot
 from toolkit.finetune.classifier import Classifier, pool
-from toolkit.labels import Task, one_hot
 from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.encoder import own_frames
+from toolkit.models.load_trainable import load_trainable
 from toolkit.models.pooling import mean_and_std
-from toolkit.models.states import own_frames
-from toolkit.models.trainable import load_trainable
 
 CLASSES = Task("kind", "multiclass", ("a", "b", "c"), ("kind",))
 LABELS = Task("two", "multilabel", ("a", "b", "c"), ("a", "b", "c"))

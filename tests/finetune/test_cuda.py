@@ -13,19 +13,19 @@ import pytest
 import torch
 
 from tests.finetune.conftest import Run, finetune, make_job
-from toolkit.errors import InputError, MachineError
-from toolkit.finetune import apply, epochs, processes, recordings
+from toolkit.core.errors import InputError, MachineError
+from toolkit.core.progress import quiet
+from toolkit.corpus.labels import Task
+from toolkit.corpus.manifest import Manifest
+from toolkit.finetune import apply, audio_cache, distributed, epochs
 from toolkit.finetune import run as finetune_run
-from toolkit.finetune.job import Inputs, Job
 from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.round_context import Inputs, Job
 from toolkit.finetune.trainer import arguments
 from toolkit.finetune.training import Trained, train
-from toolkit.labels import Task
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import load
-from toolkit.models.trainable import load_trainable
-from toolkit.progress import quiet
+from toolkit.models.load_trainable import load_trainable
 
 SCALE, STEPS = 2.0**24, 18  # a scale of the loss at which its first gradients overflow in float16; steps of six epochs
 
@@ -122,11 +122,11 @@ def test_what_accelerate_was_told_of_precision_and_device_is_overruled_and_other
     cpu = torch.device("cpu")
     for name, value in (("MIXED_PRECISION", "bf16"), ("DYNAMO_BACKEND", "INDUCTOR"), ("USE_CPU", "true")):
         monkeypatch.setenv(f"ACCELERATE_{name}", value)
-    assert processes.join(cpu) == cpu
+    assert distributed.join(cpu) == cpu
     assert [name for name in os.environ if name.startswith("ACCELERATE_")] == []
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(InputError, match=r"ACCELERATE_USE_FSDP is set; .* `accelerate launch --multi_gpu`"):
-        processes.join(cpu)
+        distributed.join(cpu)
 
 
 def test_each_process_takes_its_own_device_and_one_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,11 +139,11 @@ def test_each_process_takes_its_own_device_and_one_too_many_is_refused(monkeypat
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setattr(torch.distributed, "init_process_group", taken.append)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert processes.join(torch.device("cuda")) == torch.device("cuda", 1)
+    assert distributed.join(torch.device("cuda")) == torch.device("cuda", 1)
     assert taken == [torch.device("cuda", 1), "nccl"]
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(MachineError, match="3 processes want a CUDA device each, here are 2"):
-        processes.join(torch.device("cuda"))
+        distributed.join(torch.device("cuda"))
 
 
 def test_processes_on_one_host_share_its_memory(
@@ -151,14 +151,14 @@ def test_processes_on_one_host_share_its_memory(
 ) -> None:
     """The clips fit into what one process may take of the memory, and not into an eighth of it."""
     ids = [clip.id for clip in manifest_of.clips]
-    whole = recordings.record(manifest_of, ids, 1, quiet)
+    whole = audio_cache.record(manifest_of, ids, 1, quiet)
     size = sum(samples.nbytes for samples in whole.samples.values())
     memory = type("Memory", (), {"available": 4 * size})
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    assert len(recordings.record(manifest_of, ids, 1, quiet).samples) == len(ids)
+    assert len(audio_cache.record(manifest_of, ids, 1, quiet).samples) == len(ids)
     monkeypatch.setenv("WORLD_SIZE", "16")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    shared = recordings.record(manifest_of, ids, 1, quiet)
+    shared = audio_cache.record(manifest_of, ids, 1, quiet)
     assert not shared.samples and np.array_equal(shared[ids[3]], whole[ids[3]])
 
 

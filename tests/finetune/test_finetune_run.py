@@ -16,17 +16,17 @@ from safetensors.torch import load_file
 
 from tests.finetune.conftest import finetune
 from tests.models import tiny
-from toolkit import manifest
-from toolkit.errors import SplitError
-from toolkit.finetune import trusted
-from toolkit.finetune.outcome import one_name
+from toolkit.core.artifacts import sha256_of_file
+from toolkit.core.errors import SplitError
+from toolkit.corpus import manifest
+from toolkit.corpus.labels import Task
+from toolkit.corpus.splits import Folds
+from toolkit.finetune import resume
+from toolkit.finetune.assemble import one_name
 from toolkit.finetune.run import refuse_unlearnable
-from toolkit.labels import Task
 from toolkit.result import run as result_run
 from toolkit.result.metrics import headline_score
 from toolkit.result.predictions import Predictions
-from toolkit.runs import sha256_of_file
-from toolkit.splits import Folds
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -107,14 +107,14 @@ def test_a_checkpoint_that_is_not_byte_for_byte_what_was_written_is_not_opened(t
         (folder / "checkpoint-3").mkdir(parents=True)
         (folder / "checkpoint-3" / "optimizer.pt").write_bytes(b"as it was")
         (folder / "best-1.safetensors").write_bytes(b"weights")
-        trusted.write_best(folder, 0.5, 1.0, 1)
-        trusted.write(folder, folder / "checkpoint-3", 7.0, 5.0)
+        resume.write_best(folder, 0.5, 1.0, 1)
+        resume.write(folder, folder / "checkpoint-3", 7.0, 5.0)
         return folder
 
-    found = trusted.last(made())
+    found = resume.last(made())
     assert (
         found is not None
-        and trusted.read_best(tmp_path / "round-0") == (0.5, 1.0, 1)
+        and resume.read_best(tmp_path / "round-0") == (0.5, 1.0, 1)
         and (found.seconds, found.learning) == (7.0, 5.0)
         and found.folder.name == "checkpoint-3"
     )
@@ -126,10 +126,10 @@ def test_a_checkpoint_that_is_not_byte_for_byte_what_was_written_is_not_opened(t
     ):
         folder = made()
         damage(folder)
-        assert trusted.last(folder) is None
+        assert resume.last(folder) is None
     (made() / "best-1.safetensors").write_bytes(b"other weights")
     with pytest.raises(ValueError, match="the best weights are damaged"):
-        trusted.read_best(tmp_path / "round-0")
+        resume.read_best(tmp_path / "round-0")
 
 
 def test_a_clip_that_cannot_be_decoded_is_named_and_left_out(run: Run, study: Path, tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 
 from tests.finetune.conftest import make_job
+from toolkit.corpus.manifest import Manifest
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.head import standard, teach
 from toolkit.finetune.recipe import Recipe
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.trainable import load_trainable
+from toolkit.models.load_trainable import load_trainable
 
 
 def test_weights_decay_and_biases_do_not(manifest_of: Manifest, checkpoints: dict[str, Checkpoint]) -> None:

@@ -10,14 +10,14 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.finetune.conftest import make_job
+from toolkit.corpus.labels import Task
+from toolkit.corpus.manifest import Manifest
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.job import scored
 from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.round_context import scored
 from toolkit.finetune.training import train
-from toolkit.labels import Task
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.trainable import load_trainable
+from toolkit.models.load_trainable import load_trainable
 from toolkit.result.thresholds import log_odds
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit.errors import InputError
+from toolkit.core.errors import InputError
+from toolkit.corpus.labels import Task
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.recipe import (
     Recipe,
@@ -15,9 +16,8 @@ from toolkit.finetune.recipe import (
     refuse_too_shallow,
     trained,
 )
-from toolkit.labels import Task
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.trainable import load_trainable
+from toolkit.models.load_trainable import load_trainable
 
 TASK = Task("high", "binary", ("not high", "high"), ("high",))
 

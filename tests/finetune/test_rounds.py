@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from toolkit.corpus.splits import Round
 from toolkit.finetune import rounds
 from toolkit.finetune.training import Trained
 from toolkit.result.thresholds import Scale
-from toolkit.splits import Round
 
 SETTINGS = {"checkpoint": "mine"}
 

@@ -10,11 +10,11 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.finetune.conftest import finetune, make_job
+from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import epochs
+from toolkit.finetune.origin import standings
 from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.search import STUDY, Search, Studies, settle
-from toolkit.finetune.source import standings
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.result import run as result_run
 

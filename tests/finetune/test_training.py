@@ -11,21 +11,21 @@ from safetensors.torch import load_file
 
 from tests.finetune.conftest import make_job
 from tests.models.tiny import FAMILIES
-from toolkit import seeds
-from toolkit.errors import MachineError
+from toolkit.core import seeds
+from toolkit.core.errors import MachineError
+from toolkit.corpus.labels import one_hot
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.splits import Round
 from toolkit.finetune import epochs
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.head import standard, teach
-from toolkit.finetune.job import layer_of, scored
 from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.round_context import layer_of, scored
 from toolkit.finetune.trainer import EpochOrder
 from toolkit.finetune.training import Trained, train
-from toolkit.labels import one_hot
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.trainable import load_trainable
+from toolkit.models.load_trainable import load_trainable
 from toolkit.result.thresholds import log_odds
-from toolkit.splits import Round
 
 QUICK = {"epochs": 2, "patience": 2, "batch": 4, "head_epochs": 0}
 

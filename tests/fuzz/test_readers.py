@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from tests.models import ct2_writer
 from tests.result.conftest import make_predictions, make_run
-from toolkit import importers, manifest, recipes, splits
-from toolkit.cli.recipes import shapes
-from toolkit.errors import ToolkitError
-from toolkit.labels import HOTLINE, Task
-from toolkit.models import ct2
+from toolkit.cli.recipe_options import shapes
+from toolkit.core.errors import ToolkitError
+from toolkit.corpus import importers, manifest, splits
+from toolkit.corpus.labels import HOTLINE, Task
+from toolkit.models.convert import ct2
 from toolkit.result import predictions
+from toolkit.study import recipe
 
 EXAMPLES = int(os.environ.get("TOOLKIT_FUZZ", "40"))
 MEGABYTES = 32  # that a reader may take, beyond thirty times the input
@@ -106,7 +107,7 @@ READERS: dict[str, tuple[str, Callable[[Path], bytes], Reader]] = {
     "paper's lists": ("lists.csv", _paper, predictions.read_csv),
     "paper's labels": ("labels.csv", _plain_paper, predictions.read_csv),
     "CTranslate2": ("model.bin", _model, ct2.read),
-    "recipe": ("recipe.toml", _recipe, lambda file: recipes.read(file, shapes())),
+    "recipe": ("recipe.toml", _recipe, lambda file: recipe.read(file, shapes())),
     "folds": ("folds.json", _folds, splits.read),
 }
 

@@ -11,8 +11,8 @@ import torch
 import transformers
 
 from tests.models.tiny import speech_like
-from toolkit.audio import RECEPTIVE_FIELD, SAMPLE_RATE, Samples, decode
-from toolkit.models.states import Encoder
+from toolkit.audio.decode import RECEPTIVE_FIELD, SAMPLE_RATE, Samples, decode
+from toolkit.models.encoder import Encoder
 
 BOUND = 1e-5  # of the relative error, in float32
 BFLOAT16_BOUND = 1e-2

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import Run
 from tests.models import tiny
-from toolkit.errors import CheckpointError, InputError
+from toolkit.core.errors import CheckpointError, InputError
 from toolkit.models.checkpoint import inspect, installed, locate
-from toolkit.models.table import BACKBONES
+from toolkit.models.registry import BACKBONES
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 from tests.models import ct2_writer, tiny
 from tests.models.ct2_writer import Stored, bfloat16, container, float16, float32, scalars, write_folder
-from toolkit.errors import CheckpointError, InputError
+from toolkit.core.errors import CheckpointError, InputError
 from toolkit.models.checkpoint import locate
-from toolkit.models.convert import convert
+from toolkit.models.convert.checkpoint import convert
 
 POSITIONS = 50  # one second of audio
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.ct2_writer import bfloat16, container, float16, float32, string, variable
-from toolkit.errors import CheckpointError
-from toolkit.models import ct2
+from toolkit.core.errors import CheckpointError
+from toolkit.models.convert import ct2
 
 VALUES = np.array([[1.5, -2.0, 0.25], [3.0, 0.0, -0.5]], dtype=np.float32)
 VARIABLES = {

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.models import tiny
-from toolkit.errors import CheckpointError, DiskFullError, InputError, MachineError
+from toolkit.core.errors import CheckpointError, DiskFullError, InputError, MachineError
 from toolkit.models.fetch import fetch
-from toolkit.models.table import BACKBONES
+from toolkit.models.registry import BACKBONES
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 ROW = replace(BACKBONES["hubert-base-ls960"], name="tiny-hubert", hub_id="somebody/tiny-hubert")

@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 from tests.models import tiny
 from tests.models.reference import own_states, worst_error
 from tests.models.tiny import speech_like
-from toolkit.errors import CheckpointError, InputError, MachineError
+from toolkit.core.errors import CheckpointError, InputError, MachineError
+from toolkit.core.matmul import FEW, KEPT
 from toolkit.models.checkpoint import inspect, locate
+from toolkit.models.encoder import Encoder
 from toolkit.models.load import choose_device, choose_dtype, load
-from toolkit.models.states import Encoder
-from toolkit.models.trainable import load_trainable
+from toolkit.models.load_trainable import load_trainable
 from toolkit.models.whisper import Context
-from toolkit.products import FEW, KEPT
 
 CPU = torch.device("cpu")
 CLIPS = [speech_like(0.4), speech_like(0.9, seed=1)]

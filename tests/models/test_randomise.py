@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.models import tiny
-from toolkit.errors import InputError
+from toolkit.core.errors import InputError
 from toolkit.models.checkpoint import inspect
 from toolkit.models.load import load
 from toolkit.models.randomise import randomise

@@ -8,10 +8,10 @@ import torch
 
 from tests.models.reference import BOUND, own_states, relative_error
 from tests.models.tiny import FAMILIES, speech_like
-from toolkit.errors import InputError
+from toolkit.core.errors import InputError
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.load import load
-from toolkit.models.trainable import load_trainable
+from toolkit.models.load_trainable import load_trainable
 
 CLIPS = [speech_like(seconds, seed) for seed, seconds in enumerate((0.613, 1.0, 0.02, 2.31))]
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from tests.models import tiny
 from tests.models.reference import BFLOAT16_BOUND, BOUND, Reference, own_states, recordings, relative_error, worst_error
 from tests.models.tiny import FAMILIES, speech_like
-from toolkit.audio import Samples
-from toolkit.errors import AudioError
-from toolkit.models import convolutions, positions, products
+from toolkit.audio.decode import Samples
+from toolkit.core.errors import AudioError
+from toolkit.models import convolutions, fused_linear, positional_conv
 from toolkit.models.checkpoint import locate
+from toolkit.models.encoder import Encoder
 from toolkit.models.load import load
-from toolkit.models.positions import PositionalConvolutions
-from toolkit.models.states import Encoder
+from toolkit.models.positional_conv import PositionalConvolutions
 
 WAVEFORM_FAMILIES = [name for name in FAMILIES if not name.startswith("whisper")]
 CPU = torch.device("cpu")
@@ -61,7 +61,7 @@ def test_a_batch_of_any_lengths_gives_each_clip_what_transformers_gives_it_alone
 def test_rows_behind_a_batch_s_own_reach_no_clip(
     encoder: Encoder, reference: Reference, clips: list[Samples], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (convolutions, positions, products):
+    for module in (convolutions, positional_conv, fused_linear):
         monkeypatch.setattr(module, "rounded_up", lambda rows, *_: rows + 7)
     assert worst_error(own_states(encoder, clips), [reference.states(clip) for clip in clips]) < BOUND
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tests.models import tiny
 from tests.models.reference import BFLOAT16_BOUND, BOUND, Reference, own_states, recordings, relative_error, worst_error
 from tests.models.tiny import FAMILIES, speech_like
-from toolkit.audio import Samples
-from toolkit.models import products, whisper
+from toolkit.audio.decode import Samples
+from toolkit.models import fused_linear, whisper
 from toolkit.models.checkpoint import locate
+from toolkit.models.encoder import Encoder
 from toolkit.models.load import load
-from toolkit.models.states import Encoder
 from toolkit.models.whisper import Context
 
 CPU = torch.device("cpu")
@@ -110,7 +110,7 @@ def test_no_clip_knows_its_batch_in_full_context(encoder: Encoder, lengths: list
 def test_rows_behind_a_batch_s_own_reach_no_clip(clip_encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = [speech_like(0.5), speech_like(1.5, seed=1)]
     alone = [own_states(clip_encoder, [clip])[0] for clip in clips]
-    for module in (whisper, products):
+    for module in (whisper, fused_linear):
         monkeypatch.setattr(module, "rounded_up", lambda rows, *_: rows + 7)
     assert worst_error(own_states(clip_encoder, clips), alone) < BOUND
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from toolkit.audio import SAMPLE_RATE, Samples
+from toolkit.audio.decode import SAMPLE_RATE, Samples
 
 SIZES: dict[str, Any] = {
     "hidden_size": 32,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.splits import Folds, make
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task
-from toolkit.splits import Folds, make
 
 WIDTH = 12
 

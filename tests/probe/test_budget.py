@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.probe.optuna_study import StudyFile, search
 from toolkit.probe.run import Budget
 from toolkit.probe.search import SPACES
-from toolkit.probe.study import StudyFile, search
 
 
 def test_every_layer_and_every_wave_of_rounds_gets_its_share() -> None:

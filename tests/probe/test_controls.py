@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.folding import Question
-from toolkit.labels import IntArray, Task
+from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.splits import make
 from toolkit.probe.controls import shuffled
-from toolkit.splits import make
 
 MOOD = Task("mood", "multiclass", ("a", "b", "c"), ("mood",))
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.probe.conftest import Corpus
 from tests.probe.test_probe_run import run
-from toolkit.errors import StoreError
+from toolkit.core.errors import StoreError
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import reference
 from toolkit.probe.linear import LinearFitter, predict

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from toolkit import folding
-from toolkit.clip import Clip
-from toolkit.errors import InputError
-from toolkit.folding import Question
-from toolkit.manifest import Manifest
+from toolkit.audio.clip import Clip
+from toolkit.core.errors import InputError
+from toolkit.corpus import evaluation_task
+from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.manifest import Manifest
 from toolkit.probe.nuisance import ask, loudnesses
 
 
@@ -34,7 +34,7 @@ def speakers() -> Manifest:
 
 @pytest.fixture
 def target(speakers: Manifest) -> Question:
-    return folding.pose(speakers, "mood", 3, seed=0)
+    return evaluation_task.pose(speakers, "mood", 3, seed=0)
 
 
 def test_a_column_that_folds_can_answer_keeps_them(speakers: Manifest, target: Question) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.errors import StoreError
-from toolkit.labels import Task
+from toolkit.core.errors import StoreError
+from toolkit.core.i18n import of
+from toolkit.corpus.labels import Task
 from toolkit.probe.data import matched
 from toolkit.probe.online import code, even, online
 from toolkit.result import online as kept
-from toolkit.result.language import of
 from toolkit.result.online import Online
 
 SEVEN = Task("t", "multiclass", tuple("abcdefg"), ("t",))
@@ -47,7 +47,7 @@ def test_a_code_is_that_of_fits_on_all_callers_before(make_corpus) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from toolkit import seeds
+    from toolkit.core import seeds
 
     corpus = make_corpus("binary")
     data = matched(corpus, corpus.task, corpus.truth, corpus.folds, corpus.speakers)

@@ -11,12 +11,12 @@ import pytest
 from tests.probe.conftest import Corpus
 from tests.probe.test_probe_run import run, score
 from tests.probe.test_round import data_of
-from toolkit.folding import Question
+from toolkit.corpus.evaluation_task import Question
+from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.permutation import p_value, scores
+from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, predicted
 from toolkit.probe.round import test as settle
-from toolkit.probe.study import StudyFile
-from toolkit.probe.table import PROBES
 
 Make = Callable[..., Corpus]
 

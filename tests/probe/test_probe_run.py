@@ -15,15 +15,15 @@ import torch
 from optuna.trial import TrialState
 
 from tests.probe.conftest import Corpus
-from toolkit.errors import InputError, MachineError, SplitError, StoreError
+from toolkit.core.errors import InputError, MachineError, SplitError, StoreError
+from toolkit.core.matmul import FEW, KEPT, allow_tensor_float_32
+from toolkit.corpus.splits import Folds, fixed
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import winners
+from toolkit.probe.registry import PROBES
 from toolkit.probe.run import probe
-from toolkit.probe.table import PROBES
-from toolkit.products import FEW, KEPT, allow_tensor_float_32
 from toolkit.result.metrics import headline_score
 from toolkit.result.run import Run
-from toolkit.splits import Folds, fixed
 
 Make = Callable[..., Corpus]
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fitter
+from toolkit.probe.protocol import Fitter
+from toolkit.probe.registry import PROBES
 from toolkit.probe.search import Setting
-from toolkit.probe.table import PROBES
 from toolkit.probe.targets import ALL, FloatArray, targets_of
 
 LABELS, CLIPS, WIDTH = 4, 48, 8

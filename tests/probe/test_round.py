@@ -9,23 +9,23 @@ import pytest
 
 from tests.probe.conftest import WIDTH, Corpus
 from tests.probe.test_probe_run import run
-from toolkit.errors import InputError, SplitError
+from toolkit.core.errors import InputError, SplitError
+from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.splits import Folds, fixed, make
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task
 from toolkit.probe import winners
 from toolkit.probe.data import Data, check, inner_parts, parts_of
-from toolkit.probe.fitting import Fit, Found, GiveUp, middle, never
 from toolkit.probe.linear import LinearFitter
+from toolkit.probe.optuna_study import StudyFile
+from toolkit.probe.protocol import Fit, Found, GiveUp, middle, never
 from toolkit.probe.round import PARTS, refitted
 from toolkit.probe.round import Tested as Outcome
 from toolkit.probe.round import test as settle
 from toolkit.probe.search import SPACES, Setting
-from toolkit.probe.study import StudyFile
 from toolkit.probe.targets import ALL, FloatArray, targets_of
 from toolkit.result.metrics import headline_score
 from toolkit.result.run import curve
 from toolkit.result.thresholds import balanced_log_loss, bars_of, decide, scale_of, thresholds_of
-from toolkit.splits import Folds, fixed, make
 
 Make = Callable[..., Corpus]
 

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from toolkit.labels import Task
+from toolkit.corpus.labels import Task
 from toolkit.probe import reference
-from toolkit.probe.minimise import MAX_ITERATIONS, Logistic, minimise
+from toolkit.probe.lbfgs import MAX_ITERATIONS, Logistic, minimise
 from toolkit.probe.solver import Penalised, Solution, principal_axes, rotate, solve
 from toolkit.probe.targets import Targets, scaler_of, targets_of
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
-from toolkit.errors import ToolkitError
-from toolkit.labels import Task
+from toolkit.core.errors import ToolkitError
+from toolkit.corpus.labels import Task
 from toolkit.probe.targets import scaler_of, targets_of, unlearnable
 
 EMOTIONS = Task("emotion", "multiclass", ("anger", "fear", "joy"), ("emotion",))

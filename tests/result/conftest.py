@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from toolkit import splits
-from toolkit.labels import HOTLINE, Task, one_hot
+from toolkit.corpus import splits
+from toolkit.corpus.labels import HOTLINE, Task, one_hot
 from toolkit.result.metrics import headline, headline_score
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Choice, Run

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.errors import InputError
-from toolkit.result import compare, compare_files, compare_page, compare_words, paired
+from toolkit.core.errors import InputError
+from toolkit.core.i18n import of
+from toolkit.corpus.splits import Folds
+from toolkit.result import compare, paired
 from toolkit.result import run as result_run
-from toolkit.result.language import of
 from toolkit.result.metrics import headline_score
 from toolkit.result.predictions import Predictions
+from toolkit.result.report import compare_files, compare_narrative, compare_page
 from toolkit.result.run import Run
-from toolkit.splits import Folds
 
 RunOf = Callable[..., Run]
 
@@ -70,14 +71,16 @@ def test_the_best_of_each_kind_is_picked_by_development_and_all_are_paired_with_
         p_value = line.difference.p_value
         assert p_value is not None and 0 < p_value <= 1
     assert found.tuned.difference.score is not None and found.tuned.difference.score.lower > 0, metric  # type: ignore[operator]
-    told = compare_words.answer(found)
+    told = compare_narrative.answer(found)
     assert told.startswith("Fine-tuning whisper-tiny.en (full) gains") and "No difference" not in told and "410" in told
 
 
 def test_a_difference_whose_interval_holds_zero_is_said_to_be_none(run_of: RunOf) -> None:
     frozen = run_of()
     found = compare.compare({"a": frozen, "b": tuned(frozen, frozen.predictions)})
-    assert compare_words.answer(found).startswith("No difference is shown between fine-tuning whisper-tiny.en (full)")
+    assert compare_narrative.answer(found).startswith(
+        "No difference is shown between fine-tuning whisper-tiny.en (full)"
+    )
 
 
 def test_a_frozen_probe_that_is_ahead_is_said_to_be_ahead(
@@ -88,9 +91,9 @@ def test_a_frozen_probe_that_is_ahead_is_said_to_be_ahead(
     found = compare.compare({"a": frozen, "b": tuned(frozen, worse, "lora")})
     assert found.tuned is not None and found.tuned.difference.score is not None
     lost = f"loses {-100 * found.tuned.difference.score.estimate:.1f} points of UAR"  # type: ignore[operator]
-    told = compare_words.answer(found)
+    told = compare_narrative.answer(found)
     assert told.startswith("Frozen is ahead: fine-tuning") and lost in told and "linear probe on encoder.2" in told
-    assert compare_words.answer(found, of("zh")).startswith("冻结领先：微调 whisper-tiny.en（lora）")
+    assert compare_narrative.answer(found, of("zh")).startswith("冻结领先：微调 whisper-tiny.en（lora）")
 
 
 def test_the_price_is_told_where_both_are_known_and_nothing_unknown_is_0(run_of: RunOf) -> None:
@@ -98,21 +101,23 @@ def test_the_price_is_told_where_both_are_known_and_nothing_unknown_is_0(run_of:
     costs = {"seconds": 10.0, "extraction_seconds": 31.05, "audio_seconds": 4105.0}
     known = replace(frozen, provenance={**frozen.provenance, **costs})
     found = compare.compare({"a": known, "b": tuned(known, known.predictions)})
-    assert "at 10 times the time" in compare_words.answer(found)
+    assert "at 10 times the time" in compare_narrative.answer(found)
     assert [line.throughput for line in found.lines] == [pytest.approx(100), pytest.approx(10)]
     searched = replace(frozen, provenance={**frozen.provenance, "seconds": 10.0, "audio_seconds": 4105.0})
     found = compare.compare({"a": searched, "b": tuned(searched, searched.predictions)})
     assert found.lines[0].seconds is None and found.lines[0].throughput is None
-    assert "times the time" not in compare_words.answer(found)
-    assert "Training took 410 s; what the frozen features cost was not recorded." in compare_words.answer(found)
+    assert "times the time" not in compare_narrative.answer(found)
+    assert "Training took 410 s; what the frozen features cost was not recorded." in compare_narrative.answer(found)
 
 
 def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf) -> None:
     frozen = run_of()
-    assert "Only frozen runs" in compare_words.answer(compare.compare({"a": frozen, "b": replace(frozen, probe="mlp")}))
+    assert "Only frozen runs" in compare_narrative.answer(
+        compare.compare({"a": frozen, "b": replace(frozen, probe="mlp")})
+    )
     both = {name: tuned(frozen, frozen.predictions, name) for name in ("full", "lora")}
     alone = compare.compare(both)
-    assert "Only fine-tuned runs" in compare_words.answer(alone) and all(
+    assert "Only fine-tuned runs" in compare_narrative.answer(alone) and all(
         line.difference == paired.NOTHING for line in alone.lines
     )
     compare_page.page(alone)
@@ -124,7 +129,9 @@ def test_other_tested_clips_are_not_paired_and_the_reason_is_told(run_of: RunOf)
     fewer = Predictions(p.task, p.ids[1:], p.groups[1:], p.fold[1:], p.truth[1:], p.prediction[1:], p.probability[1:])
     found = compare.compare({"a": frozen, "b": tuned(frozen, fewer)})
     assert found.lines[1].difference == paired.NOTHING and "Not the same clips" in found.lines[1].why
-    assert "No difference between" in compare_words.answer(found) and "Not the same clips" in compare_page.page(found)
+    assert "No difference between" in compare_narrative.answer(found) and "Not the same clips" in compare_page.page(
+        found
+    )
 
 
 def test_csv_and_latex_have_every_run_and_nothing_a_spreadsheet_or_latex_would_run(runs: dict[str, Run]) -> None:
@@ -209,18 +216,18 @@ def test_only_runs_of_one_task_on_the_same_folds_come_together(kept: Path) -> No
 
 def test_a_legend_names_the_backbone_only_where_there_are_several(runs: dict[str, Run]) -> None:
     found = compare.compare(runs)
-    names = [compare_words.name(line, found) for line in found.lines]
+    names = [compare_narrative.name(line, found) for line in found.lines]
     assert names == ["linear probe", "mlp probe", "fine-tuned, full", "fine-tuned, head"]
     other = replace(runs["e-a-linear-3"], backbone="another")
     several = compare.compare({**runs, "e-b-linear-5": other})
-    assert {compare_words.name(line, several) for line in several.lines} >= {"another, linear probe"}
+    assert {compare_narrative.name(line, several) for line in several.lines} >= {"another, linear probe"}
 
 
 def test_costs_and_numbers_read_plainly(runs: dict[str, Run]) -> None:
     found = compare.compare(runs)
-    told = [text for text, _ in compare_words.costs(found.lines[2]).values()]
+    told = [text for text, _ in compare_narrative.costs(found.lines[2]).values()]
     assert told == ["1,234,567", "410", "", "3.2 GB", "5.0 MB", "10"]
-    assert all(cost == ("", None) for cost in compare_words.costs(found.lines[0]).values())
+    assert all(cost == ("", None) for cost in compare_narrative.costs(found.lines[0]).values())
     assert np.isfinite([line.score.estimate for line in found.lines]).all()  # type: ignore[arg-type]
 
 
@@ -265,7 +272,7 @@ def test_a_series_is_one_line_its_runs_averaged_and_their_spread_shown(
     alone = [paired.difference([own], [frozen.predictions], found.run.metric).score for own in seeds]
     assert minus.estimate == pytest.approx(np.mean([one.estimate for one in alone]))  # type: ignore[union-attr]
     assert (
-        compare_words.runs(line) == f"mean of 3, sd {np.std(scores, ddof=1):.3f}"
+        compare_narrative.runs(line) == f"mean of 3, sd {np.std(scores, ddof=1):.3f}"
         and line.layers_chosen == "encoder.2 (15)"
     )
     rows = list(csv.DictReader(io.StringIO(compare_files.to_csv(found))))
@@ -309,10 +316,10 @@ def test_two_rows_alike_are_told_apart_by_the_setting_that_differs(runs: dict[st
     one = replace(first, provenance={**first.provenance, "recipe": recipe})
     other = replace(first, provenance={**first.provenance, "recipe": {**recipe, "learning_rate": 3e-5}})
     found = compare.compare({"frozen": runs["e-a-linear-3"], "one-aaaa": one, "two-bbbb": other})
-    names = [compare_words.row(line, found) for line in found.lines]
+    names = [compare_narrative.row(line, found) for line in found.lines]
     assert names == ["linear probe", "fine-tuned, full, learning rate 1e-05", "fine-tuned, full, learning rate 3e-05"]
     found = compare.compare({"frozen": runs["e-a-linear-3"], "one-aaaa": one, "two-bbbb": one})
-    assert [compare_words.row(line, found)[-4:] for line in found.lines[1:]] == ["aaaa", "bbbb"]
+    assert [compare_narrative.row(line, found)[-4:] for line in found.lines[1:]] == ["aaaa", "bbbb"]
 
 
 def test_the_answer_follows_the_corrected_p_value_and_says_whom_it_is_about(
@@ -335,16 +342,16 @@ def test_the_answer_follows_the_corrected_p_value_and_says_whom_it_is_about(
         and corrected == pytest.approx(min(1.0, 40 * p_value))
         and corrected > 0.05
     )
-    assert compare_words.answer(alone).startswith("Fine-tuning whisper-tiny.en (full) gains")
-    assert compare_words.answer(found).startswith("No difference is shown between fine-tuning")
-    assert "for the two methods, trained anew on other speakers" in compare_words.answer(alone).lower()
+    assert compare_narrative.answer(alone).startswith("Fine-tuning whisper-tiny.en (full) gains")
+    assert compare_narrative.answer(found).startswith("No difference is shown between fine-tuning")
+    assert "for the two methods, trained anew on other speakers" in compare_narrative.answer(alone).lower()
     learnt = {"learnt_from": "train+development"}
     both = {
         name: replace(run, provenance={**run.provenance, **learnt})
         for name, run in {"a": frozen, "b": tuned(frozen, frozen.predictions)}.items()
     }
-    told = compare_words.answer(compare.compare(both))
+    told = compare_narrative.answer(compare.compare(both))
     assert told.endswith("Both learnt from training and development clips.") and "equal within 2 points" in told
     both["b"] = replace(both["b"], provenance={**both["b"].provenance, "learnt_from": "train"})
-    told = compare_words.answer(compare.compare(both))
+    told = compare_narrative.answer(compare.compare(both))
     assert told.endswith("The probe learnt from training and development clips, fine-tuning from training clips alone.")

@@ -7,12 +7,12 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.labels import Task
+from toolkit.corpus.labels import Task
 from toolkit.result import metrics
 from toolkit.result.metrics import count, f1, precision, recall, unweighted_average_recall
 from toolkit.result.predictions import Predictions
 from toolkit.result.probability_metrics import brier, log_loss, measure
-from toolkit.result.ranking import ranked
+from toolkit.result.rank_metrics import ranked
 
 SEEDS = st.integers(0, 2**32 - 1)
 AVERAGES = {"label": None, "macro": "macro", "weighted": "weighted", "micro": "micro"}

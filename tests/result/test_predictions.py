@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.errors import PredictionsError, ToolkitError
-from toolkit.labels import Task
+from toolkit.core.errors import PredictionsError, ToolkitError
+from toolkit.corpus.labels import Task
 from toolkit.result.predictions import Predictions, read_csv, write_csv, write_paper_csv
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)

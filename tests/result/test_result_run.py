@@ -6,17 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.errors import StoreError, ToolkitError
-from toolkit.result import figures, report
+from toolkit.core.errors import StoreError, ToolkitError
 from toolkit.result import run as runs
+from toolkit.result.report import run_page
 from toolkit.result.run import Choice, curve, read, write
-
-
-@pytest.fixture(autouse=True)
-def pageless(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page takes a second; where it does not matter it is left out."""
-    if not request.node.name.startswith("test_figures_and_report"):
-        monkeypatch.setattr(report, "page", lambda *arguments: "<!doctype html>\n")
 
 
 def arrays(run):
@@ -40,7 +33,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path, run):
         write(tmp_path / folder, run)
     write(tmp_path / "second", read(tmp_path / "first"))
     files = sorted(path.name for path in (tmp_path / "first").iterdir() if path.is_file())
-    assert files == sorted([*runs.VERIFIED, "report.html", "run.json"])
+    assert files == sorted([*runs.VERIFIED, "run.json"])
     for name in files:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
 
@@ -51,9 +44,8 @@ def test_run_json_is_the_commit(tmp_path: Path, run_of, monkeypatch: pytest.Monk
     def fails(*arguments: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(figures, "write_specs", fails)
     with pytest.raises(OSError, match="Input/output"):
-        write(tmp_path / "run", run_of(clips=300))
+        write(tmp_path / "run", run_of(clips=300), fails)
     with pytest.raises(StoreError, match=r"No finished run in .*run: there is no run\.json"):
         read(tmp_path / "run")
 
@@ -152,7 +144,7 @@ def test_a_run_that_contradicts_itself_is_our_fault(run_of):
 
 @pytest.mark.usefixtures("drawn")
 def test_figures_and_report_lie_beside_the_data(tmp_path: Path, run_of):
-    write(tmp_path / "run", run_of())
+    write(tmp_path / "run", run_of(), run_page.draw)
     names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert names == {f"{name}.{end}" for name in ("layers", "labels", "confusion") for end in ("pdf", "png", "svg")}
     begins = {"pdf": b"%PDF", "png": b"\x89PNG", "svg": b"<svg"}
@@ -160,7 +152,7 @@ def test_figures_and_report_lie_beside_the_data(tmp_path: Path, run_of):
         assert path.read_bytes().startswith(begins[path.suffix[1:]])
     page = (tmp_path / "run" / "report.html").read_bytes()
     svg = (tmp_path / "run" / "figures" / "layers.svg").read_bytes()
-    write(tmp_path / "again", run_of())
+    write(tmp_path / "again", run_of(), run_page.draw)
     assert (tmp_path / "again" / "report.html").read_bytes() == page
     assert (tmp_path / "again" / "figures" / "layers.svg").read_bytes() == svg
 
@@ -168,7 +160,7 @@ def test_figures_and_report_lie_beside_the_data(tmp_path: Path, run_of):
 @pytest.mark.usefixtures("drawn")
 def test_figures_and_report_of_a_mix_draw_the_weight_of_each_layer(tmp_path: Path, run_of):
     weights = {"encoder.0": (0.2, 0.3), "encoder.1": (0.7, 0.5), "encoder.2": (0.1, 0.2)}
-    write(tmp_path / "run", replace(run_of(), weights=weights))
+    write(tmp_path / "run", replace(run_of(), weights=weights), run_page.draw)
     assert read(tmp_path / "run").weights == weights
     svg = (tmp_path / "run" / "figures" / "weights.svg").read_text(encoding="utf-8")
     assert "encoder.1" in svg and "equal weights" in svg

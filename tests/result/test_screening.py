@@ -9,7 +9,7 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.labels import Task
+from toolkit.corpus.labels import Task
 from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
 from toolkit.result.screening import at_precisions, screening

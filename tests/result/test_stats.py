@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from toolkit.errors import InputError, ToolkitError
-from toolkit.labels import Task
+from toolkit.core.errors import InputError, ToolkitError
+from toolkit.corpus.labels import Task
+from toolkit.corpus.splits import Folds
 from toolkit.result import jackknife, paired, stats
 from toolkit.result.jackknife import Score, score_of, units_of
 from toolkit.result.metrics import headline_score as point
@@ -18,7 +19,6 @@ from toolkit.result.paired import difference, difference_of, holm, widening
 from toolkit.result.predictions import Predictions
 from toolkit.result.probability_metrics import measure
 from toolkit.result.stats import caution, evaluate, headline_score, headline_scores, may_be_best
-from toolkit.splits import Folds
 
 Make = Callable[..., Predictions]
 NAMES = ("fold", "truth", "prediction", "probability")

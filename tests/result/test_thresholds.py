@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from toolkit.labels import Task
+from toolkit.corpus.labels import Task
 from toolkit.result.thresholds import (
     Scale,
     balanced,

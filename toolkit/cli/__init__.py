@@ -12,9 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from toolkit import __version__
-from toolkit.cli import combinations, faults, features, finetune, manifest, models, predict, recipes, study
+from toolkit.cli import combinations, diagnostics, features, finetune, manifest, models, predict, recipes, study
 from toolkit.cli.common import Made
-from toolkit.errors import DONE, FAULT, MACHINE, ToolkitError, is_out_of_memory
+from toolkit.core.errors import DONE, FAULT, MACHINE, ToolkitError, is_out_of_memory
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 a fault of ours; 2 bad input or usage; 3 done, but some clips failed (they are named);
@@ -63,7 +63,7 @@ def main() -> NoReturn:
     """Run the command line and exit with a documented code."""
     os.umask(0o077)  # embeddings and predictions are personal data
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # and so is our memory
-    faults.install()
+    diagnostics.install()
     _left.clear()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
@@ -85,8 +85,8 @@ def main() -> NoReturn:
             _refuse(f"{message.rstrip('.')}; `--help` behind a command tells what it takes", code)
     except Exception as error:
         if os.environ.get("TOOLKIT_DEBUG") and not _left:
-            print(faults.trace(error), file=sys.stderr)
-        told = f"{faults.where(error)} (TOOLKIT_DEBUG=1 shows all of it)"
+            print(diagnostics.trace(error), file=sys.stderr)
+        told = f"{diagnostics.where(error)} (TOOLKIT_DEBUG=1 shows all of it)"
         if is_out_of_memory(error):
             code = _refuse(f"memory ran out; what was committed stays: {told}", MACHINE)
         else:
@@ -96,7 +96,7 @@ def main() -> NoReturn:
 
 def _heard(code: int) -> int:
     """The exit code, or MACHINE where all went well but what was printed: a disk was full. A reader may leave."""
-    if isinstance(sys.stdout, faults.Lasting):
+    if isinstance(sys.stdout, diagnostics.Lasting):
         sys.stdout.flush()
         refusal = sys.stdout.refusal
         if code == DONE and refusal is not None and refusal.errno != errno.EPIPE:

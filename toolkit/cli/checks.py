@@ -1,21 +1,20 @@
 """What a recipe means for a workspace, checked whole before anything is computed; no model is loaded."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from toolkit.cli import combinations
-from toolkit.cli.probing import ALL, fold_count, known_device
+from toolkit.cli import combinations, recipe_options, tuning_checks
+from toolkit.cli.probe import ALL, fold_count, known_device
 from toolkit.cli.study import layer_range
-from toolkit.errors import InputError, LabelError, one_of
-from toolkit.folding import SPLIT_BY, Question, kept_apart, pose, refuse_repeats
-from toolkit.manifest import FILE_NAME, Manifest, read
-from toolkit.recipes import Table
-from toolkit.seeds import RANDOM
-from toolkit.spellings import SPELLINGS, UNKNOWN, Rules
-from toolkit.windows import cut
+from toolkit.core.errors import InputError, LabelError, one_of
+from toolkit.core.seeds import RANDOM
+from toolkit.corpus.evaluation_task import SPLIT_BY, Question, kept_apart, pose, refuse_repeats
+from toolkit.corpus.manifest import FILE_NAME, Manifest, read
+from toolkit.corpus.spellings import SPELLINGS, UNKNOWN, Rules
+from toolkit.corpus.windows import cut
+from toolkit.study.recipe import Table, placed
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,6 @@ class Study:
 
 def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     """Raises RecipeError by line and column, ManifestError, CheckpointError for a backbone that is not there."""
-    from toolkit.cli import tuning_checks
-
     for name, found in tables.items():
         for table in found:
             _choices(name, table)
@@ -80,26 +77,15 @@ def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     return Study(tables, workspace, corpus, names, checkpoints, questions, honest, probes)
 
 
-@contextmanager
-def placed(table: Table, *keys: str) -> Iterator[None]:
-    """Give the errors of what lies deeper the place in the recipe: of the option they name, or of the first key."""
-    try:
-        yield
-    except InputError as error:
-        named = [key for key in table.values if f"--{key} " in f"{error} "]
-        key = next(iter([*named, *(key for key in keys if key in table.values)]), "")
-        raise table.refusal(key, str(error)) from None
-
-
 def _choices(name: str, table: Table) -> None:
     """The keys that take one of a few words."""
-    from toolkit.extract.session import CONTEXTS
+    from toolkit.core.i18n import LANGUAGES
+    from toolkit.extract.setup import CONTEXTS
+    from toolkit.finetune.origin import DEPTHS
     from toolkit.finetune.run import KEEP, TRAINING_DTYPES
-    from toolkit.finetune.source import DEPTHS
     from toolkit.models.load import DTYPES
     from toolkit.probe.controls import CONTROLS
-    from toolkit.probe.table import PROBES
-    from toolkit.result.language import LANGUAGES
+    from toolkit.probe.registry import PROBES
 
     known: dict[tuple[str, str], Sequence[str]] = {
         ("study", "split-by"): SPLIT_BY,
@@ -125,15 +111,13 @@ def _choices(name: str, table: Table) -> None:
 
 def _effects(name: str, table: Table) -> None:
     """No key without effect beside the others."""
-    from toolkit.cli import recipes
-
-    if name not in recipes.COMMANDS:
+    if name not in recipe_options.COMMANDS:
         return
     own = dict(table.values)
     if name == "finetune":
         own.pop("model", None)  # which of the study's backbones, not the option of that name
     given = {"from": "the probe run of this study"} if name == "finetune" else {}
-    found = combinations.refusal(name, own, {**recipes.defaults(name), **own, **given})
+    found = combinations.refusal(name, own, {**recipe_options.defaults(name), **own, **given})
     if found:
         raise table.refusal(*found)
 
@@ -158,7 +142,7 @@ def _checkpoint(extract: Table, name: str, models: Path) -> Any:
 
 
 def _extraction(extract: Table, checkpoints: Sequence[Any], corpus: Manifest) -> Manifest:
-    from toolkit.extract.session import layer_names
+    from toolkit.extract.setup import layer_names
     from toolkit.models.load import choose_device
 
     with placed(extract, "device"):
@@ -179,7 +163,7 @@ def _extraction(extract: Table, checkpoints: Sequence[Any], corpus: Manifest) ->
 
 def extraction(extract: Table) -> Any:
     """The table as `extract.session.Options`. Raises InputError."""
-    from toolkit.extract.session import Options
+    from toolkit.extract.setup import Options
 
     known = {one.name for one in fields(Options)}
     given = {key.replace("-", "_"): value for key, value in extract.values.items()}
@@ -237,7 +221,7 @@ def _learnable(study: Table, probe: Table, questions: Sequence[Question]) -> Non
 def _probing(probe: Table, questions: Mapping[str, Question], corpus: Manifest) -> tuple[str, ...]:
     from toolkit.models.load import choose_device
     from toolkit.probe import nuisance
-    from toolkit.probe.table import PROBES
+    from toolkit.probe.registry import PROBES
 
     question = next(iter(questions.values()))
     for name in listed(probe, "nuisance"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer.core
 
-from toolkit.errors import InputError
+from toolkit.core.errors import InputError
 
 Values = Mapping[str, Any]  # of all options of a command, by name without dashes; what was not typed has its default
 

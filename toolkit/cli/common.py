@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.errors import DONE, InputError
+from toolkit.core.errors import DONE, InputError
 
 Workspace = Annotated[
     Path,
@@ -54,7 +54,7 @@ HERE = Path()
 
 
 def _known_language(tag: str) -> str:
-    from toolkit.result.language import of
+    from toolkit.core.i18n import of
 
     return of(tag).tag
 
@@ -109,13 +109,13 @@ def manifest_file(workspace: Path, manifest: Path | None) -> Path:
 
 def report_in(language: str, folder: Path, run: Any, points: Any, evaluation: Any, beside: Any = ()) -> Path:
     """A run's page in the language; the English one was drawn when the run was written."""
-    from toolkit.result import report
-    from toolkit.result.language import ENGLISH, of
+    from toolkit.core.i18n import ENGLISH, of
+    from toolkit.result.report import run_page
     from toolkit.result.run import REPORT
 
     if of(language) is ENGLISH:
         return folder / REPORT
-    return report.draw(folder, run, points, evaluation, beside, of(language))
+    return run_page.draw(folder, run, points, evaluation, beside, of(language))
 
 
 def relative(path: Path, workspace: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.common import HERE, ManifestFile, Workspace, manifest_file, of_bytes, remark, show, workspace_folder
-from toolkit.errors import FAULT, MACHINE, InputError
+from toolkit.core.errors import FAULT, MACHINE, InputError
 
 app = typer.Typer(no_args_is_help=True, help="The feature cache: list, verify, export; purge a caller from everywhere.")
 
@@ -109,8 +109,8 @@ def purge(
 
     Example: toolkit features purge --speaker call0042 --dry-run
     """
-    from toolkit.cli.purging import Purge
-    from toolkit.result.purge import finish
+    from toolkit.cli.purge import Purge
+    from toolkit.privacy.purge_results import finish
 
     if not speaker and not clip:
         raise InputError("Say who goes: --speaker NAME, or --clip ID")

@@ -23,9 +23,9 @@ from toolkit.cli.common import (
     report_in,
     show,
 )
-from toolkit.cli.comparing import compare
-from toolkit.cli.probing import fold_count
-from toolkit.errors import DONE, SOME_CLIPS_FAILED, InputError
+from toolkit.cli.compare import compare
+from toolkit.cli.probe import fold_count
+from toolkit.core.errors import DONE, SOME_CLIPS_FAILED, InputError
 
 TRAINING = "Training"
 SETTINGS = ("train", "learning rate", "statistics", "class_weights")  # of a round, as its `Choice` names them
@@ -151,18 +151,18 @@ def finetune(
 
     Example: toolkit finetune --from negative-whisper-medium-linear-0123456789ab --train lora
     """
-    from toolkit.finetune import processes
+    from toolkit.core.artifacts import command_line
+    from toolkit.core.artifacts import provenance as made_with
+    from toolkit.core.progress import bar, quiet
+    from toolkit.corpus.evaluation_task import keep as keep_folds
+    from toolkit.corpus.manifest import read
+    from toolkit.corpus.spellings import Rules
+    from toolkit.finetune import distributed
     from toolkit.finetune.recipe import Recipe
     from toolkit.finetune.run import Options
     from toolkit.finetune.run import finetune as run
     from toolkit.finetune.search import Search
-    from toolkit.folding import keep as keep_folds
-    from toolkit.manifest import read
-    from toolkit.progress import bar, quiet
-    from toolkit.result.series import spread
-    from toolkit.runs import command_line
-    from toolkit.runs import provenance as made_with
-    from toolkit.spellings import Rules
+    from toolkit.result.report.terminal import spread
 
     if origin is None and (model is None or target is None):
         raise InputError("Say what to train: --from a probe run, or --model and --target by hand")
@@ -183,7 +183,7 @@ def finetune(
                                    window, hop, statistics, class_weights)  # fmt: skip
     say: Any = remark
     shown: Any = bar
-    if processes.rank():  # the main process speaks
+    if distributed.rank():  # the main process speaks
         say, shown = lambda sentence: None, lambda *_: nullcontext(quiet)
     for folder in dict.fromkeys(keep_folds(source.question, result) for source in sources):
         say(f"folds in {relative(folder, workspace)}")
@@ -191,8 +191,8 @@ def finetune(
     done = [run(corpus, source, replace(options, seed=number), result, made_with(command_line()), note or (), say,
                 shown)
             for source in sources for number in range(first, first + seeds)]  # fmt: skip
-    processes.leave()
-    if not processes.rank():
+    distributed.leave()
+    if not distributed.rank():
         for one in done:
             _tell(one, workspace, language)
         if len(done) > 1:
@@ -219,8 +219,8 @@ def _from_run(
     class_weights: str | None,
 ) -> Any:
     """The manifest, cut as it was probed, and a source for each of the best layers."""
-    from toolkit.finetune import source as sources
-    from toolkit.windows import cut
+    from toolkit.corpus.windows import cut
+    from toolkit.finetune import origin as sources
 
     _known_context(context)
     folder = sources.find_run(origin, result)
@@ -254,10 +254,10 @@ def _by_hand(
     statistics: str | None,
     class_weights: str | None,
 ) -> Any:
-    from toolkit.finetune.source import by_hand
-    from toolkit.folding import dealt_by_column, pose, refuse_repeats
+    from toolkit.corpus.evaluation_task import dealt_by_column, pose, refuse_repeats
+    from toolkit.corpus.windows import Windows, cut
+    from toolkit.finetune.origin import by_hand
     from toolkit.models.checkpoint import locate
-    from toolkit.windows import Windows, cut
 
     count = fold_count("5" if folds is None else folds)
     _known_context(context)
@@ -277,7 +277,7 @@ def _by_hand(
 
 
 def _known_context(context: str | None) -> None:
-    from toolkit.errors import one_of
+    from toolkit.core.errors import one_of
 
     if context not in (None, "full", "clip"):
         raise InputError(one_of("--context", context, ["full", "clip"]))
@@ -285,7 +285,8 @@ def _known_context(context: str | None) -> None:
 
 def _tell(done: Any, workspace: Path, language: str) -> None:
     """done: a `finetune.run.Finetuned`."""
-    from toolkit.result import stats, tables
+    from toolkit.result import stats
+    from toolkit.result.report import terminal
     from toolkit.result.run import curve
 
     if done.stood:
@@ -293,7 +294,7 @@ def _tell(done: Any, workspace: Path, language: str) -> None:
     for clip, reason in done.failed.items():
         remark(f"failed: clip {clip!r} {reason}")
     points, evaluation = curve(done.run), stats.evaluate(done.run.predictions)
-    show(tables.summary(done.run, points, evaluation))
+    show(terminal.summary(done.run, points, evaluation))
     report = relative(report_in(language, done.folder, done.run, points, evaluation), workspace)
     print(f"{len(done.run.predictions.ids):,} clips predicted; CSV, metrics and figures beside the report: {report}")
 

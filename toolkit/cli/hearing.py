@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from toolkit.audio import SAMPLE_RATE, averaged
+from toolkit.audio.clip import Clip
+from toolkit.audio.decode import SAMPLE_RATE, averaged
+from toolkit.audio.decode_pool import header
 from toolkit.cli.common import remark
-from toolkit.clip import Clip
-from toolkit.decoders import header
-from toolkit.errors import AudioError, InputError
-from toolkit.manifest import Manifest
-from toolkit.material import Material, flag_notes
+from toolkit.core.errors import AudioError, InputError
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.material import Material, flag_notes
 
 AVERAGE = "average"
 
@@ -52,7 +52,7 @@ def of_channel(corpus: Manifest, channel: str | None, material: Material | None)
 def notes_on(material: Material | None, windows: bool, heard: Any, ids: Sequence[str]) -> list[str]:
     """Sentences on what the models hear now and did not learn from, said aloud too.
 
-    heard: a `toolkit.finetune.recordings.Recordings`. windows: whether there are timelines, which show silence.
+    heard: a `toolkit.finetune.audio_cache.Recordings`. windows: whether there are timelines, which show silence.
     """
     flags = [heard.flags[clip] for clip in ids]
     notes = flag_notes(flags)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Spellings, Unknown, Workspace, manifest_file, show
-from toolkit.errors import BAD_INPUT
+from toolkit.core.errors import BAD_INPUT
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +34,7 @@ def folder(
 
     Example: toolkit manifest folder corpus --label-column emotion --speaker-regex '/([0-9]+)_'
     """
-    from toolkit.importers import folder as run
+    from toolkit.corpus.importers import folder as run
 
     show(str(run(root, out, label_column=label_column, speaker_regex=speaker_regex)))
 
@@ -50,7 +50,7 @@ def hotline(
 
     Example: toolkit manifest hotline calls
     """
-    from toolkit.importers import hotline as run
+    from toolkit.corpus.importers import hotline as run
 
     show(str(run(root, out)))
 
@@ -68,8 +68,8 @@ def check(
 
     Example: toolkit manifest check --manifest study/manifest.csv
     """
-    from toolkit.spellings import Rules
-    from toolkit.summary import render, summarise
+    from toolkit.corpus.manifest_report import render, summarise
+    from toolkit.corpus.spellings import Rules
 
     summary = summarise(manifest_file(workspace, manifest), audio_root, Rules(spellings, unknown))
     show(render(summary))
@@ -94,9 +94,9 @@ def anonymise(
 
     Example: toolkit manifest anonymise --key /safe/place/key --out anonymous.csv
     """
-    from toolkit.anonymise import anonymise as run
-    from toolkit.anonymise import key_of
-    from toolkit.manifest import read
+    from toolkit.corpus.manifest import read
+    from toolkit.privacy.anonymise import anonymise as run
+    from toolkit.privacy.anonymise import key_of
 
     file = manifest_file(workspace, manifest)
     secret = key_of(key, [workspace / "features", workspace / "result"])

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.common import HERE, Workspace, relative, remark, show, workspace_folder
-from toolkit.errors import FAULT
+from toolkit.core.errors import FAULT
 
 app = typer.Typer(no_args_is_help=True, help="Backbones: list, show, fetch, convert, randomise, check, accept.")
 
@@ -23,7 +23,7 @@ def list_models(workspace: Workspace = HERE) -> None:
     from rich.table import Table
 
     from toolkit.models.checkpoint import installed
-    from toolkit.models.table import BACKBONES, NOT_YET
+    from toolkit.models.registry import BACKBONES, NOT_YET
 
     here = installed(workspace / "models")
     table = Table("name", "family", "layers", "width", "parameters (M)", "licence", "in models/", box=None)
@@ -51,7 +51,7 @@ def show_model(name: Name, workspace: Workspace = HERE) -> None:
     from dataclasses import asdict
 
     from toolkit.models.checkpoint import installed, locate
-    from toolkit.models.table import BACKBONES
+    from toolkit.models.registry import BACKBONES
 
     if name in BACKBONES and name not in installed(workspace / "models"):
         backbone, weights = BACKBONES[name], f"not in models/; `toolkit models fetch {name}` gets it"
@@ -71,9 +71,9 @@ def fetch(name: Name, workspace: Workspace = HERE) -> None:
 
     Example: toolkit models fetch hubert-base-ls960
     """
-    from toolkit.errors import InputError, one_of
+    from toolkit.core.errors import InputError, one_of
     from toolkit.models.fetch import fetch as run
-    from toolkit.models.table import BACKBONES
+    from toolkit.models.registry import BACKBONES
 
     if name not in BACKBONES:
         raise InputError(one_of("model", name, list(BACKBONES)))
@@ -93,7 +93,7 @@ def convert(
 
     Example: toolkit models convert faster-whisper-small models/whisper-small
     """
-    from toolkit.models.convert import convert as run
+    from toolkit.models.convert.checkpoint import convert as run
 
     run(source[0] if len(source) == 1 else source, out)
     print(f"{out.name} has weights, preprocessor and tokenizer; `toolkit extract --model {out.name}` uses it")
@@ -135,7 +135,7 @@ def check(
     Example: toolkit models check hubert-base-ls960
     """
     from toolkit.extract.check import check_checkpoint
-    from toolkit.extract.session import Options
+    from toolkit.extract.setup import Options
     from toolkit.models.checkpoint import locate
 
     checkpoint = locate(name, workspace_folder(workspace) / "models")

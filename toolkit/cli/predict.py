@@ -17,7 +17,7 @@ from toolkit.cli.common import (
     remark,
     workspace_folder,
 )
-from toolkit.errors import SOME_CLIPS_FAILED, InputError, one_of
+from toolkit.core.errors import SOME_CLIPS_FAILED, InputError, one_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -83,22 +83,22 @@ def predict(
     import shutil
     from contextlib import nullcontext
 
-    from toolkit.audio import SAMPLE_RATE
+    from toolkit.audio.decode import SAMPLE_RATE
     from toolkit.cli.hearing import notes_on, of_channel
-    from toolkit.finetune.recordings import record
-    from toolkit.finetune.source import find_run
-    from toolkit.gathering import gather
-    from toolkit.manifest import read
-    from toolkit.material import Material
+    from toolkit.core.artifacts import command_line, committed_folder, cores, sha256_of_file, signature
+    from toolkit.core.i18n import of
+    from toolkit.core.progress import bar
+    from toolkit.corpus.adhoc import gather
+    from toolkit.corpus.manifest import read
+    from toolkit.corpus.material import Material
+    from toolkit.corpus.spellings import Rules
+    from toolkit.corpus.windows import Windows, cut
+    from toolkit.finetune.audio_cache import record
+    from toolkit.finetune.origin import find_run
     from toolkit.models.load import choose_device
-    from toolkit.progress import bar
-    from toolkit.result import applied_files
+    from toolkit.predict import files
     from toolkit.result import run as result_run
-    from toolkit.result.language import of
     from toolkit.result.negative import negative_labels
-    from toolkit.runs import command_line, committed_folder, cores, sha256_of_file, signature
-    from toolkit.spellings import Rules
-    from toolkit.windows import Windows, cut
 
     if bool(audio) == (manifest is not None):
         raise InputError("Say what to predict: audio files or folders, or --manifest; one of the two")
@@ -140,19 +140,19 @@ def predict(
     place = output or workspace / "predictions" / f"{folder.name}-{signature(what)[:12]}"
     failed = dict(heard.failed)
     stood, say = place.is_dir(), of(language)
-    if stood and (windows is None or (place / say.file(applied_files.PAGE)).is_file()):
+    if stood and (windows is None or (place / say.file(files.PAGE)).is_file()):
         remark("these predictions stood already, finished and whole")
         return _end(place, workspace, failed, "", say)
     features = place.parent / f".{folder.name}-{signature(what)[:12]}.features"
     ids, applied, more = models.ask(corpus, heard, round_, features)
     failed |= more
     by_id = {clip.id: clip for clip in corpus.clips}
-    known = applied_files.known_of(run.task, run.predictions.group, corpus, ids, remark, rules)
+    known = files.known_of(run.task, run.predictions.group, corpus, ids, remark, rules)
     notes = notes_on(material, windows is not None, heard, ids)
     made = {"run": folder.name, "run_sha256": what["run"], "round": round_, "windows": what["windows"],
             "command": command_line(), "negative": list(bad)}  # fmt: skip
     with nullcontext(place) if stood else committed_folder(place) as unfinished:  # stood: only a language was missing
-        answer = applied_files.write(
+        answer = files.write(
             unfinished, applied, [by_id[clip] for clip in ids], [heard.lengths[clip] / SAMPLE_RATE for clip in ids],
             failed, known, windows is not None, bad, folder.name, made,
             [by_id[clip].recording or clip for clip in failed], say, [heard.levels[clip] for clip in ids], notes,
@@ -162,7 +162,7 @@ def predict(
 
 
 def _end(place: Path, workspace: Path, failed: Mapping[str, str], answer: str, say: Any) -> None:
-    from toolkit.result.applied_files import PAGE, PAPER, PREDICTIONS
+    from toolkit.predict.files import PAGE, PAPER, PREDICTIONS
 
     for clip, reason in failed.items():
         remark(f"failed: clip {clip!r} {reason}")
@@ -187,15 +187,16 @@ def _labels(text: str, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _windows_of(run: Any) -> Any:
-    """What the clips of a run were cut by, a `toolkit.windows.Windows` or None."""
-    from toolkit.windows import Windows
+    """What the clips of a run were cut by, a `toolkit.corpus.windows.Windows` or None."""
+    from toolkit.corpus.windows import Windows
 
     return Windows.kept_in(run.provenance.get("features", run.provenance))
 
 
 def _assigned(folder: Path, run: Any, ids: Sequence[str], heard: Any, only: int | None) -> Any:
     """Which rounds' models each clip is for, an `Assignment`; said aloud."""
-    from toolkit.result.applied import assign, read_clips
+    from toolkit.predict.inference import assign
+    from toolkit.result.clips import read_clips
 
     assigned = assign(run, read_clips(folder), [(clip, heard.sha256[clip]) for clip in ids], only)
     own = int((assigned.own >= 0).sum())
@@ -228,9 +229,9 @@ class _Tuned:
 
     def ask(self, corpus: Any, heard: Any, only: int | None, features: Path) -> tuple[list[str], Any, dict[str, str]]:
         """Ids, what is said of them (`Applied`), and reasons by id where more clips failed."""
+        from toolkit.core.progress import bar
         from toolkit.finetune.apply import apply
-        from toolkit.progress import bar
-        from toolkit.result.applied import together
+        from toolkit.predict.inference import together
 
         ids = [clip.id for clip in corpus.clips if clip.id in heard.sha256]
         _left(ids, heard.failed)
@@ -252,9 +253,9 @@ class _Probe:
 
     def ask(self, corpus: Any, heard: Any, only: int | None, features: Path) -> tuple[list[str], Any, dict[str, str]]:
         """As `_Tuned.ask`. features: a folder for what is extracted now; the caller deletes it."""
+        from toolkit.predict.inference import together
         from toolkit.probe.apply import Joined, stored
         from toolkit.probe.winners import apply
-        from toolkit.result.applied import together
 
         store, before = stored(self.run, self.workspace / "features", heard.sha256)
         missing = [clip for clip in corpus.clips if clip.id in heard.sha256 and clip.id not in before]
@@ -277,9 +278,9 @@ class _Probe:
         """A `Store` with the layers that the winners read."""
         from dataclasses import replace
 
-        from toolkit.errors import CheckpointError
+        from toolkit.core.errors import CheckpointError
         from toolkit.extract.run import extract
-        from toolkit.extract.session import Options
+        from toolkit.extract.setup import Options
         from toolkit.models.checkpoint import locate
 
         settings = self.run.provenance["features"]

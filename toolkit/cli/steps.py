@@ -11,10 +11,10 @@ from typing import Any
 
 from toolkit.cli.checks import Study, deals, dealt, extraction, listed
 from toolkit.cli.combinations import SPELT
-from toolkit.cli.common import Made, report_in
-from toolkit.cli.probing import SHUFFLES, TRIALS
-from toolkit.cli.recipes import PLACES, SHARED, options
-from toolkit.recipes import Table
+from toolkit.cli.common import Made
+from toolkit.cli.probe import SHUFFLES, TRIALS
+from toolkit.cli.recipe_options import PLACES, SHARED, options
+from toolkit.study.recipe import Table
 
 Standing = Callable[[], tuple[Path, ...] | None]
 
@@ -167,7 +167,7 @@ def _compare(study: Study, runs: Sequence[Path], title: str, take: Take, outcome
 
 def _page(table: Table, name: str = "report.html") -> str:
     """The page's file in the table's language."""
-    from toolkit.result.language import of
+    from toolkit.core.i18n import of
 
     return of(table.values.get("language", "en")).file(name)
 
@@ -175,7 +175,7 @@ def _page(table: Table, name: str = "report.html") -> str:
 def _stores(study: Study) -> tuple[Path, ...] | None:
     """The backbones' and the controls' features, where no clip is missing."""
     from toolkit.extract.plan import plan
-    from toolkit.extract.session import Session
+    from toolkit.extract.setup import Session
     from toolkit.models.checkpoint import locate
 
     models, wanted, folders = study.workspace / "models", extraction(study.table("extract")), []
@@ -192,7 +192,7 @@ def _stores(study: Study) -> tuple[Path, ...] | None:
 def _probes(study: Study, target: str, stores: Sequence[Path]) -> tuple[Path, ...] | None:
     """The finished runs, where the first of each series has beside it all that was asked for."""
     from toolkit.features.store import Store
-    from toolkit.probe.sweep import Options, folder_of
+    from toolkit.probe.run_folder import Options, folder_of
 
     given, seed = study.table("probe").values, study.table("study").values.get("seed", 0)
     notes, trials = given.get("note", []), given.get("trials", TRIALS)
@@ -219,11 +219,11 @@ def _probes(study: Study, target: str, stores: Sequence[Path]) -> tuple[Path, ..
 
 def _accompanied(study: Study, target: str, run: Path) -> bool:
     """Whether a probe's controls, as many shuffles, nuisances, honest split and learning curve are beside it."""
-    from toolkit.result import beside, online
+    from toolkit.result import controls, online
 
     table = study.table("probe")
     wanted = {*table.values.get("control", []), *listed(table, "nuisance"), *(["split"] * (target in study.honest))}
-    there = beside.read(run)
+    there = controls.read(run)
     if not wanted <= {name for one in there for name in (one.kind, one.name)}:
         return False
     shuffles = table.values.get("shuffles", SHUFFLES)
@@ -246,36 +246,40 @@ def _runs_by(line: str, result: Path, count: int) -> tuple[Path, ...] | None:
 
 def _kept_apart(run: Path) -> Path | None:
     """The honest run beside one whose clips were split one by one; before there is any, its own name."""
-    from toolkit.result import beside
+    from toolkit.result import controls
 
     if not (run / "run.json").exists():
         return run
-    return next((run.parent / one.folder for one in beside.read(run) if one.kind == "split"), None)
+    return next((run.parent / one.folder for one in controls.read(run) if one.kind == "split"), None)
 
 
 def _set_beside(tuned: Made, language: str, honest: Made) -> None:
     """What the probe shows of its own accord: the report of the flattered run says by how much it is flattered."""
-    from toolkit.result import beside, stats
-    from toolkit.result.run import curve, read
+    from toolkit.core.i18n import ENGLISH, of
+    from toolkit.result import controls
+    from toolkit.result.report import run_page
+    from toolkit.result.run import read
 
     for folder, other in zip(tuned.folders[:1], honest.folders):
-        if other.name not in [one.folder for one in beside.read(folder)]:
+        if other.name not in [one.folder for one in controls.read(folder)]:
             run, again = read(folder), read(other)
             title = f"{run.predictions.group}s kept apart"
-            every = beside.add(folder, run, [beside.compare("split", title, other, run, again)])
-            report_in(language, folder, run, curve(run), stats.evaluate(run.predictions), every)
+            controls.add(folder, [controls.compare("split", title, other, run, again)])
+            for tag in dict.fromkeys((ENGLISH.tag, language)):
+                run_page.redraw(folder, run, of(tag))
 
 
 def flattery(outcome: Outcome) -> Iterator[str]:
     """A sentence for each run whose clips were split one by one: its score, the honest one, the difference."""
-    from toolkit.result import beside, stats, words
+    from toolkit.result import controls, stats
+    from toolkit.result.report import narrative
     from toolkit.result.run import read
 
     for folder, other in outcome.flattered:
         run = read(folder)
         (score,) = stats.headline_scores([run.predictions])
-        (one,) = (one for one in beside.read(folder) if one.folder == other.name)
+        (one,) = (one for one in controls.read(folder) if one.folder == other.name)
         yield (
-            f"{run.title}, {run.probe}: {words.metric_name(run)} {score} with clips split one by one, so that "
+            f"{run.title}, {run.probe}: {narrative.metric_name(run)} {score} with clips split one by one, so that "
             f"{run.predictions.group}s are on both sides; {one.score} with {one.name}; flattered by {one.minus}"
         )

@@ -20,8 +20,8 @@ from toolkit.cli.common import (
     remark,
     show,
 )
-from toolkit.cli.probing import probe
-from toolkit.errors import DONE, SOME_CLIPS_FAILED, InputError
+from toolkit.cli.probe import probe
+from toolkit.core.errors import DONE, SOME_CLIPS_FAILED, InputError
 
 Models = Annotated[
     list[str],
@@ -75,13 +75,13 @@ def extract(
     from contextlib import ExitStack
     from functools import partial
 
-    from toolkit.audio import averaged
-    from toolkit.cluster import joined
+    from toolkit.audio.decode import averaged
+    from toolkit.core.ray_cluster import joined
+    from toolkit.corpus.manifest import read
+    from toolkit.extract.ray import Spread
     from toolkit.extract.run import Here
     from toolkit.extract.run import extract as run
-    from toolkit.extract.session import Options, frame_layers
-    from toolkit.extract.spread import Spread
-    from toolkit.manifest import read
+    from toolkit.extract.setup import Options, frame_layers
     from toolkit.models.checkpoint import locate
 
     corpus = read(manifest_file(workspace, manifest), audio_root, cells=False)
@@ -142,8 +142,8 @@ def score(
     """
     import json
 
-    from toolkit.result.score import score_file
-    from toolkit.spellings import Rules
+    from toolkit.corpus.spellings import Rules
+    from toolkit.result.report.score import score_file
 
     scored = score_file(file, rules=Rules(spellings, unknown))
     if as_json:

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from toolkit.cli.checks import placed
-from toolkit.errors import one_of
-from toolkit.folding import Question
-from toolkit.recipes import Table
+from toolkit.core.errors import one_of
+from toolkit.corpus.evaluation_task import Question
+from toolkit.study.recipe import Table, placed
 
 
 def refuse(
@@ -25,7 +24,7 @@ def refuse(
     from toolkit.finetune.recipe import Recipe
     from toolkit.finetune.run import device_for, refuse_batch, refuse_unlearnable
     from toolkit.finetune.search import Search
-    from toolkit.probe.table import PROBES
+    from toolkit.probe.registry import PROBES
 
     for name in table.values.get("model", ()):
         if name not in checkpoints:
@@ -57,28 +56,28 @@ def refuse(
 
 def _backbone(table: Table, recipe: Any, ways: Sequence[str], checkpoint: Any, extraction: Any) -> None:
     """What does not fit one of the backbones."""
-    from toolkit.extract.session import layer_names
-    from toolkit.finetune import source
+    from toolkit.extract.setup import layer_names
+    from toolkit.finetune import origin
     from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow
     from toolkit.finetune.run import refuse_search_of
 
     given, search = table.values, "search" in table.values
     probed = layer_names(checkpoint, extraction)
     with placed(table, "train"):
-        whole = source.deepest(checkpoint, ways[0])
+        whole = origin.deepest(checkpoint, ways[0])
         chosen = given.get("depth") != "full" and "encoder-frozen" not in ways
         for way in ways:
             last = whole if search or not chosen else probed[-1]
             refuse_too_shallow(replace(recipe, train=way), {0: last}, checkpoint.backbone.layers)
     with placed(table, "context"):
-        source.refuse_context(given.get("context"), checkpoint)
+        origin.refuse_context(given.get("context"), checkpoint)
     with placed(table, "train-convolutions"):
         refuse_convolutions(recipe, checkpoint)
     with placed(table, "statistics"):
         for layer in _ends(chosen, whole, probed):
-            source.refuse_statistics(layer, given.get("statistics"))
+            origin.refuse_statistics(layer, given.get("statistics"))
     with placed(table, "top"):
-        source.refuse_top(given.get("top", 1), len(probed), f"a probe of {checkpoint.name}")
+        origin.refuse_top(given.get("top", 1), len(probed), f"a probe of {checkpoint.name}")
     if search:
         with placed(table, "search"):
             refuse_search_of(list(_ends(chosen, whole, probed)))

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from toolkit.audio import SAMPLE_RATE
-from toolkit.errors import is_out_of_memory
+from toolkit.audio.decode import SAMPLE_RATE
+from toolkit.core.errors import is_out_of_memory
 
 CALIBRATION_SECONDS = 6.0  # of time, about, that may go into finding the budget
 WORTH_GROWING = 1.05  # a doubled batch must be this many times faster per second of audio

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from toolkit import seeds
-from toolkit.audio import SAMPLE_RATE, Samples
+from toolkit.audio.decode import SAMPLE_RATE, Samples
+from toolkit.core import seeds
+from toolkit.core.artifacts import commit_json
 from toolkit.extract.pipeline import name_of
-from toolkit.extract.session import Kept, Options, Session, relative_errors
+from toolkit.extract.setup import Kept, Options, Session, relative_errors
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.states import Encoder
-from toolkit.runs import commit_json
+from toolkit.models.encoder import Encoder
 
 CHECK_FILE = "check.json"
 BOUNDS = {"float32": 1e-5, "bfloat16": 1e-2}  # relative error per layer and clip

@@ -12,20 +12,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from toolkit.audio import SAMPLE_RATE, Audio, Samples
-from toolkit.clip import Clip
-from toolkit.decoders import AHEAD, Ahead
-from toolkit.errors import MachineError
+from toolkit.audio.clip import Clip
+from toolkit.audio.decode import SAMPLE_RATE, Audio, Samples
+from toolkit.audio.decode_pool import AHEAD, Ahead
+from toolkit.core.errors import MachineError
+from toolkit.core.progress import Advance
+from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches, find_budget, run_halving
-from toolkit.extract.decoding import Decoded, decode_all
+from toolkit.extract.loading import Decoded, decode_all
 from toolkit.extract.plan import Plan
 from toolkit.features.layout import STATISTICS
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.store import Writer
-from toolkit.manifest import Manifest
+from toolkit.models.encoder import Encoder, on_device
 from toolkit.models.pooling import mean_and_std
-from toolkit.models.states import Encoder, on_device
-from toolkit.progress import Advance
 
 # Of audio that is sorted by length together, 64 kB each: the more, the larger the batches of hardly any padding. A GPU
 # needs batches of minutes, lest it wait for the host to tell it what to do, and is done with them in a second.

@@ -6,14 +6,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.clip import Clip
-from toolkit.errors import InputError
-from toolkit.extract.decoding import decode_all, source_of
+from toolkit.audio.clip import Clip
+from toolkit.core.artifacts import cores
+from toolkit.core.errors import InputError
+from toolkit.corpus.manifest import Manifest
+from toolkit.extract.loading import decode_all, source_of
 from toolkit.features.layout import CLIPS_PER_SHARD
 from toolkit.features.shard import Source, is_there, path_mark
 from toolkit.features.store import Store
-from toolkit.manifest import Manifest
-from toolkit.runs import cores
 
 GPU_SHARD = 8  # times as many clips: seconds of its work, of which batches of minutes can be made
 

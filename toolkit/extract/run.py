@@ -15,24 +15,24 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from toolkit import seeds
-from toolkit.audio import SAMPLE_RATE, Samples
-from toolkit.clip import Clip
-from toolkit.decoders import header
-from toolkit.errors import AudioError, DiskFullError
-from toolkit.extract.decoding import decode_all
+from toolkit.audio.clip import Clip
+from toolkit.audio.decode import SAMPLE_RATE, Samples
+from toolkit.audio.decode_pool import header
+from toolkit.core import seeds
+from toolkit.core.artifacts import commit_json, cores
+from toolkit.core.errors import AudioError, DiskFullError
+from toolkit.core.progress import Advance, bar
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.windows import cut
+from toolkit.extract.loading import decode_all
 from toolkit.extract.pipeline import Pipeline, measure_budget
 from toolkit.extract.plan import Plan, plan
-from toolkit.extract.session import FEWEST_COMPARED, MOST_COMPARED, Compared, Options, Session
+from toolkit.extract.setup import FEWEST_COMPARED, MOST_COMPARED, Compared, Options, Session
 from toolkit.features import costs
 from toolkit.features.store import Store, Writer
-from toolkit.manifest import Manifest
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.states import Encoder
-from toolkit.models.table import FRAMES_PER_SECOND
-from toolkit.progress import Advance, bar
-from toolkit.runs import commit_json, cores
-from toolkit.windows import cut
+from toolkit.models.encoder import Encoder
+from toolkit.models.registry import FRAMES_PER_SECOND
 
 CALIBRATION_CLIPS = 32  # to find the batch size by
 CALIBRATION_SECONDS = 30.0  # of each
@@ -41,7 +41,7 @@ LEAST_BUDGET = 1.0  # seconds of audio
 
 
 class Hands(Protocol):
-    """Who does the work of a run: this process (`Here`), or others (`toolkit.extract.spread.Spread`)."""
+    """Who does the work of a run: this process (`Here`), or others (`toolkit.extract.ray.Spread`)."""
 
     store: Store  # the one to fill, made if it was not there
     on_gpu: bool

@@ -1,6 +1,6 @@
 """Pairs of clips on two sides of a split that are nearly one audio: a copy that is quieter, resampled or coded again.
 
-Exact copies are told by their SHA-256 (`toolkit.splits.audit`). Others keep the direction of their standardised
+Exact copies are told by their SHA-256 (`toolkit.corpus.splits.audit`). Others keep the direction of their standardised
 means. Of 12 of EmoDB's 535 clips, in the middle layer of Whisper tiny.en (clip context), the least cosine of clip and
 copy was 0.999 at 0.9 of the level, 0.966 through MP3 and 0.964 begun 5 ms later; of two speakers' clips it was at most
 0.786. Not seen are copies at a tenth of the level (0.852), with nothing above 5.5 kHz (0.76) or 4 kHz (0.69), and those
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.corpus.labels import IntArray
 from toolkit.features.layout import FloatArray
 from toolkit.features.store import Store
-from toolkit.labels import IntArray
 
 LIKE = 0.9  # cosine
 FEWEST_FEATURES = 128  # the width; of fewer, two clips that have nothing in common come as close by chance

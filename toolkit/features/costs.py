@@ -2,8 +2,8 @@
 
 import json
 
+from toolkit.core.artifacts import commit_json
 from toolkit.features.store import Store
-from toolkit.runs import commit_json
 
 COSTS_FILE = "costs.json"
 

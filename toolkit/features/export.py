@@ -5,11 +5,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from toolkit.errors import InputError
+from toolkit.core.artifacts import canonical_json, commit_file
+from toolkit.core.errors import InputError
 from toolkit.features import shard
 from toolkit.features.layout import STATISTICS
 from toolkit.features.store import Store
-from toolkit.runs import canonical_json, commit_file
 
 
 def export(store: Store, out: Path) -> int:

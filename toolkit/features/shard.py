@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.errors import StoreError
+from toolkit.core.artifacts import commit_file, commit_json, sha256_of_file, signature, sync_folder
+from toolkit.core.errors import StoreError
 from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray
-from toolkit.runs import commit_file, commit_json, sha256_of_file, signature, sync_folder
 
 AGAIN = "-again"  # behind the name of a data file that took the place of another one
 

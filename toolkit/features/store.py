@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.errors import StoreError
-from toolkit.features import lease, shard
+from toolkit.core.artifacts import commit_json, locked, make_folder, signature
+from toolkit.core.errors import StoreError
+from toolkit.features import shard, staging
 from toolkit.features.layout import FORMAT_VERSION, SIDECARS, STATISTICS, STORE_FILE, LayerFeatures
-from toolkit.runs import commit_json, locked, make_folder, signature
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class Store:
         """Hold the store for this process. Raises StoreError if another run writes to it."""
         with locked(self.folder):
             self.refresh()
-            lease.clear(self.folder)
+            staging.clear(self.folder)
             shard.tidy(self.folder)
             taken = {int(path.stem.removeprefix("shard-")) for path in self.folder.glob(SIDECARS)}
             # a shard that was deleted because it was damaged leaves a gap, which its redone clips fill again

@@ -13,20 +13,20 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from toolkit.errors import InputError, MachineError, StoreError
+from toolkit.core.artifacts import sha256_of_file, signature
+from toolkit.core.errors import InputError, MachineError, StoreError
+from toolkit.core.progress import Advance, quiet
+from toolkit.corpus.labels import IntArray, Task
+from toolkit.finetune.audio_cache import Recordings
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.job import Job, scored
 from toolkit.finetune.recipe import Recipe, choose_weights
-from toolkit.finetune.recordings import Recordings
+from toolkit.finetune.round_context import Job, scored
 from toolkit.finetune.rounds import OWN_HASH, WEIGHTS
-from toolkit.labels import IntArray, Task
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device
-from toolkit.models.trainable import load_trainable
-from toolkit.progress import Advance, quiet
+from toolkit.models.load_trainable import load_trainable
 from toolkit.result.run import Run
 from toolkit.result.thresholds import Scale
-from toolkit.runs import sha256_of_file, signature
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toolkit.labels import Task
-from toolkit.models.states import own_frames
+from toolkit.corpus.labels import Task
+from toolkit.models.encoder import own_frames
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from toolkit.errors import MachineError
+from toolkit.core.errors import MachineError
+from toolkit.corpus.labels import IntArray
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.job import Job
 from toolkit.finetune.recipe import Recipe
-from toolkit.labels import IntArray
+from toolkit.finetune.round_context import Job
 
 ASTRAY = 1e3  # standard deviations of the untrained layer: no speech is so far out
 

@@ -14,20 +14,20 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-from toolkit import seeds
-from toolkit.errors import MachineError
-from toolkit.finetune import diverged, processes, trusted
+from toolkit.core import seeds
+from toolkit.core.artifacts import commit_file
+from toolkit.core.errors import MachineError
+from toolkit.corpus.labels import IntArray, Task, one_hot
+from toolkit.corpus.splits import Round
+from toolkit.finetune import distributed, diverged, resume
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.head import standard, teach
-from toolkit.finetune.job import Job, collate, layer_of, scored
 from toolkit.finetune.recipe import blank_spans, choose_weights, parameter_groups
+from toolkit.finetune.round_context import Job, collate, layer_of, scored
 from toolkit.finetune.trainer import EpochOrder, FoldTrainer, arguments
-from toolkit.labels import IntArray, Task, one_hot
-from toolkit.models.trainable import load_trainable
+from toolkit.models.load_trainable import load_trainable
 from toolkit.result.metrics import headline_score
 from toolkit.result.thresholds import FloatArray, balanced_log_loss, bars_of, decide, scale_of, thresholds_of
-from toolkit.runs import commit_file
-from toolkit.splits import Round
 
 SPAN = 10  # frames, or channels, that SpecAugment blanks in one piece
 
@@ -64,7 +64,7 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
         callbacks=[watch],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    resumed = processes.main_first(watch.go_on)
+    resumed = distributed.main_first(watch.go_on)
     if resumed is None and recipe.head_epochs:
         teach(job, model, fold, clips, pooled)
         watch.taught()
@@ -113,9 +113,9 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     def __init__(self, folder: Path, last: int, spent: Spent) -> None:
         self.folder, self.last, self.spent, self.epochs = folder, last, spent, 0
 
-    def go_on(self) -> trusted.Resumable | None:
+    def go_on(self) -> resume.Resumable | None:
         """Take up an earlier sitting, or forget it."""
-        resumed = trusted.last(self.folder) if self._whole() else None
+        resumed = resume.last(self.folder) if self._whole() else None
         if resumed:
             self.spent.before, self.spent.learning = resumed.seconds, resumed.learning
         else:
@@ -144,11 +144,11 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         return False
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        processes.wait()  # each one's random state is there
-        if not processes.rank():
+        distributed.wait()  # each one's random state is there
+        if not distributed.rank():
             checkpoint = self.folder / f"checkpoint-{state.global_step}"
-            trusted.write(self.folder, checkpoint, self.spent.seconds, self.spent.learning)
-        processes.wait()
+            resume.write(self.folder, checkpoint, self.spent.seconds, self.spent.learning)
+        distributed.wait()
 
 
 class KeepBest(Watch):
@@ -176,12 +176,12 @@ class KeepBest(Watch):
 
     def _whole(self) -> bool:
         try:
-            self.score, self.loss, self.epoch = trusted.read_best(self.folder)
+            self.score, self.loss, self.epoch = resume.read_best(self.folder)
         except (OSError, ValueError, KeyError, TypeError):
             return False
         return True
 
-    def go_on(self) -> trusted.Resumable | None:
+    def go_on(self) -> resume.Resumable | None:
         resumed = super().go_on()
         if resumed is None:
             self.score, self.loss, self.epoch = 0.0, math.inf, 0
@@ -216,11 +216,11 @@ class KeepBest(Watch):
         return balanced_log_loss(self.job.task, truth, probability, self.share)
 
     def _keep(self) -> None:
-        if processes.rank() or not self.keeps:
+        if distributed.rank() or not self.keeps:
             return
         own = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        commit_file(trusted.best_weights(self.folder, self.epoch), lambda path: save_file(own, path))
-        trusted.write_best(self.folder, self.score, self.loss, self.epoch)
+        commit_file(resume.best_weights(self.folder, self.epoch), lambda path: save_file(own, path))
+        resume.write_best(self.folder, self.score, self.loss, self.epoch)
 
 
 def headline_on(task: Task, truth: IntArray, probability: FloatArray, share: FloatArray) -> float:

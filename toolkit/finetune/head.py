@@ -6,11 +6,11 @@ Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform Out-o
 import torch
 from torch import Tensor
 
-from toolkit import seeds
-from toolkit.errors import MachineError
+from toolkit.core import seeds
+from toolkit.core.errors import MachineError
+from toolkit.corpus.labels import IntArray
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.job import Job
-from toolkit.labels import IntArray
+from toolkit.finetune.round_context import Job
 
 BATCH = 16  # clips a step; each is one vector
 

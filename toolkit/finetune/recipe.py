@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from toolkit.errors import InputError, one_of
+from toolkit.core.errors import InputError, one_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import parsed
-from toolkit.models.trainable_products import quicken
+from toolkit.models.trainable_linear import quicken
 
 WAYS = ("full", "encoder-frozen", "top-K", "lora", "head")
 TOP = re.compile(r"top-([1-9][0-9]*)")

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.torch import save_file
 
+from toolkit.core.artifacts import commit_file, commit_json, make_folder, sha256_of_file, signature
+from toolkit.corpus.labels import IntArray
+from toolkit.corpus.splits import Round
 from toolkit.finetune.training import Trained
-from toolkit.labels import IntArray
-from toolkit.runs import commit_file, commit_json, make_folder, sha256_of_file, signature
-from toolkit.splits import Round
 
 ROUNDS, WEIGHTS = "rounds", "weights"
 OWN_HASH = "described_sha256"  # of what stands beside the weights

@@ -10,28 +10,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolkit.errors import InputError, MachineError, SplitError, disk_full_is_named, is_out_of_memory, one_of
-from toolkit.finetune import processes
+from toolkit.core.artifacts import cores, locked, make_folder, signature
+from toolkit.core.errors import InputError, MachineError, SplitError, disk_full_is_named, is_out_of_memory, one_of
+from toolkit.core.progress import Advance, bar
+from toolkit.corpus.evaluation_task import refuse_leaks
+from toolkit.corpus.labels import IntArray, Task, one_hot
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.material import flag_notes
+from toolkit.corpus.splits import Folds, Round
+from toolkit.finetune import distributed
 from toolkit.finetune import rounds as rounds_folder
-from toolkit.finetune.job import Job
-from toolkit.finetune.outcome import collected, without_head
+from toolkit.finetune.assemble import collected, without_head
+from toolkit.finetune.audio_cache import record
+from toolkit.finetune.origin import Source, deepest
 from toolkit.finetune.recipe import Recipe, refuse_convolutions, refuse_too_shallow, too_shallow
-from toolkit.finetune.recordings import record
+from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.search import Search, Studies, settle
-from toolkit.finetune.source import Source, deepest
 from toolkit.finetune.training import train
-from toolkit.folding import refuse_leaks
-from toolkit.labels import IntArray, Task, one_hot
-from toolkit.manifest import Manifest
-from toolkit.material import flag_notes
 from toolkit.models.load import DTYPES, choose_device, choose_dtype
-from toolkit.progress import Advance, bar
 from toolkit.result import run as result_run
-from toolkit.result.applied import write_clips
+from toolkit.result.clips import write_clips
 from toolkit.result.run import TUNED, Run
-from toolkit.runs import cores, locked, make_folder, signature
-from toolkit.splits import Folds, Round
 
 PROTOCOL = 4  # part of the folder's name: raise it when the same options would give other predictions
 KEEP = ("none", "best")
@@ -107,9 +107,9 @@ def finetune(
     content = _content(source, recipe, options, notes, folds, truth, recordings.sha256)
     way = "search" if options.search else recipe.train
     folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{way}-{signature(content)[:12]}"
-    main = not processes.rank()
+    main = not distributed.rank()
     with locked(make_folder(folder)) if main else nullcontext(), disk_full_is_named(folder):
-        processes.wait()  # now the others may look into the folder: only the main process changes it
+        distributed.wait()  # now the others may look into the folder: only the main process changes it
         if (folder / result_run.RUN).exists():
             if options.keep == "best" and not (folder / rounds_folder.WEIGHTS).exists():
                 say(f"{folder.name} was finished without --keep best; delete its folder to train it again")
@@ -131,9 +131,11 @@ def finetune(
         if main:
             if options.keep == "best":
                 write_clips(folder, {clip: recordings.sha256[clip] for clip in folds.ids})
-            result_run.write(folder, run)
+            from toolkit.result.report import run_page  # Altair takes a second to import
+
+            result_run.write(folder, run, run_page.draw)
             _tidy(folder)
-        processes.wait()
+        distributed.wait()
     return Finetuned(folder, run, False, recordings.failed)
 
 
@@ -151,7 +153,7 @@ def _refuse_search(options: Options, source: Source) -> None:
     if options.search is None:
         return
     options.search.check(options.recipe)
-    if processes.count() > 1:
+    if distributed.count() > 1:
         raise InputError("--search runs in one process; give what it finds to several with --train and --learning-rate")
     refuse_search_of(list(source.layers.values()))
 
@@ -215,12 +217,12 @@ def device_for(device: str, dtype: str) -> torch.device:
 def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device, Recipe]:
     """The device, and the recipe with the dtype that stands in the end."""
     device, recipe = device_for(options.device, options.recipe.dtype), options.recipe
-    together = processes.count()
+    together = distributed.count()
     if recipe.batch // recipe.accumulate % together:
         raise InputError(
             f"--batch {recipe.batch} --accumulate {recipe.accumulate}: {together} processes get no equal parts of it"
         )
-    device = processes.join(device)
+    device = distributed.join(device)
     if recipe.dtype == "float16":
         return device, recipe
     dtype, reason = choose_dtype(recipe.dtype, device)
@@ -321,10 +323,10 @@ def _round(
                 "context": job.context, "recipe": asdict(job.recipe), "labels": list(job.task.labels),
                 "device": job.device.type, "threads": torch.get_num_threads(),
                 "folds": source.question.folds.sha256, "seed": job.seed}  # fmt: skip
-    if not processes.rank():
+    if not distributed.rank():
         rounds_folder.write(folder, round_, trained, settings if options.keep == "best" else None)
         shutil.rmtree(private)
-    processes.wait()
+    distributed.wait()
     finished = rounds_folder.read(folder, round_.fold, options.keep)
     assert finished is not None
     return finished
@@ -332,7 +334,7 @@ def _round(
 
 def _too_much(recipe: Recipe) -> str:
     """What to say where memory ran out."""
-    together = processes.count()
+    together = distributed.count()
     parts = [n for n in range(recipe.accumulate + 1, recipe.batch + 1) if recipe.batch % (n * together) == 0]
     advice = [f"--accumulate {parts[0]}"] if parts else []
     advice += [] if recipe.recompute else ["--recompute"]

@@ -9,14 +9,14 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from toolkit import seeds
-from toolkit.errors import InputError, StoreError
+from toolkit.core import seeds
+from toolkit.core.artifacts import commit_file, make_folder
+from toolkit.core.errors import InputError, StoreError
+from toolkit.corpus.splits import Round
 from toolkit.finetune.epochs import KeepBest, fit
-from toolkit.finetune.job import Job
 from toolkit.finetune.recipe import Recipe, least_depth
+from toolkit.finetune.round_context import Job
 from toolkit.models.trainable import parsed
-from toolkit.runs import commit_file, make_folder
-from toolkit.splits import Round
 
 STUDY = "study.db"
 FACTORS = 0.1, 10.0  # on the learning rate that a way to train has by itself, or that the user gave

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 import transformers
 
-from toolkit import seeds
-from toolkit.errors import MachineError
-from toolkit.finetune import diverged, processes
+from toolkit.core import seeds
+from toolkit.core.errors import MachineError
+from toolkit.finetune import distributed, diverged
 from toolkit.finetune.classifier import Classifier, pool
-from toolkit.finetune.job import Job, autocast
+from toolkit.finetune.round_context import Job, autocast
 
 SORTED_TOGETHER = 16  # batches; among their clips a step takes clips of like length
 
@@ -23,7 +23,7 @@ def arguments(job: Job, folder: Path, seed: int, *, keep: bool) -> Any:
     made = transformers.TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch // recipe.accumulate // processes.count(),
+        per_device_train_batch_size=recipe.batch // recipe.accumulate // distributed.count(),
         gradient_accumulation_steps=recipe.accumulate,
         learning_rate=recipe.rate,  # of the groups each has its own
         lr_scheduler_type="linear",

@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from toolkit.audio import SAMPLE_RATE
-from toolkit.finetune import processes, trusted
+from toolkit.audio.decode import SAMPLE_RATE
+from toolkit.core.artifacts import make_folder
+from toolkit.corpus.labels import IntArray
+from toolkit.corpus.splits import Round
+from toolkit.finetune import distributed, resume
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.epochs import KeepBest, Spent, Watch, fit, prevalence
-from toolkit.finetune.job import Job, scored
 from toolkit.finetune.recipe import count
-from toolkit.labels import IntArray
+from toolkit.finetune.round_context import Job, scored
 from toolkit.result.thresholds import FloatArray, Scale, bars_of, decide, scale_of, thresholds_of
-from toolkit.runs import make_folder
-from toolkit.splits import Round
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def train(job: Job, round_: Round, layer: str, folder: Path, say: Callable[[str]
         torch.cuda.reset_peak_memory_stats(job.device)
     recipe, clips = job.recipe, round_.train
     selection = folder / "selection"
-    content = processes.main_first(lambda: trusted.read_selected(folder)) if recipe.refit_on_development else None
+    content = distributed.main_first(lambda: resume.read_selected(folder)) if recipe.refit_on_development else None
     model = None
     if content is None:
         selected, model = select(job, round_, layer, make_folder(selection), say)
@@ -91,11 +91,11 @@ def train(job: Job, round_: Round, layer: str, folder: Path, say: Callable[[str]
         selected = Selected(**content)
     heard, spent = selected.epochs * _seconds(job, round_.train), Spent(selected.seconds, selected.learning)
     if recipe.refit_on_development:
-        processes.wait()  # each one has read the best weights
-        if content is None and not processes.rank():
-            trusted.write_selected(folder, asdict(selected))
+        distributed.wait()  # each one has read the best weights
+        if content is None and not distributed.rank():
+            resume.write_selected(folder, asdict(selected))
             shutil.rmtree(selection)
-        processes.wait()
+        distributed.wait()
         clips, model = np.union1d(round_.train, round_.development), None  # one model in memory at a time
         say(f"the round that tests fold {round_.fold} learns again, from training and development: {_told(selected)}")
         again = make_folder(folder / "refit")
@@ -115,8 +115,8 @@ def select(
     """
     watch = KeepBest(job, round_, folder, say)
     model = fit(job, round_.fold, round_.train, layer, folder, watch)
-    processes.wait()  # the main process has written the best weights
-    model.load_state_dict(load_file(trusted.best_weights(folder, watch.epoch)), strict=False)
+    distributed.wait()  # the main process has written the best weights
+    model.load_state_dict(load_file(resume.best_weights(folder, watch.epoch)), strict=False)
     thresholds: list[float | None] = []
     if job.task.multilabel:
         scale = scale_of(model.probability(scored(job, model, round_.train)))

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from toolkit.models.products import Product
-from toolkit.products import linear, onednn_is_faster, rounded_up
+from toolkit.core.matmul import linear, onednn_is_faster, rounded_up
+from toolkit.models.fused_linear import Product
 
 LONG = 300  # frames from which `head_by_head` is faster where it may be used at all
 QUERIES = 512  # at once, so that their scores stay in the processor's caches

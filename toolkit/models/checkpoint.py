@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from toolkit.errors import CheckpointError, InputError, one_of
-from toolkit.models import pins
+from toolkit.core.artifacts import sha256_of_file, signature
+from toolkit.core.errors import CheckpointError, InputError, one_of
+from toolkit.models import weight_pins
 from toolkit.models.files import ADAPTER, CONFIG, PREPROCESSOR, is_plain, read_json, read_preprocessor, weights_of
-from toolkit.models.table import BACKBONES, FRAMES_PER_SECOND, Backbone, ConvolutionNorm, Family
-from toolkit.runs import sha256_of_file, signature
+from toolkit.models.registry import BACKBONES, FRAMES_PER_SECOND, Backbone, ConvolutionNorm, Family
 
 # Keys of the two JSON files that cannot change a hidden state: where a file came from, what wrote it, in which dtype
 # it was saved (ours is chosen at loading), and how text would be made from the states.
@@ -73,7 +73,7 @@ def locate(name_or_path: str, models_folder: Path, accept: bool = False) -> Chec
     family than those known, incomplete, pickled, other than its name says, or changed since its first use.
     """
     found = _found(name_or_path, models_folder)
-    pins.hold(models_folder, found.name, found.folder, found.weights_sha256, accept)
+    weight_pins.hold(models_folder, found.name, found.folder, found.weights_sha256, accept)
     return found
 
 

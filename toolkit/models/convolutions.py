@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from toolkit.models.products import Product
-from toolkit.models.states import own_frames
-from toolkit.products import linear, rounded_up
+from toolkit.core.matmul import linear, rounded_up
+from toolkit.models.encoder import own_frames
+from toolkit.models.fused_linear import Product
 
 
 def output_frames(n_samples: int, kernels: Sequence[int], strides: Sequence[int]) -> int:

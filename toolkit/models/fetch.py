@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
-from toolkit.errors import CheckpointError, DiskFullError, InputError, MachineError
+from toolkit.core.artifacts import commit_json, committed_folder, make_folder, sha256_of_file
+from toolkit.core.errors import CheckpointError, DiskFullError, InputError, MachineError
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.files import CONFIG, PICKLED_WEIGHTS, PREPROCESSOR, PROCESSOR, WEIGHTS, WEIGHTS_INDEX
-from toolkit.models.table import Backbone
-from toolkit.runs import commit_json, committed_folder, make_folder, sha256_of_file
+from toolkit.models.registry import Backbone
 
 RECORD = "fetched.json"
 TEXT_FILES = (

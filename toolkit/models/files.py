@@ -6,7 +6,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from toolkit.errors import CheckpointError
+from toolkit.core.errors import CheckpointError
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 PROCESSOR = "processor_config.json"  # where a processor saved by transformers 5 holds what PREPROCESSOR held

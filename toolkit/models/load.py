@@ -11,14 +11,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from toolkit.audio import SAMPLE_RATE
-from toolkit.errors import CheckpointError, InputError, MachineError, one_of
+from toolkit.audio.decode import SAMPLE_RATE
+from toolkit.core.errors import CheckpointError, InputError, MachineError, one_of
+from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
 from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.encoder import Encoder
 from toolkit.models.files import CONFIG, PREPROCESSOR, read_preprocessor, weights_of
-from toolkit.models.states import Encoder
 from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 from toolkit.models.whisper import Context, WhisperEncoder
-from toolkit.products import allow_tensor_float_32, keep_kernels
 
 MODELS = {
     "wav2vec2": transformers.Wav2Vec2Model,

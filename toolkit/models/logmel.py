@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from toolkit.audio import Samples
-from toolkit.models.states import waveforms
+from toolkit.audio.decode import Samples
+from toolkit.models.encoder import waveforms
 
 POWER_FLOOR = 1e-10  # below it the logarithm is cut; what silence and padding give
 DYNAMIC_RANGE = 8.0  # powers of ten below the clip's maximum; what lies deeper is lifted to it

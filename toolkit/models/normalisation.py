@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from toolkit.models.states import own_frames
+from toolkit.models.encoder import own_frames
 
 VARIANCE_FLOOR = 1e-7  # added to the variance, as transformers' Wav2Vec2FeatureExtractor does
 

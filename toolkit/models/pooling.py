@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from toolkit.models.states import own_frames
+from toolkit.models.encoder import own_frames
 
 
 def mean_and_std(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

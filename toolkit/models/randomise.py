@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from toolkit import seeds
-from toolkit.errors import CheckpointError, one_of
+from toolkit.core import seeds
+from toolkit.core.artifacts import commit_json, committed_folder
+from toolkit.core.errors import CheckpointError, one_of
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.files import PREPROCESSOR, read_preprocessor
 from toolkit.models.load import MODELS, config_of
-from toolkit.runs import commit_json, committed_folder
 
 
 def randomise(checkpoint: Checkpoint, models: Path, seed: int = 0) -> Checkpoint:

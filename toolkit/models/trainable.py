@@ -14,14 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from toolkit.audio import Samples
-from toolkit.errors import InputError
-from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.load import MODELS, config_of, feature_extractor_of, model_of
-from toolkit.models.states import own_frames
-from toolkit.models.trainable_products import quicken
-from toolkit.models.whisper import Context
-from toolkit.products import allow_tensor_float_32
+from toolkit.audio.decode import Samples
+from toolkit.core.errors import InputError
+from toolkit.models.encoder import own_frames
 
 Batch = dict[str, Tensor]
 Inner = Callable[..., Tensor]
@@ -87,42 +82,6 @@ class Trainable(Protocol):
     def last(self, signal: Tensor, own: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """The values and own frames of `layer` alone."""
         ...
-
-
-def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Context = "full") -> "nn.Module":
-    """A checkpoint's weights as a `Trainable` in float32 on the CPU, everything frozen and in evaluation mode.
-
-    layer: the last one that is computed; None for all of the encoder. "decoder.k" (Whisper) feeds the decoder its
-    start token alone. Raises InputError for a layer that the backbone does not have, and what `load.load` raises.
-    """
-    from toolkit.models.trainable_wav2vec2 import TrainableWav2Vec2
-    from toolkit.models.trainable_whisper import TrainableWhisper
-
-    row = checkpoint.backbone
-    if row.family not in MODELS:
-        raise InputError(f"{checkpoint.name}: backbones of the family {row.family} cannot be trained yet")
-    layer = layer or f"encoder.{row.layers}"
-    stack, number = parsed(layer)
-    depth = row.decoder_layers if stack == "decoder" else row.layers
-    if (stack == "decoder" and not depth) or number > depth:
-        known = f"encoder.0 to encoder.{row.layers}"
-        known += f", decoder.0 to decoder.{row.decoder_layers}" if row.decoder_layers else ""
-        raise InputError(f"Bad layer {layer!r}, expected one of {checkpoint.name}'s: {known}")
-    whisper = row.family == "whisper"
-    if context == "clip" and not whisper:
-        context = "full"  # the others hear the clip alone whatever they are told
-    config = config_of(checkpoint)
-    allow_tensor_float_32(False)
-    extractor = feature_extractor_of(checkpoint, config)
-    decoder = stack == "decoder"
-    model = model_of(checkpoint, config, decoder=decoder, last_layer=row.layers if decoder else number)
-    backbone: nn.Module
-    if whisper:
-        backbone = TrainableWhisper(model, extractor, layer, context)
-    else:
-        backbone = TrainableWav2Vec2(model, bool(extractor.do_normalize), layer)
-    quicken(backbone)
-    return backbone.eval()
 
 
 def parsed(layer: str) -> tuple[str, int]:

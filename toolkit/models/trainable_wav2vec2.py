@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toolkit.audio import Samples
+from toolkit.audio.decode import Samples
 from toolkit.models.convolutions import output_frames, receptive_field
+from toolkit.models.encoder import own_frames, refuse_empty, waveforms
 from toolkit.models.normalisation import normalise
-from toolkit.models.positions import PositionalConvolutions
-from toolkit.models.states import own_frames, refuse_empty, waveforms
+from toolkit.models.positional_conv import PositionalConvolutions
 from toolkit.models.trainable import Batch, Prepared, attention, own_mask, parsed, through
 from toolkit.models.wav2vec2 import gate_of
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toolkit.audio import Samples
+from toolkit.audio.decode import Samples
+from toolkit.models.encoder import refuse_empty
 from toolkit.models.logmel import LogMel
-from toolkit.models.states import refuse_empty
 from toolkit.models.trainable import Batch, Prepared, attention, own_mask, parsed, through
 from toolkit.models.whisper import Context
 

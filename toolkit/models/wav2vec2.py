@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toolkit.audio import Samples
+from toolkit.audio.decode import Samples
 from toolkit.models.attention import SelfAttention
 from toolkit.models.convolutions import Convolutions, output_frames, receptive_field
+from toolkit.models.encoder import LayerStates, attention_mask, on_device, own_frames, refuse_empty, waveforms
+from toolkit.models.fused_linear import Product, feed_forward
 from toolkit.models.normalisation import normalise
-from toolkit.models.positions import PositionalConvolutions
-from toolkit.models.products import Product, feed_forward
-from toolkit.models.states import LayerStates, attention_mask, on_device, own_frames, refuse_empty, waveforms
+from toolkit.models.positional_conv import PositionalConvolutions
 
 # Of one clip. The first convolution gives 3,200 frames of 512 float32 values a second, and three of such tensors are
 # alive at once: 20 MB a second, 2.4 GB. WavLM's position bias is heads x frames x frames, three times: 16 x 6,000^2 x 4

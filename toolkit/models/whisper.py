@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from toolkit.audio import Samples
+from toolkit.audio.decode import Samples
+from toolkit.core.matmul import rounded_up
 from toolkit.models.attention import SelfAttention
+from toolkit.models.encoder import LayerStates, attention_mask, on_device, own_frames, refuse_empty
+from toolkit.models.fused_linear import Product, feed_forward
 from toolkit.models.logmel import LogMel
-from toolkit.models.products import Product, feed_forward
-from toolkit.models.states import LayerStates, attention_mask, on_device, own_frames, refuse_empty
-from toolkit.products import rounded_up
 
 Context = Literal["full", "clip"]
 # Of one clip, whose windows of 30 s run together: 1,500 frames of width 1,280 and 5,120, about ten such tensors alive,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.errors import StoreError
+from toolkit.core.errors import StoreError
+from toolkit.corpus.labels import IntArray
 from toolkit.features.layout import LayerFeatures
 from toolkit.features.store import Store, stores
-from toolkit.labels import IntArray
 from toolkit.probe import winners
 from toolkit.probe.data import Layers, rows_of
-from toolkit.probe.sweep import WINNERS
+from toolkit.probe.run_folder import WINNERS
 from toolkit.probe.winners import Winner
 from toolkit.result.run import Run
 

@@ -12,11 +12,11 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 
-from toolkit import seeds
-from toolkit.errors import MachineError, ToolkitError
+from toolkit.core import seeds
+from toolkit.core.errors import MachineError, ToolkitError
+from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, Found, GiveUp, Model, never
+from toolkit.probe.protocol import Fit, Found, GiveUp, Model, never
 from toolkit.probe.search import Setting
 from toolkit.probe.targets import ALL, FloatArray, Targets, targets_of
 

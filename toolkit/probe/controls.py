@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit import seeds
-from toolkit.errors import StoreError
+from toolkit.core import seeds
+from toolkit.core.errors import StoreError
+from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.labels import IntArray
 from toolkit.features.store import Store, find
-from toolkit.folding import Question
-from toolkit.labels import IntArray
 
 CONTROLS = ("shuffled", "random")
 OPTIONS = ("context", "preprocessing", "pooling")  # of a store, that change its numbers by more than rounding

@@ -6,11 +6,11 @@ from typing import Protocol
 
 import numpy as np
 
-from toolkit.errors import InputError, SplitError
+from toolkit.core.errors import InputError, SplitError
+from toolkit.corpus.labels import IntArray, Task, one_hot
+from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task, one_hot
 from toolkit.probe.targets import targets_of, unlearnable
-from toolkit.splits import Folds, Round
 
 
 class Layers(Protocol):

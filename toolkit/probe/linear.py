@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, Found, GiveUp, Model, by_statistics, never
+from toolkit.probe.protocol import Fit, Found, GiveUp, Model, by_statistics, never
 from toolkit.probe.search import Setting
 from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, solve
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of

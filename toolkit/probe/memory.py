@@ -1,4 +1,4 @@
-"""What L-BFGS remembers of its last steps, for many problems at once; see `toolkit.probe.minimise` for the shapes."""
+"""What L-BFGS remembers of its last steps, for many problems at once; see `toolkit.probe.lbfgs` for the shapes."""
 
 import torch
 from torch import Tensor

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from toolkit.probe.batched_layers import product
+from toolkit.probe.batched_training import Batch, Parameters, Stack
 from toolkit.probe.search import Setting, numbers, readers
-from toolkit.probe.stack import Batch, Parameters, Stack
 from toolkit.probe.targets import Targets
-from toolkit.probe.units import product
 
 
 class Mix:

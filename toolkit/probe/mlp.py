@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from toolkit import seeds
+from toolkit.core import seeds
+from toolkit.probe.batched_layers import product, rectified
+from toolkit.probe.batched_training import Batch, Parameters, Stack
 from toolkit.probe.search import HALVES, MLP_WIDTHS, Setting, Value, numbers, readers
-from toolkit.probe.stack import Batch, Parameters, Stack
 from toolkit.probe.targets import Targets
-from toolkit.probe.units import product, rectified
 
 HIDDEN = max(MLP_WIDTHS)
 BYTE = 256  # values that a draw for dropout has

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolkit import seeds
+from toolkit.core import seeds
+from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task
-from toolkit.probe.fitting import Fit, Found, GiveUp, Model, never
+from toolkit.probe.batched_layers import training_dtype
+from toolkit.probe.batched_training import Inputs, Logits, Part, Trained, probability_of, train
 from toolkit.probe.mix import Mix, mix_stack
 from toolkit.probe.mlp import Mlp, mlp_stack
+from toolkit.probe.protocol import Fit, Found, GiveUp, Model, never
 from toolkit.probe.search import HALVES, Setting, readers
-from toolkit.probe.stack import Inputs, Logits, Part, Trained, probability_of, train
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
-from toolkit.probe.units import training_dtype
 
 
 class NetworkFitter:

@@ -9,19 +9,19 @@ from threading import Event
 
 import numpy as np
 
-from toolkit import splits
-from toolkit.audio import SAMPLE_RATE
-from toolkit.clip import Clip
-from toolkit.decoders import ahead, decode
-from toolkit.errors import AudioError, InputError, one_of
+from toolkit.audio.clip import Clip
+from toolkit.audio.decode import SAMPLE_RATE
+from toolkit.audio.decode_pool import ahead, decode
+from toolkit.core.artifacts import cores
+from toolkit.core.errors import AudioError, InputError, one_of
+from toolkit.corpus import splits
+from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.labels import IntArray, one_hot, task_of
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.material import covered
+from toolkit.corpus.spellings import settle
 from toolkit.features.shard import ClipRecord
 from toolkit.features.store import Store
-from toolkit.folding import Question
-from toolkit.labels import IntArray, one_hot, task_of
-from toolkit.manifest import Manifest
-from toolkit.material import covered
-from toolkit.runs import cores
-from toolkit.spellings import settle
 
 DURATION, LOUDNESS = "duration", "loudness"
 MEASURED = {DURATION: "s", LOUDNESS: "dB"}  # from the audio; every other nuisance is a column of the manifest

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from toolkit import seeds
-from toolkit.labels import IntArray, Task
+from toolkit.core import seeds
+from toolkit.corpus.labels import IntArray, Task
 from toolkit.probe.data import Data, Layers, rows_of
-from toolkit.probe.fitting import one_thread
 from toolkit.probe.linear import LinearFitter
+from toolkit.probe.protocol import one_thread
 from toolkit.probe.search import Setting
 from toolkit.probe.targets import ALL, FloatArray, targets_of
 from toolkit.result.metrics import headline, headline_score

@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from toolkit import seeds
-from toolkit.errors import SplitError
-from toolkit.folding import Question
-from toolkit.labels import IntArray
+from toolkit.core import seeds
+from toolkit.core.artifacts import cores
+from toolkit.core.errors import SplitError
+from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.labels import IntArray
+from toolkit.corpus.splits import Round
 from toolkit.probe.controls import shuffled
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
-from toolkit.probe.fitting import Fitter, Found, one_thread
+from toolkit.probe.optuna_study import StudyFile, best, trials_of
+from toolkit.probe.protocol import Fitter, Found, one_thread
+from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, predicted
 from toolkit.probe.run import Progress, units_of
 from toolkit.probe.search import Setting
-from toolkit.probe.study import StudyFile, best, trials_of
-from toolkit.probe.table import PROBES
 from toolkit.result.metrics import headline_score
-from toolkit.runs import cores
-from toolkit.splits import Round
 
 TRIES = 10  # shuffles for each that is wanted: in some, a round has nothing to learn from
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.labels import IntArray, Task
+from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.splits import Round
 from toolkit.probe.data import Data, Part, inner_parts, parts_of
-from toolkit.probe.fitting import Fitter, Found, GiveUp, Model, middle
+from toolkit.probe.optuna_study import Report, Trials, best, search
+from toolkit.probe.protocol import Fitter, Found, GiveUp, Model, middle
 from toolkit.probe.search import SPACES, Setting
-from toolkit.probe.study import Report, Trials, best, search
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.result.metrics import headline_score
 from toolkit.result.thresholds import Scale, balanced_log_loss, bars_of, decide, scale_of, thresholds_of
-from toolkit.splits import Round
 
 PARTS = 10  # of the clips that are not tested, at most, which are held out in turn for thresholds
 

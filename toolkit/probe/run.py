@@ -16,21 +16,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolkit.errors import InputError, MachineError, one_of
+from toolkit.core.artifacts import cores, signature
+from toolkit.core.errors import InputError, MachineError, one_of
+from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
+from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task
 from toolkit.probe import winners as winners_folder
+from toolkit.probe.assemble import chosen_layers, run_of, winner_of
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
-from toolkit.probe.fitting import one_thread
-from toolkit.probe.outcome import chosen_layers, run_of, winner_of
+from toolkit.probe.optuna_study import StudyFile
+from toolkit.probe.protocol import one_thread
+from toolkit.probe.registry import PROBES
 from toolkit.probe.round import Tested, test
 from toolkit.probe.search import BATCH, SPACES
-from toolkit.probe.study import StudyFile
-from toolkit.probe.table import PROBES
-from toolkit.products import allow_tensor_float_32, keep_kernels
 from toolkit.result.run import Run
-from toolkit.runs import cores, signature
-from toolkit.splits import Folds, Round
 
 PROTOCOL = 8  # part of every study's signature: raise it when the same setting would get another score
 

@@ -24,9 +24,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from toolkit.probe.minimise import Logistic, Loss, Shared, Softmax, minimise
+from toolkit.core.matmul import linear
+from toolkit.probe.lbfgs import Logistic, Loss, Shared, Softmax, minimise
 from toolkit.probe.targets import FloatArray, Targets
-from toolkit.products import linear
 
 RANK_TOLERANCE = 1e-10  # of the largest eigenvalue; below it lie standardised features' rounding to float32
 TOLERANCE = 1e-9  # distance from the minimum, relative to the objective

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.errors import ToolkitError
-from toolkit.labels import IntArray, Task, one_hot
+from toolkit.core.errors import ToolkitError
+from toolkit.corpus.labels import IntArray, Task, one_hot
 
 FloatArray = npt.NDArray[np.float64]
 ALL = -1  # in place of a label's index: what is one for all labels

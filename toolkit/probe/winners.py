@@ -10,16 +10,16 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from toolkit.errors import InputError, StoreError
+from toolkit.core.artifacts import commit_file, commit_json, make_folder, sha256_of_file, signature
+from toolkit.core.errors import InputError, StoreError
+from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
-from toolkit.labels import IntArray, Task
 from toolkit.probe.data import Layers, rows_of
-from toolkit.probe.fitting import Model, one_thread
+from toolkit.probe.protocol import Model, one_thread
+from toolkit.probe.registry import PROBES
 from toolkit.probe.search import Setting
-from toolkit.probe.table import PROBES
 from toolkit.probe.targets import FloatArray, Targets
 from toolkit.result.thresholds import Scale, decide
-from toolkit.runs import commit_file, commit_json, make_folder, sha256_of_file, signature
 
 FORMAT_VERSION = 4  # 3: the index has its own hash; 4: bars and scale in place of thresholds, trees by their label
 INDEX = "winners.json"

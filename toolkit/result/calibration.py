@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from toolkit.result.jackknife import Score, members, score_of, sums_without, units_of
 from toolkit.result.predictions import Predictions
-from toolkit.result.ranking import ratio
+from toolkit.result.rank_metrics import ratio
 from toolkit.result.thresholds import log_odds
 
 FloatArray = npt.NDArray[np.float64]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.errors import InputError, ToolkitError
-from toolkit.result import beside, paired, stats
+from toolkit.core.errors import InputError, ToolkitError
+from toolkit.result import controls as beside
+from toolkit.result import paired, stats
 from toolkit.result import run as result_run
 from toolkit.result.calibration import Calibration, calibrate
-from toolkit.result.groups import Part, Spread, parts, spread
 from toolkit.result.jackknife import Score
 from toolkit.result.metrics import METRICS
 from toolkit.result.paired import NOTHING, Difference
@@ -20,6 +20,7 @@ from toolkit.result.probability_metrics import RANKED
 from toolkit.result.run import TUNED, Run, layers_chosen
 from toolkit.result.series import known_scores
 from toolkit.result.stats import Evaluation
+from toolkit.result.subgroups import Part, Spread, parts, spread
 
 PAGE = result_run.REPORT  # of a comparison's folder
 SHOWN = ("unweighted_average_recall", "f1_macro", "f1_weighted", "f1_both_sides", "accuracy", "exact_match", "roc_auc")

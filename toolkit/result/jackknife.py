@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from toolkit import seeds
+from toolkit.core import seeds
 from toolkit.result.metrics import Counts, clip_counts, missing
 from toolkit.result.predictions import Predictions
 

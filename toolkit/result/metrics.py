@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.labels import IntArray, Kind, Task, one_hot
-from toolkit.result.language import ENGLISH, Language
+from toolkit.core.i18n import ENGLISH, Language
+from toolkit.corpus.labels import IntArray, Kind, Task, one_hot
 from toolkit.result.predictions import Predictions
-from toolkit.result.ranking import ratio
+from toolkit.result.rank_metrics import ratio
 
 FloatArray = npt.NDArray[np.float64]
 Average = Literal["label", "macro", "weighted", "micro"]

@@ -1,7 +1,7 @@
 """Which labels of a task are negative, by their names; the user may name others."""
 
-from toolkit.labels import HOTLINE, Task
-from toolkit.spellings import key
+from toolkit.corpus.labels import HOTLINE, Task
+from toolkit.corpus.spellings import key
 
 # The label that says just that. All names are in the form of `spellings.key`.
 JUST_THAT = frozenset(

@@ -8,16 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 
-from toolkit.errors import StoreError
-from toolkit.result import metrics, words
-from toolkit.result.figures import Style, padded
-from toolkit.result.language import Language
-from toolkit.result.page import Cell, Row, Table, number_cell, table
-from toolkit.result.run import Run
-from toolkit.runs import commit_json, commit_text, signature
+from toolkit.core.artifacts import commit_json, commit_text, signature
+from toolkit.core.errors import StoreError
 
 FILE, TABLE = "online.json", "online.csv"
 FORMAT_VERSION = 1
@@ -84,67 +78,3 @@ def read(folder: Path) -> Online | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{folder.name}/{FILE} is damaged: {error}; remove it, then start the command again") from None
-
-
-def sentence(run: Run, online: Online, say: Language) -> str:
-    """Which layer has the shortest code, and what twice the callers brought."""
-    steps = online.curve(online.best)
-    fields: dict[str, object] = {
-        "layer": online.best,
-        "bits": f"{np.mean(online.bits[online.best]):.3f}",
-        "uniform": f"{online.uniform:.3f}",
-    }
-    text = say("online.code", **fields)
-    if len(steps) < 2:
-        return text
-    (few, before, _, _), (many, after, _, _) = steps[-2:]
-    group = run.predictions.group
-    more = {"few": few, "many": say.counted(many, group), "points": f"{100 * (after - before):+z.1f}"}
-    return text + say("online.gain", metric=words.metric_name(run, say), **more)
-
-
-def chart(run: Run, online: Online, style: Style) -> Any:
-    """The learning curve of the layer with the shortest code; the band reaches from the worst order to the best."""
-    say, palette = style.say, style.palette
-    rows = [
-        {"callers": count, "mean": mean, "low": low, "high": high, "told": f"{mean:.3f} ({low:.3f} – {high:.3f})"}
-        for count, mean, low, high in online.curve(online.best)
-    ]
-    metric, unit = metrics.title(run.metric, say), words.unit(run.predictions, say)
-    chance, _ = metrics.chance(run.predictions, say)
-    ends = [value for _, _, low, high in online.curve(online.best) for value in (low, high)]
-    scale = padded([chance, *ends], 0.0, 1.0)
-    across = alt.Scale(type="log", base=2, nice=False, padding=12)
-    title = say("online.axis", unit=unit)
-    x = alt.X(
-        "callers:Q", scale=across, title=title, axis=alt.Axis(values=[row["callers"] for row in rows], format="d")
-    )
-    tooltip = [alt.Tooltip("callers:Q", title=title), alt.Tooltip("told:N", title=metric)]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, tooltip=tooltip)
-    band = base.mark_area(opacity=0.2, color=palette.score).encode(
-        y=alt.Y("low:Q", scale=scale, title=metric), y2="high:Q"
-    )
-    point = alt.OverlayMarkDef(size=45, filled=True, color=palette.score)
-    line = base.mark_line(strokeWidth=2.5, color=palette.score, point=point).encode(y=alt.Y("mean:Q", scale=scale))
-    known = alt.Chart(alt.Data(values=[{"chance": chance}])).mark_rule(strokeDash=[2, 3], color=palette.faint)
-    rule = known.encode(y=alt.Y("chance:Q", scale=scale))
-    heading = style.heading(
-        say("online.title", title=words.run_title(run, say), unit=unit),
-        [
-            words.protocol_line(run, say),
-            say("online.subtitle", layer=online.best, orders=len(online.bits[online.best])),
-        ],
-    )
-    return alt.layer(band, rule, line).properties(title=heading, width=style.width, height=260)
-
-
-def code_table(online: Online, say: Language) -> Table:
-    """A row a layer: its code length, and the score after each step."""
-    rows = []
-    for layer, bits in online.bits.items():
-        means = {count: mean for count, mean, _, _ in online.curve(layer)}
-        cells = [number_cell(f"{np.mean(bits):.3f}", float(np.mean(bits)))]
-        cells += [number_cell(say.figure(means.get(count)), means.get(count)) for count in online.callers]
-        rows.append(Row([Cell(layer), *cells], chosen=layer == online.best))
-    heads = [say("online.from", number=count) for count in online.callers]
-    return table([say("column.layer"), say("online.bits"), *heads], rows)

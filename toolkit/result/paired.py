@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
-from toolkit.errors import InputError, ToolkitError
+from toolkit.core.errors import InputError, ToolkitError
+from toolkit.corpus.splits import Folds
 from toolkit.result.jackknife import (
     FEWEST_GROUPS,
     FEWEST_TESTED,
@@ -20,7 +21,6 @@ from toolkit.result.jackknife import (
 )
 from toolkit.result.metrics import METRICS, missing
 from toolkit.result.predictions import Predictions
-from toolkit.splits import Folds
 
 FloatArray = npt.NDArray[np.float64]
 LEVEL = 0.05

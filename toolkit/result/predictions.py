@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.errors import PredictionsError, ToolkitError
-from toolkit.labels import IntArray, Task
-from toolkit.result import paper
-from toolkit.result.cells import Row, csv_text, read_table
-from toolkit.runs import commit_text
-from toolkit.spellings import KEEP, Rules, refuse_columns, settle
+from toolkit.core.artifacts import commit_text
+from toolkit.core.errors import PredictionsError, ToolkitError
+from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.spellings import KEEP, Rules, refuse_columns, settle
+from toolkit.result import two_column
+from toolkit.result.safe_csv import Row, csv_text, read_table
 
 FloatArray = npt.NDArray[np.float64]
 NUMBER = re.compile(r"[0-9.eE+-]+")
@@ -123,7 +123,9 @@ def write_paper_csv(path: Path, predictions: Predictions) -> None:
     """Commit the paper's form: columns `Predictions` and `Actual Labels`, a list of 0 and 1 or a label in each cell."""
     task = predictions.task
     pairs = zip(predictions.prediction.tolist(), predictions.truth.tolist())
-    commit_text(path, csv_text(list(paper.COLUMNS), [[paper.cell(task, value) for value in pair] for pair in pairs]))
+    commit_text(
+        path, csv_text(list(two_column.COLUMNS), [[two_column.cell(task, value) for value in pair] for pair in pairs])
+    )
 
 
 def read_csv(
@@ -141,10 +143,10 @@ def read_csv(
     columns, rows = read_table(path)
     rows = _settled(path, columns, rows, rules, say)
     try:
-        if set(paper.COLUMNS) <= set(columns):
+        if set(two_column.COLUMNS) <= set(columns):
             return _from_paper(path, columns, rows, task)
         return _from_own(path, columns, rows, task)
-    except paper.CellError as error:
+    except two_column.CellError as error:
         raise PredictionsError(f"{path.name}, {error}") from None
 
 
@@ -154,7 +156,7 @@ def _settled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say:
     cells = {name: tuple(row[number] for _, row in rows) for number, name in enumerate(columns)}
     for what in ("truth", "probability"):
         refuse_columns([name for name in columns if name.startswith(f"{what}:")], rules, where)
-    for pair in (paper.COLUMNS, ("prediction", "truth")):
+    for pair in (two_column.COLUMNS, ("prediction", "truth")):
         if set(pair) <= set(columns) and not cells[pair[0]][0].startswith("["):
             both = [cell for name in pair for cell in cells[name]]
             own = settle(" and ".join(pair), both, lines * 2, rules, where=where)
@@ -173,12 +175,12 @@ def _settled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say:
 
 
 def _from_paper(path: Path, columns: list[str], rows: list[Row], task: Task | None) -> Predictions:
-    unknown = [column for column in columns if column not in (*paper.COLUMNS, "")]  # pandas' index has no name
+    unknown = [column for column in columns if column not in (*two_column.COLUMNS, "")]  # pandas' index has no name
     if unknown:
-        raise PredictionsError(f"{path.name}, line 1: column {unknown[0]!r} beside {list(paper.COLUMNS)}")
-    prediction_column, truth_column = (columns.index(name) for name in paper.COLUMNS)
+        raise PredictionsError(f"{path.name}, line 1: column {unknown[0]!r} beside {list(two_column.COLUMNS)}")
+    prediction_column, truth_column = (columns.index(name) for name in two_column.COLUMNS)
     cells = [(line, (row[prediction_column], row[truth_column])) for line, row in rows]
-    found, prediction, truth = paper.parse(path.stem, cells, task)
+    found, prediction, truth = two_column.parse(path.stem, cells, task)
     ids = tuple(str(number + 1) for number in range(len(rows)))
     probability = np.full((len(rows), len(found.labels)), np.nan)
     return Predictions(found, ids, ids, np.zeros(len(rows), dtype=np.int64), truth, prediction, probability)
@@ -273,10 +275,10 @@ def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None)
         if "truth" not in columns or "prediction" not in columns:
             raise PredictionsError(
                 f"{path.name}, line 1: columns {columns}, expected truth and prediction, or truth:LABEL and "
-                f"prediction:LABEL, or {' and '.join(paper.COLUMNS)}"
+                f"prediction:LABEL, or {' and '.join(two_column.COLUMNS)}"
             )
         positions = columns.index("truth"), columns.index("prediction")
-        labels = tuple(scored) or paper.labels_of([(line, row[p]) for line, row in rows for p in positions])
+        labels = tuple(scored) or two_column.labels_of([(line, row[p]) for line, row in rows for p in positions])
         if len(labels) < 2:
             raise PredictionsError(f"{path.name}: the single label {labels[0]!r}; two or more are needed to tell apart")
         found = Task(path.stem, "binary" if len(labels) == 2 else "multiclass", labels, (path.stem,))

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.labels import Task, one_hot
+from toolkit.corpus.labels import Task, one_hot
 from toolkit.result.metrics import METRICS, count, missing
 from toolkit.result.predictions import Predictions
-from toolkit.result.ranking import ranked, ratio
+from toolkit.result.rank_metrics import ranked, ratio
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from toolkit import splits
-from toolkit.errors import StoreError, ToolkitError
-from toolkit.labels import Task
+from toolkit.core.artifacts import commit_file, commit_json, commit_text, make_folder, sha256_of_file, signature
+from toolkit.core.errors import StoreError, ToolkitError
+from toolkit.corpus import splits
+from toolkit.corpus.labels import Task
 from toolkit.result import predictions as predictions_file
 from toolkit.result import stats
 from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
-from toolkit.runs import commit_file, commit_json, commit_text, make_folder, sha256_of_file, signature
 
 FORMAT_VERSION = 1
 RUN, FOLDS, PREDICTIONS, LAYERS = "run.json", "folds.json", "predictions.csv", "layers.safetensors"
@@ -153,13 +153,14 @@ def curve(run: Run) -> list[Point]:
     return points
 
 
-def write(folder: Path, run: Run) -> None:
+Draw = Callable[[Path, Run, Sequence[Point], stats.Evaluation], object]
+
+
+def write(folder: Path, run: Run, draw: Draw | None = None) -> None:
     """Commit a run to its folder, run.json last; the same run gives the same bytes.
 
-    Raises DiskFullError.
+    draw: makes the page and the figures (`report.run_page.draw`). Raises DiskFullError.
     """
-    from toolkit.result import report  # Altair takes a second to import, and reading a run needs none of it
-
     (make_folder(folder) / RUN).unlink(missing_ok=True)  # until it is back, the folder is no finished run
     points, evaluation = curve(run), stats.evaluate(run.predictions)
     run.folds.write(folder / FOLDS)
@@ -167,7 +168,8 @@ def write(folder: Path, run: Run) -> None:
     commit_file(folder / LAYERS, lambda temporary: _write_bytes(temporary, save(_tensors(run))))
     commit_text(folder / CURVE, _curve_csv(points))
     commit_json(folder / METRICS, evaluation.to_json())
-    report.draw(folder, run, points, evaluation)
+    if draw:
+        draw(folder, run, points, evaluation)
     content = _content(run)
     hashes = {RUN: signature(content), **{name: sha256_of_file(folder / name) for name in VERIFIED}}
     commit_json(folder / RUN, {**content, "sha256": hashes})

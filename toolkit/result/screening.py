@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.labels import IntArray, one_hot
+from toolkit.corpus.labels import IntArray, one_hot
 from toolkit.result.jackknife import Score, members, score_of, units_of
 from toolkit.result.predictions import Predictions
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
+from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result.jackknife import (
     COVERAGE,
     FEWEST_GROUPS,
@@ -22,11 +23,10 @@ from toolkit.result.jackknife import (
     sums_without,
     units_of,
 )
-from toolkit.result.language import ENGLISH, Language
 from toolkit.result.metrics import METRICS, PER_LABEL, Counts, clip_counts, headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.probability_metrics import LOSSES, RANKED, over_labels, ranked_per_label
-from toolkit.result.ranking import ratio
+from toolkit.result.rank_metrics import ratio
 
 FloatArray = npt.NDArray[np.float64]
 FEW_GROUPS = 20  # fewer are cautioned of

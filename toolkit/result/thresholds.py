@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.labels import IntArray, Task, one_hot
+from toolkit.corpus.labels import IntArray, Task, one_hot
 
 FloatArray = npt.NDArray[np.float64]
 EVEN = 0.5  # the threshold of a label about which the clips that choose it say nothing

@@ -1,0 +1,153 @@
+"""Options without effect are refused by name: the table's every row, and no option that nobody thought about."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from tests.conftest import Run
+from toolkit import cli
+from toolkit.cli import recipe_options
+from toolkit.cli.combinations import RULES, name_of, refusal
+
+FROM = ("finetune", "--from", "RUN")
+BY_HAND = ("finetune", "--model", "m", "--target", "t")
+PROBE = ("probe", "--model", "m", "--target", "t")
+# A command line for each row of the table, in its order, that the row must refuse.
+REFUSED: list[tuple[str, ...]] = [
+    (*FROM, "--model", "m"),
+    (*FROM, "--target", "t"),
+    (*FROM, "--layer", "3"),
+    (*FROM, "--folds", "5"),
+    (*FROM, "--group-by", "nonsense"),
+    (*FROM, "--split-by", "clip"),
+    (*FROM, "--window", "10"),
+    (*FROM, "--hop", "5"),
+    (*FROM, "--repeats", "3"),
+    (*FROM, "--spellings", "merge"),
+    (*FROM, "--unknown", "keep"),
+    (*BY_HAND, "--top", "2"),
+    (*FROM, "--top", "2", "--depth", "full"),
+    (*FROM, "--top", "2", "--train", "encoder-frozen"),
+    (*FROM, "--depth", "best", "--train", "encoder-frozen"),
+    (*FROM, "--top", "2", "--search", "9"),
+    (*BY_HAND, "--depth", "full", "--layer", "2"),
+    (*FROM, "--learning-rate", "1e-5", "--train", "head"),
+    (*FROM, "--layer-decay", "0.9", "--search", "5", "--train", "head,top-1"),
+    (*FROM, "--recompute", "--train", "head"),
+    (*FROM, "--rank", "8", "--search", "5", "--train", "full,head"),
+    (*FROM, "--train-convolutions", "--train", "lora"),
+    (*PROBE, "--trials", "30", "--minutes", "2"),
+    (*PROBE, "--minutes", "2", "--ray", "local"),
+    (*PROBE, "--device", "cuda", "--ray", "local"),
+    (*PROBE, "--shuffles", "5", "--control", "random"),
+    (*PROBE, "--workers", "2", "--ray", "local"),
+    ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
+    ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
+    ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
+    ("compare", "--gaps", "none", "--manifest", "m.csv"),
+    ("compare", "--gaps", "none", "--audio-root", "."),
+    ("compare", "--gaps", "none", "--spellings", "merge"),
+    ("compare", "--gaps", "none", "--unknown", "keep"),
+    ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
+]
+# Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
+# an option decides: a row of the table where it may be idle, or a word here.
+ALWAYS = {
+    "*": {"workspace", "language", "note", "seed", "json", "help"},
+    "manifest folder": {"ROOT", "out", "label-column", "speaker-regex"},
+    "manifest hotline": {"ROOT", "out"},
+    "manifest check": {"manifest", "audio-root", "spellings", "unknown"},
+    "manifest anonymise": {"key", "out", "also", "who"},
+    "models show": {"NAME"},
+    "models fetch": {"NAME"},
+    "models convert": {"SOURCE", "OUT"},
+    "models randomise": {"NAME"},
+    "models check": {"NAME", "dtype", "context", "decoder", "device"},
+    "models accept": {"NAME"},
+    "features verify": {"STORE"},
+    "features export": {"STORE", "OUT"},
+    "features purge": {"speaker", "clip", "manifest", "models", "manifest-too", "dry-run"},
+    "extract": {
+        "model", "manifest", "audio-root", "dtype", "context", "decoder", "layers", "frames", "window", "device",
+        "workers", "retry-failed", "ray",
+        "hop",  # without --window refused by `Windows.of`
+    },
+    "probe": {
+        "inner-folds", "seeds",
+        "repeats",  # of a fixed split refused by the command
+        "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
+        "ray", "explain", "spellings", "unknown", "online",
+    },
+    "finetune": {
+        "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
+        "refit-on-development", "seeds", "weight-decay", "warmup",
+        "epochs", "batch", "accumulate", "gradient-norm", "dtype", "device", "workers", "keep", "head-rate",
+        "head-epochs",  # 0 for none; the head's rate is its rate in the epochs behind, too
+        "patience",  # as many as --epochs, or more: no stop before the end
+        "spec-augment", "layer-drop",  # with --train head too: what enters the head is then noisy
+    },
+    "predict": {
+        "AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop", "channel",
+    },
+    "compare": {"RESULTS", "gaps"},
+    "score": {"FILE", "spellings", "unknown"},
+    "run": {"RECIPE", "dry-run"},
+}  # fmt: skip
+
+
+def commands(group: Any = None, above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in (group or typer.main.get_command(cli.app)).commands.items():
+        path = f"{above} {name}".strip()
+        if hasattr(command, "commands"):
+            yield from commands(command, path)
+        else:
+            yield path, command
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"), list(zip(RULES, REFUSED, strict=True)), ids=[" ".join(words) for words in REFUSED]
+)
+def test_an_option_without_effect_is_refused_by_name(
+    run: Run, tmp_path: Path, rule: Any, words: tuple[str, ...]
+) -> None:
+    place = () if words[0] == "score" else ("-w", tmp_path)
+    code, out, err = run(*words, *place)
+    assert (code, out) == (2, "")
+    assert err == f"toolkit: --{rule.option} {rule.because}\n"
+
+
+def test_what_is_not_typed_is_not_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLKIT_WORKSPACE", str(tmp_path))
+    code, _, err = run("compare", "--gaps", "none")
+    assert code == 2 and "No finished run to compare" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "idle"),
+    [
+        ({}, True),
+        ({"control": ["random"]}, True),
+        ({"control": ["shuffled"]}, False),
+        ({"control": ["shuffled"], "shuffles": 0}, True),
+        ({"nuisance": "sex,loudness"}, False),
+    ],
+)
+def test_beside_rays_nodes_this_machine_reads_loudness_and_fits_shuffles(more: dict[str, Any], idle: bool) -> None:
+    values = {**recipe_options.defaults("probe"), "ray": "local", "workers": 2, **more}
+    found = refusal("probe", ["ray", "workers", *more], values)
+    said = ("workers", "--workers has no effect with --ray, which takes every core of the nodes")
+    assert found == (said if idle else None)
+
+
+def test_every_option_of_every_command_always_counts_or_has_a_row() -> None:
+    rows = {(rule.command, rule.option) for rule in RULES}
+    found = set()
+    for path, command in commands():
+        own = {name_of(parameter) for parameter in command.params} - ALWAYS["*"]
+        with_row = {option for name, option in rows if name == path}
+        assert own == with_row | ALWAYS.get(path, set()), path
+        found |= {(path, option) for option in own}
+    assert rows <= found

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.core.errors import LabelError
+from toolkit.corpus import labels
+
+
+def task_of(target: str, **columns: list[str]) -> tuple[labels.Task, labels.IntArray]:
+    length = len(next(iter(columns.values())))
+    return labels.task_of(target, columns, range(2, 2 + length))
+
+
+def test_the_hotline_preset_has_the_papers_eleven_labels_in_its_order() -> None:
+    columns = {name: ["0", "1"] for name in labels.HOTLINE}
+    task, truth = task_of("hotline", **columns)
+    assert task == labels.Task("hotline", "multilabel", labels.HOTLINE, labels.HOTLINE)
+    assert " ".join(task.labels) == (
+        "despair sadness pain guilt confuse helplessness resentment fear numbness anxiety grievance"
+    )
+    assert truth.tolist() == [[0] * 11, [1] * 11]
+
+
+def test_zeros_and_ones_are_binary_with_the_positive_last() -> None:
+    task, truth = task_of("negative", negative=["1", "0", "1"])
+    assert (task.kind, task.labels) == ("binary", ("not negative", "negative"))
+    assert truth.tolist() == [1, 0, 1]
+    assert labels.one_hot(task, truth).tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
+def test_two_words_are_binary_in_alphabetical_order() -> None:
+    task, truth = task_of("sex", sex=["male", "female", "male"])
+    assert (task.kind, task.labels, truth.tolist()) == ("binary", ("female", "male"), [1, 0, 1])
+
+
+def test_several_columns_keep_the_order_of_the_target() -> None:
+    task, truth = task_of("fear, anger", anger=["0", "1"], fear=["1", "0"])
+    assert (task.kind, task.labels, task.name, task.multilabel) == ("multilabel", ("fear", "anger"), "fear+anger", True)
+    assert truth.tolist() == [[1, 0], [0, 1]]
+    assert truth.dtype == np.int64
+
+
+@given(st.lists(st.sampled_from(["joy", "fear", "怒", "sad"]), min_size=1, max_size=30))
+def test_multiclass_truth_gives_every_cell_back(cells: list[str]) -> None:
+    cells = ["joy", "fear", "sad", *cells]
+    task, truth = task_of("emotion", emotion=cells)
+    assert task.kind == "multiclass"
+    assert [task.labels[index] for index in truth] == cells
+    assert list(task.labels) == sorted(set(cells))
+    hot = labels.one_hot(task, truth)
+    assert hot.sum(axis=1).tolist() == [1] * len(cells)
+    assert hot.argmax(axis=1).tolist() == truth.tolist()
+
+
+@pytest.mark.parametrize(
+    ("target", "columns", "sentence"),
+    [
+        ("joy", {"fear": ["0"], "sex": ["f"]}, r"No label column 'joy' in the manifest; it has \['fear', 'sex'\]"),
+        ("fear,", {"fear": ["0"]}, "No label column ''"),
+        ("fear", {"fear": ["0", " "]}, "Manifest line 3, column 'fear': the label is empty"),
+        ("fear", {"fear": ["a", "b", "a "]}, "Manifest line 4, column 'fear': 'a ', expected a label without spaces"),
+        ("fear", {"fear": ["a", "a"]}, r"holds the values \['a'\]; two or more"),
+        ("fear", {"fear": []}, r"holds the values \[\]; two or more"),
+        ("fear,joy", {"fear": ["0", "1"], "joy": ["1", "2"]}, "Manifest line 3, column 'joy': '2', expected 0 or 1"),
+        (
+            "fear,joy",
+            {"fear": ["0", "1"], "joy": ["1", "1.0"]},
+            "Manifest line 3, column 'joy': '1.0', expected 0 or 1",
+        ),
+        ("fear,fear", {"fear": ["0", "1"]}, "named twice"),
+        ("text", {"text": [f"t{number}" for number in range(100)]}, "100 different values in 100 clips"),
+        ("hotline", {"despair": ["0", "1"]}, "No label column 'sadness'"),
+    ],
+)
+def test_bad_targets_are_refused_with_the_line(target: str, columns: dict[str, list[str]], sentence: str) -> None:
+    with pytest.raises(LabelError, match=sentence):
+        task_of(target, **columns)
+
+
+@given(st.lists(st.text(min_size=1, max_size=100).filter(lambda name: "," not in name), min_size=1, max_size=12))
+def test_a_tasks_name_is_safe_in_a_file_name(names: list[str]) -> None:
+    names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not names or ",".join(names) in labels.PRESETS:
+        return
+    task, _ = task_of(",".join(names), **{name: ["0", "1"] for name in names})
+    assert task.name
+    assert len(task.name.encode()) <= 80
+    assert not task.name.startswith((".", "-"))
+    assert not set(task.name) & set("/\\ \0\n\t:*?\"<>|'")
+    assert task.columns == tuple(names)

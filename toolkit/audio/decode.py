@@ -1,0 +1,224 @@
+"""Audio files in, (n_samples,) float32 mono at SAMPLE_RATE out, and nothing shorter than its header promises."""
+
+import hashlib
+import math
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from toolkit.audio import channels, integrity, mp3
+from toolkit.core.errors import AudioError
+
+SAMPLE_RATE = 16_000  # samples per second, of every backbone here
+RECEPTIVE_FIELD = 400  # samples that one frame of wav2vec 2.0 and one window of Whisper's spectrogram span: 25 ms
+MAX_SECONDS = 3_600  # of one clip; longer ones need `start` and `end`
+MAX_CHANNELS = 32
+MIN_RATE, MAX_RATE = 4_000, 192_000  # samples per second, of a file
+MAX_PEAK = 16.0  # full scale is 1, and lossy codecs overshoot a little; more is integers stored as floats
+NEAR_SILENCE = 1e-4  # standard deviation; below it, input normalisation amplifies noise more than 10,000-fold
+FULL_SCALE = 0.98  # of 1; mu-law and A-law reach no further
+CLIPPED_SHARE = 1e-3  # of the samples beyond full scale; of speech that is only normalised, a tenth of that or less
+DURATION_TOLERANCE = 0.1  # seconds between what the manifest says (`end`, `duration`) and the audio
+FORMATS = ("WAV", "RF64", "AIFF", "FLAC", "OGG", "MP3")  # those whose truncation is seen, here or by libsndfile
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+BLOCK = 2**16  # samples per channel that are decoded at once
+
+Samples = npt.NDArray[np.float32]
+
+
+def averaged(number: int, clips: int) -> str:
+    """What to mind where channels are averaged, and what to write instead.
+
+    >>> averaged(3, 1200)[:55]
+    '3 of 1,200 clips are the average of several channels: i'
+    """
+    return (
+        f"{number:,} of {clips:,} clips are the average of several channels: in a call, two voices in one. "
+        "Write 0 or 1 into the manifest's column `channel` to take one of them."
+    )
+
+
+@dataclass(frozen=True)
+class Audio:
+    """One decoded clip.
+
+    samples: (n_samples,) float32 in about -1 .. 1, at SAMPLE_RATE. sha256: of these samples' bytes.
+    flags: what a reader of the numbers should know, see `material.SENTENCES`.
+    """
+
+    samples: Samples
+    sha256: str
+    flags: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file's header says of one clip: the file's rate (samples per second) and channels, the clip's seconds."""
+
+    rate: int
+    channels: int
+    seconds: float
+
+
+def decode(
+    path: Path,
+    start: float | None = None,
+    end: float | None = None,
+    channel: int | None = None,
+    duration: float | None = None,
+    told: Callable[[float], None] = lambda seconds: None,
+) -> Audio:
+    """Decode a file, or its part from `start` to `end` (seconds), to mono at SAMPLE_RATE.
+
+    channel: 0, 1, ...; without it the channels are averaged. duration: what the manifest says, in seconds. An `end`
+    or a `duration` may be off by DURATION_TOLERANCE; the audio is what counts. told: gets, before the first sample is
+    decoded, the seconds of audio that will be.
+    Raises AudioError when the file is not a regular file, cannot be decoded, is shorter than its header or the
+    manifest says, is empty, holds NaN, infinite or absurdly large samples, has channels that cancel each other when
+    they are averaged, or is beyond the limits above.
+    """
+    with _opened(path) as (file, frames):
+        first, count = _part(file, frames, start, end, channel, duration)
+        rate = file.samplerate
+        told((count + (first if file.format == "MP3" else 0)) / rate)
+        if file.format == "MP3":
+            mono, power = mp3.read(path, frames, first, count, channel)
+        else:
+            mono, power = _read(file, first, count, channel)
+        if len(mono) < count:
+            raise AudioError(f"ends early: {len(mono)} of {count} samples per channel could be decoded")
+        mixed = file.channels if channel is None else 1
+    peak = max(float(mono.max()), -float(mono.min()))  # NaN where one sample is
+    if not math.isfinite(peak):
+        raise AudioError("holds NaN or infinite samples")
+    if peak > MAX_PEAK:
+        raise AudioError(f"holds samples as large as {peak:,.0f}, expected -1 to 1: integers stored as floats?")
+    if power > NEAR_SILENCE**2 * count and channels.cancel(mono, power, mixed):
+        raise AudioError(
+            f"has {mixed} channels in anti-phase, which cancel each other when averaged; expected one of them in the "
+            "manifest's column `channel`"
+        )
+    samples = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
+    if len(samples) == 0:
+        raise AudioError(f"is empty: {count} samples at {rate} per second are none at {SAMPLE_RATE}")
+    return Audio(samples, hashlib.sha256(samples.tobytes()).hexdigest(), _flags(samples, mono, mixed))
+
+
+def header(
+    path: Path,
+    start: float | None = None,
+    end: float | None = None,
+    channel: int | None = None,
+    duration: float | None = None,
+    longest: float = MAX_SECONDS,
+) -> Header:
+    """What `decode` would find, as far as it can be told without decoding. Raises AudioError as `decode` does.
+
+    longest: the most seconds that a clip may have; more than `decode` takes, for a recording that will be cut.
+    """
+    with _opened(path) as (file, frames):
+        _, count = _part(file, frames, start, end, channel, duration, longest)
+        return Header(file.samplerate, file.channels, count / file.samplerate)
+
+
+def _flags(samples: Samples, mono: Samples, channels: int) -> tuple[str, ...]:
+    """samples: at SAMPLE_RATE; mono: at the file's rate. channels: how many were averaged."""
+    mean, deviation = (float(function(samples, dtype=np.float64)) for function in (np.mean, np.std))
+    found = {
+        "short": len(samples) < RECEPTIVE_FIELD,
+        "near-silent": deviation < NEAR_SILENCE,
+        "clipped": np.count_nonzero(mono >= FULL_SCALE) + np.count_nonzero(mono <= -FULL_SCALE)
+        >= CLIPPED_SHARE * len(mono),
+        "offset": abs(mean) > max(deviation, NEAR_SILENCE),
+        "averaged": channels > 1,
+    }
+    return tuple(flag for flag, has in found.items() if has)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
+    """The file, its container checked, and its samples per channel.
+
+    libsndfile gets a descriptor, not the name: it takes suffixes at their word, and tells paths in its messages.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise AudioError("is not a regular file")
+        with path.open("rb", buffering=0) as raw:
+            integrity.check(raw, path.stat().st_size)
+            raw.seek(0)
+            with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+                if file.format not in (*FORMATS, "WAVEX"):
+                    raise AudioError(f"is of the format {file.format}, expected one of {list(FORMATS)}")
+                frames = file.frames
+                if file.format == "MP3":
+                    frames = mp3.samples_of(path, frames)
+                yield file, frames
+    except OSError as error:
+        raise AudioError(f"cannot be read: {error.strerror}") from None
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"cannot be decoded: {error.error_string}") from None
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise AudioError(f"cannot be decoded: {error}") from None
+
+
+def _part(
+    file: soundfile.SoundFile,
+    frames: int,
+    start: float | None,
+    end: float | None,
+    channel: int | None,
+    duration: float | None,
+    longest: float = MAX_SECONDS,
+) -> tuple[int, int]:
+    """The clip's first sample and its number of samples, per channel of the file. Nothing is allocated before this."""
+    rate, channels = file.samplerate, file.channels
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"has {rate} samples per second, expected {MIN_RATE} to {MAX_RATE}")
+    if channels > MAX_CHANNELS:
+        raise AudioError(f"has {channels} channels, expected at most {MAX_CHANNELS}")
+    if channel is not None and not 0 <= channel < channels:
+        raise AudioError(f"channel {channel} asked for, the file has {channels} (counted from 0)")
+    if frames == 0:
+        raise AudioError("is empty: it has no samples")
+    first = round(start * rate) if start is not None else 0
+    last = round(end * rate) if end is not None else frames
+    if first >= frames or last > frames + rate * DURATION_TOLERANCE:
+        raise AudioError(f"the segment {start or 0:g} to {last / rate:g} s is beyond the end at {frames / rate:g} s")
+    count = min(last, frames) - first
+    if count <= 0 or first < 0:
+        raise AudioError(f"the segment {start or 0:g} to {last / rate:g} s holds no sample")
+    seconds = count / rate
+    if seconds > longest:
+        raise AudioError(f"claims {seconds:,.0f} s, expected at most {longest} s a clip; use `start` and `end`")
+    if duration is not None and abs(seconds - duration) > DURATION_TOLERANCE:
+        raise AudioError(f"lasts {seconds:.2f} s, the manifest says {duration:.2f} s")
+    return first, count
+
+
+def _read(file: soundfile.SoundFile, first: int, count: int, channel: int | None) -> tuple[Samples, float]:
+    """(count,) samples at the file's rate, fewer where it ends early; in blocks: a false promise costs no memory.
+
+    And the sum of the channels' mean squares where they are averaged, see `channels.one`.
+    """
+    mono, power = np.empty(count, dtype=np.float32), 0.0
+    if first:
+        file.seek(first)
+    done = 0
+    while done < count and len(block := file.read(min(BLOCK, count - done), dtype="float32", always_2d=True)):
+        mono[done : done + len(block)], squares = channels.one(block, channel)
+        power += 0.0 if squares is None else float(squares.sum(dtype=np.float64))
+        done += len(block)
+    return mono[:done], power

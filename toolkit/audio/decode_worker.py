@@ -1,0 +1,87 @@
+"""The process that decodes audio for `toolkit.audio.decode_pool`: a crash, a hang or a bomb ends it, and not the run.
+
+Requests come on standard input, a JSON line each. An answer on standard output is its length (uint32), JSON, and then
+float32 samples where it has any. A timer of the kernel's ends the process when an answer takes too long, however deep
+in C it is; the end of its input ends it too, so none outlives the program that started it.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.audio import decode
+from toolkit.audio.decode import Samples
+from toolkit.core.errors import AudioError
+
+ALLOWED_SECONDS = 10.0  # of time for a clip, and as much more
+BYTES_PER_SECOND = 5e6  # as its file's size
+AUDIO_PER_SECOND = 20.0  # and the seconds of audio to decode need at these rates
+MEMORY_BYTES = 4 * 2**30  # of addresses, beyond what the process begins with; an hour at 192 kHz takes 3
+LENGTH = struct.Struct("<I")
+NOTHING = np.zeros(0, np.float32)
+
+
+def main() -> None:
+    """Answer until there are no more requests."""
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints must not do it into an answer
+    _limit()
+    _send(answers, {"ready": os.getpid()}, NOTHING)
+    for line in sys.stdin.buffer:
+        answer, samples = _answer(json.loads(line))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _send(answers, answer, samples)
+
+
+def _limit() -> None:
+    """No more addresses than an honest clip needs, no core dump (it would hold audio), and an alarm that kills."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if _linux() else 0
+    with contextlib.suppress(ValueError, OSError):  # lower limits are there already
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES, taken + MEMORY_BYTES))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+
+
+def _linux() -> bool:
+    return sys.platform == "linux"
+
+
+def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], Samples]:
+    path = Path(request.pop("path"))  # type: ignore[attr-defined]
+    allowed = ALLOWED_SECONDS
+    with contextlib.suppress(OSError):
+        allowed += path.stat().st_size / BYTES_PER_SECOND
+    signal.setitimer(signal.ITIMER_REAL, allowed)
+
+    def told(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, allowed + seconds / AUDIO_PER_SECOND)
+
+    try:
+        if "longest" in request:
+            return vars(decode.header(path, **request)), NOTHING
+        clip = decode.decode(path, **request, told=told)
+        return {"samples": len(clip.samples), "sha256": clip.sha256, "flags": clip.flags}, clip.samples
+    except AudioError as error:
+        return {"error": str(error)}, NOTHING
+    except MemoryError:
+        return {"error": f"needs more than {MEMORY_BYTES / 2**30:g} GiB to be decoded; use `start` and `end`"}, NOTHING
+    except Exception as error:  # what no one foresaw is this clip's misfortune, not the run's
+        return {"error": f"cannot be decoded: {type(error).__name__} in the decoder"}, NOTHING
+
+
+def _send(answers: int, answer: Mapping[str, Any], samples: Samples) -> None:
+    content = json.dumps(answer).encode()
+    for part in (LENGTH.pack(len(content)) + content, samples.data.cast("B") if len(samples) else b""):
+        left = memoryview(part)
+        while left:
+            left = left[os.write(answers, left) :]

@@ -1,0 +1,148 @@
+"""What `toolkit features purge` puts together: the manifest, the stores, the runs, and the search afterwards."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.cli.common import of_lines
+from toolkit.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Purge:
+    """A caller on the way out. ids: of the clips; names: all that is searched for afterwards; lines: in the manifest.
+
+    manifest: as far as it can be read, None where there is none.
+    """
+
+    workspace: Path
+    manifest: Any
+    ids: frozenset[str]
+    names: frozenset[str]
+    lines: tuple[int, ...]
+    stores: tuple[tuple[Any, Any], ...]  # with what each holds: features.store.Store, features.purge.Held
+    predicted: tuple[Path, ...]  # folders of `toolkit predict`
+    results: Any  # result.purge.Touched
+
+    @classmethod
+    def of(cls, workspace: Path, file: Path, speakers: frozenset[str], clips: frozenset[str]) -> "Purge":
+        """Who and what goes, from the manifest and from the runs; a clip whose audio is gone counts too.
+
+        Raises InputError for a name that stands nowhere, StoreError for a damaged store or run.
+        """
+        from toolkit.corpus import manifest as manifests
+        from toolkit.features.store import stores
+        from toolkit.privacy import purge_results
+        from toolkit.privacy.purge_features import held
+        from toolkit.privacy.residue_search import search
+
+        manifest = manifests.inspect(file)[0]
+        rows = manifest.clips if manifest else ()
+        known = {clip.id: clip.speaker for clip in rows}
+        known |= {
+            clip: speaker for clip, speaker in purge_results.speakers(workspace / "result").items() if clip not in known
+        }
+        ids = frozenset(clip for clip, speaker in known.items() if speaker in speakers or clip in clips) | clips
+
+        def goes(clip: str) -> bool:
+            return _goes(clip, ids)
+
+        found = [(store, held(store, goes)) for store in stores(workspace / "features")]
+        results = purge_results.touched(workspace / "result", goes)
+        strangers = speakers - set(known.values())
+        lines = tuple(clip.line for clip in rows if clip.id in ids)
+        if strangers:
+            raise InputError(
+                f"No clip of the speaker {min(strangers)!r} in {file.name} or in any run; where both have lost it, "
+                "name the clips: --clip ID"
+            )
+        hashes = {sha256 for _, own in found for sha256 in own.audio_sha256}
+        stored = {clip for _, own in found for clip in own.clips}
+        names = speakers | ids | stored | hashes
+        predicted = tuple(
+            folder for folder in sorted((workspace / "predictions").glob("*/")) if search(folder, names).found
+        )
+        return cls(workspace, manifest, ids, names, lines, tuple(found), predicted, results)
+
+    @property
+    def plain(self) -> bool:
+        """Whether some name is too short to be searched for in every file."""
+        from toolkit.privacy.residue_search import is_plain
+
+        return any(map(is_plain, self.names))
+
+    def told(self, models: bool, manifest_too: bool) -> Iterator[str]:
+        """What is touched, a sentence a line."""
+        results = self.results
+        yield f"{len(self.ids):,} clips go"
+        for store, own in self.stores:
+            if own.clips:
+                yield f"features/{store.folder.name}: {len(own.clips):,} clips in {len(own.shards)} shards"
+        for folder in results.runs:
+            yield f"result/{folder.name}: " + ("deleted" if models else "made again without them")
+        for folder, reason in results.lost.items():
+            yield f"result/{folder.name}: deleted; {reason}"
+        for folder in results.pages:
+            yield f"result/{folder.name}: deleted; the command that made it makes it again"
+        for folder in self.predicted:
+            yield f"predictions/{folder.name}: deleted; `toolkit predict` makes it again"
+        for path in results.folds:
+            yield f"result/folds/{path.name}: written anew"
+        if results.runs and not models:
+            named = ", ".join(folder.name for folder in results.runs)
+            yield f"The models of {named} have learnt from them and cannot unlearn it; --models deletes these runs"
+        if results.unfinished:
+            named = ", ".join(folder.name for folder in results.unfinished)
+            yield f"Unfinished, and may have learnt from them: {named}; " + (
+                "deleted" if models else "--models deletes them"
+            )
+        if self.manifest is None or not self.lines:
+            return
+        where = f"{self.manifest.name}, {of_lines(self.lines)}"
+        if manifest_too:
+            yield f"{where}: taken out; the audio files are yours to delete"
+        else:
+            yield (
+                f"{where} and the audio files are yours to delete, or give --manifest-too for the lines; while they "
+                "stand, `toolkit extract` computes these clips again"
+            )
+
+    def run(self, models: bool, manifest_too: bool) -> None:
+        """Runs first, stores next, the manifest last: whoever is cut off still finds the names in it."""
+        from toolkit.corpus import manifest as manifests
+        from toolkit.privacy.purge_features import purge as purge_store
+        from toolkit.privacy.purge_results import purge
+
+        def goes(clip: str) -> bool:
+            return _goes(clip, self.ids)
+
+        purge(self.workspace / "result", self.results, goes, models)
+        for folder in self.predicted:
+            shutil.rmtree(folder)
+        for store, own in self.stores:
+            if own.clips:
+                purge_store(store, goes)
+        if manifest_too and self.lines:
+            kept = [clip for clip in self.manifest.clips if clip.id not in self.ids]
+            file = self.manifest.root / self.manifest.name
+            manifests.write(file, self.manifest.columns, [clip.cells for clip in kept])
+
+    def search(self, manifest_too: bool) -> Any:
+        """A residue search for every name, all over the workspace but in what is the user's own."""
+        from toolkit.privacy.residue_search import search
+
+        own: list[Path] = []
+        if self.manifest is not None:
+            own = [self.manifest.audio_path(clip) for clip in self.manifest.clips]
+            if not manifest_too:
+                own.append(self.manifest.root / self.manifest.name)
+        return search(self.workspace, self.names, own, [self.workspace / "models"])
+
+
+def _goes(clip: str, ids: frozenset[str]) -> bool:
+    """Whether a clip is one of these, or a window of one."""
+    from toolkit.corpus.windows import recording_of
+
+    return clip in ids or recording_of(clip) in ids

@@ -1,0 +1,1 @@
+"""What every room needs: errors, artifacts, seeds, progress, languages, Ray. Imports nothing of ours."""

@@ -1,0 +1,79 @@
+"""Every word of a page, in each language it is written in: words.en.toml and words.zh.toml, with the same keys."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from toolkit.core.errors import InputError, one_of
+
+LANGUAGES = ("en", "zh")
+
+
+@dataclass(frozen=True, eq=False)
+class Language:
+    """Phrases by "section.name". tag: as in HTML's lang."""
+
+    tag: str
+    phrases: Mapping[str, str]
+
+    def __call__(self, key: str, /, **fields: object) -> str:
+        """The phrase with its fields filled in; a field's own braces stay as they are. Raises KeyError."""
+        return self.phrases[key].format(**fields)
+
+    def name(self, section: str, name: str) -> str:
+        """The word for a name that code uses ("speaker", "fixed"), or the name itself where it is the user's own.
+
+        >>> ENGLISH.name("noun", "speaker"), of("zh").name("noun", "speaker"), of("zh").name("noun", "village")
+        ('speaker', '说话人', 'village')
+        """
+        return self.phrases.get(f"{section}.{name}", name)
+
+    def counted(self, number: int, noun: str) -> str:
+        """
+        >>> ENGLISH.counted(1, "clip"), ENGLISH.counted(2000, "clip"), of("zh").counted(2000, "clip")
+        ('1 clip', '2,000 clips', '2,000 个片段')
+        """
+        return self("count.one" if number == 1 else "count.many", number=number, noun=self.name("noun", noun))
+
+    def many(self, noun: str) -> str:
+        """
+        >>> ENGLISH.many("speaker"), of("zh").many("speaker")
+        ('speakers', '说话人')
+        """
+        return self("count.plural", noun=self.name("noun", noun))
+
+    def file(self, name: str) -> str:
+        """A file's or folder's name, with the language in it unless that is English.
+
+        >>> ENGLISH.file("report.html"), of("zh").file("report.html"), of("zh").file("figures")
+        ('report.html', 'report.zh.html', 'figures.zh')
+        """
+        stem, dot, suffix = name.partition(".")
+        return name if self.tag == "en" else f"{stem}.{self.tag}{dot}{suffix}"
+
+    def figure(self, value: object) -> str:
+        """A Score, a decimal or None as every page shows it."""
+        text = "missing" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+        return self("common.missing") if text == "missing" else text
+
+
+@functools.cache
+def of(tag: str) -> Language:
+    """One of LANGUAGES. Raises InputError for another."""
+    if tag not in LANGUAGES:
+        raise InputError(one_of("language", tag, LANGUAGES))
+    text = resources.files(__package__).joinpath(f"words.{tag}.toml").read_text(encoding="utf-8")
+    return Language(tag, dict(_flat(tomllib.loads(text))))
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, value in tables.items():
+        found += [(prefix + name, value)] if isinstance(value, str) else _flat(value, f"{prefix}{name}.")
+    return found
+
+
+ENGLISH = of("en")

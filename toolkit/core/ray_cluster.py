@@ -1,0 +1,301 @@
+"""Ray, where one machine is not enough: joining a cluster, and a room's work as tasks with what each of them needs."""
+
+import logging
+import os
+import platform
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from toolkit import __version__
+from toolkit.core import errors
+from toolkit.core.artifacts import PROVENANCE_PACKAGES
+from toolkit.core.errors import InputError, MachineError, ToolkitError, one_of
+
+LOCAL = "local"  # the address of a Ray of this run's own
+LOCAL_OBJECT_STORE_BYTES = 100_000_000  # tasks hand over files, not arrays
+MOST_CORES = 4  # of one task; what they compute does not depend on it
+AHEAD = 512  # tasks that wait in Ray at a time: enough for every node that joins, and few for the driver's memory
+RETRIES = 4  # of a task whose worker or node died
+KNOCK_SECONDS = 10.0  # that a head may take to answer
+LOOK_EVERY_SECONDS = 0.5  # whether the run was interrupted
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a task runs. cores: that are its own. device: "cpu" or "cuda:N". node: how a message calls the node."""
+
+    cores: int
+    device: str
+    node: str
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a task asks Ray for."""
+
+    cores: int
+    gpus: int = 0
+
+    def __str__(self) -> str:
+        return f"{'a GPU and ' if self.gpus else ''}{self.cores} core{'s' if self.cores > 1 else ''}"
+
+
+Work = Callable[[Any, Any, Place], Any]  # what all tasks share, what is this one's, where it runs -> its result
+
+
+class Cluster:
+    """A Ray cluster that this process drives; `joined` gives it."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    def need(self, device: str = "cpu", most_cores: int | None = None) -> Need:
+        """What one task of this cluster may ask for, so that it fits on every node that can take it.
+
+        device: one of DEVICES; "auto" is a GPU each where any node has one. Raises InputError, MachineError.
+        """
+        if device not in DEVICES:
+            raise InputError(one_of("device with --ray", device, DEVICES))
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        with_cores = [node for node in nodes if node.get("CPU", 0) >= 1]
+        with_gpus = [node for node in with_cores if node.get("GPU", 0) >= 1]
+        if not with_cores:
+            raise MachineError("No node of the Ray cluster has a core to give; start one with `ray start --address`")
+        if device == "cuda" and not with_gpus:
+            raise MachineError("No node of the Ray cluster has a GPU; `--device cpu` works everywhere")
+        if with_gpus and device != "cpu":
+            fair = min(int(node["CPU"] / node["GPU"]) for node in with_gpus)
+            return Need(max(1, min(fair, most_cores or fair)), 1)
+        return Need(min(most_cores or MOST_CORES, *(int(node["CPU"]) for node in with_cores)))
+
+    def places(self, need: Need) -> int:
+        """How many tasks with this need the cluster runs at a time, as it is now."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        room = [int(node.get("CPU", 0) / need.cores) for node in nodes]
+        if need.gpus:
+            room = [min(cores, int(node.get("GPU", 0))) for cores, node in zip(room, nodes)]
+        return sum(room)
+
+    def run(
+        self, work: Work, common: Any, items: Iterable[Any], need: Need, folders: Sequence[Path]
+    ) -> Generator[tuple[Any, Any], None, None]:
+        """Each item with its result, as they get done: work(common, item, place) as a Ray task.
+
+        work: a function of a module, so that a node finds its own. folders: absolute; every node must see them.
+        A task whose worker or node died is tried again elsewhere, RETRIES times. What still waits or runs when the
+        iterator is closed ends with the connection, and is not cancelled: Ray 2.60 aborts this process where a task is
+        cancelled that is just giving its answer.
+
+        Raises the ToolkitError that a task raised; MachineError for a node that has other versions than this one or
+        lacks a folder, and for a task that keeps dying; ToolkitError for a fault.
+        """
+        ray = self._ray
+        # As bytes, since arrays that Ray hands over are read-only; in a list, so that Ray hands on the reference, and
+        # it is read after the versions are checked.
+        shared = [ray.put(ray.cloudpickle.dumps((work, common)))]
+        task = ray.remote(_task).options(
+            num_cpus=need.cores, num_gpus=need.gpus, max_retries=RETRIES, name=work.__name__.lstrip("_")
+        )
+        todo = iter(items)
+        running: dict[Any, Any] = {}
+        while True:
+            for item in islice(todo, AHEAD - len(running)):
+                running[task.remote(_versions(), [str(folder) for folder in folders], shared, item, need)] = item
+            if not running:
+                return
+            with _signals_wait():
+                ready, _ = ray.wait(list(running), timeout=LOOK_EVERY_SECONDS)
+                results = [self._result(done) for done in ready]
+            for done, result in zip(ready, results):
+                yield running.pop(done), result
+
+    def _result(self, done: Any) -> Any:
+        try:
+            outcome = self._ray.get(done)
+        except self._ray.exceptions.RayTaskError as error:
+            raise MachineError(f"A node could not begin its task: {_last_line(error)}") from None
+        except self._ray.exceptions.RayError as error:
+            raise MachineError(
+                f"A task died {RETRIES + 1} times, with its process or its node ({type(error).__name__}); what was "
+                "committed stays. Ray's logs on that node say more"
+            ) from None
+        if isinstance(outcome, _Refusal):
+            raise getattr(errors, outcome.kind)(outcome.sentence)
+        return self._ray.cloudpickle.loads(outcome)
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """An error that ended a task. kind: its class in `toolkit.core.errors`."""
+
+    kind: str
+    sentence: str
+
+
+@contextmanager
+def joined(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
+    """A Ray cluster for the length of the block.
+
+    address: LOCAL starts Ray on this host alone, with all its cores and GPUs, and stops it in the end; otherwise
+    HOST:PORT of a head that `ray start --head` made, or "auto" for the one of this host. say: gets what the user
+    should know. Raises InputError for an address of another form, MachineError where Ray is not installed, or no
+    cluster answers.
+    """
+    if address not in (LOCAL, "auto"):
+        _knock(address)
+    folder = None
+    settings: dict[str, Any] = {"address": address}
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address == LOCAL:
+        folder = Path(tempfile.mkdtemp(prefix="toolkit-ray-"))  # of mode 700; Ray makes its own folders 777
+        settings |= {
+            "_temp_dir": str(folder / "ray"),
+            "include_dashboard": False,
+            "object_store_memory": LOCAL_OBJECT_STORE_BYTES,
+        }
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's switch for listening on 127.0.0.1 alone
+        os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
+        say(f"Ray's logs lie in {folder.name}/ of this host's temporary folder; they stay there after an error only")
+    try:
+        import ray
+    except ImportError:
+        raise MachineError("Ray is not installed here; `pip install 'speech-layer-toolkit[ray]'` adds it") from None
+    with _signals_wait():
+        try:
+            ray.init(
+                **settings,
+                namespace="toolkit",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                # Ray would hide all GPUs but a task's own by a variable that a process reads once, yet processes are
+                # used again; see _device
+                runtime_env={"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}},
+            )
+        except Exception as error:  # Ray's own are of many kinds, some of them bare
+            raise MachineError(f"No Ray cluster at {address!r}: {_last_line(error)}") from None
+    ray._private.worker.print_to_stdstream = partial(_tell, say)
+    try:
+        yield Cluster(ray)
+    except Exception:
+        folder = None  # its logs may be wanted
+        raise
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _knock(address: str) -> None:
+    """Whether anything listens there, since Ray would ask for minutes. Raises InputError, MachineError."""
+    host, _, port = address.rpartition(":")
+    if not (host and "/" not in host and port.isascii() and port.isdigit() and int(port) < 2**16):
+        raise InputError(f"Bad --ray {address!r}, expected {LOCAL}, auto, or HOST:PORT of a head")
+    try:
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    except OSError as error:
+        raise MachineError(f"No Ray cluster at {address!r}: {error.strerror or error}") from None
+
+
+def _tell(say: Callable[[str], None], event: dict[str, Any], ignore_prefix: bool = False) -> None:
+    """In place of Ray's own function, which prints pages of logs, with paths, among the results."""
+    if any("will be retried" in line for line in event["lines"]):
+        say("Ray lost a worker or a node; what it was doing is done again elsewhere")
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """A signal is handled when the block is over: Ray turns a handler's SystemExit into one of its own, of code 1, and
+    its init takes SIGTERM for itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+def _task(expected: dict[str, str], folders: list[str], shared: list[Any], item: Any, need: Need) -> Any:
+    """What a worker of Ray runs: the checks, then the work. A ToolkitError comes back as a value, without a path."""
+    os.umask(0o077)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import ray
+
+    pickle: Any = ray.cloudpickle
+    context = ray.get_runtime_context()
+    node = f"{ray._private.worker.global_worker.node_ip_address} ({context.get_node_id()[:8]})"
+    try:
+        _check(node, expected, folders)
+        work, common = pickle.loads(ray.get(shared[0]))
+        return pickle.dumps(work(common, item, Place(need.cores, _device(ray, need), node)))
+    except ToolkitError as error:
+        own = isinstance(error, MachineError) and node not in str(error)  # a disk, a device: which machine's?
+        return _Refusal(_kind(error), f"Node {node}: {error}" if own else str(error))
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
+        text = str(error)
+        for known in folders:
+            text = text.replace(known, Path(known).name)
+        return _Refusal("ToolkitError", f"a fault of ours on node {node}: {type(error).__name__} at {place}: {text}")
+
+
+def _kind(error: ToolkitError) -> str:
+    """The nearest class in the error's tree that is made of one sentence."""
+    return next(kind.__name__ for kind in type(error).__mro__ if "__init__" not in vars(kind))
+
+
+def _check(node: str, expected: dict[str, str], folders: Sequence[str]) -> None:
+    found = _versions()
+    for package, version in expected.items():
+        if found[package] != version:
+            raise MachineError(
+                f"Node {node} has {package} {found[package]}, the driver {version}; install the same on every node"
+            )
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise MachineError(
+                f"Node {node} does not see the folder {Path(folder).name}/; the workspace, the audio and the models "
+                "must lie on storage that all nodes share, at the same path"
+            )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """What must be the same on every node for the same numbers; torch's build (+cpu, +cu130) may differ."""
+    packages = {name: metadata.version(name).split("+")[0] for name in PROVENANCE_PACKAGES}
+    return {"toolkit": __version__, "Python": platform.python_version(), **packages}
+
+
+def _device(ray: Any, need: Need) -> str:
+    """The GPU that Ray gave this task, by its place among those that the process sees."""
+    if not need.gpus:
+        return "cpu"
+    own = ray.get_gpu_ids()[0]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return f"cuda:{visible.split(',').index(str(own)) if visible else own}"
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

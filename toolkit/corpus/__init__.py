@@ -1,0 +1,1 @@
+"""What is studied: the manifest, its labels, the folds that keep speakers apart, windows of long recordings."""

@@ -1,0 +1,225 @@
+"""From a manifest and the user's options to the task, the truth and the folds that every stage of a study shares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from toolkit.core.artifacts import make_folder
+from toolkit.core.errors import LabelError, SplitError, one_of
+from toolkit.corpus import repeats, spellings, splits
+from toolkit.corpus.labels import IntArray, Task, columns_of, one_hot, task_of
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.spellings import REFUSE, Rules
+from toolkit.corpus.splits import Folds
+
+SPLIT_BY = ("group", "clip")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a corpus, the same for every backbone, probe and fine-tuning.
+
+    truth: in the order of folds.ids. groups: likewise, what an interval resamples (callers, unless something else is
+    kept apart; the clips themselves where no speaker is known), and group what they are, e.g. "speaker".
+    notes: sentences that a reader of the figures must see. rules: how labels and groups were read.
+    """
+
+    task: Task
+    truth: IntArray
+    folds: Folds
+    groups: tuple[str, ...]
+    group: str = "speaker"
+    notes: tuple[str, ...] = field(default=())
+    rules: Rules = REFUSE
+
+
+def pose(
+    manifest: Manifest,
+    target: str,
+    count: int | None,
+    seed: int,
+    group_by: str = "speaker",
+    split_by: str = "group",
+    own_split: bool = True,
+    rules: Rules = REFUSE,
+) -> Question:
+    """Task, truth and folds for `--target`.
+
+    count: folds, None for as many as there are groups (leave one speaker out); a number is ignored where the manifest
+    has a `split` column. group_by: the column that is kept apart. split_by: "clip" deals clips out one by one and
+    accepts that a speaker is on both sides; a `split` column is not used then, nor with own_split False. rules: for two
+    spellings of one label or group, and for cells that name nothing.
+    Raises LabelError for a target that the columns do not give or that the folds give away, SplitError for folds that
+    cannot be made or for one recording under two groups.
+    """
+    if split_by not in SPLIT_BY:
+        raise SplitError(one_of("--split-by", split_by, SPLIT_BY))
+    if group_by == "clip" and split_by == "group":
+        raise SplitError(
+            "--group-by clip stands for clips one by one; give that column another name, or --split-by clip"
+        )
+    if group_by not in manifest.columns and (split_by == "group" or group_by != "speaker"):
+        known = [column for column in manifest.columns if column not in ("id", "path", "start", "end", "duration")]
+        raise SplitError(
+            f"No column {group_by!r} to keep apart, the manifest has {known}. Name one with --group-by, or accept "
+            "that a speaker may be on both sides with --split-by clip"
+        )
+    if count is None and (split_by == "clip" or "split" in manifest.columns):
+        fixed = "--split-by clip" if split_by == "clip" else "the manifest's split column"
+        raise SplitError(f"--folds all makes a fold of every {group_by}, and {fixed} deals the clips out otherwise")
+    columns, names, notes = _settled(manifest, columns_of(target), group_by, rules)
+    task, truth = task_of(target if names == columns_of(target) else ",".join(names), columns, manifest.lines)
+    ids = tuple(clip.id for clip in manifest.clips)
+    if split_by == "clip":
+        return _clip_by_clip(manifest, task, truth, columns, group_by, count or 0, seed, notes, rules)
+    groups = tuple(columns[group_by])
+    _refuse_what_folds_give_away(task, truth, groups, group_by)
+    _refuse_overlap(manifest, groups, group_by)
+    if own_split and dealt_by_column(manifest, split_by):
+        folds = splits.fixed(ids, groups, columns["split"], group_by, seed)
+    else:
+        folds = splits.make(ids, groups, one_hot(task, truth), count or len(set(groups)), seed, group_by)
+        if count is None:
+            notes.append(f"Every {group_by} is a fold of its own, so each round chooses on a single {group_by}.")
+    if group_by != "speaker" and "speaker" in columns:
+        split = splits.audit(folds, {}, dict(zip(ids, columns["speaker"])))
+        speakers = len(set(columns["speaker"]))
+        if split:
+            notes.append(f"{len(split)} of {speakers} speakers are on both sides: the folds keep {group_by}s apart.")
+    return Question(task, truth, folds, groups, group_by, tuple(notes), rules)
+
+
+def dealt_by_column(manifest: Manifest, split_by: str) -> bool:
+    """Whether the manifest's split column deals the clips out, so that neither --folds nor --repeats can."""
+    return "split" in manifest.columns and split_by != "clip"
+
+
+def refuse_repeats(manifest: Manifest, split_by: str, deals: Sequence[Folds]) -> None:
+    """One deal of the folds counted twice would understate how far the deal moves a figure.
+
+    deals: by their seeds, of one question. Raises SplitError where a split column deals them or two are the same.
+    """
+    if len(deals) > 1 and dealt_by_column(manifest, split_by):
+        raise SplitError("--repeats deals the folds anew, and the manifest's split column fixes them; leave one out")
+    differ = len({folds.partition for folds in deals})
+    if differ < len(deals):
+        raise SplitError(
+            f"--repeats {len(deals)}: only {differ} of these deals of the folds differ; ask for fewer, or for other "
+            "--folds"
+        )
+
+
+def _clip_by_clip(
+    manifest: Manifest,
+    task: Task,
+    truth: IntArray,
+    columns: Mapping[str, Sequence[str]],
+    group_by: str,
+    count: int,
+    seed: int,
+    notes: Sequence[str],
+    rules: Rules,
+) -> Question:
+    """Clips, or recordings where these were cut into windows, dealt out one by one; intervals resample the groups."""
+    ids = tuple(clip.id for clip in manifest.clips)
+    apart = tuple(clip.recording or clip.id for clip in manifest.clips)  # windows overlap
+    folds = splits.make(ids, apart, one_hot(task, truth), count, seed, "clip")
+    dealt = "Clips" if apart == ids else "Recordings"
+    if group_by in columns:
+        group, groups = group_by, tuple(columns[group_by])
+        leaks = splits.audit(replace(folds, groups=groups), {})
+        told = f"{group}s are on both sides, the figures flatter" if leaks else f"no {group} is on both sides"
+        notes = [*notes, f"{dealt} were split one by one (--split-by clip): {told}."]
+    else:
+        group, groups = "speaker" if apart == ids else "recording", apart
+        notes = [
+            *notes,
+            f"{dealt} were split one by one (--split-by clip): speakers may be on both sides, the figures may flatter.",
+            "Without a speaker column it cannot be measured by how much.",
+        ]
+    if "split" in columns:
+        notes = [*notes, "The manifest's split column is not used: --split-by clip deals the clips out anew."]
+    return Question(task, truth, folds, groups, group, tuple(notes), rules)
+
+
+def _settled(
+    manifest: Manifest, names: Sequence[str], group_by: str, rules: Rules
+) -> tuple[dict[str, Sequence[str]], tuple[str, ...], list[str]]:
+    """Every column's cells, those of labels and groups by the rules; the target's columns that are left; notes."""
+    columns: dict[str, Sequence[str]] = {column: manifest.cells(column) for column in manifest.columns}
+    notes: list[str] = []
+    for column in dict.fromkeys((*names, group_by, "speaker")):
+        if column in columns:
+            group = column in (group_by, "speaker")
+            if group:
+                _refuse_empty(column, columns[column], manifest.lines)
+            own = spellings.settle(column, columns[column], manifest.lines, rules, group and column not in names)
+            columns[column] = own.cells
+            notes += own.notes
+    if all(name in columns for name in names):
+        names = spellings.settle_columns(names, columns, rules)
+    return columns, tuple(names), notes
+
+
+def _refuse_empty(column: str, cells: Sequence[str], lines: Sequence[int]) -> None:
+    for value, line in zip(cells, lines):
+        if not value.strip():
+            raise SplitError(f"Manifest line {line}, column {column!r}: it is empty; expected the group to keep apart")
+
+
+def _refuse_what_folds_give_away(task: Task, truth: IntArray, groups: Sequence[str], group: str) -> None:
+    """A label that each group has for itself is never in training when it is tested."""
+    if task.multilabel:
+        return
+    pairs = set(zip(groups, truth.tolist()))
+    if task.columns == (group,) or len(pairs) == len(set(groups)) == len({label for _, label in pairs}):
+        raise LabelError(
+            f"--target {task.columns[0]} has another value for every {group}, and the folds keep each {group} on one "
+            "side: no label that is tested can be learnt. Name another --target or --group-by, or ask it with "
+            "--split-by clip"
+        )
+
+
+def _refuse_overlap(manifest: Manifest, groups: Sequence[str], group: str) -> None:
+    found = repeats.overlap(manifest.clips, groups)
+    if found:
+        group_of = dict(zip((clip.id for clip in manifest.clips), groups))
+        first, second = sorted(found, key=lambda clip: clip.line)
+        raise SplitError(
+            f"Manifest lines {first.line} and {second.line}: {first.id!r} of {group} {group_of[first.id]!r} and "
+            f"{second.id!r} of {group} {group_of[second.id]!r} are parts of {first.path!r} that overlap: one audio on "
+            f"both sides. Give both one {group}, correct start, end or channel, or accept it with --split-by clip"
+        )
+
+
+def kept_apart(question: Question) -> Question:
+    """A question whose clips were split one by one, asked with its groups kept apart: as many folds, the same seed.
+
+    Raises SplitError where there are fewer groups than folds.
+    """
+    split = question.folds
+    indicators = one_hot(question.task, question.truth)
+    folds = splits.make(split.ids, question.groups, indicators, split.count, split.seed, question.group)
+    return replace(question, folds=folds, notes=())
+
+
+def refuse_leaks(question: Question, audio_sha256: Mapping[str, str]) -> None:
+    """The same recording under two ids must not be on both sides. Raises SplitError, unless clips were split."""
+    if question.folds.group_by == "clip":
+        return
+    leaks = splits.audit(question.folds, audio_sha256)
+    if leaks:
+        more = f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""
+        raise SplitError(
+            f"The folds leak: {leaks[0]}{more}. Give both the same {question.folds.group_by!r}, drop one, or accept it "
+            "with --split-by clip"
+        )
+
+
+def keep(question: Question, result: Path) -> Path:
+    """Write the folds to result/folds/, under a name with their hash; runs on the same folds share the file."""
+    name = f"{question.task.name}-{question.folds.count}-{question.folds.sha256[:12]}.json"
+    path = make_folder(result / "folds") / name
+    if not path.exists():
+        question.folds.write(path)
+    return path

@@ -1,0 +1,119 @@
+"""What is predicted: a Task, its label names and their order, and how manifest cells become numbers."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.core.errors import LabelError
+
+IntArray = npt.NDArray[np.int64]
+Kind = Literal["binary", "multiclass", "multilabel"]
+
+# The hotline paper's 11 fine-grained emotions, in its order.
+HOTLINE = (
+    "despair",
+    "sadness",
+    "pain",
+    "guilt",
+    "confuse",
+    "helplessness",
+    "resentment",
+    "fear",
+    "numbness",
+    "anxiety",
+    "grievance",
+)
+PRESETS = {"hotline": HOTLINE}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A prediction task.
+
+    name: short and safe in a file name, e.g. "emotion" or "despair+sadness".
+    kind: "binary" and "multiclass" give each clip one of `labels`; "multilabel" gives it any number of them.
+    labels: in the order of every probability column; for a binary task the second one is the positive class.
+    columns: the manifest columns it is read from.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def multilabel(self) -> bool:
+        return self.kind == "multilabel"
+
+
+def columns_of(target: str) -> tuple[str, ...]:
+    """The columns that `--target` names: one, several with commas between them, or a preset's."""
+    return PRESETS.get(target) or tuple(name.strip() for name in target.split(","))
+
+
+def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[int]) -> tuple[Task, IntArray]:
+    """The Task that `--target` names, and the truth of every clip.
+
+    target: one column, several with commas between them, or a preset ("hotline").
+    columns: the manifest's cells by column name, each of n_clips strings; lines: the line of each clip.
+
+    One column of 0 and 1 is binary ("not X", "X"); of two other values, binary in alphabetical order; of more,
+    multiclass. Several columns must hold 0 and 1 and are multilabel. Returns truth of shape (n_clips,) with label
+    indices, or (n_clips, n_labels) with 0 and 1. Raises LabelError.
+    """
+    names = columns_of(target)
+    for name in names:
+        if name not in columns:
+            raise LabelError(f"No label column {name!r} in the manifest; it has {sorted(columns)}")
+        for cell, line in zip(columns[name], lines):
+            if not cell.strip():
+                raise LabelError(
+                    f"Manifest line {line}, column {name!r}: the label is empty; expected a value in every clip's row"
+                )
+            if cell != cell.strip():  # "sad" and "sad " would be two classes
+                raise LabelError(
+                    f"Manifest line {line}, column {name!r}: {cell!r}, expected a label without spaces around it"
+                )
+    if len(set(names)) < len(names):
+        raise LabelError(f"A label column is named twice in --target {target}")
+    if len(names) > 1:
+        truth = np.stack([_zeros_and_ones(name, columns[name], lines) for name in names], axis=1)
+        return Task(target if target in PRESETS else _short_name(names), "multilabel", names, names), truth
+    (name,) = names
+    short = _short_name(names)
+    values = sorted(set(columns[name]))
+    if len(values) < 2:
+        raise LabelError(f"Column {name!r} holds the values {values}; two or more are needed to tell apart")
+    if set(values) == {"0", "1"}:
+        return Task(short, "binary", (f"not {name}", name), names), _zeros_and_ones(name, columns[name], lines)
+    if len(values) > max(50, len(lines) // 4):
+        raise LabelError(f"Column {name!r} holds {len(values)} different values in {len(lines)} clips; is it a label?")
+    index = {value: number for number, value in enumerate(values)}
+    truth = np.array([index[cell] for cell in columns[name]], dtype=np.int64)
+    return Task(short, "binary" if len(values) == 2 else "multiclass", tuple(values), names), truth
+
+
+def _short_name(columns: Sequence[str]) -> str:
+    """The columns' names as a part of a folder's name: no separators, not hidden, at most 40 bytes in UTF-8."""
+    whole = "+".join(columns)
+    name = re.sub(r"[^\w+.-]", "_", whole).lstrip(".-")
+    if len(name.encode()) <= 40 and name:
+        return name
+    first = re.sub(r"[^\w.-]", "_", columns[0]).lstrip(".-").encode()[:36].decode(errors="ignore")
+    return f"{first or 'target'}+{len(columns) - 1}" if len(columns) > 1 else first or "target"
+
+
+def _zeros_and_ones(name: str, cells: Sequence[str], lines: Sequence[int]) -> IntArray:
+    for cell, line in zip(cells, lines):
+        if cell not in ("0", "1"):
+            raise LabelError(f"Manifest line {line}, column {name!r}: {cell!r}, expected 0 or 1")
+    return np.array([int(cell) for cell in cells], dtype=np.int64)
+
+
+def one_hot(task: Task, truth: IntArray) -> IntArray:
+    """Truth as 0 and 1 of shape (n_clips, n_labels), whatever the task's kind."""
+    return truth if task.multilabel else np.eye(len(task.labels), dtype=np.int64)[truth]

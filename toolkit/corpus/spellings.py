@@ -1,0 +1,248 @@
+"""Two spellings of one name ("3" and "3.0", s1 and S1), and cells that name nothing ("nan"): seen here alone.
+
+`key` decides what is suspicious, never what is counted: two cells of one key are refused, merged or kept apart, as the
+user says.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from toolkit.core.errors import InputError, LabelError, SplitError, one_of
+
+SPELLINGS = ("refuse", "merge", "keep")
+UNKNOWN = ("refuse", "keep")
+NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]*))?|([+-]?)\.([0-9]+)")
+# What no one sees, beside the format and control signs that Unicode has categories for: Default_Ignorable_Code_Point
+IGNORED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+NAMELESS = frozenset(  # by their keys
+    ("nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "unknown", "unk", "undefined", "missing", "?",
+     "??", "???", "-", "--", "---", ".", "...", "/", "unbekannt", "inconnu", "未知", "不详", "不明", "无", "缺失")
+)  # fmt: skip
+SHOWN = 3  # names in a sentence; of more, how many more
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the user says of them.
+
+    spellings: of SPELLINGS, what to do with two spellings of one name. unknown: of UNKNOWN, what to do with a cell that
+    names nothing. Raises InputError for other words.
+    """
+
+    spellings: str = "refuse"
+    unknown: str = "refuse"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("spellings", self.spellings, SPELLINGS), ("unknown", self.unknown, UNKNOWN)):
+            if value not in known:
+                raise InputError(one_of(f"--{name}", value, known))
+
+
+REFUSE, KEEP = Rules(), Rules("keep", "keep")
+
+
+def key(text: str) -> str:
+    """What all spellings of a name share: NFKC, nothing invisible, single spaces, case folded, numbers in one form.
+
+    >>> key(" \\uff33\\uff13\\u200b"), key("03") == key("3.0") == key("+3.00"), key("-0.50"), key("0.")
+    ('s3', True, '-0.5', '0')
+    """
+    before = None
+    while text != before:  # folding a case can make another composition possible
+        before = text
+        visible = "".join(sign for sign in " ".join(text.split()) if unicodedata.category(sign) not in ("Cf", "Cc"))
+        text = unicodedata.normalize("NFKC", IGNORED.sub("", unicodedata.normalize("NFKC", visible)).casefold())
+        text = " ".join(text.split())
+    number = NUMBER.fullmatch(text)
+    if number is None:
+        return text
+    whole, part = (number[2] or "").lstrip("0"), (number[3] or number[5] or "").rstrip("0")
+    value = (whole or "0") + (f".{part}" if part else "")
+    return f"-{value}" if "-" in (number[1], number[4]) and value != "0" else value
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name and the lines of each of its spellings: the most frequent first, of equals the one that came first.
+
+    Before all of them come those without spaces around them or signs that cannot be seen.
+    """
+
+    key: str
+    lines: Mapping[str, Sequence[int]]
+
+    @property
+    def kept(self) -> str:
+        """The spelling that a merge keeps."""
+        return next(iter(self.lines))
+
+    @property
+    def several(self) -> bool:
+        return len(self.lines) > 1
+
+    @property
+    def first_line(self) -> int:
+        """The first line in which the name is spelt for the second time in another way."""
+        return sorted(lines[0] for lines in self.lines.values())[min(1, len(self.lines) - 1)]
+
+    def __str__(self) -> str:
+        return " and ".join(f"{spelling!r} ({_lines(lines)})" for spelling, lines in self.lines.items())
+
+
+def _lines(lines: Sequence[int]) -> str:
+    more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+    return f"line {lines[0]}{more}"
+
+
+def _plain(text: str) -> bool:
+    return text == text.strip() and text.isprintable()
+
+
+def names(cells: Sequence[str], lines: Sequence[int]) -> list[Name]:
+    """Every name in a column, in the order in which they come. lines: of each cell."""
+    found: dict[str, list[int]] = {}
+    for cell, line in zip(cells, lines, strict=True):
+        found.setdefault(cell, []).append(line)
+    by_key: dict[str, dict[str, list[int]]] = {}
+    for cell, own in found.items():
+        by_key.setdefault(key(cell), {})[cell] = own
+    return [
+        Name(shared, dict(sorted(own.items(), key=lambda item: (not _plain(item[0]), -len(item[1])))))  # then the first
+        for shared, own in by_key.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A column as the rules take it. cells: as many as went in. notes: sentences that a reader of figures must see."""
+
+    cells: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def settle(
+    column: str,
+    cells: Sequence[str],
+    lines: Sequence[int],
+    rules: Rules,
+    group: bool = False,
+    where: str = "Manifest",
+) -> Settled:
+    """A column's cells with every name in one spelling, or left as they are where the user wants that.
+
+    A merged name gets the first spelling of its `Name`. A label column of nothing but 0 and 1 in any
+    form (pandas writes 1.0 where a cell is missing) holds "0" and "1" after a merge.
+    group: the column's values are kept apart or resampled, and are no labels. where: what is being read.
+    Raises LabelError, or SplitError for a group.
+    """
+    found = names(cells, lines)
+    error = SplitError if group else LabelError
+    if rules.spellings == "refuse":
+        for name in found:
+            if name.several:
+                raise error(f"{where}, column {column!r}: {two(name)}")
+        if not group and flags(found) and {name.kept for name in found} != {name.key for name in found}:
+            raise error(f"{where}, column {column!r}: {other_flags(found)}")
+    if rules.unknown == "refuse":
+        for name in found:
+            if name.key in NAMELESS:
+                raise error(f"{where}, column {column!r}: {nameless(name)}")
+    notes = []
+    several = [name for name in found if name.several]
+    if several and rules.spellings == "keep":
+        told = "; ".join(" and ".join(map(repr, name.lines)) for name in several[:SHOWN]) + _more(several)
+        notes.append(f"Spellings kept apart in column {column!r}, though each may be one name: {told}.")
+    unknown = [spelling for name in found if name.key in NAMELESS for spelling in name.lines]
+    if unknown:
+        told = ", ".join(map(repr, unknown[:SHOWN])) + _more(unknown)
+        notes.append(f"In column {column!r} what may stand for an unknown value counts as a name: {told}.")
+    if rules.spellings != "merge":
+        return Settled(tuple(cells), tuple(notes))
+    as_flags = not group and flags(found)
+    kept = {spelling: name.key if as_flags else name.kept for name in found for spelling in name.lines}
+    moved = [(spelling, to) for spelling, to in kept.items() if spelling != to]
+    if moved:
+        told = ", ".join(f"{spelling!r} as {to!r}" for spelling, to in moved[:SHOWN]) + _more(moved)
+        notes.insert(0, f"Spellings merged in column {column!r}: {told}.")
+    return Settled(tuple(kept[cell] for cell in cells), tuple(notes))
+
+
+def known_names(column: str, cells: Sequence[str], lines: Sequence[int], rules: Rules) -> tuple[str, ...]:
+    """As `settle` does it for a column of groups that are only shown: what names nothing is empty, unless it is kept.
+
+    Raises SplitError for two spellings of one name.
+    """
+    unknown = rules.unknown == "refuse"
+    named = ["" if unknown and key(cell) in NAMELESS else cell for cell in cells]
+    return settle(column, named, lines, rules, group=True).cells
+
+
+def settle_columns(names: Sequence[str], columns: Mapping[str, Sequence[str]], rules: Rules) -> tuple[str, ...]:
+    """The columns of a target less those that are another spelling of one before. columns: cells, settled.
+
+    They are merged only where they say the same of every clip. Raises LabelError.
+    """
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(key(name), name)
+        if other == name or rules.spellings == "keep":
+            continue
+        if rules.spellings == "refuse":
+            raise LabelError(
+                f"The columns {other!r} and {name!r} are spellings of one label; name one of them in --target, or say "
+                "--spellings merge (where they hold the same) or --spellings keep (two labels)"
+            )
+        if columns[other] != columns[name]:
+            raise LabelError(
+                f"The columns {other!r} and {name!r} are spellings of one label and differ, so they cannot be merged; "
+                "name one of them in --target"
+            )
+    return tuple(name for name in names if rules.spellings == "keep" or first[key(name)] == name)
+
+
+def refuse_columns(columns: Sequence[str], rules: Rules, where: str) -> None:
+    """Columns of a table that are spellings of one label, unless they are kept apart: they cannot be merged there."""
+    first: dict[str, str] = {}
+    for name in columns:
+        other = first.setdefault(key(name), name)
+        if other != name and rules.spellings != "keep":
+            raise LabelError(
+                f"{where}, line 1: the columns {other!r} and {name!r} are spellings of one label; expected one, "
+                "or --spellings keep (two labels)"
+            )
+
+
+def flags(found: Sequence[Name]) -> bool:
+    """Whether a column holds 0 and 1 alone, in whatever form."""
+    return {name.key for name in found} <= {"0", "1"}
+
+
+def two(name: Name) -> str:
+    """What is wrong with a name of several spellings, and what to type."""
+    return (
+        f"{name} are spellings of one name; expected one of them, or --spellings merge (takes all for {name.kept!r}) "
+        "or --spellings keep (keeps them apart)"
+    )
+
+
+def other_flags(found: Sequence[Name]) -> str:
+    """What is wrong with a column of 0.0 and 1.0."""
+    told = " and ".join(repr(name.kept) for name in found)
+    return (
+        f"it holds {told}; expected 0 and 1, or --spellings merge (takes them for 0 and 1) or --spellings keep "
+        "(takes them as they are written)"
+    )
+
+
+def nameless(name: Name) -> str:
+    """What is wrong with a cell that names nothing, and what to type."""
+    return (
+        f"{name} may stand for an unknown value; expected a name in every row, or --unknown keep (takes it for a name "
+        "like any other)"
+    )
+
+
+def _more(every: Sequence[object]) -> str:
+    return f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""

@@ -1,0 +1,90 @@
+"""What a stopped round goes on from: Trainer's checkpoints, each file compared with its SHA-256 before it is loaded.
+
+Trainer keeps the optimiser's and the random generators' state as torch pickles. They lie in a private folder of the
+run, are written and read by the same run alone, with `weights_only`, and are deleted with it; a file that is not byte
+for byte what was written is never opened.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.core.artifacts import commit_json, sha256_of_file, signature
+
+TRUSTED, BEST, SELECTED = "trusted.json", "best.json", "selected.json"
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """A checkpoint that is whole. seconds: until it was written, and learning: of them in steps."""
+
+    folder: Path
+    seconds: float
+    learning: float
+
+
+def write(round_folder: Path, checkpoint: Path, seconds: float, learning: float) -> None:
+    """Commit the newest checkpoint's hashes; what it says before this is done is the one before."""
+    hashes = {path.name: sha256_of_file(path) for path in sorted(checkpoint.iterdir())}
+    content = {"checkpoint": checkpoint.name, "seconds": seconds, "learning": learning, "sha256": hashes}
+    commit_json(round_folder / TRUSTED, content)
+
+
+def last(round_folder: Path) -> Resumable | None:
+    """The checkpoint to go on from; None where there is none or anything about it is not as it was written."""
+    try:
+        content = json.loads((round_folder / TRUSTED).read_text("utf-8"))
+        folder = round_folder / Path(content["checkpoint"]).name
+        found = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
+        whole = found == content["sha256"]
+        seconds, learning = float(content["seconds"]), float(content["learning"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not whole:
+        return None
+    for other in round_folder.glob("checkpoint-*"):  # begun, or older: not gone on from
+        if other != folder:
+            shutil.rmtree(other)
+    return Resumable(folder, seconds, learning)
+
+
+def write_best(round_folder: Path, score: float, loss: float, epoch: int) -> None:
+    """Commit which epoch's weights are the best so far, then let go of the ones before."""
+    weights = best_weights(round_folder, epoch)
+    content = {"development": score, "loss": loss, "epoch": epoch, "sha256": sha256_of_file(weights)}
+    commit_json(round_folder / BEST, content)
+    for other in round_folder.glob("best-*.safetensors"):
+        if other != weights:
+            other.unlink()
+
+
+def read_best(round_folder: Path) -> tuple[float, float, int]:
+    """(score, loss, epoch) of the best weights. Raises ValueError for weights that are not what was written."""
+    content = json.loads((round_folder / BEST).read_text("utf-8"))
+    epoch = int(content["epoch"])
+    if sha256_of_file(best_weights(round_folder, epoch)) != content["sha256"]:
+        raise ValueError("the best weights are damaged")
+    return float(content["development"]), float(content["loss"]), epoch
+
+
+def best_weights(round_folder: Path, epoch: int) -> Path:
+    """Where an epoch's weights lie while they are the best."""
+    return round_folder / f"best-{epoch}.safetensors"
+
+
+def write_selected(round_folder: Path, content: Mapping[str, Any]) -> None:
+    """Commit what development chose, which the training on more clips then begins with."""
+    commit_json(round_folder / SELECTED, {**content, "sha256": signature(content)})
+
+
+def read_selected(round_folder: Path) -> dict[str, Any] | None:
+    """What `write_selected` wrote; None where it is not there or not as it was written."""
+    try:
+        content = json.loads((round_folder / SELECTED).read_text("utf-8"))
+        stated = content.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+    return dict(content) if signature(content) == stated else None

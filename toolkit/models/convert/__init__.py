@@ -1,0 +1,1 @@
+"""Checkpoints of other formats into Hugging Face folders."""

@@ -1,0 +1,208 @@
+"""timeline.html and its figures: each label's probability over a recording's time, and the summary of every one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.core.i18n import ENGLISH, Language
+from toolkit.predict.timeline import BELOW_DECIBELS, FLOOR_DECIBELS, Summary, Timeline, stretches
+from toolkit.result.report import charts, narrative
+from toolkit.result.report.charts import Spec, Style
+from toolkit.result.report.page import Cell, Row, drawing, filled, table
+
+BINS = 400  # that a figure shows at most; more would be finer than its pixels
+ROW_PIXELS, ROW_SHARE = 44, 0.86  # of a label, and the part of it that a probability of 1 fills
+CLOCK = "floor(datum.value / 60) + ':' + format(datum.value % 60, '02.0f')"
+
+
+def spec(timeline: Timeline, style: Style = charts.PLAIN) -> Spec:
+    """A row a label: bars as high as the probability, coloured where the label is decided."""
+    task, palette, say = timeline.task, style.palette, style.say
+    labels = task.labels[1:] if task.kind == "binary" else task.labels
+    held = say("timeline.decided"), say("timeline.not_decided")
+    rows, silent = _rows(timeline, labels, say), _silent(timeline, say)
+    names = json.dumps(list(labels[::-1]))  # from the bottom; JSON's strings are Vega's too
+    axis = alt.Axis(
+        values=[number + ROW_SHARE / 2 for number in range(len(labels))],
+        labelExpr=f"{names}[floor(datum.value)]",
+        labelLimit=150, ticks=False, domain=False, grid=False,
+    )  # fmt: skip
+    y = alt.Y("base:Q", scale=alt.Scale(domain=[0, len(labels)], nice=False), title=None, axis=axis)
+    span = [float(timeline.start[0]), float(timeline.end[-1])]
+    x = alt.X("start:Q", scale=alt.Scale(domain=span, nice=False), title=say("timeline.axis"),
+              axis=alt.Axis(labelExpr=CLOCK, grid=False))  # fmt: skip
+    legend = alt.Legend(title=None, orient="top")
+    colour = alt.Color("held:N", sort=None, legend=legend,
+                       scale=alt.Scale(domain=list(held), range=[palette.score, palette.faint]))  # fmt: skip
+    tooltip = [alt.Tooltip("label:N", title=say("figure.label")), alt.Tooltip("span:N", title=say("timeline.time")),
+               alt.Tooltip("held:N", title=" "),
+               alt.Tooltip("probability:Q", format=".3f", title=say("timeline.probability"))]  # fmt: skip
+    bars = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_rect()
+        .encode(
+            x=x,
+            x2="end:Q",
+            y=y,
+            y2="top:Q",
+            color=colour,
+            opacity=alt.condition(alt.datum.held == held[0], alt.value(1.0), alt.value(0.45)),
+            tooltip=tooltip,
+        )
+    )
+    quiet = (
+        alt.Chart(alt.Data(values=silent))
+        .mark_rect(color=palette.second, opacity=0.18)
+        .encode(x=x, x2="end:Q", tooltip=[alt.Tooltip("held:N", title=" "), tooltip[1]])
+    )
+    floors = [{"base": level} for number in range(len(labels)) for level in (number, number + ROW_SHARE)]
+    lines = alt.Chart(alt.Data(values=floors)).mark_rule(color=palette.faint, opacity=0.35).encode(y=y)
+    told = [say("timeline.subtitle"), *([say("timeline.subtitle_silent")] if silent else [])]
+    heading = style.heading(timeline.recording, told)
+    height = max(2, len(labels)) * ROW_PIXELS
+    chart = alt.layer(*([quiet] if silent else []), lines, bars).properties(
+        title=heading, width=style.width, height=height
+    )
+    return charts.configured(chart, palette)
+
+
+def _silent(timeline: Timeline, say: Language) -> list[dict[str, Any]]:
+    """Stretches without speech."""
+    return [
+        {"start": start, "end": end, "held": say("timeline.no_speech"),
+         "span": say("common.bounds", lower=clock(start), upper=clock(end))}
+        for start, end, label in stretches(timeline, labels=())
+    ]  # fmt: skip
+
+
+def _rows(timeline: Timeline, labels: Sequence[str], say: Language) -> list[dict[str, Any]]:
+    """Of the pieces with speech."""
+    start, end, probability, decided = _thinned(timeline)
+    held = say("timeline.decided"), say("timeline.not_decided")
+    rows = []
+    for number, label in enumerate(labels):
+        column, base = timeline.task.labels.index(label), len(labels) - 1 - number
+        for piece, (first, last) in enumerate(zip(start.tolist(), end.tolist())):
+            value = float(probability[piece, column])
+            rows.append({"label": label, "start": first, "end": last, "base": base, "top": base + ROW_SHARE * value,
+                         "probability": value, "held": held[0 if decided[piece, column] else 1],
+                         "span": say("common.bounds", lower=clock(first), upper=clock(last))})  # fmt: skip
+    return rows
+
+
+Array = npt.NDArray[Any]
+
+
+def _thinned(timeline: Timeline) -> tuple[Array, Array, Array, Array]:
+    """start, end, probability and decided of the pieces with speech; where there are more than BINS pieces, of BINS
+    equal parts of the time.
+
+    A part has the mean over its speech, and is decided where at least half of that is; one without speech is left out.
+    """
+    if len(timeline.start) <= BINS:
+        every = timeline.start, timeline.end, timeline.probability, timeline.decided
+        return tuple(values[timeline.speech] for values in every)  # type: ignore[return-value]
+    borders = np.linspace(timeline.start[0], timeline.end[-1], BINS + 1)
+    overlap = np.minimum(timeline.end, borders[1:, None]) - np.maximum(timeline.start, borders[:-1, None])
+    overlap = np.maximum(overlap, 0.0) * timeline.speech  # (BINS, n) seconds
+    whole = overlap.sum(axis=1)
+    kept = whole > 0
+    shares = overlap[kept] / whole[kept, None]
+    decided = shares @ timeline.decided >= 0.5
+    return borders[:-1][kept], borders[1:][kept], shares @ timeline.probability, decided
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds.
+
+    >>> clock(75.25), clock(3)
+    ('1:15.2', '0:03')
+    """
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{minutes:.0f}:{rest:04.1f}".removesuffix(".0")
+
+
+def page(
+    drawn: Mapping[str, Timeline],
+    found: Sequence[tuple[Timeline, Summary]],
+    negative: Sequence[str],
+    run: str,
+    lost: int = 0,
+    say: Language = ENGLISH,
+    notes: Sequence[str] = (),
+) -> str:
+    """The page's HTML.
+
+    drawn: what is shown as a figure, by the figure's file name; found: every recording. run: its folder's name.
+    lost: windows and recordings that gave nothing. notes: more sentences that the reader must see.
+    """
+
+    def specs(style: Style) -> dict[str, Spec]:
+        return {f"recording-{number}": spec(one, style) for number, one in enumerate(drawn.values())}
+
+    themes, stills = charts.drawn(specs, say)
+    shown = [
+        {
+            "heading": one.recording,
+            "figure": drawing(name, still, say("timeline.spoken", recording=one.recording), say("timeline.caption")),
+        }
+        for (name, still), one in zip(stills.items(), drawn.values())
+    ]
+    windows = sum(one.windows for one, _ in found)
+    counted = {"windows": say.counted(windows, "window"), "recordings": say.counted(len(found), "recording")}
+    cautions = [narrative.note(text, say) for text in notes]
+    if len(drawn) < len(found):
+        cautions.append(say("timeline.drawn_some", drawn=len(drawn), recordings=counted["recordings"]))
+    if lost:
+        cautions.append(say("timeline.lost", number=lost))
+    return filled(
+        "timeline.html",
+        themes,
+        {"title": say("timeline.title", task=found[0][0].task.name), "answer": answer(found, negative, say),
+         "protocol": say("timeline.protocol", run=run, **counted), "cautions": cautions,
+         "figures": shown, "table": _table(found, say), "negative": say("common.list").join(negative),
+         "silence": say("timeline.silence", floor=f"{-FLOOR_DECIBELS:g}", below=f"{BELOW_DECIBELS:g}")},
+        say,
+    )  # fmt: skip
+
+
+def answer(found: Sequence[tuple[Timeline, Summary]], negative: Sequence[str], say: Language = ENGLISH) -> str:
+    """The finding in a sentence; of the time with speech."""
+    seconds, speech = sum(own.seconds for _, own in found), sum(own.speech for _, own in found)
+    many = say.counted(len(found), "recording") if len(found) != 1 else found[0][0].recording
+    fields = {"time": clock(seconds), "speech": clock(speech), "recordings": many}
+    if not speech:
+        return say("timeline.answer_silent", **fields)
+    spoken = [own for _, own in found if own.speech]
+    fields["changes"] = f"{sum(own.changes * own.speech for own in spoken) / speech:.1f}"
+    if not negative:
+        return say("timeline.answer", **fields)
+    bad = sum((own.negative or 0.0) * own.speech for own in spoken) / speech
+    labels = say("common.list").join(negative)
+    return say("timeline.answer_negative", **fields, share=f"{100 * bad:.0f}", labels=labels)
+
+
+def _table(found: Sequence[tuple[Timeline, Summary]], say: Language) -> Any:
+    labels = found[0][0].task.labels
+    named = ("recording", "time", "speech", "no_speech", "negative", "changes")
+    columns = [*(say(f"timeline.column_{name}") for name in named), *labels]
+    rows = [
+        Row([
+            Cell(one.recording),
+            *(Cell(clock(seconds), True, seconds) for seconds in (own.seconds, own.speech, own.seconds - own.speech)),
+            _percent(own.negative),
+            Cell("" if np.isnan(own.changes) else f"{own.changes:.1f}", True, -1.0 if not own.speech else own.changes),
+            *map(_percent, own.share.tolist()),
+        ])
+        for one, own in found
+    ]  # fmt: skip
+    return table(columns, rows)
+
+
+def _percent(share: float | None) -> Cell:
+    known = share is not None and not np.isnan(share)
+    return Cell(f"{100 * (share or 0.0):.1f} %" if known else "", True, share if known else -1.0)

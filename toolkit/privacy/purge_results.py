@@ -1,0 +1,210 @@
+"""One caller taken out of the runs of a workspace: predictions, folds, figures and pages made again from the others."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.core.artifacts import locked, make_folder, sync_folder
+from toolkit.core.errors import SplitError
+from toolkit.corpus import splits
+from toolkit.result import controls, online
+from toolkit.result import run as result_run
+from toolkit.result.clips import read_clips, write_clips
+from toolkit.result.predictions import Predictions
+from toolkit.result.report import run_page
+from toolkit.result.run import Run
+
+Goes = Callable[[str], bool]  # whether the clip of an id goes
+FOLDS = "folds"
+CUT_OFF = ("study.db", "winners", "weights", "rounds", ".training")  # what a run that was not finished may hold
+ASIDE = ".{}.purged"  # where a run is written anew before it takes its place
+DRAWN = (controls.FILE, controls.TABLE, online.FILE, online.TABLE)  # of a run, and only where they were asked for
+
+
+@dataclass(frozen=True)
+class Touched:
+    """What of a workspace's results the clips that go are in; folders and files by their paths.
+
+    runs: made anew, the one whose page shows another one before that one. lost: runs that cannot be without them, with
+    the reason. pages: of several runs. folds: kept for other runs. unfinished: runs that were cut off; what they have
+    learnt from cannot be told.
+    """
+
+    runs: tuple[Path, ...]
+    lost: Mapping[Path, str]
+    pages: tuple[Path, ...]
+    folds: tuple[Path, ...]
+    unfinished: tuple[Path, ...]
+
+
+def touched(result: Path, goes: Goes) -> Touched:
+    """Look through result/, after `finish`. Raises StoreError for a damaged run, SplitError for damaged folds."""
+    runs: list[Path] = []
+    lost: dict[Path, str] = {}
+    unfinished: list[Path] = []
+    others: list[Path] = []
+    shown: dict[Path, set[str]] = {}
+    for folder in sorted(path for path in result.glob("*") if path.is_dir() and path.name != FOLDS):
+        if not (folder / result_run.RUN).exists():
+            made = any((folder / name).exists() for name in CUT_OFF)
+            (unfinished if made else others).append(folder)
+            continue
+        run = result_run.read(folder)
+        shown[folder] = {one.folder for one in controls.read(folder)}
+        clips = set(filter(goes, (*run.folds.ids, *run.left_out)))
+        if not clips:
+            continue
+        if named := {"speaker", run.predictions.group, run.folds.group_by} & set(run.task.columns):
+            lost[folder] = f"it asks for the {min(named)}, by name"
+            continue
+        try:
+            run.folds.without(clips)
+            runs.append(folder)
+        except SplitError:
+            lost[folder] = "without these clips a fold of it is empty"
+    gone = {folder.name for folder in (*runs, *lost)}
+    runs += [folder for folder in shown if folder.name not in gone and shown[folder] & gone]
+    names = [name.encode() for name in gone]
+    pages = [folder for folder in others if any(name in path.read_bytes() for path in _files(folder) for name in names)]
+    folds = [path for path in sorted(result.glob(f"{FOLDS}/*.json")) if any(map(goes, splits.read(path).ids))]
+    first = sorted(runs, key=lambda folder: (not shown[folder] & gone, folder.name))
+    return Touched(tuple(first), lost, tuple(pages), tuple(folds), tuple(unfinished))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def purge(result: Path, found: Touched, goes: Goes, models: bool) -> None:
+    """Do it. models: delete every run that has learnt from these clips, instead of making it anew.
+
+    Cut off, it goes on when `touched` and `purge` are called again. Raises StoreError, DiskFullError.
+    """
+    for folder in found.pages:
+        shutil.rmtree(folder)
+    for path in found.folds:
+        folds = splits.read(path)
+        try:
+            kept = folds.without(set(filter(goes, folds.ids)))
+            stem = path.stem.rpartition("-")[0]
+            kept.write(path.with_name(f"{stem}-{kept.sha256[:12]}.json"))
+        except SplitError:
+            pass  # no round could be made of them
+        path.unlink()
+    deleted = {*found.lost, *((*found.runs, *found.unfinished) if models else ())}
+    remaining = [folder for folder in found.runs if folder not in deleted]
+    anew = {folder.name: _without(result_run.read(folder), goes) for folder in remaining}
+    for folder in remaining:
+        _replace(folder, anew, {one.name for one in deleted}, goes)
+    for folder in deleted:
+        (folder / result_run.RUN).unlink(missing_ok=True)  # what is half deleted is no run
+        shutil.rmtree(folder)
+
+
+def _without(run: Run, goes: Goes) -> Run:
+    """The run, less the clips that go, with a note that its models knew them."""
+    clips = set(filter(goes, run.folds.ids))
+    if not clips:
+        return replace(run, left_out={clip: reason for clip, reason in run.left_out.items() if not goes(clip)})
+    note = (
+        f"{len(clips)} clips were taken out after this run was made (`toolkit features purge`): no figure here counts "
+        "them but the development scores and what other notes count, and the models had learnt from them. As far as "
+        "there were any, the learning curve, the shuffles with their p, the false alarms an hour and comparisons with "
+        "deleted runs are dropped; the same command, on a manifest without these clips, makes them anew."
+    )
+    kept = np.array([not goes(clip) for clip in run.predictions.ids])
+    return replace(
+        run,
+        folds=run.folds.without(clips),
+        predictions=_rows(run.predictions, kept),
+        layers={layer: _rows(own, kept) for layer, own in run.layers.items()},
+        left_out={clip: reason for clip, reason in run.left_out.items() if not goes(clip)},
+        notes=(*run.notes, note),
+        provenance={name: value for name, value in run.provenance.items() if name != "audio_seconds"},
+    )
+
+
+def _rows(predictions: Predictions, kept: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Predictions:
+    return replace(
+        predictions,
+        ids=tuple(clip for clip, keep in zip(predictions.ids, kept) if keep),
+        groups=tuple(group for group, keep in zip(predictions.groups, kept) if keep),
+        fold=predictions.fold[kept],
+        truth=predictions.truth[kept],
+        prediction=predictions.prediction[kept],
+        probability=predictions.probability[kept],
+        score=None if predictions.score is None else predictions.score[kept],
+    )
+
+
+def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goes) -> None:
+    """Write the run aside, whole, and let it take the old one's place; `finish` ends what a crash cut off here."""
+    run, before = anew[folder.name], result_run.read(folder)
+    counted = any(map(goes, before.folds.ids))
+    shown = [_again(one, folder, run, anew, counted) for one in controls.read(folder) if one.folder not in deleted]
+    others = [one for one in shown if one is not None]
+    with locked(folder):
+        aside = make_folder(folder.with_name(ASIDE.format(folder.name)))
+        known = read_clips(folder)
+        if known is not None:
+            write_clips(aside, {clip: sha256 for clip, sha256 in known.items() if not goes(clip)})
+        curve = online.read(folder)
+        if curve is not None and not counted:
+            online.write(aside, curve)
+        result_run.write(aside, run, None if others else run_page.draw)
+        if others:
+            controls.add(aside, others)
+            run_page.redraw(aside, run)
+        _take_place(aside, folder)
+
+
+def _again(
+    one: controls.Beside, folder: Path, run: Run, anew: Mapping[str, Run], counted: bool
+) -> controls.Beside | None:
+    """A comparison made again, None where it cannot be. counted: whether clips that go were in it."""
+    other = folder.with_name(one.folder)
+    if one.folder not in anew and not (other / result_run.RUN).exists():
+        return None if counted else one
+    found = anew[one.folder] if one.folder in anew else result_run.read(other)
+    again = controls.compare(one.kind, one.name, other, run, found)
+    return again if counted else replace(again, shuffles=one.shuffles, p_value=one.p_value)
+
+
+def finish(result: Path) -> None:
+    """Let runs that were written aside, whole, take their place; others that were begun are written again."""
+    for aside in result.glob(ASIDE.format("*")):
+        folder = aside.with_name(aside.name.removeprefix(".").removesuffix(".purged"))
+        if (aside / result_run.RUN).exists():
+            _take_place(aside, folder)
+        else:
+            shutil.rmtree(aside)
+
+
+def _take_place(aside: Path, folder: Path) -> None:
+    """Move everything over, run.json last: until then `aside` holds it, and the rest can be moved again."""
+    figures = aside / result_run.FIGURES
+    if figures.exists():
+        for drawn in folder.glob(f"{result_run.FIGURES}*"):  # in another language too
+            shutil.rmtree(drawn, ignore_errors=True)
+        for path in (*folder.glob("report.*.html"), *(folder / name for name in DRAWN)):
+            path.unlink(missing_ok=True)
+        figures.rename(folder / result_run.FIGURES)
+    for path in sorted(aside.iterdir(), key=lambda path: path.name == result_run.RUN):
+        path.replace(folder / path.name)
+    sync_folder(folder)
+    shutil.rmtree(aside)
+
+
+def speakers(result: Path) -> dict[str, str]:
+    """Speaker by clip id, as far as folds and predictions know it. Raises StoreError, SplitError for damaged files."""
+    found: dict[str, str] = {}
+    for path in sorted(result.glob(f"{FOLDS}/*.json")):
+        folds = splits.read(path)
+        found |= dict(zip(folds.ids, folds.groups)) if folds.group_by == "speaker" else {}
+    for path in sorted(result.glob(f"*/{result_run.RUN}")):
+        own = result_run.read(path.parent).predictions
+        found |= dict(zip(own.ids, own.groups)) if own.group == "speaker" and own.ids != own.groups else {}
+    return found

@@ -1,0 +1,108 @@
+"""What a probe run found, put together: each round's layer, the winners, the Run that every figure is made from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from toolkit.probe import networks
+from toolkit.probe.data import Data
+from toolkit.probe.registry import PROBES
+from toolkit.probe.round import Tested
+from toolkit.probe.targets import FloatArray, targets_of
+from toolkit.probe.winners import Winner
+from toolkit.result.metrics import headline
+from toolkit.result.predictions import Predictions
+from toolkit.result.run import Choice, Run
+from toolkit.result.thresholds import decide
+
+
+def chosen_layers(tested: Mapping[str, Sequence[Tested]]) -> list[str]:
+    """The layer of each round, by its loss there; of equals the first."""
+
+    def loss(layer: str, number: int) -> float:
+        return tested[layer][number].loss
+
+    rounds = len(next(iter(tested.values())))
+    return [min(tested, key=partial(loss, number=number)) for number in range(rounds)]
+
+
+def winner_of(data: Data, probe: str, layer: str, layers: Sequence[str], tested: Tested) -> Winner:
+    targets = targets_of(data.task, data.truth[tested.applied.part.train])
+    return Winner(
+        probe=probe,
+        task=data.task,
+        fold=tested.round.fold,
+        layers=tuple(layers) if PROBES[probe].all_layers else (layer,),
+        setting=tested.setting,
+        softmax=targets.softmax,
+        fitted=targets.fitted,
+        prevalence=targets.prevalence,
+        bars=tested.bars,
+        scale=tested.applied.scale,
+        model=tested.applied.model,
+    )
+
+
+def run_of(
+    data: Data,
+    probe: str,
+    tested: Mapping[str, Sequence[Tested]],
+    chosen: Sequence[str],
+    applied: Sequence[FloatArray],
+    kept: Sequence[Winner],
+    group: str,
+    backbone: str,
+    notes: Sequence[str],
+    provenance: Mapping[str, Any],
+) -> Run:
+    winners = [tested[layer][number] for number, layer in enumerate(chosen)]
+    final = [
+        replace(one, applied=replace(one.applied, probability=own), prediction=decide(data.task, own, one.bars))
+        for one, own in zip(winners, applied, strict=True)
+    ]
+    return Run(
+        title=f"{data.task.name} from {backbone}" if backbone else data.task.name,
+        backbone=backbone,
+        probe=probe,
+        task=data.task,
+        metric=headline(data.task),
+        folds=data.folds,
+        predictions=_predictions(data, group, final),
+        layers={layer: _predictions(data, group, own) for layer, own in tested.items()},
+        development={layer: tuple(one.development for one in own) for layer, own in tested.items()},
+        choices=tuple(
+            Choice(one.round.fold, layer, dict(one.setting), one.development, one.loss)
+            for layer, one in zip(chosen, winners, strict=True)
+        ),
+        left_out=data.left_out,
+        notes=tuple(notes),
+        provenance=provenance,
+        weights=_weights(kept) if PROBES[probe].all_layers else {},
+        losses={layer: tuple(one.loss for one in own) for layer, own in tested.items()},
+    )
+
+
+def _weights(kept: Sequence[Winner]) -> dict[str, tuple[float, ...]]:
+    """By layer, its share in each round's mix."""
+    shares = np.stack([networks.layer_shares(winner.model) for winner in kept])
+    return {layer: tuple(own.tolist()) for layer, own in zip(kept[0].layers, shares.T, strict=True)}
+
+
+def _predictions(data: Data, group: str, rounds: Sequence[Tested]) -> Predictions:
+    """The tested clips of all rounds, in the order of the folds."""
+    clips = np.concatenate([one.round.test for one in rounds])
+    order = np.argsort(clips)
+    return Predictions(
+        data.task,
+        tuple(data.folds.ids[clip] for clip in clips[order]),
+        tuple(data.groups[clip] for clip in clips[order]),
+        np.concatenate([np.full(len(one.round.test), one.round.fold) for one in rounds])[order],
+        data.truth[clips[order]],
+        np.concatenate([one.prediction for one in rounds])[order],
+        np.concatenate([one.applied.probability for one in rounds])[order],
+        group,
+        np.concatenate([one.applied.scale.scores(one.applied.probability) for one in rounds])[order],
+    )

@@ -1,0 +1,93 @@
+"""What every probe gives back, and what the run asks of it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median_low
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from toolkit.corpus.labels import IntArray
+from toolkit.probe.search import Setting
+from toolkit.probe.targets import FloatArray
+
+Model = Mapping[str, npt.NDArray[np.generic] | str]  # arrays by name, and LightGBM's text
+
+# What a refit on more clips takes over from a search: the trees of each label, by its index; under `targets.ALL`, where
+# it is one number for all labels, the trees of a softmax, the epochs, or the clips that a strength C was relative to.
+Found = Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fitted probe, applied to clips it was not fitted on.
+
+    probability: (n_held_out, n_labels). found: of a search, by label.
+    model: what it takes to predict again; empty for the trials of a search.
+    """
+
+    probability: FloatArray
+    found: Found = field(default_factory=dict)
+    model: Model = field(default_factory=dict)
+
+
+# A setting's number, a step, and its probability (n_development, n_labels) by then -> whether to give it up.
+GiveUp = Callable[[int, int, FloatArray], bool]
+
+
+def never(number: int, step: int, probability: FloatArray) -> bool:
+    """Give nothing up."""
+    return False
+
+
+class Fitter(Protocol):
+    """A probe on the features of one layer (or, for a mix, of all). Clips are positions in those features."""
+
+    def search(
+        self,
+        train: IntArray,
+        development: IntArray,
+        settings: Sequence[Setting],
+        name: str,
+        give_up: GiveUp = never,
+    ) -> Iterable[Fit]:
+        """Fit every setting on `train` and apply it to `development`, which early stopping may look at.
+
+        name: of the round; whatever is random is drawn from it and the seed. give_up: asked on the way by a fit that
+        takes steps and is made before the next; what is given up is returned as it stands.
+        """
+        ...
+
+    def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Found, name: str) -> Fit:
+        """Fit one setting on `train` (development included), with what its search `found`; apply it to `test`."""
+        ...
+
+    def relabelled(self, truth: IntArray) -> "Fitter":
+        """The same of other labels; what was prepared of the features alone is shared."""
+        ...
+
+
+def middle(found: Sequence[Found]) -> Found:
+    """What several searches of one setting found: by label the median, the lower one of two."""
+    labels = dict.fromkeys(label for one in found for label in one)
+    return {label: median_low([one[label] for one in found if label in one]) for label in labels}
+
+
+def by_statistics(settings: Sequence[Setting]) -> Iterator[tuple[str, list[int]]]:
+    """The settings' numbers, grouped by the statistics they use: those share a matrix and are fitted together."""
+    for statistics in sorted({str(setting["statistics"]) for setting in settings}):
+        yield statistics, [number for number, setting in enumerate(settings) if setting["statistics"] == statistics]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread: no figure depends on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

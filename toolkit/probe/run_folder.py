@@ -1,0 +1,174 @@
+"""`toolkit probe`: one store and one question in, a run's folder out; begun once, finished once, read ever after."""
+
+import re
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from toolkit.core.artifacts import locked, make_folder, signature
+from toolkit.core.errors import disk_full_is_named
+from toolkit.corpus.evaluation_task import Question, refuse_leaks
+from toolkit.corpus.material import Material
+from toolkit.features.costs import extraction_seconds
+from toolkit.features.store import Store
+from toolkit.probe import run as probe_run
+from toolkit.probe import winners
+from toolkit.probe.nuisance import audio_seconds, durations
+from toolkit.probe.run import PROTOCOL, Hands, Progress, here
+from toolkit.result import run as result_run
+from toolkit.result.clips import write_clips
+from toolkit.result.run import Run
+
+STUDY, WINNERS = "study.db", "winners"
+LEARNT = re.compile(r"coefficients|intercepts|parameter\.")  # of what a winner keeps; scalers and trees are not
+
+
+@dataclass(frozen=True)
+class Options:
+    """probe: a name of `probe.table.PROBES`. workers: fits at a time, None: one a core.
+    hands: who fits; no figure depends on it. device: as `probe.run.probe` takes it.
+
+    trials: per layer and round; or minutes: of search, shared by all layers and rounds. inner: the folds that are held
+    out in turn to judge each setting.
+    """
+
+    probe: str = "linear"
+    trials: int = 30
+    minutes: float | None = None
+    seed: int = 0
+    workers: int | None = None
+    hands: Hands = here
+    device: str = "cpu"
+    inner: int = 1
+
+    @property
+    def budget(self) -> dict[str, float]:
+        return {"trials": self.trials} if self.minutes is None else {"minutes": self.minutes}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """folder: of the finished run. stood: it was there already, finished by the same command on the same data."""
+
+    folder: Path
+    run: Run
+    stood: bool
+
+
+def sweep(
+    store: Store,
+    question: Question,
+    options: Options,
+    result: Path,
+    provenance: Mapping[str, Any],
+    notes: Sequence[str],
+    progress: Progress,
+) -> Sweep:
+    """Probe every layer of a store and commit the run to result/TASK-BACKBONE-PROBE-SIG12/.
+
+    notes: more sentences for the report. A run that was stopped goes on; a finished one is read and verified instead.
+    Raises SplitError when the same audio is on both sides, and what `probe.run.probe` and `result.run.read` raise.
+    """
+    refuse_leaks(question, store.sounding_sha256)
+    folder = folder_of(store, question, options, result, notes)
+    with locked(make_folder(folder)), disk_full_is_named(folder):
+        if (folder / result_run.RUN).exists():
+            return Sweep(folder, result_run.read(folder), stood=True)
+        whole, began = not (folder / STUDY).exists(), time.monotonic()
+        run = probe_run.probe(
+            store,
+            question.task,
+            question.truth,
+            question.folds,
+            question.groups,
+            study=folder / STUDY,
+            group=question.group,
+            probe=options.probe,
+            trials=options.trials,
+            minutes=options.minutes,
+            inner=options.inner,
+            seed=options.seed,
+            backbone=store.backbone,
+            notes=[*question.notes, *notes],
+            provenance={
+                **provenance,
+                "seed": options.seed,
+                "deal": question.folds.seed,
+                "series": series_of(store, question, options, notes),
+                **options.budget,
+                "inner_folds": options.inner,
+                "learnt_from": "train+development",
+                "store": store.signature,
+                "features": store.settings,
+                "folds": question.folds.sha256,
+                "rules": asdict(question.rules),
+            },
+            winners=folder / WINNERS,
+            device=options.device,
+            workers=options.workers,
+            progress=progress,
+            hands=options.hands,
+        )
+        seconds = time.monotonic() - began if whole else None
+        known = durations(store)
+        material = asdict(Material.of((store.clips[clip].source[4], known[clip]) for clip in run.folds.ids))
+        run = replace(run, provenance={**run.provenance, "material": material, **_costs(store, folder, run, seconds)})
+        write_clips(folder, {clip: store.audio_sha256[clip] for clip in run.folds.ids})
+        from toolkit.result.report import run_page  # Altair takes a second to import
+
+        result_run.write(folder, run, run_page.draw)
+    return Sweep(folder, run, stood=False)
+
+
+def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[str, float]:
+    """What the run took, as far as it is known. seconds: of the search; None where it was stopped in between.
+
+    Every figure is read by `toolkit compare` under its name here; peak memory is the whole process's.
+    """
+    kept = winners.read(folder / WINNERS)
+    learnt = [sum(value.size for name, value in one.model.items() if LEARNT.match(name) and not isinstance(value, str))
+              for one in kept]  # fmt: skip
+    found = {
+        "trained_parameters": max(learnt, default=0) or None,
+        "seconds": seconds,
+        "extraction_seconds": extraction_seconds(store),
+        "audio_seconds": audio_seconds(store, run.folds.ids),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "bytes_on_disk": store.total().bytes + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
+    }
+    return {name: round(value, 1) for name, value in found.items() if value is not None}
+
+
+def folder_of(store: Store, question: Question, options: Options, result: Path, notes: Sequence[str]) -> Path:
+    """Where `sweep` with the same arguments writes its run, or finds it."""
+    task = question.task
+    what = _what(store, question, options, notes)
+    sha256 = signature({**what, "folds": question.folds.sha256, "seed": options.seed})
+    return result / f"{task.name}-{store.backbone}-{options.probe}-{sha256[:12]}"
+
+
+def series_of(store: Store, question: Question, options: Options, notes: Sequence[str]) -> str:
+    """The signature that runs share which differ in their training seed and the deal of their folds alone."""
+    folds = question.folds
+    return signature(
+        {**_what(store, question, options, notes), "folds": [folds.scheme, folds.count, folds.group_by, folds.groups]}
+    )
+
+
+def _what(store: Store, question: Question, options: Options, notes: Sequence[str]) -> dict[str, Any]:
+    """All that changes a figure but the folds and the seed."""
+    task = question.task
+    return {
+        "protocol": PROTOCOL,
+        "store": store.signature,
+        "clips": len(store.ids),
+        "task": [task.kind, list(task.labels), list(task.columns)],
+        "truth": question.truth.tolist(),
+        "probe": options.probe,
+        **options.budget,
+        "inner_folds": options.inner,
+        "notes": list(notes),
+    }

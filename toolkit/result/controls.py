@@ -1,0 +1,141 @@
+"""Other runs beside a run: the honest split, the controls, the nuisances; paired differences, kept as beside.json."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from toolkit.core.artifacts import commit_json, commit_text, signature
+from toolkit.core.errors import StoreError, ToolkitError
+from toolkit.result import metrics, paired, stats
+from toolkit.result.jackknife import Score
+from toolkit.result.run import Run, curve
+from toolkit.result.safe_csv import plain_text
+
+FILE, TABLE = "beside.json", "beside.csv"
+FORMAT_VERSION = 3
+
+Kind = Literal["split", "shuffled", "random", "nuisance"]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One other run on the same clips.
+
+    kind: "split", the same question with speakers kept apart; "shuffled", its labels shuffled by speaker; "random", the
+    backbone with random weights; "nuisance", another question. name: the nuisance, or the kind in words. folder: the
+    other run's, in result/. metric, chance: of the other run's headline.
+    score: of the layers that the other run chose on development; curve: of each layer.
+    minus, curve_minus: this run minus the other, paired over callers; None and empty for a nuisance.
+    notes: of the other run, those that this one does not have. shuffles: the headline metric of more shuffles, whose
+    settings were not searched anew (`probe.permutation`); p_value: of this run's own among them.
+    """
+
+    kind: Kind
+    name: str
+    folder: str
+    metric: str
+    chance: float
+    score: Score
+    curve: Mapping[str, Score]
+    minus: Score | None
+    curve_minus: Mapping[str, Score]
+    notes: tuple[str, ...]
+    shuffles: tuple[float, ...] = ()
+    p_value: float | None = None
+
+
+def compare(kind: Kind, name: str, folder: Path, run: Run, other: Run) -> Beside:
+    """Score `other`, and pair it with `run` unless it asks another question.
+
+    Raises InputError where the two did not test the same clips of the same groups.
+    """
+    minus, curve_minus = None, {}
+    if kind != "nuisance":
+        metric, same = run.metric, kind != "shuffled"
+        minus = paired.difference([run.predictions], [other.predictions], metric, same_truth=same).score
+        shared = [layer for layer in run.layers if layer in other.layers]
+        pairs = [run.layers[layer] for layer in shared], [other.layers[layer] for layer in shared]
+        found = paired.differences(*pairs, metric, same_truth=same) if shared else []
+        curve_minus = {layer: one.score for layer, one in zip(shared, found) if one.score is not None}
+    chance, _ = metrics.chance(other.predictions)
+    (score,) = stats.headline_scores([other.predictions])
+    layers = {point.layer: point.test for point in curve(other)}
+    notes = tuple(note for note in other.notes if note not in run.notes)
+    return Beside(kind, name, folder.name, other.metric, chance, score, layers, minus, curve_minus, notes)
+
+
+def add(folder: Path, new: Sequence[Beside]) -> list[Beside]:
+    """Keep `new` in the run's folder beside what is there, replacing the same kind and name.
+
+    Returns all of them. Raises StoreError for a damaged beside.json, DiskFullError.
+    """
+    kept = {(one.kind, one.name): one for one in (*read(folder), *new)}
+    order = ("split", "shuffled", "random", "nuisance")
+    every = sorted(kept.values(), key=lambda one: order.index(one.kind))
+    content = {"format": FORMAT_VERSION, "beside": [_to_json(one) for one in every]}
+    commit_json(folder / FILE, {**content, "sha256": signature(content)})
+    commit_text(folder / TABLE, _csv(every))
+    return every
+
+
+def read(folder: Path) -> list[Beside]:
+    """What was kept beside a run; none where nothing was. Raises StoreError."""
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT_VERSION:
+            raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
+        if content.pop("sha256") != signature(content):
+            raise ValueError("it has been changed since it was written: its hash does not fit")
+        return [_of_json(row) for row in content["beside"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, ToolkitError) as error:
+        raise StoreError(f"{folder.name}/{FILE} is damaged: {error}; remove it, then start the command again") from None
+
+
+def _to_json(one: Beside) -> dict[str, Any]:
+    return {**asdict(one), "notes": list(one.notes), "shuffles": list(one.shuffles)}
+
+
+def _of_json(row: dict[str, Any]) -> Beside:
+    curves = {name: {layer: Score(**score) for layer, score in row[name].items()} for name in ("curve", "curve_minus")}
+    minus = None if row["minus"] is None else Score(**row["minus"])
+    told = {"score": Score(**row["score"]), "minus": minus, "notes": tuple(row["notes"])}
+    told["shuffles"] = tuple(row["shuffles"])
+    return Beside(**{**row, **curves, **told})
+
+
+def _csv(every: Sequence[Beside]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        [
+            "kind",
+            "name",
+            "layer",
+            "metric",
+            "chance",
+            "score",
+            "lower",
+            "upper",
+            "difference",
+            "difference_lower",
+            "difference_upper",
+        ]
+    )
+    for one in every:
+        rows = [("chosen on development", one.score, one.minus)]
+        rows += [(layer, score, one.curve_minus.get(layer)) for layer, score in one.curve.items()]
+        for layer, score, minus in rows:
+            values = [one.chance, *_values(score), *(_values(minus) if minus else (None, None, None))]
+            cells = ["" if value is None else f"{value:.6f}" for value in values]
+            writer.writerow([one.kind, plain_text(one.name), layer, one.metric, *cells])
+    return text.getvalue()
+
+
+def _values(score: Score) -> tuple[float | None, float | None, float | None]:
+    return score.estimate, score.lower, score.upper

@@ -1,0 +1,1 @@
+"""How results are shown: pages, charts, tables, sentences and the terminal."""

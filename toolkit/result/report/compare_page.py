@@ -1,0 +1,63 @@
+"""The report.html of a comparison: the answer first, then what it rests on, each figure with its table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from toolkit.core.i18n import ENGLISH, Language
+from toolkit.result.compare import Comparison
+from toolkit.result.report import compare_charts, compare_narrative, narrative
+from toolkit.result.report.charts import Spec, drawn
+from toolkit.result.report.compare_tables import Tables
+from toolkit.result.report.label_charts import label_metric
+from toolkit.result.report.page import drawing, filled
+
+
+def page(comparison: Comparison, say: Language = ENGLISH) -> str:
+    """The page's HTML."""
+    run = comparison.run
+    themes, stills = drawn(lambda style: compare_charts.specs(comparison, style), say)
+    fields = {
+        "metric": narrative.metric_name(run, say),
+        "value": say(f"metric.{label_metric(run.task.multilabel)}"),
+        "number": len(run.task.labels),
+        "unit": narrative.unit(run.predictions, say),
+        "group": say.name("noun", run.predictions.group),
+        "groups": say.counted(len(set(run.predictions.groups)), run.predictions.group),
+        "runs": say.counted(len(comparison.lines), "run"),
+    }
+    best = {"tuned" if line.run.tuned else "frozen": line for line in comparison.best}
+    first, *more = compare_narrative.sentences(comparison, say)
+    names = {kind: compare_narrative.name(line, comparison, say) for kind, line in best.items()}
+    return filled(
+        "compare.html",
+        themes,
+        {
+            **fields,
+            "title": say("compare.title", task=run.task.name),
+            "answer": first,
+            "protocol": say("common.sentences").join(
+                [*more, say("compare.protocol", line=narrative.protocol_line(run, say))]
+            ),
+            "cautions": compare_narrative.cautions(comparison, say),
+            "figures": {name: _drawing(comparison, name, spec, fields, names, say) for name, spec in stills.items()},
+            "tables": Tables(comparison, say),
+            "best": [(kind, names[kind], line) for kind, line in best.items()],
+            "columns": list(comparison.columns),
+            "multilabel": run.task.multilabel,
+        },
+        say,
+    )
+
+
+def _drawing(
+    comparison: Comparison, name: str, spec: Spec, fields: Mapping[str, Any], names: Mapping[str, str], say: Language
+) -> dict[str, str]:
+    """A figure with its caption and with what is read aloud for it."""
+    part, _, which = name.partition("-")
+    spoken, caption, more = f"compare.{part}_spoken", f"compare.{part}_caption", {}
+    if part == "gaps":
+        spoken, caption, more = "gaps.spoken", "gaps.caption", {"column": list(comparison.columns)[int(which) - 1]}
+    elif part == "confusion":
+        kind = "multilabel" if comparison.run.task.multilabel else "single"
+        caption, more = f"report.figure_confusion_{kind}", {"way": names[which]}
+    return drawing(name, spec, say(spoken, **fields, **more), say(caption, **fields, **more))

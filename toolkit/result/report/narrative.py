@@ -1,0 +1,221 @@
+"""What a run found and how, in sentences: for the report, the terminal and the figures, in either language."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from statistics import mean
+
+from toolkit.core.i18n import ENGLISH, Language
+from toolkit.result import metrics, stats
+from toolkit.result.controls import Beside
+from toolkit.result.jackknife import FEWEST_GROUPS, MOST_UNITS
+from toolkit.result.predictions import Predictions
+from toolkit.result.run import Point, Run
+from toolkit.result.stats import Evaluation
+
+NOTES = tuple(name for name in ENGLISH.phrases if name.startswith("note."))
+
+
+def metric_name(run: Run, say: Language = ENGLISH) -> str:
+    """The headline metric inside a sentence: "UAR", "macro F1"."""
+    return inside(metrics.title(run.metric, say))
+
+
+def inside(title: str) -> str:
+    """
+    >>> inside("F1, macro")
+    'macro F1'
+    """
+    return " ".join(reversed(title.split(", ")))
+
+
+def unit(predictions: Predictions, say: Language = ENGLISH) -> str:
+    """What an interval resamples, in the plural."""
+    return say.many("clip" if predictions.groups == predictions.ids else predictions.group)
+
+
+def run_title(run: Run, say: Language = ENGLISH) -> str:
+    """The run's title; one that the toolkit gave it is said in the language."""
+    fields = {"task": run.task.name, "backbone": run.backbone}
+    return say("run.title", **fields) if run.title == ENGLISH("run.title", **fields) else run.title
+
+
+def protocol_line(run: Run, say: Language = ENGLISH) -> str:
+    """Data and protocol in a few words, under every figure's title."""
+    predictions, folds = run.predictions, run.folds
+    dealt = _dealt(run)
+    fields = {
+        "clips": say.counted(len(predictions.ids), "clip"),
+        "how": say("protocol.fixed_split") if folds.scheme == "fixed" else say.counted(folds.count, "fold"),
+        "apart": say.many(dealt) if dealt else say.name("noun", folds.group_by),
+    }
+    if predictions.groups == predictions.ids:
+        return say("protocol.line", **fields)
+    return say("protocol.line_groups", groups=say.counted(len(set(predictions.groups)), predictions.group), **fields)
+
+
+def answer(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> str:
+    """One or two sentences that stand first."""
+    name = metric_name(run, say)
+    score = evaluation.overall[run.metric]
+    chance, _ = metrics.chance(run.predictions)
+    if score.estimate is None:
+        return say("run.undefined", metric=name, task=run.task.name)
+    text = say(
+        "run.answer_multilabel" if run.task.multilabel else "run.answer_single",
+        backbone=run.backbone,
+        target=say("run.labels_of", number=len(run.task.labels), task=run.task.name),
+        metric=name,
+        score=score,
+        unheard=unheard(run, say),
+        chance=say.figure(chance),
+    )
+    reaches_chance = (score.estimate if score.lower is None else score.lower) <= chance
+    return text + (say("run.no_knowledge") if reaches_chance else "")
+
+
+def chosen(run: Run, say: Language = ENGLISH) -> str:
+    """Which layers the rounds settled on, or ended their models at."""
+    rounds = Counter(choice.layer for choice in run.choices)
+    if len(rounds) == 1:
+        (layer,) = rounds
+        one = len(run.choices) == 1
+        layers = say("run.in_only_round" if one else "run.in_all_rounds", layer=layer, rounds=len(run.choices))
+    else:
+        parts = [say("run.in_some", layer=layer, number=number) for layer, number in rounds.most_common()]
+        layers = say("run.of_rounds", parts=say("common.list").join(parts), rounds=len(run.choices))
+    if not run.tuned:
+        return say("run.chosen_probe", layers=layers)
+    still = sum(choice.setting.get("best epoch") == 0 for choice in run.choices)
+    text = say("run.chosen_untrained" if still == len(run.choices) else "run.chosen_tuned", layers=layers)
+    return text + (say("run.not_improved", number=still, rounds=len(run.choices)) if still else "")
+
+
+def may_be_best(points: Sequence[Point], say: Language = ENGLISH) -> str:
+    """Which layers no other is shown to be ahead of; nothing of a single layer."""
+    layers = [point.layer for point in points if point.may_be_best]
+    fields = {"layers": say("common.list").join(layers), "number": len(layers), "all": len(points)}
+    return say("report.may_be_best", **fields) if len(points) > 1 else ""
+
+
+def _dealt(run: Run) -> str:
+    """What was dealt out one by one: "clip", or "recording" of windows; "" where groups are kept apart."""
+    if run.folds.group_by != "clip":
+        return ""
+    return "clip" if run.folds.groups == run.folds.ids else "recording"
+
+
+def _who_leaks(run: Run, say: Language) -> str:
+    """Who may be on both sides where clips are dealt out one by one; windows of a recording never are."""
+    own = run.predictions.group
+    return say.name("noun", "speaker" if own in ("clip", "recording") else own)
+
+
+def unheard(run: Run, say: Language = ENGLISH) -> str:
+    """Whom the tested clips are of, as the folds kept them apart."""
+    if _dealt(run):
+        return say("run.unheard_leaky", group=_who_leaks(run, say))
+    who = say("run.who_tuned" if run.tuned else "run.who_probe")
+    group = say.name("noun", run.folds.group_by)
+    return say("run.unheard_speaker" if run.folds.group_by == "speaker" else "run.unheard_group", who=who, group=group)
+
+
+def beside_name(run: Run, other: Beside, say: Language = ENGLISH) -> str:
+    """A nuisance's name, or what kind of run this is."""
+    group = say.name("noun", run.predictions.group)
+    return other.name if other.kind == "nuisance" else say(f"beside.name_{other.kind}", group=group)
+
+
+def beside(run: Run, other: Beside, say: Language = ENGLISH) -> str:
+    """What another run says about this one."""
+    told = say(
+        f"beside.{other.kind}",
+        name=other.name,
+        metric=inside(metrics.title(other.metric, say)) if other.kind == "nuisance" else metric_name(run, say),
+        group=say.name("noun", run.predictions.group),
+        score=say.figure(other.score),
+        minus=say.figure(other.minus),
+        chance=say.figure(other.chance),
+    )
+    if not other.shuffles:
+        return told
+    many = say(
+        "beside.shuffles",
+        shuffles=len(other.shuffles),
+        mean=say.figure(mean(other.shuffles)),
+        low=say.figure(min(other.shuffles)),
+        high=say.figure(max(other.shuffles)),
+        p=say.figure(other.p_value),
+    )
+    return say("common.sentences").join([told, many])
+
+
+def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[tuple[str, str]]:
+    """Data and protocol: (heading, sentences) pairs."""
+    predictions = run.predictions
+    clips, alone = say.counted(evaluation.clips, "clip"), predictions.groups == predictions.ids
+    groups = say.counted(evaluation.units, predictions.group)
+    tested = say("protocol.tested", clips=clips) if alone else say("protocol.tested_groups", clips=clips, groups=groups)
+    labels = say("common.list").join(f"{label} {number:,}" for label, number in evaluation.support.items())
+    kind = "multilabel" if run.task.multilabel else "single"
+    left_out = say("protocol.left_out_none")
+    if run.left_out:
+        left_out = say("protocol.left_out", clips=say.counted(len(run.left_out), "clip"))
+    intervals = {
+        "unit": say.name("noun", "clip" if alone else predictions.group),
+        "units": unit(predictions, say),
+        "models": say.counted(len(run.choices), "model"),
+        "blocks": MOST_UNITS,
+        "fewest": FEWEST_GROUPS,
+    }
+    few, many = evaluation.units < FEWEST_GROUPS, evaluation.units > MOST_UNITS
+    method = "intervals_none" if few else "intervals_blocks" if many else "intervals"
+    pairs = {
+        "clips": tested,
+        "labels": say(f"protocol.labels_{kind}", number=len(run.task.labels), labels=labels),
+        "apart": _kept_apart(run, say),
+        "chosen": say(f"protocol.chosen_{_learnt(run)}", chosen=chosen(run, say)),
+        "left_out": left_out,
+        "intervals": say(f"protocol.{method}", **intervals),
+    }
+    return [(say(f"protocol.{name}_heading"), text) for name, text in pairs.items()]
+
+
+def _learnt(run: Run) -> str:
+    """How a run's models came about, as the phrases name it."""
+    if not run.tuned:
+        return "probe"
+    return "tuned_refit" if run.provenance.get("learnt_from") == "train+development" else "tuned"
+
+
+def _kept_apart(run: Run, say: Language) -> str:
+    folds = run.folds
+    if folds.scheme == "fixed":
+        train, development, test = (int((folds.fold == part).sum()) for part in (2, 1, 0))
+        text = say("protocol.apart_fixed", train=train, development=development, test=test)
+    else:
+        text = say("protocol.apart_folds", folds=say.counted(folds.count, "fold"), rest=folds.count - 2)
+    if dealt := _dealt(run):
+        together = say("protocol.together") if dealt == "recording" else ""
+        return say("protocol.apart_leaky", text=text, together=together, group=_who_leaks(run, say))
+    group, number = say.name("noun", folds.group_by), len(set(folds.groups))
+    return say("protocol.apart_groups", text=text, group=group, number=number)
+
+
+def cautions(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Sequence[str]:
+    """What the reader must see before the figures: the run's own notes, and what the statistics add."""
+    added = stats.caution(run.predictions, say)
+    return [*(note(text, say) for text in run.notes), *([added] if added else [])]
+
+
+def note(text: str, say: Language) -> str:
+    """A note of a run in the language, where the toolkit wrote it itself; a user's own stays as it is."""
+    if say is ENGLISH:
+        return text
+    for key in NOTES:
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(ENGLISH.phrases[key]))
+        if found := re.fullmatch(pattern, text, re.DOTALL):
+            nouns = ("group", "other", "what")
+            fields = found.groupdict().items()
+            return say(key, **{name: say.name("noun", text) if name in nouns else text for name, text in fields})
+    return text

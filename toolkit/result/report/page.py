@@ -1,0 +1,118 @@
+"""A self-contained page: scripts and pictures inside, nothing fetched, no label or file name ever markup."""
+
+import base64
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+import vl_convert
+from markupsafe import Markup
+
+from toolkit.core.i18n import ENGLISH, Language
+from toolkit.result.jackknife import Score
+from toolkit.result.report import charts
+from toolkit.result.report.charts import Spec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """order: the number that sorts the cell, for numeric columns."""
+
+    text: str
+    number: bool = False
+    order: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    cells: Sequence[Cell]
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: Sequence[Cell]
+    rows: Sequence[Row]
+
+
+def filled(
+    template: str, themes: Mapping[str, Mapping[str, Spec]], values: Mapping[str, Any], say: Language = ENGLISH
+) -> str:
+    """The HTML of a template with its values. themes: "light" and "dark", each figure's specification by name."""
+    script = _script()
+    fitted = {
+        theme: {
+            name: {**spec, "title": None, "autosize": {"type": "fit-x", "contains": "padding"}}  # the page has headings
+            for name, spec in specs.items()
+        }
+        for theme, specs in themes.items()
+    }
+    menu = {"CLICK_TO_VIEW_ACTIONS": "figure_menu", "SVG_ACTION": "save_svg", "PNG_ACTION": "save_png"}
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_resource), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        environment.get_template(template).render(
+            specifications=_inert_json({**fitted, "menu": {name: say(f"page.{key}") for name, key in menu.items()}}),
+            script=Markup(script),  # noqa: S704 - ours, see `_script`
+            script_hash=Markup(f"'sha256-{digest}'"),  # noqa: S704 - base64
+            say=say,
+            **values,
+        )
+        + "\n"
+    )
+
+
+def drawing(name: str, spec: Spec, spoken: str, caption: str) -> dict[str, str]:
+    """A figure for the template, with a still picture for where no script runs. spoken: what is read aloud for it."""
+    image = "data:image/svg+xml;base64," + base64.b64encode(charts.svg(spec).encode()).decode()
+    return {"name": name, "alt": spoken, "caption": caption, "image": image}
+
+
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _script() -> str:
+    """Vega and our own script in one; the end tag cannot occur in it, and no line end that HTML would change."""
+    bundle = vl_convert.javascript_bundle(_resource("report.js"))
+    return (
+        str(bundle)
+        .replace("\r\n", "\n")
+        .replace("\r", "\n")
+        .replace("</script", "<\\/script")
+        .replace("<!--", "<\\!--")
+    )
+
+
+def _inert_json(value: Any) -> Markup:
+    """JSON that is safe inside a script element: no character there can end or open one."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
+
+
+def table(columns: Sequence[str], rows: Iterable[Row], texts: int = 1) -> Table:
+    """The first `texts` columns are text, the rest numbers."""
+    return Table([Cell(name, number >= texts) for number, name in enumerate(columns)], list(rows))
+
+
+def score_cell(score: Score | None, say: Language = ENGLISH) -> Cell:
+    if score is None:
+        return Cell("", True, -2.0)
+    return Cell(say.figure(score), True, -1.0 if score.estimate is None else score.estimate)
+
+
+def number_cell(text: str, value: float | None) -> Cell:
+    """A cell that sorts by its number, and before all others where it has none."""
+    return Cell(text, True, -1.0 if value is None else value)
+
+
+def count_cell(number: int) -> Cell:
+    return Cell(f"{number:,}", True, number)

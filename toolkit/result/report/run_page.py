@@ -1,0 +1,320 @@
+"""One self-contained report.html of a run: the answer first, then how it was got, the figures and the tables."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from toolkit.core.artifacts import commit_text, make_folder
+from toolkit.core.i18n import ENGLISH, Language
+from toolkit.result import controls, metrics, stats
+from toolkit.result import online as online_file
+from toolkit.result.controls import Beside
+from toolkit.result.online import Online
+from toolkit.result.probability_metrics import measure
+from toolkit.result.report import charts, narrative, run_charts, run_online
+from toolkit.result.report.charts import Style, drawn
+from toolkit.result.report.label_charts import (
+    MULTILABEL_CELLS,
+    confusion_counts,
+    label_metric,
+    multilabel_counts,
+)
+from toolkit.result.report.page import (
+    Cell,
+    Row,
+    Table,
+    count_cell,
+    drawing,
+    filled,
+    number_cell,
+    score_cell,
+    table,
+)
+from toolkit.result.run import FIGURES, REPORT, Point, Run, curve
+from toolkit.result.screening import screening
+from toolkit.result.stats import Evaluation
+
+MAX_LISTED = 500  # clips left out; run.json has all of them
+
+
+def draw(
+    folder: Path,
+    run: Run,
+    points: Sequence[Point],
+    evaluation: Evaluation,
+    beside: Sequence[Beside] = (),
+    say: Language = ENGLISH,
+) -> Path:
+    """Commit a run's page and its figures (PDF, SVG, PNG) to its folder; return the page. Raises DiskFullError."""
+    online = online_file.read(folder)
+    specs = run_charts.specs(run, points, evaluation, Style(say=say), beside, online)
+    charts.write_specs(make_folder(folder / say.file(FIGURES)), specs)
+    file = folder / say.file(REPORT)
+    commit_text(file, page(run, points, evaluation, beside, say, online))
+    return file
+
+
+def redraw(folder: Path, run: Run, say: Language = ENGLISH) -> Path:
+    """`draw`, with what is kept beside the run. Raises StoreError for what is damaged there, DiskFullError."""
+    return draw(folder, run, curve(run), stats.evaluate(run.predictions), controls.read(folder), say)
+
+
+def page(
+    run: Run,
+    points: Sequence[Point],
+    evaluation: Evaluation,
+    beside: Sequence[Beside] = (),
+    say: Language = ENGLISH,
+    online: Online | None = None,
+) -> str:
+    """The page's HTML. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
+
+    beside: other runs to show it with, controls and nuisances. online: what was kept of more and more callers.
+    """
+    split = [one for one in beside if one.kind == "split"]
+    controls = [one for one in beside if one.kind != "nuisance"]
+    nuisances = [one for one in beside if one.kind == "nuisance"]
+    themes, stills = drawn(lambda style: run_charts.specs(run, points, evaluation, style, beside, online), say)
+    told = [narrative.note(note, say) for one in beside for note in one.notes]
+    return filled(
+        "report.html",
+        themes,
+        {
+            "title": narrative.run_title(run, say),
+            "answer": narrative.answer(run, evaluation, say),
+            "chosen": narrative.chosen(run, say),
+            "cautions": [
+                *narrative.cautions(run, evaluation, say),
+                *(narrative.beside(run, one, say) for one in split),
+            ],
+            "cards": _cards(run, evaluation, say),
+            "protocol": narrative.protocol(run, evaluation, say),
+            "figures": _figures(run, points, evaluation, stills, say),
+            "controls": [narrative.beside(run, one, say) for one in controls],
+            "controls_table": _controls(run, points, controls, say),
+            "nuisances": [narrative.beside(run, one, say) for one in nuisances],
+            "nuisances_table": _nuisances(run, points, nuisances, say),
+            "beside_notes": list(dict.fromkeys(told)),
+            "may_be_best": narrative.may_be_best(points, say),
+            "layers": _layers(run, points, say),
+            "choices": _choices(run, say),
+            "labels": _labels(evaluation, say),
+            "confusion": confusion_table(run, say),
+            "multilabel": run.task.multilabel,
+            "screening": _screening(run, say),
+            "online": _online(run, online, say),
+            "metrics": _metrics(run, evaluation, say),
+            "left_out": _left_out(run, say),
+            "left_out_summary": say("report.left_out_summary", clips=say.counted(len(run.left_out), "clip")),
+            "provenance": _provenance(run, say),
+        },
+        say,
+    )
+
+
+def _cards(run: Run, evaluation: Evaluation, say: Language) -> list[dict[str, str]]:
+    chance, how = metrics.chance(run.predictions, say)
+    names = (run.metric, "exact_match" if run.task.multilabel else "accuracy", "f1_weighted", "roc_auc")
+    cards = []
+    for metric in names:
+        score = evaluation.overall[metric]
+        told = say("common.no_interval")
+        if score.lower is not None:
+            told = say("common.bounds", lower=say.figure(score.lower), upper=say.figure(score.upper))
+        cards.append({"name": metrics.title(metric, say), "value": say.figure(score.estimate), "detail": told})
+    return [*cards, {"name": say("chance.card"), "value": say.figure(chance), "detail": how}]
+
+
+def _figures(
+    run: Run, points: Sequence[Point], evaluation: Evaluation, stills: Mapping[str, Any], say: Language
+) -> dict[str, dict[str, str]]:
+    kind = "multilabel" if run.task.multilabel else "single"
+    best = max(points, key=lambda point: point.test.estimate or 0.0)
+    fields = {
+        "metric": narrative.metric_name(run, say),
+        "value": say(f"metric.{label_metric(run.task.multilabel)}"),
+        "what": say("report.what_tuned" if run.tuned else "report.what_probe", probe=run.probe),
+        "unit": narrative.unit(run.predictions, say),
+        "best": f"{best.layer}, {say.figure(best.test)}",
+    }
+    found = {}
+    for name, spec in stills.items():
+        number = {"layers": len(points), "weights": len(run.weights)}.get(name, len(run.task.labels))
+        spoken, caption = f"report.spoken_{name}", f"report.figure_{name}"
+        if name == "callers":
+            spoken, caption = "online.spoken", "online.caption"
+        elif name == "confusion":
+            caption = f"{caption}_{kind}"
+        spoken = say(spoken, number=number, **fields)
+        found[name] = drawing(name, spec, spoken, say(caption, **fields))
+    return found
+
+
+def _layers(run: Run, points: Sequence[Point], say: Language) -> Table:
+    rounds = len(run.choices)
+    rows = [
+        Row(
+            [
+                Cell(point.layer),
+                number_cell(say.figure(point.development), point.development),
+                score_cell(point.test, say),
+                Cell(say("figure.chosen_in", number=point.chosen, rounds=rounds) if point.chosen else "", True),
+                Cell("✓" if point.may_be_best else "", True, float(point.may_be_best)),
+            ],
+            chosen=point.chosen > 0,
+        )
+        for point in points
+    ]
+    name = metrics.title(run.metric, say)
+    heads = [say(f"column.{key}", metric=name) for key in ("layer", "development_metric", "test_metric")]
+    return table([*heads, say("column.chosen_rounds"), say("column.may_be_best")], rows)
+
+
+def _controls(run: Run, points: Sequence[Point], controls: Sequence[Beside], say: Language) -> Table:
+    """The run, and each control with the difference to it; the chosen layers first, then layer by layer."""
+    cell = partial(score_cell, say=say)
+    columns = [say("column.layer"), run.task.name]
+    for control in controls:
+        columns += [narrative.beside_name(run, control, say), say("column.difference")]
+    (chosen,) = stats.headline_scores([run.predictions])
+    pairs = [score for control in controls for score in (control.score, control.minus)]
+    rows = [Row([Cell(say("column.chosen_on_development")), *map(cell, (chosen, *pairs))], chosen=True)]
+    for point in points:
+        layer = point.layer
+        pairs = [score for control in controls for score in (control.curve.get(layer), control.curve_minus.get(layer))]
+        rows.append(Row([Cell(layer), *map(cell, (point.test, *pairs))]))
+    return table(columns, rows)
+
+
+def _nuisances(run: Run, points: Sequence[Point], nuisances: Sequence[Beside], say: Language) -> Table:
+    chance, _ = metrics.chance(run.predictions)
+    cell = partial(score_cell, say=say)
+    names = [(run.task.name, chance), *((nuisance.name, nuisance.chance) for nuisance in nuisances)]
+    rows = [
+        Row([Cell(p.layer), *map(cell, (p.test, *(nuisance.curve.get(p.layer) for nuisance in nuisances)))])
+        for p in points
+    ]
+    heads = [say("column.with_chance", name=name, chance=say.figure(known)) for name, known in names]
+    return table([say("column.layer"), *heads], rows)
+
+
+def _choices(run: Run, say: Language) -> Table:
+    rows = []
+    for choice in run.choices:
+        setting = ", ".join(f"{name} = {_plain(value)}" for name, value in choice.setting.items())
+        development = number_cell(say.figure(choice.development), choice.development)
+        loss = number_cell(say.figure(choice.loss), choice.loss)
+        rows.append(Row([Cell(str(choice.fold)), Cell(choice.layer), Cell(setting), loss, development]))
+    heads = [say(f"column.{key}") for key in ("test_fold", "layer", "setting", "loss", "development")]
+    return table(heads, rows, texts=3)
+
+
+def _labels(evaluation: Evaluation, say: Language) -> Table:
+    names = ("recall", "precision", "f1", "roc_auc", "average_precision")
+    heads = [say(f"column.{key}") for key in ("label", "clips", "predicted")]
+    rows = [
+        Row(
+            [
+                Cell(label),
+                count_cell(evaluation.support[label]),
+                count_cell(evaluation.predicted[label]),
+                *(score_cell(scores[name], say) for name in names),
+            ]
+        )
+        for label, scores in evaluation.per_label.items()
+    ]
+    return table([*heads, *(metrics.title(name, say) for name in names)], rows)
+
+
+def _online(run: Run, online: Online | None, say: Language) -> dict[str, Any]:
+    """What the template shows of more and more callers; nothing where nothing was kept."""
+    if online is None:
+        return {}
+    unit, noun = narrative.unit(run.predictions, say), say.name("noun", run.predictions.group)
+    metric = narrative.metric_name(run, say)
+    return {
+        "heading": say("online.heading", unit=unit),
+        "sentence": run_online.sentence(run, online, say),
+        "text": say("online.text", unit=unit, noun=noun),
+        "table": run_online.code_table(online, say),
+        "caption": say("online.table", metric=metric, unit=unit),
+    }
+
+
+def _screening(run: Run, say: Language) -> Table:
+    """A row a label and way to set its detector; none of a task whose labels exclude each other."""
+    rows = [
+        Row(
+            [
+                Cell(label),
+                Cell(
+                    say("report.screening_own")
+                    if one.precision is None
+                    else say("report.screening_precision", precision=one.precision)
+                ),
+                score_cell(one.recall, say),
+                number_cell("" if one.false_alarms is None else f"{one.false_alarms:.1f}", one.false_alarms),
+            ]
+        )
+        for label, ways in screening(run.predictions, run.tested_hours).items()
+        for one in ways
+    ]
+    heads = [say(f"column.{key}") for key in ("label", "set_to", "recall_interval", "false_alarms")]
+    return table(heads, rows, texts=2)
+
+
+def confusion_table(run: Run, say: Language) -> Table:
+    """The counts of the confusion figure."""
+    multilabel = run.task.multilabel
+    counts = multilabel_counts(run.predictions) if multilabel else confusion_counts(run.predictions)
+    columns = [say(f"figure.{cell}") for cell in MULTILABEL_CELLS] if multilabel else run.task.labels
+    rows = [Row([Cell(label), *map(count_cell, line)]) for label, line in zip(run.task.labels, counts.tolist())]
+    return table([say("column.label" if multilabel else "column.true"), *columns], rows)
+
+
+def _metrics(run: Run, evaluation: Evaluation, say: Language) -> Table:
+    """Every metric, and what `metrics.guess` scores in it on the same clips."""
+    guessed = measure(metrics.guess(run.predictions))
+    rows = [
+        Row(
+            [
+                Cell(metrics.title(name, say)),
+                score_cell(score, say),
+                number_cell(say.figure(guessed[name]), guessed[name]),
+            ]
+        )
+        for name, score in evaluation.overall.items()
+    ]
+    return table([say("column.metric"), say("column.value"), say("column.chance")], rows)
+
+
+def _left_out(run: Run, say: Language) -> Table:
+    listed = list(run.left_out.items())[:MAX_LISTED]
+    rows = [Row([Cell(clip), Cell(reason)]) for clip, reason in listed]
+    if len(run.left_out) > MAX_LISTED:
+        more = say("report.left_out_more", number=len(run.left_out) - MAX_LISTED)
+        rows.append(Row([Cell("..."), Cell(more)]))
+    return table([say("column.clip"), say("column.reason")], rows, texts=2)
+
+
+def _provenance(run: Run, say: Language) -> Table:
+    facts: dict[str, Any] = {
+        "backbone": run.backbone,
+        "probe": run.probe,
+        "folds": f"sha256 {run.folds.sha256}, seed {run.folds.seed}",
+        **run.provenance,
+    }
+    rows = [Row([Cell(name.replace("_", " ")), Cell(_plain(value))]) for name, value in facts.items()]
+    return table([say("column.what"), say("column.fact")], rows, texts=2)
+
+
+def _plain(value: Any) -> str:
+    """A setting or a fact as a reader wants it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

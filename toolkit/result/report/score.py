@@ -1,0 +1,62 @@
+"""`toolkit score FILE.csv`: every metric of any predictions file, ours or the paper's two-column form."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from toolkit.core.i18n import ENGLISH
+from toolkit.corpus.labels import Task
+from toolkit.corpus.spellings import REFUSE, Rules
+from toolkit.result import stats
+from toolkit.result.predictions import Predictions, read_csv
+from toolkit.result.report import terminal
+from toolkit.result.stats import Evaluation
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A predictions file and every metric of it."""
+
+    predictions: Predictions
+    evaluation: Evaluation
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        task = self.predictions.task
+        notes = {"notes": list(self.notes)} if self.notes else {}
+        return {"task": {"kind": task.kind, "labels": list(task.labels)}, **notes, **self.evaluation.to_json()}
+
+    def renderable(self) -> RenderableType:
+        """For the terminal: what was read, the metrics, the labels, and what to mind."""
+        task, evaluation = self.predictions.task, self.evaluation
+        who = ENGLISH.counted(evaluation.clips, "clip")
+        who += "" if evaluation.unit == "clips" else f" of {ENGLISH.counted(evaluation.units, self.predictions.group)}"
+        read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals over {evaluation.unit}")
+        cautions = [*self.notes, *([evaluation.caution] if evaluation.caution else [])]
+        notes = [Text(f"note: {caution}", style="yellow") for caution in cautions]
+        if not self.predictions.has_probability:
+            notes.append(Text("note: no probabilities, so ROC-AUC and average precision are missing", style="yellow"))
+        elif self.predictions.score is None and len(set(self.predictions.fold.tolist())) > 1:
+            notes.append(
+                Text(
+                    "note: no score:LABEL columns, so ROC-AUC and average precision rank probabilities of different "
+                    "folds' models against each other; see the means of folds",
+                    style="yellow",
+                )
+            )
+        blank = Text("")
+        return Group(read, blank, terminal.every_metric(evaluation), blank, terminal.per_label(evaluation), *notes)
+
+
+def score_file(path: Path, task: Task | None = None, rules: Rules = REFUSE) -> Scored:
+    """Read and score a file. task: gives the labels; without it they come from the file.
+
+    rules: for two spellings of one label or group, and for what names nothing.
+    Raises PredictionsError; LabelError or SplitError by the rules.
+    """
+    notes: list[str] = []
+    predictions = read_csv(path, task, rules, notes.append)
+    return Scored(predictions, stats.evaluate(predictions), tuple(notes))
