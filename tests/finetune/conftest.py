@@ -15,7 +15,7 @@ from toolkit.corpus import manifest
 from toolkit.corpus.evaluation_task import Question, pose
 from toolkit.corpus.manifest import Manifest, read
 from toolkit.finetune.audio_cache import record
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import Job
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.result import run as result_run

@@ -14,7 +14,7 @@ from toolkit.corpus.labels import one_hot
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import rounds
 from toolkit.finetune.apply import apply, kept_in
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.training import train
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.result.thresholds import decide

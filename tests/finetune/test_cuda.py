@@ -19,7 +19,7 @@ from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import apply, audio_cache, distributed, epochs
 from toolkit.finetune import run as finetune_run
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import Inputs, Job
 from toolkit.finetune.trainer import arguments
 from toolkit.finetune.training import Trained, train

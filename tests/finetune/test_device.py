@@ -15,7 +15,7 @@ import transformers
 from tests.devices import DEVICES
 from tests.finetune.conftest import make_job
 from toolkit.corpus.manifest import Manifest
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.training import Trained, train
 from toolkit.models.checkpoint import Checkpoint, locate
 

@@ -7,7 +7,7 @@ from tests.finetune.conftest import make_job
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.head import standard, teach
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load_trainable import load_trainable
 

@@ -13,7 +13,7 @@ from tests.finetune.conftest import make_job
 from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import scored
 from toolkit.finetune.training import train
 from toolkit.models.checkpoint import Checkpoint

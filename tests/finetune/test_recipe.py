@@ -7,15 +7,8 @@ import torch
 from toolkit.core.errors import InputError
 from toolkit.corpus.labels import Task
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.recipe import (
-    Recipe,
-    blank_spans,
-    choose_weights,
-    count,
-    parameter_groups,
-    refuse_too_shallow,
-    trained,
-)
+from toolkit.finetune.options import Recipe
+from toolkit.finetune.recipe import blank_spans, choose_weights, count, parameter_groups, refuse_too_shallow, trained
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load_trainable import load_trainable
 

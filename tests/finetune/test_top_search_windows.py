@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 from tests.finetune.conftest import finetune, make_job
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import epochs
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import standings
-from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.search import STUDY, Search, Studies, settle
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.result import run as result_run

@@ -19,7 +19,7 @@ from toolkit.corpus.splits import Round
 from toolkit.finetune import epochs
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.head import standard, teach
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import layer_of, scored
 from toolkit.finetune.trainer import EpochOrder
 from toolkit.finetune.training import Trained, train

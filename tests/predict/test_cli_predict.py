@@ -16,10 +16,10 @@ from toolkit.core.artifacts import signature
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.evaluation_task import pose
 from toolkit.corpus.manifest import read
+from toolkit.extract.options import Options
 from toolkit.extract.run import extract
-from toolkit.extract.setup import Options
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import by_hand
-from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.rounds import OWN_HASH
 from toolkit.finetune.run import Options as Tuning
 from toolkit.finetune.run import finetune

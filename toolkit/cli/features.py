@@ -109,7 +109,7 @@ def purge(
 
     Example: toolkit features purge --speaker call0042 --dry-run
     """
-    from toolkit.cli.purge import Purge
+    from toolkit.privacy.purge import Purge
     from toolkit.privacy.purge_results import finish
 
     if not speaker and not clip:

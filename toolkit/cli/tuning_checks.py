@@ -21,7 +21,7 @@ def refuse(
 
     Raises RecipeError.
     """
-    from toolkit.finetune.recipe import Recipe
+    from toolkit.finetune.options import Recipe
     from toolkit.finetune.run import device_for, refuse_batch, refuse_unlearnable
     from toolkit.finetune.search import Search
     from toolkit.probe.registry import PROBES

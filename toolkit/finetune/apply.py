@@ -19,7 +19,8 @@ from toolkit.core.progress import Advance, quiet
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.recipe import Recipe, choose_weights
+from toolkit.finetune.options import Recipe
+from toolkit.finetune.recipe import choose_weights
 from toolkit.finetune.round_context import Job, scored
 from toolkit.finetune.rounds import OWN_HASH, WEIGHTS
 from toolkit.models.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ from torch import Tensor
 from toolkit.core.errors import MachineError
 from toolkit.corpus.labels import IntArray
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import Job
 
 ASTRAY = 1e3  # standard deviations of the untrained layer: no speech is so far out

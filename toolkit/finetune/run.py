@@ -22,8 +22,9 @@ from toolkit.finetune import distributed
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.assemble import collected, without_head
 from toolkit.finetune.audio_cache import record
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import Source, deepest
-from toolkit.finetune.recipe import Recipe, refuse_convolutions, refuse_too_shallow, too_shallow
+from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow, too_shallow
 from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.search import Search, Studies, settle
