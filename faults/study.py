@@ -96,8 +96,8 @@ def probe(workspace: Path, *more: object, figures: bool = False) -> None:
 
 
 def finetune(workspace: Path, *more: object, figures: bool = False) -> None:
-    command("finetune", "-m", "mine", "-t", "high", "--folds", 3, "--epochs", 3, "--patience", 3, "--batch", 8,
-            "--keep", "best", "--dtype", "float32", "--device", "cpu", "--workers", 1, "-w", workspace, *more,
+    command("finetune", "-m", "mine", "-t", "high", "--folds", 3, "--epochs", 3, "--patience", 3, "--batch-size", 8,
+            "--save-weights", "--dtype", "float32", "--device", "cpu", "--workers", 1, "-w", workspace, *more,
             figures=figures)  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from toolkit.result import run as result_run
 from toolkit.result.predictions import Predictions
 
 Run = Callable[..., tuple[int, str, str]]
-QUICK = ("--epochs", 3, "--batch", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
+QUICK = ("--epochs", 3, "--batch-size", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
 COLUMNS = ("id", "path", "speaker", "high", "noisy", "never", "kind")
 
 

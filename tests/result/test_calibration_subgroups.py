@@ -190,7 +190,7 @@ def test_columns_are_found_by_clip_and_windows_are_of_their_recording(
     found = columns(manifest, None, [given])
     assert list(found) == ["sex"] and found["sex"][ids[0]] == "f"  # the age of each is another one
     assert columns(manifest, ["sex"], [given]) == found
-    for name, message in (("height", "--gaps"), ("age", "20 different values"), ("one", "1 different values")):
+    for name, message in (("height", "--subgroups"), ("age", "20 different values"), ("one", "1 different values")):
         with pytest.raises(InputError, match=message):
             columns(manifest, [name], [given])
     with pytest.raises(InputError, match=r"manifest\.csv has no clip"):

@@ -71,9 +71,9 @@ def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     _learnable(study, probe, asked)
     for table in tables["finetune"]:
         tuning_checks.refuse(table, dict(zip(names, checkpoints)), probes, extraction(extract), asked)
-    for name in listed(tables["compare"][0], "gaps"):
+    for name in listed(tables["compare"][0], "subgroups"):
         if name not in (*corpus.columns, "none"):
-            raise tables["compare"][0].refusal("gaps", one_of("gaps", name, [*corpus.label_columns, "none"]))
+            raise tables["compare"][0].refusal("subgroups", one_of("subgroups", name, [*corpus.label_columns, "none"]))
     return Study(tables, workspace, corpus, names, checkpoints, questions, honest, probes)
 
 
@@ -82,7 +82,7 @@ def _choices(name: str, table: Table) -> None:
     from toolkit.core.i18n import LANGUAGES
     from toolkit.extract.setup import CONTEXTS
     from toolkit.finetune.origin import DEPTHS
-    from toolkit.finetune.run import KEEP, TRAINING_DTYPES
+    from toolkit.finetune.run import TRAINING_DTYPES
     from toolkit.models.load import DTYPES
     from toolkit.probe.controls import CONTROLS
     from toolkit.probe.registry import PROBES
@@ -97,7 +97,6 @@ def _choices(name: str, table: Table) -> None:
         ("probe", "control"): CONTROLS,
         ("finetune", "context"): CONTEXTS,
         ("finetune", "depth"): DEPTHS,
-        ("finetune", "keep"): KEEP,
         ("finetune", "dtype"): TRAINING_DTYPES,
         **{(table, "language"): LANGUAGES for table in ("probe", "finetune", "compare")},
     }

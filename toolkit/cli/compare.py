@@ -14,10 +14,10 @@ def compare(
 ) -> Made:
     """Frozen and fine-tuned side by side: scores, paired differences with intervals, and what each cost.
 
-    Runs of one task on the same folds belong together; others are refused, or left out with the reason. Of --gaps,
+    Runs of one task on the same folds belong together; others are refused, or left out with the reason. Of --subgroups,
     --spellings and --unknown are asked too; what stands for an unknown value is shown as not known unless it is kept.
 
-    Example: toolkit compare --gaps sex,age_band
+    Example: toolkit compare --subgroups sex,age_band
     """
     from toolkit.result.report import compare_files, compare_stage
 

@@ -10,7 +10,7 @@ from toolkit.predict.options import PredictOptions
 
 @command(PredictOptions, places=("workspace",))
 def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> Made:
-    """What a saved probe, or a fine-tuned model that was kept (--keep best), says of audio: a CSV with every label's
+    """What a saved probe, or a fine-tuned model that was kept (--save-weights), says of audio: a CSV with every label's
     probability and the decision; with windows a timeline, figures, Audacity label tracks and a summary per recording.
 
     A clip that the run itself tested, told by its audio, gets the model of its own round, which never heard it, and so

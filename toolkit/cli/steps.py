@@ -158,7 +158,7 @@ def _compare(study: Study, runs: Sequence[Path], title: str, take: Take, outcome
 
     if len(runs) > 1:
         table = study.table("compare")
-        reads = table.values.get("gaps") != "none"
+        reads = table.values.get("subgroups") != "none"
         shared = set((*PLACES, *SPELT)) & set(options("compare"))
         given = {name: value for name, value in study.table("study").values.items() if reads and name in shared}
         made = take(Step("compare", {"": [run.name for run in runs], **given, **table.values}))

@@ -1,4 +1,4 @@
-"""The models that a fine-tuning kept (`--keep best`), on other clips; on its own test clips, the run's own bits."""
+"""The models that a fine-tuning kept (`--save-weights`), on other clips; on its own test clips, the run's own bits."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,7 +62,7 @@ def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:
     Raises InputError where the run kept none, StoreError for damaged weights or those of another run or checkpoint.
     """
     if not (folder / WEIGHTS).is_dir():
-        raise InputError(f"{folder.name} kept no weights; fine-tune with --keep best")
+        raise InputError(f"{folder.name} kept no weights; fine-tune with --save-weights")
     found = []
     for choice in run.choices:
         weights = folder / WEIGHTS / f"round-{choice.fold}.safetensors"

@@ -23,7 +23,7 @@ class Training:
 
     learning_rate: Annotated[float | None, Offered(least=0.0, shown="by --train")] = None
     """Of the backbone."""
-    head_rate: Annotated[float, Offered(least=0.0)] = 1e-3
+    head_lr: Annotated[float, Offered(least=0.0)] = 1e-3
     """Learning rate of the head."""
     head_epochs: Annotated[int, Offered(least=0)] = 30
     """Of the head alone, on the frozen layer, before the backbone learns too; what that gives competes with it."""
@@ -39,15 +39,15 @@ class Training:
     """At most."""
     patience: Annotated[int, Offered(least=1)] = 5
     """Epochs without a lower loss on development."""
-    batch: Annotated[int, Offered(least=1)] = 8
+    batch_size: Annotated[int, Offered(least=1)] = 8
     """Clips a step."""
-    accumulate: Annotated[int, Offered(least=1)] = 1
+    grad_accum_steps: Annotated[int, Offered(least=1)] = 1
     """Parts of a batch, one after the other."""
-    gradient_norm: Annotated[float, Offered(least=0.0)] = 1.0
+    max_grad_norm: Annotated[float, Offered(least=0.0)] = 1.0
     """Longer gradients are scaled down to it."""
-    recompute: Annotated[bool, Offered(switch=True)] = False
+    gradient_checkpointing: Annotated[bool, Offered(switch=True)] = False
     """Less memory, more time."""
-    rank: Annotated[int, Offered(least=1)] = 8
+    lora_rank: Annotated[int, Offered(least=1)] = 8
     """Of LoRA's factors."""
     spec_augment: float = 0.0
     """Share of frames and channels to blank, 0 for none."""
@@ -75,9 +75,9 @@ class Recipe(Training):
             raise InputError(one_of("--train", self.train, WAYS))
         if self.train == "top-K":
             raise InputError("--train top-K: give the number of layers, such as top-4")
-        if self.accumulate < 1 or self.batch % self.accumulate:
+        if self.grad_accum_steps < 1 or self.batch_size % self.grad_accum_steps:
             raise InputError(
-                f"--accumulate {self.accumulate}: a batch of {self.batch} clips has no so many equal parts"
+                f"--grad-accum-steps {self.grad_accum_steps}: a batch of {self.batch_size} has no so many equal parts"
             )
         if self.class_weights not in CLASS_WEIGHTS:
             raise InputError(one_of("--class-weights", self.class_weights, CLASS_WEIGHTS))
@@ -86,7 +86,7 @@ class Recipe(Training):
         for name in ("warmup", "spec_augment", "layer_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"Bad --{name.replace('_', '-')} {getattr(self, name)}, expected 0 to below 1")
-        for name in ("rate", "head_rate", "layer_decay", "weight_decay", "gradient_norm"):
+        for name in ("rate", "head_lr", "layer_decay", "weight_decay", "max_grad_norm"):
             if not 0 <= getattr(self, name) < math.inf:
                 option = "learning-rate" if name == "rate" else name.replace("_", "-")
                 raise InputError(f"Bad --{option} {getattr(self, name)}, expected a number from 0")
@@ -146,8 +146,8 @@ class FinetuneOptions(Training, Spelt):
     """auto, cpu or cuda."""
     workers: Annotated[int | None, Offered(least=1, shown="cores")] = None
     """Threads that decode audio."""
-    keep: str = "none"
-    """best leaves each round's weights in the run's folder; or none."""
+    save_weights: Annotated[bool, Offered(switch=True)] = False
+    """Leave each round's weights in the run's folder, for predict."""
     seed: Annotated[int | None, Offered(shown="0")] = None
     """Of the training; by hand also of the folds."""
     seeds: Annotated[int, Offered(least=1)] = 1

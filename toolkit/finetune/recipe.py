@@ -62,7 +62,7 @@ def choose_weights(backbone: Any, recipe: Recipe) -> None:
     stack, _ = parsed(backbone.layer)
     layers = list(backbone.layers)
     if recipe.train == "lora":
-        _adapt(backbone, recipe.rank)
+        _adapt(backbone, recipe.lora_rank)
     elif recipe.train == "encoder-frozen":
         if stack != "decoder":
             raise InputError(
@@ -114,7 +114,7 @@ def parameter_groups(classifier: Any, recipe: Recipe) -> list[dict[str, Any]]:
     for name, weight in classifier.named_parameters():
         if not weight.requires_grad:
             continue
-        rate = recipe.head_rate
+        rate = recipe.head_lr
         if name.startswith("backbone."):
             parts = name.split(".")
             below = parts[1] in ("front", "convolutions")

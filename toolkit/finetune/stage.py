@@ -53,7 +53,7 @@ class Plan:
             say(f"folds in {place.shown(folder)}")
         engine = Options(
             options.recipe, Search(options.search, options.ways) if options.search else None, first, options.device,
-            options.workers, options.keep,
+            options.workers, options.save_weights,
         )  # fmt: skip
         done: list[RunResult] = []
         for source in self.sources:

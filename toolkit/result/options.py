@@ -14,7 +14,7 @@ class CompareOptions(Spelt):
 
     results: Annotated[Names, Offered(argument=True, repeated=True, shown="all finished ones of the workspace")] = None
     """Runs: folders, or names in result/."""
-    gaps: Annotated[str | None, Offered(shown="sex, gender, age where they are there")] = None
+    subgroups: Annotated[str | None, Offered(shown="sex, gender, age where they are there")] = None
     """Columns of the manifest whose groups are held against each other, with commas; or none."""
     language: str = "en"
     """Of the page and its figures: en; or zh, beside the English ones."""

@@ -100,10 +100,10 @@ class Plan:
         return tuple(results)
 
     def _columns(self, runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
-        """What `gaps` names, or what is usual; nothing where no whole manifest is there and none is asked for."""
-        place, gaps = self.place, self.options.gaps
-        file, asked = place.manifest_file, place.manifest is not None or gaps is not None
-        if gaps == "none" or not (asked or file.is_file()):
+        """What `subgroups` names, or what is usual; nothing where no whole manifest is there and none is asked for."""
+        place, asked_for = self.place, self.options.subgroups
+        file, asked = place.manifest_file, place.manifest is not None or asked_for is not None
+        if asked_for == "none" or not (asked or file.is_file()):
             return {}
         try:
             manifest = read(file, place.audio_root)
@@ -112,7 +112,7 @@ class Plan:
                 raise
             place.say(f"{file.name} is not whole any more, so no gaps between groups are shown")
             return {}
-        listed = None if gaps is None else list(names(gaps))
+        listed = None if asked_for is None else list(names(asked_for))
         for name in listed or USUAL:
             if name in manifest.columns:
                 cells = known_names(name, manifest.cells(name), manifest.lines, self.options.rules)
