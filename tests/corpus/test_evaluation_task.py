@@ -76,6 +76,12 @@ def test_no_speaker_column_is_refused_unless_clips_may_be_split() -> None:
     assert asked.groups == asked.folds.ids
     with pytest.raises(SplitError, match="No column 'call' to keep apart"):
         evaluation_task.pose(manifest(without), "emotion", 5, seed=0, split_by="clip", group_by="call")
+    with pytest.raises(SplitError, match=r"the manifest has \['syllable', 'emotion'\]\."):  # and none that names audio
+        evaluation_task.pose(
+            manifest([{**row, "start": "", "end": "", "duration": ""} for row in without]), "emotion", 5, 0
+        )
+    with pytest.raises(SplitError, match="--group-by clip stands for clips one by one"):
+        evaluation_task.pose(manifest([{**row, "clip": row["id"]} for row in rows()]), "emotion", 5, 0, group_by="clip")
 
 
 def test_a_split_column_is_honoured() -> None:

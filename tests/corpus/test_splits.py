@@ -132,6 +132,11 @@ def test_one_speaker_is_left_out_when_there_are_as_many_folds_as_speakers() -> N
     assert len(list(folds.rounds())) == 9
 
 
+def test_no_fold_is_left_empty_by_groups_too_small_to_count() -> None:
+    """Two callers of one clip in two million: the product of their shares is rounded to nothing."""
+    assert splits._assign(np.array([[1 - 1e-6], [5e-7], [5e-7]]), 3)[0].tolist() == [0, 1, 2]
+
+
 def test_clips_can_be_their_own_groups_and_many_of_them_in_seconds() -> None:
     ids, _, indicators = corpus(2, 20_000, 100, 11)
     started = time.monotonic()
@@ -303,10 +308,10 @@ def test_the_hash_of_folds_is_that_of_their_content_on_every_machine() -> None:
     assert small().sha256.startswith("4000b4d06d50913a")
 
 
-def counted() -> tuple[list[str], list[str], np.ndarray]:
-    """80 clips of 11 groups with three labels, by arithmetic alone."""
-    number = np.arange(80)
-    groups = [f"s{group}" for group in (5 * number * number + number // 7) % 11]
+def counted(clips: int = 80, groups_at_most: int = 11) -> tuple[list[str], list[str], np.ndarray]:
+    """Clips and groups with three labels, by arithmetic alone."""
+    number = np.arange(clips)
+    groups = [f"s{group}" for group in (5 * number * number + number // 7) % groups_at_most]
     labels = [(2 * number) % 5 == 0, (number * number) % 7 < 2, number % 3 == 1]
     return [f"c{clip}" for clip in number], groups, np.stack(labels, axis=1).astype(np.int64)
 
@@ -319,6 +324,7 @@ def test_the_folds_of_a_fixed_corpus_are_pinned() -> None:
     assert unevenness(indicators, folds.fold, 4) == pytest.approx(0.012927488382184148)
     other = splits.make(ids, groups, indicators, 4, 1)
     assert other.sha256 != folds.sha256  # the seed is part of it
+    assert splits.make(*counted(240, 61), 4, 0).sha256.startswith("d5de134e")  # another with one restart more or less
 
 
 def test_the_best_of_several_orders_is_kept_and_it_is_not_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from tests.probe.conftest import Corpus
+from tests.probe.conftest import WIDTH, Corpus
 from tests.probe.test_probe_run import run
 from toolkit.core.errors import StoreError
 from toolkit.features.layout import LayerFeatures
-from toolkit.probe import reference
+from toolkit.probe import linear, reference
 from toolkit.probe.linear import LinearFitter, predict
 from toolkit.probe.search import Setting
-from toolkit.probe.solver import Penalised
+from toolkit.probe.solver import Penalised, principal_axes
 from toolkit.probe.targets import ALL, scaler_of, targets_of
 
 Make = Callable[..., Corpus]
@@ -34,6 +35,29 @@ def test_a_refit_on_the_same_clips_is_the_search_s_fit(make_corpus: Make, kind: 
         assert searched.found == {ALL: len(train)}
         again = fitter.refit(train, development, setting, searched.found, "r")
         np.testing.assert_allclose(again.probability, searched.probability, atol=5e-3)
+
+
+def test_a_rounds_axes_are_of_all_its_clips_but_the_test_s_and_are_made_once(
+    make_corpus: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, made = make_corpus("binary"), []
+
+    def spied(features: np.ndarray, device: str) -> torch.Tensor:
+        made.append(features)
+        return principal_axes(features, device)
+
+    monkeypatch.setattr(linear, "principal_axes", spied)
+    fitter = LinearFitter(corpus.layer("encoder.1"), corpus.task, corpus.truth)
+    train, development, test = (np.flatnonzero(corpus.folds.fold == fold) for fold in range(3))
+    (searched,) = fitter.search(train, development, SETTINGS[:1], "r")
+    both = np.union1d(train, development)
+    fitter.refit(both, test, SETTINGS[0], searched.found, "r")
+    (only,) = made
+    mean = corpus.layer("encoder.1").mean[both]
+    np.testing.assert_allclose(only, scaler_of(mean)(mean))
+    fitter.refit(train[:WIDTH], test, SETTINGS[0], searched.found, "as many clips as features")
+    fitter.refit(train[: WIDTH - 1], test, SETTINGS[0], searched.found, "fewer clips than features")
+    assert [len(features) for features in made[1:]] == [WIDTH]
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])

@@ -174,6 +174,18 @@ def test_callers_who_are_all_alike_have_no_gap_and_no_standard_error() -> None:
     assert old.gap == Score(pytest.approx(0.3), None, None) and old.p_value is None  # type: ignore[arg-type]
 
 
+def test_a_gap_that_hangs_on_a_single_caller_has_no_interval() -> None:
+    """One caller alone has the label and is given it: without that caller its side has no F1."""
+    task = Task("t", "multilabel", ("a",), ("a",))
+    groups = tuple(f"s{caller:02d}" for caller in range(12))
+    truth = np.array([[caller == 0 or caller > 5] for caller in range(12)]).astype(np.int64)
+    nothing, fold = np.full((12, 1), np.nan), np.zeros(12, dtype=np.int64)
+    given = Predictions(task, groups, groups, fold, truth, truth * (np.arange(12) != 7)[:, None], nothing)
+    one, other = parts(given, ["one"] * 6 + ["other"] * 6)
+    assert (one.callers, other.callers, one.score) == (6, 6, Score(1.0, None, None))
+    assert one.gap == Score(pytest.approx(1 - 10 / 11), None, None) and one.p_value is None is other.p_value  # type: ignore[arg-type]
+
+
 def test_columns_are_found_by_clip_and_windows_are_of_their_recording(
     predictions_of: Make, tasks: dict[str, Task]
 ) -> None:

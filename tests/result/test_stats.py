@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from toolkit.core.errors import InputError, ToolkitError
-from toolkit.corpus.labels import Task
+from toolkit.corpus.labels import Task, one_hot
 from toolkit.corpus.splits import Folds
 from toolkit.result import jackknife, paired, stats
 from toolkit.result.jackknife import Score, score_of, units_of
@@ -63,6 +63,16 @@ def test_intervals_are_those_of_a_naive_loop_that_leaves_out_each_speaker(
             half = t * np.sqrt(6 / 7 * ((odds - odds.mean()) ** 2).sum())
             expected = [1 / (1 + np.exp(-(np.log(estimate / (1 - estimate)) + side * half))) for side in (-1, 1)]
         np.testing.assert_allclose([score.lower, score.upper], expected, atol=1e-9, err_msg=metric)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_support_and_predicted_are_the_clips_that_have_a_label_and_that_were_given_it(
+    kind: str, predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    given = predictions_of(tasks[kind], clips=200)
+    evaluation = evaluate(given)
+    for found, labels in ((evaluation.support, given.truth), (evaluation.predicted, given.prediction)):
+        assert found == dict(zip(given.task.labels, one_hot(given.task, labels).sum(axis=0).tolist()))
 
 
 def test_an_interval_by_hand() -> None:

@@ -46,6 +46,12 @@ def test_no_threshold_has_a_better_f1_and_of_equals_the_nearest_to_0_is_taken(cl
     assert abs(threshold) == min(abs(cut) for cut in cuts if f1(cut) == best)
 
 
+@pytest.mark.parametrize(("scores", "nearest"), [([3, 2, 1, -5], 2.5), ([9, 8, 7, 1], 0.5)])
+def test_of_two_thresholds_alike_the_nearest_to_0_is_taken(scores: list[float], nearest: float) -> None:
+    """One of two found and no other, or both and two others: an F1 of 2 / 3 either way."""
+    assert thresholds_of(ONE, np.array([[1], [0], [0], [1]]), np.array(scores)[:, None]) == nearest
+
+
 def test_scores_that_a_model_could_not_give_do_not_choose() -> None:
     truth = np.array([[1, 0], [0, 1], [1, 0], [0, 0]])
     scores = np.array([[2.0, np.nan], [-1.0, np.nan], [1.0, -3.0], [np.nan, 5.0]])
