@@ -97,3 +97,20 @@ def test_a_tasks_name_is_safe_in_a_file_name(names: list[str]) -> None:
     assert not task.name.startswith((".", "-"))
     assert not set(task.name) & set("/\\ \0\n\t:*?\"<>|'")
     assert task.columns == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [
+        (["a" * 40], "a" * 40),
+        (["a" * 41], "a" * 36),
+        (["a" * 20, "b" * 19], "a" * 20 + "+" + "b" * 19),
+        (["a" * 20, "b" * 20, "c"], "a" * 20 + "+2"),
+        (["怒" * 13], "怒" * 13),
+        (["怒" * 14], "怒" * 12),  # of three bytes each
+        ([".é/x"], "é_x"),
+        (["..."], "target"),
+    ],
+)
+def test_a_tasks_name_is_its_columns_or_the_first_of_them_where_they_are_long(columns: list[str], name: str) -> None:
+    assert task_of(",".join(columns), **{column: ["0", "1"] for column in columns})[0].name == name

@@ -111,6 +111,22 @@ def test_another_process_makes_the_same_folds() -> None:
     assert len(run[0].stdout.strip()) == 64
 
 
+def test_the_first_of_equally_even_deals_is_kept_and_seed_0_starts_with_the_largest_first() -> None:
+    clips = [f"c{clip:02d}" for clip in range(12)]
+    folds = splits.make(clips, clips, np.ones((12, 1), dtype=np.int64), 4, 0)
+    assert folds.fold.tolist() == [0, 1, 2, 3] * 3
+
+
+def test_many_groups_are_dealt_in_one_order_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(splits, "RESTARTS", 1)
+        alone = splits.make(*counted(), 4, 0)
+    monkeypatch.setattr(splits, "MAX_ASSIGNMENTS", 10)  # fewer than there are groups
+    assert splits.make(*counted(), 4, 0).sha256 == alone.sha256
+    monkeypatch.setattr(splits, "MAX_ASSIGNMENTS", 11 * 64)
+    assert splits.make(*counted(), 4, 0).sha256.startswith("ff89fcd80faa5416")
+
+
 def test_seeds_deal_groups_that_are_all_alike_each_in_its_own_way() -> None:
     number = np.arange(48)
     ids, groups = [f"c{clip}" for clip in number], [f"s{clip % 12}" for clip in number]
@@ -183,6 +199,10 @@ def test_a_fixed_split_is_one_round_with_its_parts() -> None:
 def test_a_fixed_split_without_development_sets_aside_a_fifth_of_the_training_groups() -> None:
     groups = [f"s{number % 12}" for number in range(48)]
     split = ["test" if group in ("s0", "s1") else "train" for group in groups]
+    for trained, expected in ((2, 1), (5, 1), (8, 1), (9, 1), (15, 3)):
+        callers = [f"s{number}" for number in range(trained + 1)]
+        parts = splits.fixed(callers, callers, ["test", *["train"] * trained], "speaker", seed=4)
+        assert [len(part.development) for part in parts.rounds()] == [expected]
     ids = [str(number) for number in range(48)]
     folds = splits.fixed(ids, groups, split, "speaker", seed=4)
     (part,) = folds.rounds()
