@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp, ttest_ind
+from scipy.stats import t, ttest_1samp, ttest_ind
 from sklearn.linear_model import LogisticRegression
 
 from toolkit.audio.clip import Clip
@@ -205,5 +205,57 @@ def test_columns_are_found_by_clip_and_windows_are_of_their_recording(
     for name, message in (("height", "--gaps"), ("age", "20 different values"), ("one", "1 different values")):
         with pytest.raises(InputError, match=message):
             columns(manifest, [name], [given])
+    unknown = replace(manifest, clips=clips[1:])
     with pytest.raises(InputError, match=r"manifest\.csv has no clip"):
-        columns(replace(manifest, clips=clips[1:]), ["sex"], [given])
+        columns(unknown, ["sex"], [given])
+    assert columns(unknown, None, [given]) == {}  # what was not asked for is no defect
+
+
+def test_a_column_makes_up_to_12_groups(predictions_of: Make, tasks: dict[str, Task]) -> None:
+    given = predictions_of(tasks["binary"], clips=26)
+    rows = [(name, "x", str(n % 12), str(n % 13)) for n, name in enumerate(given.ids)]
+    clips = tuple(Clip(row[0], "x", n, cells=row) for n, row in enumerate(rows))
+    twelve, thirteen = (Manifest("m.csv", Path(), ("id", "path", *own), clips) for own in (("age", "b"), ("b", "age")))
+    assert len(set(columns(twelve, None, [given])["age"].values())) == 12
+    assert columns(twelve, ["age"], [given]) == columns(twelve, None, [given])
+    assert columns(thirteen, None, [given]) == {}
+    with pytest.raises(InputError, match="13 different values in the tested clips; 2 to 12"):
+        columns(thirteen, ["age"], [given])
+
+
+def test_callers_without_a_score_are_counted_and_of_equal_scores_those_of_fewer_clips_come_first() -> None:
+    task = Task("t", "multilabel", ("a",), ("a",))
+    groups = tuple("aaabbc")
+    truth = np.array([[1], [1], [1], [1], [1], [0]])
+    given = Predictions(
+        task, tuple("123456"), groups, np.zeros(6, dtype=np.int64), truth, truth, np.full((6, 1), np.nan)
+    )
+    found = spread(given)
+    assert (found.scores.tolist(), found.clips.tolist(), found.undefined) == ([1.0, 1.0], [2, 3], 1)
+    silent = spread(replace(given, truth=truth * 0, prediction=truth * 0))
+    assert silent.undefined == 3 and silent.quantile(0.5) is None
+
+
+def test_a_gap_of_callers_on_both_sides_is_that_of_a_naive_loop_over_all_of_them() -> None:
+    given = accuracies([5, 6, 7, 5, 4, 6, 9, 8, 8, 7, 9, 8])
+    names = np.array(given.groups)
+    mixed = [f"s{caller:02d}" for caller in (0, 5, 11)]
+    inside = np.where(np.isin(names, mixed), np.arange(240) % 2 == 0, names < "s07")
+
+    def score(clips: np.ndarray) -> float:
+        return headline_score(given.task, given.truth[clips], given.prediction[clips]) or 0.0
+
+    rest = [score(inside & (names != name)) - score(~inside & (names != name)) for name in sorted(set(names))]
+    error = np.sqrt(11 / 12 * ((np.array(rest) - np.mean(rest)) ** 2).sum())
+    one, other = parts(given, np.where(inside, "one", "other").tolist())
+    gap = score(inside) - score(~inside)
+    assert (one.callers, other.callers, one.gap.estimate) == (8, 7, pytest.approx(gap))
+    assert one.gap.upper == pytest.approx(gap + 2.200985160082949 * error)
+    assert one.p_value == pytest.approx(2 * t.sf(abs(gap) / error, 11))
+
+
+def test_a_probability_of_1_is_in_the_last_bin(predictions_of: Make, tasks: dict[str, Task]) -> None:
+    given = predictions_of(tasks["binary"], clips=50)
+    sure = calibrate(replace(given, probability=np.eye(2)[given.prediction]))
+    assert sure is not None and [one.count for one in sure.bins] == [0] * 9 + [50]
+    assert (sure.bins[9].low, sure.bins[9].high, sure.bins[9].predicted) == (0.9, 1.0, 1.0)

@@ -194,6 +194,12 @@ def test_a_label_that_never_occurs_does_not_lower_chance(tasks):
     assert value == pytest.approx((2 * 0.4 / 1.4 + 2 * 0.25 / 1.25) / 2)  # and not a third of their sum
 
 
+def test_where_no_label_occurs_there_is_nothing_to_guess(tasks):
+    nothing, ids = np.zeros((4, 11), dtype=np.int64), tuple("wxyz")
+    given = Predictions(tasks["multilabel"], ids, ids, nothing[:, 0], nothing, nothing, np.full((4, 11), np.nan))
+    assert metrics.chance(given)[0] == 0.0
+
+
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
 def test_no_guesser_that_hears_nothing_beats_chance(kind, predictions_of, tasks):
     """A thousand guessers who draw labels at other rates: none is ahead on average, and where it must be, equal."""

@@ -149,6 +149,7 @@ def test_more_speakers_than_are_left_out_in_turn_go_in_blocks() -> None:
     given = binary(truth.tolist(), prediction.tolist(), [str(k) for k in range(n)])
     blocks, member = units_of(given)
     assert blocks == 500 and set(np.bincount(member)) == {2, 3}
+    assert member[:5].tolist() == [93, 63, 43, 147, 290]  # the same whenever a page is made
     score = evaluate(given).overall["accuracy"]
     share = (truth == prediction).mean()
     half = 1.96 * np.sqrt(share * (1 - share) / n)  # by the binomial
@@ -295,7 +296,16 @@ def test_nothing_against_itself_differs_and_what_all_speakers_share_is_as_rare_a
     truth = [k % 2 for k in range(40)]
     groups = [f"s{k // 4}" for k in range(40)]
     always = difference([binary(truth, truth, groups)], [binary(truth, [1] * 40, groups)], "accuracy")
-    assert always.p_value == 2.0**-9 and always.score == Score(0.5, None, None)
+    assert always.p_value == 2.0**-9 == always.method_p and always.score == Score(0.5, None, None) == always.method
+    assert always.equal_p == 1.0 and result.equal_p == 2.0**-9
+    hardly = difference_of(0.01, np.full(10, 0.01), widen=2.0)
+    assert (hardly.p_value, hardly.equal_p, hardly.score) == (2.0**-9, 2.0**-9, Score(0.01, None, None))
+    nine = difference_of(0.0, np.zeros(9), widen=2.0)
+    assert nine == paired.Difference(Score(0.0, 0.0, 0.0), method=Score(0.0, 0.0, 0.0))
+    unknown = Score(None, None, None)
+    assert difference_of(np.nan, np.full(10, 0.1), widen=2.0) == paired.Difference(unknown, method=unknown)
+    undefined = difference_of(0.1, np.append(np.full(9, 0.1), np.nan), widen=2.0)
+    assert undefined == paired.Difference(Score(0.1, None, None), method=Score(0.1, None, None))
     few = difference([binary(truth, truth, ["a", "b"] * 20)], [binary(truth, [1] * 40, ["a", "b"] * 20)], "accuracy")
     assert few.p_value is None and few.method_p is None and few.equal_p is None
 
