@@ -100,6 +100,21 @@ def test_what_one_number_separates_has_no_slope(predictions_of: Make, tasks: dic
     assert found is not None and found.slope == Score(None, None, None) == found.intercept
 
 
+def test_a_slope_beyond_100_separates_and_one_number_for_all_has_none(
+    predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    given = predictions_of(tasks["binary"], clips=400)
+    prediction = np.tile([0, 0, 1, 1], 100)
+    right = np.where(np.arange(400) % 10 < 3, prediction < 1, prediction > 0)  # 7 of 10 where it is surer
+    for odds, slope in ((0.0112, np.log(7 / 3) / 0.0112), (0.006, None), (0.0, None)):
+        given_label = 1 / (1 + np.exp(np.where(prediction == 1, -odds, odds)))
+        probability = np.where(np.arange(2) == prediction[:, None], given_label[:, None], 1 - given_label[:, None])
+        truth = np.where(right, prediction, 1 - prediction)
+        found = calibrate(replace(given, truth=truth, prediction=prediction, probability=probability))
+        assert found is not None
+        assert found.slope.estimate == (slope and pytest.approx(slope, rel=1e-3)), odds
+
+
 def test_every_caller_is_scored_alone_and_groups_against_all_others(
     predictions_of: Make, tasks: dict[str, Task]
 ) -> None:

@@ -175,6 +175,14 @@ def test_brier_score_and_log_loss_are_scikit_learns(kind, predictions_of, tasks)
     assert log_loss(given).mean() == pytest.approx(loss, abs=1e-6)
 
 
+def test_a_log_loss_of_a_certain_error_is_finite(tasks):
+    truth, ids = np.array([0, 1, 1]), tuple("xyz")
+    probability = np.array([[1.0, 0.0], [1.0, 0.0], [0.75, 0.25]])
+    given = Predictions(tasks["binary"], ids, ids, np.zeros(3, dtype=np.int64), truth, truth, probability)
+    assert log_loss(given) == pytest.approx([0.0, -np.log(1e-7), np.log(4)])
+    assert brier(given) == pytest.approx([0.0, 1.0, 0.5625])
+
+
 def test_chance_is_the_score_of_a_guess_by_the_same_function_on_the_same_clips(predictions_of, tasks):
     given = predictions_of(tasks["multilabel"], clips=2000)
     value, name = metrics.chance(given)

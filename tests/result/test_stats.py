@@ -107,6 +107,7 @@ def test_a_figure_about_few_speakers_has_fewer_degrees_of_freedom_or_no_interval
     half = 2.5705818366147395 * np.sqrt(9 / 10 * ((odds - odds.mean()) ** 2).sum())
     assert about_six.upper == pytest.approx(1 / (1 + np.exp(-(np.log(0.55 / 0.45) + half))))
     assert whole.upper < about_six.upper  # type: ignore[operator]
+    assert score_of(0.55, rest, groups=20) == whole  # of no more than were left out
     assert score_of(0.55, rest, groups=4) == Score(0.55, None, None) == score_of(0.55, rest[:4])
     assert score_of(0.55, np.where(np.arange(10) == 3, np.nan, rest)) == Score(0.55, None, None)
     assert score_of(0.5, np.full(10, 0.5)) == Score(0.5, None, None) == score_of(0.5, np.full(10, 0.5), bounded=False)
@@ -141,6 +142,21 @@ def test_a_label_of_few_speakers_has_no_interval_and_of_six_has_one(
     assert six.lower is not None and six.lower < six.estimate < six.upper  # type: ignore[operator]
 
 
+def test_a_labels_precision_is_about_the_speakers_who_were_given_it_and_of_a_series_the_fewest(
+    predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    given = predictions_of(tasks["multilabel"], clips=600, speakers=12)
+    names, label = np.array(given.groups), given.task.labels[0]
+    truth, several = given.truth.copy(), given.prediction.copy()
+    several[:, 0], truth[names >= "speaker04", 0] = names < "speaker06", 0
+    four = several * (np.arange(11) > 0) + (truth * (np.arange(11) == 0))
+    six = replace(given, truth=truth, prediction=several)
+    scores = evaluate(six).per_label[label]
+    assert scores["recall"].lower is None is scores["roc_auc"].lower and scores["precision"].lower is not None
+    assert scores["f1"].lower is not None
+    assert evaluate(six, replace(six, prediction=four)).per_label[label]["precision"].lower is None
+
+
 def test_more_speakers_than_are_left_out_in_turn_go_in_blocks() -> None:
     n = 1203
     generator = np.random.default_rng(0)
@@ -150,7 +166,12 @@ def test_more_speakers_than_are_left_out_in_turn_go_in_blocks() -> None:
     blocks, member = units_of(given)
     assert blocks == 500 and set(np.bincount(member)) == {2, 3}
     assert member[:5].tolist() == [93, 63, 43, 147, 290]  # the same whenever a page is made
-    score = evaluate(given).overall["accuracy"]
+    evaluation = evaluate(given)
+    assert (
+        evaluation.to_json()["intervals"] | {"number": 1203, "left_out_in_turn": 500}
+        == evaluation.to_json()["intervals"]
+    )
+    score = evaluation.overall["accuracy"]
     share = (truth == prediction).mean()
     half = 1.96 * np.sqrt(share * (1 - share) / n)  # by the binomial
     assert score.upper - score.lower == pytest.approx(2 * half, rel=0.15)  # type: ignore[operator]
@@ -199,11 +220,13 @@ def test_one_speaker_has_no_interval_and_few_are_flagged(predictions_of: Make, t
     evaluation = evaluate(alone)
     assert evaluation.overall["accuracy"].estimate is not None and evaluation.overall["accuracy"].lower is None
     assert evaluation.caution == "1 speaker: there is no interval over fewer than 5 speakers."
-    four, five, twenty = (replace(given, groups=tuple(f"s{k % n:02d}" for k in range(60))) for n in (4, 5, 20))
+    four, five, nineteen, twenty = (
+        replace(given, groups=tuple(f"s{k % n:02d}" for k in range(60))) for n in (4, 5, 19, 20)
+    )
     assert caution(four) == "4 speakers: there is no interval over fewer than 5 speakers."
     assert evaluate(four).overall["accuracy"].lower is None and evaluate(five).overall["accuracy"].lower is not None
     assert (caution(five) or "").startswith("5 speakers: intervals over so few speakers are wide")
-    assert caution(twenty) is None
+    assert (caution(nineteen) or "").startswith("19 speakers: ") and caution(twenty) is None
     assert (caution(replace(twenty, group="recording")) or "").startswith(
         "Intervals are over recordings, for no speaker"
     )
@@ -247,6 +270,11 @@ def test_a_layer_is_out_where_another_is_ahead_at_5_percent_over_their_number() 
     assert (found.p_value or 1) / 2 < 0.05 and may_be_best(layers) == [False, True]
     layers[1] = binary(truth, [int(k < n) for n in (6, 5, 8, 4, 6, 8) * 2 for k in range(10)], groups)
     assert may_be_best(layers) == [True, True]
+    layers = [binary(truth, [int(k < 5 + more) for more in own for k in range(10)], groups)
+              for own in ([0] * 12, [1] * 3 + [0] * 9)]  # fmt: skip
+    assert (difference([layers[1]], [layers[0]], "accuracy").p_value or 1) / 2 == pytest.approx(0.0410, abs=1e-4)
+    assert may_be_best(layers) == [False, True]
+    assert may_be_best([*layers, layers[0]]) == [True] * 3  # each is held against two, at 2.5 %
 
 
 def test_a_p_value_by_hand_and_turned_round() -> None:
@@ -375,6 +403,7 @@ def test_chunks_of_left_out_speakers_do_not_change_ranked_metrics(
 ) -> None:
     given = predictions_of(tasks["multilabel"], clips=200)
     whole = evaluate(given)
-    monkeypatch.setattr(stats, "WEIGHTS", 600)  # three speakers at a time
-    assert evaluate(given) == whole
+    for weights in (600, 100):  # three speakers at a time, and one
+        monkeypatch.setattr(stats, "WEIGHTS", weights)
+        assert evaluate(given) == whole
     assert jackknife.MOST_UNITS == 500
