@@ -126,8 +126,10 @@ def test_the_same_audio_under_two_ids_on_both_sides_is_refused() -> None:
     other = next(clip for clip, fold in zip(asked.folds.ids, asked.folds.fold) if fold != asked.folds.fold[0])
     audio = {clip: clip for clip in asked.folds.ids}
     evaluation_task.refuse_leaks(asked, audio)
-    with pytest.raises(SplitError, match="the same audio is in fold"):
+    with pytest.raises(SplitError, match=r"the same audio is in fold .* \(clip '\w+'\)\. Give"):
         evaluation_task.refuse_leaks(asked, {**audio, other: first})
+    with pytest.raises(SplitError, match=r" \(and 1 more\)\. Give"):
+        evaluation_task.refuse_leaks(asked, {clip: str(number % 2) for number, clip in enumerate(asked.folds.ids)})
 
 
 def test_what_the_folds_keep_apart_cannot_be_asked_for() -> None:

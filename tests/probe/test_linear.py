@@ -61,6 +61,30 @@ def test_a_rounds_axes_are_of_all_its_clips_but_the_test_s_and_are_made_once(
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_a_kept_model_gives_each_clip_the_probabilities_of_its_refit(make_corpus: Make, kind: str) -> None:
+    corpus = make_corpus(kind)
+    layer, clips = corpus.layer("encoder.1"), np.arange(len(corpus.ids))
+    setting: Setting = {"C": 0.1, "statistics": "both", "class_weights": "none"}
+    fit = LinearFitter(layer, corpus.task, corpus.truth).refit(clips, clips, setting, {ALL: len(clips)}, "r")
+    targets = targets_of(corpus.task, corpus.truth)
+    found = targets.probability(linear.apply([layer], fit.model, setting, targets), corpus.task, "none")
+    np.testing.assert_allclose(found, fit.probability, atol=1e-12)
+
+
+def test_two_parts_of_one_round_are_each_fitted_on_their_own_clips(make_corpus: Make) -> None:
+    """As inner folds are: the second part is not the first one's, nor are other labels the same ones."""
+    corpus = make_corpus("multiclass")
+    layer, folds = corpus.layer("encoder.1"), [np.flatnonzero(corpus.folds.fold == fold) for fold in range(2)]
+    fitter = LinearFitter(layer, corpus.task, corpus.truth)
+    for train, development in (folds, folds[::-1], folds):
+        (found,) = fitter.search(train, development, SETTINGS[2:3], "r")
+        (alone,) = LinearFitter(layer, corpus.task, corpus.truth).search(train, development, SETTINGS[2:3], "r")
+        np.testing.assert_allclose(found.probability, alone.probability, atol=1e-3)
+    (other,) = fitter.relabelled((corpus.truth + 1) % 3).search(*folds, SETTINGS[2:3], "r")
+    np.testing.assert_allclose(other.probability, np.roll(alone.probability, 1, axis=1), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_every_clip_twice_at_half_the_c_is_the_same_fit(make_corpus: Make, kind: str, setting: Setting) -> None:
     """C weighs a sum over clips: a refit of a setting that was searched on half as many takes half of it."""

@@ -120,11 +120,12 @@ def test_an_interval_near_an_end_does_not_collapse() -> None:
     assert score_of(0.9998, rest) == Score(0.9998, pytest.approx(0.9998 - room), 1.0)  # type: ignore[arg-type]
     loud = score_of(0.0, np.append(np.zeros(9), 1.0))
     assert loud.lower == 0.0 and loud.upper is not None and loud.upper > 0.9
-    inside = np.linspace(0.9960, 0.9985, 10)
-    odds = np.log(inside / (1 - inside))
-    half = 2.2621571628540993 * np.sqrt(9 / 10 * ((odds - odds.mean()) ** 2).sum())
-    found = score_of(0.9975, inside)
-    assert found.lower == pytest.approx(1 / (1 + np.exp(half - np.log(0.9975 / 0.0025))))  # no replicate at the end
+    for inside, score in ((np.linspace(0.996, 0.999, 10), 0.9975), (np.linspace(0.001, 0.004, 10), 0.0025)):
+        odds = np.log(inside / (1 - inside))
+        half = 2.2621571628540993 * np.sqrt(9 / 10 * ((odds - odds.mean()) ** 2).sum())
+        found = score_of(score, inside)  # no replicate is beyond 0.001 or 0.999
+        assert found.lower == pytest.approx(1 / (1 + np.exp(half - np.log(score / (1 - score)))))
+        assert found.upper == pytest.approx(1 / (1 + np.exp(-half - np.log(score / (1 - score)))))
 
 
 def test_a_label_of_few_speakers_has_no_interval_and_of_six_has_one(
@@ -275,6 +276,14 @@ def test_a_layer_is_out_where_another_is_ahead_at_5_percent_over_their_number() 
     assert (difference([layers[1]], [layers[0]], "accuracy").p_value or 1) / 2 == pytest.approx(0.0410, abs=1e-4)
     assert may_be_best(layers) == [False, True]
     assert may_be_best([*layers, layers[0]]) == [True] * 3  # each is held against two, at 2.5 %
+    for gained, p_value, first in (
+        ((-2, -2, -2, -1, 1, 2, 3, 3, 3, 3, 3, 3), 0.04995, False),
+        ((-2, -2, -2, -2, 2, 3, 3, 3, 3, 3, 3, 3), 0.05035, True),
+    ):
+        layers[1] = binary(truth, [int(k < 5 + more) for more in gained for k in range(10)], groups)
+        found = difference([layers[1]], [layers[0]], "accuracy")
+        assert (found.p_value or 1) / 2 == pytest.approx(p_value, abs=1e-5)
+        assert may_be_best(layers) == [first, True]
 
 
 def test_a_p_value_by_hand_and_turned_round() -> None:
@@ -328,6 +337,7 @@ def test_nothing_against_itself_differs_and_what_all_speakers_share_is_as_rare_a
     assert always.equal_p == 1.0 and result.equal_p == 2.0**-9
     hardly = difference_of(0.01, np.full(10, 0.01), widen=2.0)
     assert (hardly.p_value, hardly.equal_p, hardly.score) == (2.0**-9, 2.0**-9, Score(0.01, None, None))
+    assert difference_of(0.02, np.full(10, 0.02), widen=2.0).equal_p == 1.0
     nine = difference_of(0.0, np.zeros(9), widen=2.0)
     assert nine == paired.Difference(Score(0.0, 0.0, 0.0), method=Score(0.0, 0.0, 0.0))
     unknown = Score(None, None, None)
@@ -379,6 +389,15 @@ def test_a_pair_is_matched_by_clip_and_refused_when_it_does_not_match(
     renamed = replace(first, task=replace(first.task, labels=("other", *first.task.labels[1:])))
     with pytest.raises(InputError, match="The labels differ"):  # of one kind and as many
         difference([first], [renamed], "accuracy")
+    two = [replace(first, task=Task("t", kind, first.task.labels, ("t",))) for kind in ("multiclass", "binary")]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="The labels differ"):  # by name alike, of another kind
+        difference([two[0]], [two[1]], "accuracy")
+    shuffled = replace(first, truth=np.random.default_rng(0).permutation(first.truth))
+    control = difference([first], [shuffled], "accuracy", same_truth=False).score
+    right = [np.mean(one.truth == one.prediction) for one in (first, shuffled)]
+    assert control is not None and control.estimate == pytest.approx(right[0] - right[1])
+    with pytest.raises(InputError, match="another group"):
+        difference([first], [replace(first, groups=first.groups[::-1])], "accuracy", same_truth=False)
     with pytest.raises(InputError, match="Bad metric 'hamming_loss', expected one of"):
         difference([first], [first], "hamming_loss")
 

@@ -101,8 +101,9 @@ def test_log_odds_that_hardly_vary_are_one_number() -> None:
 
 
 def test_a_clip_that_can_only_be_what_training_lacks_keeps_its_probabilities() -> None:
-    found = balanced(EMOTION, np.array([[0.0, 0.0, 1.0], [0.5, 0.3, 0.2]]), np.array([0.5, 0.5, 0.0]))
-    assert found == pytest.approx(np.array([[0.0, 0.0, 1.0], [0.625, 0.375, 0.0]]))
+    probability = np.array([[0.0, 0.0, 1.0], [0.05, 0.15, 0.8], [0.5, 0.3, 0.2]])
+    found = balanced(EMOTION, probability, np.array([0.5, 0.5, 0.0]))
+    assert found == pytest.approx(np.array([[0.0, 0.0, 1.0], [0.25, 0.75, 0.0], [0.625, 0.375, 0.0]]))
 
 
 def test_balanced_probabilities_are_bayes_rule_with_even_priors() -> None:
