@@ -92,7 +92,7 @@ def pose(
         folds = splits.make(ids, groups, one_hot(task, truth), count or len(set(groups)), seed, group_by)
         if count is None:
             notes.append(f"Every {group_by} is a fold of its own, so each round chooses on a single {group_by}.")
-    if group_by != "speaker" and "speaker" in columns:
+    if "speaker" in columns:
         split = splits.audit(folds, {}, dict(zip(ids, columns["speaker"])))
         speakers = len(set(columns["speaker"]))
         if split:
