@@ -49,9 +49,9 @@ def compare(
     """
     from toolkit.core import i18n as languages
     from toolkit.corpus.spellings import Rules
-    from toolkit.finetune.origin import find_run
     from toolkit.result import compare as comparing
     from toolkit.result.report import compare_files, compare_narrative
+    from toolkit.result.run import find_run
 
     say, result, rules = languages.of(language), workspace / "result", Rules(spellings, unknown)
     groups, left_out = comparing.gather(result, [find_run(name, result) for name in results or ()])

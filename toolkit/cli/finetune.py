@@ -221,9 +221,10 @@ def _from_run(
     """The manifest, cut as it was probed, and a source for each of the best layers."""
     from toolkit.corpus.windows import cut
     from toolkit.finetune import origin as sources
+    from toolkit.result.run import find_run
 
     _known_context(context)
-    folder = sources.find_run(origin, result)
+    folder = find_run(origin, result)
     run = sources.probed(folder)
     corpus = cut(corpus, sources.windows_of(run))
     if top > 1:

@@ -94,7 +94,6 @@ def predict(
     from toolkit.corpus.spellings import Rules
     from toolkit.corpus.windows import Windows, cut
     from toolkit.finetune.audio_cache import record
-    from toolkit.finetune.origin import find_run
     from toolkit.models.load import choose_device
     from toolkit.predict import files
     from toolkit.result import run as result_run
@@ -106,7 +105,7 @@ def predict(
         raise InputError(
             f"{output.resolve().name} is there already, and nothing is written over; name another --output"
         )
-    folder = find_run(origin, workspace_folder(workspace) / "result")
+    folder = result_run.find_run(origin, workspace_folder(workspace) / "result")
     run = result_run.read(folder)
     if round_ is not None and round_ not in [choice.fold for choice in run.choices]:
         raise InputError(one_of("--round", round_, [choice.fold for choice in run.choices]))
