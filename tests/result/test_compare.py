@@ -129,8 +129,9 @@ def test_other_tested_clips_are_not_paired_and_the_reason_is_told(run_of: RunOf)
     fewer = Predictions(p.task, p.ids[1:], p.groups[1:], p.fold[1:], p.truth[1:], p.prediction[1:], p.probability[1:])
     found = compare.compare({"a": frozen, "b": tuned(frozen, fewer)})
     assert found.lines[1].difference == paired.NOTHING and "Not the same clips" in found.lines[1].why
-    assert "No difference between" in compare_narrative.answer(found) and "Not the same clips" in compare_page.page(
-        found
+    assert (
+        "No difference between" in compare_narrative.answer(found)
+        and "Not the same clips" in compare_page.page(found).html
     )
 
 
@@ -147,7 +148,7 @@ def test_csv_and_latex_have_every_run_and_nothing_a_spreadsheet_or_latex_would_r
 
 def test_the_page_stands_alone_and_shows_hostile_names_as_text(runs: dict[str, Run]) -> None:
     hostile = {name: replace(run, backbone="<script>alert(1)</script>") for name, run in runs.items()}
-    html = compare_page.page(compare.compare(hostile))
+    html = compare_page.page(compare.compare(hostile)).html
     assert "<script>alert" not in html and "&lt;script&gt;alert(1)" in html
     assert 'src="http' not in html and "@import" not in html
     for name in (
@@ -239,9 +240,9 @@ def test_groups_of_the_manifest_are_held_against_each_other(runs: dict[str, Run]
         assert (female.value, female.callers, male.callers) == ("female", 4, 6)
         assert female.gap.estimate == pytest.approx(female.score.estimate - male.score.estimate)  # type: ignore[operator]
         assert female.gap.estimate == pytest.approx(-male.gap.estimate)  # type: ignore[operator]
-    html = compare_page.page(found)
+    html = compare_page.page(found).html
     assert 'id="chart-gaps-1"' in html and "<b>sex" not in html and "&lt;b&gt;sex&lt;/b&gt;" in html
-    chinese = compare_page.page(found, of("zh"))
+    chinese = compare_page.page(found, of("zh")).html
     assert '<html lang="zh">' in chinese and "对谁的效果较差" in chinese
 
 
@@ -277,7 +278,7 @@ def test_a_series_is_one_line_its_runs_averaged_and_their_spread_shown(
     )
     rows = list(csv.DictReader(io.StringIO(compare_files.to_csv(found))))
     assert [row["runs"] for row in rows] == ["1", "3"] and rows[0]["spread_of_runs"] == ""
-    html = compare_page.page(found)
+    html = compare_page.page(found).html
     assert all(name in html for name in trained)
 
 

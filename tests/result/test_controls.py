@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from toolkit.core.errors import InputError, StoreError
+from toolkit.core.i18n import ENGLISH
 from toolkit.result import controls, paired, run, stats
 from toolkit.result.controls import compare
-from toolkit.result.report import charts, curves, narrative, overview, overview_files, overview_page, run_page
+from toolkit.result.report import curves, narrative, overview, overview_files, overview_page, run_page
 from toolkit.result.report.overview import Entry
 from toolkit.result.run import Run, curve
 
@@ -76,7 +77,7 @@ def test_what_is_beside_a_run_is_kept_added_to_and_drawn(run_of, tmp_path: Path)
 def test_the_inflation_stands_among_the_first_things_told(run_of) -> None:
     leaky, honest = run_of(layers=2), run_of(layers=2)
     found = compare("split", "speakers kept apart", Path("x"), leaky, honest)
-    html = run_page.page(leaky, curve(leaky), stats.evaluate(leaky.predictions), [found])
+    html = run_page.page(leaky, curve(leaky), stats.evaluate(leaky.predictions), [found]).html
     assert "the inflation is 0.000 [0.000, 0.000]" in html[: html.index("<main>")]
 
 
@@ -97,7 +98,7 @@ def test_an_overview_pairs_all_with_the_best_on_development(run_of, tmp_path: Pa
         assert (folder / name).stat().st_size > 100
     assert [row["runs"] for row in csv.DictReader((folder / "overview.csv").read_text().splitlines())] == ["1"] * 3
     assert curves.depths(len(good.layers)) == [0.0, 0.25, 0.5, 0.75, 1.0]
-    (spec,) = overview_page.specs(found, charts.PLAIN).values()
+    (spec,) = overview_page.specs(found, ENGLISH).values()
     assert "http" not in str(spec["layer"])
 
 

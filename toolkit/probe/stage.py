@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.core import i18n
 from toolkit.core.artifacts import provenance as made_with
@@ -17,7 +18,6 @@ from toolkit.corpus.windows import Windows, cut
 from toolkit.features.origin import names_other, refuse_others
 from toolkit.features.store import Store, find, stores
 from toolkit.probe import control_runs
-from toolkit.probe.estimator import ProbeEstimator, fitted
 from toolkit.probe.nuisance import LOUDNESS, loudnesses
 from toolkit.probe.options import TRIALS, ProbeOptions
 from toolkit.probe.ray import Spread
@@ -26,13 +26,18 @@ from toolkit.probe.run import Hands, Progress, here
 from toolkit.probe.run_folder import Options, folder_of
 from toolkit.result.report.results import RunResult, RunResults
 
+if TYPE_CHECKING:
+    from toolkit.probe.estimator import ProbeEstimator
+
 
 @dataclass(frozen=True)
 class ProbeResult(RunResult):
     """A finished probe run."""
 
-    def estimator(self, layer: str | None = None) -> ProbeEstimator:
+    def estimator(self, layer: str | None = None) -> "ProbeEstimator":
         """A fitted scikit-learn estimator of one layer; see `toolkit.probe.estimator.fitted`."""
+        from toolkit.probe.estimator import fitted  # which loads scikit-learn, and that pandas
+
         return fitted(self.folder, self.run, layer)
 
 

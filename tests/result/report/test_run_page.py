@@ -58,7 +58,7 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def page_of(run) -> str:
-    return run_page.page(run, curve(run), stats.evaluate(run.predictions))
+    return run_page.page(run, curve(run), stats.evaluate(run.predictions)).html
 
 
 def test_the_answer_comes_first_with_its_interval(run):

@@ -41,7 +41,7 @@ def test_every_chinese_phrase_is_chinese() -> None:
 
 
 def test_a_chinese_report_has_no_english_left_but_names(run) -> None:
-    html = run_page.page(run, curve(run), stats.evaluate(run.predictions), (), of("zh"))
+    html = run_page.page(run, curve(run), stats.evaluate(run.predictions), (), of("zh")).html
     shown = html[html.index("<body>") : html.index("Provenance" if "Provenance" in html else "来源")]
     text = re.sub(r"<[^>]*>", " ", shown)
     for name in (*run.task.labels, run.task.name, run.backbone, run.probe, *run.notes, *run.left_out, *run.layers):

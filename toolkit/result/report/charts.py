@@ -1,18 +1,23 @@
-"""How every chart looks, is named, and becomes PDF, PNG and SVG; the charts themselves are in the *_figures modules."""
+"""How every chart looks, and what becomes of it: a page's specifications, SVG, PNG and PDF.
+
+A chart is made once, in colours that are names; `themed` puts a palette in their place. The charts themselves are in
+the *_charts modules.
+"""
 
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from toolkit.core.artifacts import commit_file
-from toolkit.core.i18n import ENGLISH, Language
+from toolkit.core.errors import InputError, one_of
 
 WIDTH = 560  # pixels, of a figure in a file
 PNG_SCALE = 2
@@ -25,8 +30,9 @@ FONTS = (
 # The wheel and the finger scroll the page; with Shift the wheel zooms and dragging moves.
 ZOOM = "wheel![event.shiftKey]"
 MOVE = "[pointerdown[event.shiftKey], window:pointerup] > window:pointermove!"
-Width = int | str  # pixels, or "container" on a page
-Spec = dict[str, Any]
+Spec = dict[str, Any]  # Vega-Lite
+Arguments = ParamSpec("Arguments")
+CHECKED = False  # whether Altair holds every part against Vega-Lite's schema: most of the time, so in tests alone
 
 
 @dataclass(frozen=True)
@@ -44,44 +50,73 @@ class Palette:
     low: str
     high: str
     on_high: str
-    turn: float
+    turn: str
 
 
-LIGHT = Palette("#ffffff", "#1d2329", "#6a737d", "#0072b2", "#c25100", "#f4f7fa", "#0a5c94", "#ffffff", 0.72)
-DARK = Palette("#15191e", "#e8ebee", "#9aa4ae", "#56b4e9", "#e69f00", "#1d242b", "#7cc4f0", "#0b0f13", 0.55)
+LIGHT = Palette("#ffffff", "#1d2329", "#6a737d", "#0072b2", "#c25100", "#f4f7fa", "#0a5c94", "#ffffff", "0.72")
+DARK = Palette("#15191e", "#e8ebee", "#9aa4ae", "#56b4e9", "#e69f00", "#1d242b", "#7cc4f0", "#0b0f13", "0.55")
+MARK = "\ue000"  # of Unicode's private use, so that no label is taken for a colour
+COLOUR = Palette(*(f"{MARK}{field.name}{MARK}" for field in fields(Palette)))
+CONFIG: Spec = {
+    "background": COLOUR.ground,
+    "font": FONTS,
+    "axis": {
+        "labelColor": COLOUR.ink,
+        "titleColor": COLOUR.ink,
+        "gridColor": COLOUR.faint,
+        "gridOpacity": 0.25,
+        "domainColor": COLOUR.faint,
+        "tickColor": COLOUR.faint,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+    "legend": {"labelColor": COLOUR.ink, "titleColor": COLOUR.ink, "labelFontSize": 12, "titleFontSize": 12},
+    "title": {"fontSize": 15, "subtitleFontSize": 12, "fontWeight": "bold"},
+    "text": {"fontSize": 12},
+    "view": {"stroke": None},
+}
 
 
-@dataclass(frozen=True)
-class Style:
-    """What one drawing of a chart has and another of the same chart has not."""
+def specifications(make: Callable[Arguments, Mapping[str, Any]]) -> Callable[Arguments, dict[str, Spec]]:
+    """Decorates what gives Altair charts by the figures' file names: it gives their specifications, to be `themed`."""
 
-    palette: Palette = LIGHT
-    width: Width = WIDTH
-    say: Language = ENGLISH
+    @functools.wraps(make)
+    def made(*args: Arguments.args, **kwargs: Arguments.kwargs) -> dict[str, Spec]:
+        with debug_mode(CHECKED):
+            return {name: configured(chart, CHECKED) for name, chart in make(*args, **kwargs).items()}
 
-    def heading(self, text: str, subtitle: Sequence[str]) -> alt.TitleParams:
-        return titled(text, list(subtitle), self.palette)
-
-
-PLAIN = Style()  # as in a file of its own
+    return made
 
 
-def drawn(make: Callable[[Style], Mapping[str, Spec]], say: Language) -> tuple[dict[str, Mapping[str, Spec]], Any]:
-    """A page's figures: the specifications of each theme for its scripts, and those of the still pictures.
+def configured(chart: Any, checked: bool) -> Spec:
+    """The chart with all data inside, in the house's fonts and in colours that are names."""
+    return {**chart.to_dict(validate=checked), "config": CONFIG}
 
-    make: gives the specifications by name for one style.
-    """
-    themes = {name: make(Style(palette, "container", say)) for name, palette in (("light", LIGHT), ("dark", DARK))}
-    return themes, make(Style(say=say))
+
+def themed(spec: Spec, palette: Palette = LIGHT, width: int | str = WIDTH) -> Spec:
+    """The specification in a palette's colours. width: pixels, or "container" on a page."""
+    text = json.dumps(spec, ensure_ascii=False)
+    for name, value in asdict(palette).items():
+        text = text.replace(getattr(COLOUR, name), value)
+    return {**json.loads(text), "width": width}
+
+
+def figure(specs: Mapping[str, Spec], name: str) -> Any:
+    """One of a page's charts, for a notebook. Raises InputError for another name."""
+    if name not in specs:
+        raise InputError(one_of("figure", name, sorted(specs)))
+    return alt.Chart.from_dict(themed(specs[name]))
 
 
 def write_specs(folder: Path, drawn: Mapping[str, Spec]) -> None:
-    """Commit Vega-Lite specifications, by file name, as PDF, PNG and SVG."""
+    """Commit themed specifications, by file name, as PDF, PNG and SVG."""
     for name, spec in drawn.items():
+        picture = svg(spec)
         for suffix, data in (
-            ("pdf", vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[])),
-            ("png", vl_convert.vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[])),
-            ("svg", svg(spec).encode()),
+            ("pdf", vl_convert.svg_to_pdf(picture)),
+            ("png", vl_convert.svg_to_png(picture, scale=PNG_SCALE)),
+            ("svg", picture.encode()),
         ):
             commit_file(folder / f"{name}.{suffix}", _writer(data))
 
@@ -110,6 +145,11 @@ def _svg(spec: str) -> str:
     return GRADIENT.sub(r"\1gradient_0", drawn)
 
 
+def chart_of(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """An unmarked chart of these rows; a tuple of them, since Altair copies lists and all they hold at every step."""
+    return alt.Chart(alt.Data(values=tuple(rows)))
+
+
 def zoomable(chart: Any, *channels: str) -> Any:
     """The chart with quantitative axes ("x", "y") that a reader can zoom into."""
     return chart.add_params(
@@ -127,31 +167,7 @@ def padded(values: Sequence[float | None], lowest: float | None = None, highest:
     return alt.Scale(domain=[low, high], nice=False)
 
 
-def titled(text: str, subtitle: list[str], palette: Palette) -> alt.TitleParams:
+def titled(text: str, subtitle: Sequence[str]) -> alt.TitleParams:
     return alt.TitleParams(
-        text=text, subtitle=subtitle, anchor="start", color=palette.ink, subtitleColor=palette.faint, offset=10
+        text=text, subtitle=list(subtitle), anchor="start", color=COLOUR.ink, subtitleColor=COLOUR.faint, offset=10
     )
-
-
-def configured(chart: Any, palette: Palette) -> Spec:
-    """The chart in the house's fonts and the palette's colours, as a Vega-Lite specification."""
-    spec: Spec = (
-        chart.configure(background=palette.ground, font=FONTS)
-        .configure_axis(
-            labelColor=palette.ink,
-            titleColor=palette.ink,
-            gridColor=palette.faint,
-            gridOpacity=0.25,
-            domainColor=palette.faint,
-            tickColor=palette.faint,
-            labelFontSize=12,
-            titleFontSize=12,
-            titleFontWeight="normal",
-        )
-        .configure_legend(labelColor=palette.ink, titleColor=palette.ink, labelFontSize=12, titleFontSize=12)
-        .configure_title(fontSize=15, subtitleFontSize=12, fontWeight="bold")
-        .configure_text(fontSize=12)
-        .configure_view(stroke=None)
-        .to_dict()
-    )
-    return spec

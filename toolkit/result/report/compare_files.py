@@ -15,7 +15,7 @@ from toolkit.result.compare import COSTS, Comparison
 from toolkit.result.jackknife import Score
 from toolkit.result.metrics import title
 from toolkit.result.report import compare_narrative
-from toolkit.result.run import FIGURES, REPORT, RUN
+from toolkit.result.run import RUN
 from toolkit.result.safe_csv import plain_text
 
 TABLE, LATEX, STANDING = "compare.csv", "compare.tex", "compare.json"
@@ -51,8 +51,6 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
     The same runs share a folder, and what stands there, drawn of the same runs by the same version, is left as it is.
     The page and its figures are in English; in another language beside it, where `say` is one. Raises DiskFullError.
     """
-    from toolkit.result.report import charts, compare_charts, compare_page
-
     names = [name for line in comparison.lines for name in line.runs]
     sha256 = signature({"runs": sorted(names)})
     folder = make_folder(result / f"{comparison.run.task.name}-compare-{sha256[:12]}")
@@ -68,13 +66,13 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
     drawn_of = signature(facts)
     if _stands(folder, drawn_of):
         return folder
+    from toolkit.result.report import compare_page  # Altair takes a second to import
+
     (folder / STANDING).unlink(missing_ok=True)
     commit_text(folder / TABLE, table)
     commit_text(folder / LATEX, to_latex(comparison))
     for language in languages:
-        specs = compare_charts.specs(comparison, charts.Style(say=language))
-        charts.write_specs(make_folder(folder / language.file(FIGURES)), specs)
-        commit_text(folder / language.file(REPORT), compare_page.page(comparison, language))
+        compare_page.page(comparison, language).write(folder)
     commit_json(folder / STANDING, {"drawn_of": drawn_of, "files": _files(folder)})
     return folder
 

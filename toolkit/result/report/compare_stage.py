@@ -48,15 +48,10 @@ class ComparisonResult:
 
     def figure(self, name: str) -> "alt.Chart":
         """A chart of the page, by its file's name. Raises InputError for another name."""
-        import altair as alt
-
-        from toolkit.core.errors import one_of
         from toolkit.result.report import charts, compare_charts
 
-        specs = compare_charts.specs(self.comparison, charts.Style(say=i18n.of(self.language)))
-        if name not in specs:
-            raise InputError(one_of("figure", name, sorted(specs)))
-        return alt.Chart.from_dict(specs[name])
+        chart: alt.Chart = charts.figure(compare_charts.specs(self.comparison, i18n.of(self.language)), name)
+        return chart
 
     def to_json(self) -> dict[str, Any]:
         import json

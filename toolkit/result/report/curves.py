@@ -6,11 +6,12 @@ from typing import Any
 
 import altair as alt
 
+from toolkit.core.i18n import Language
 from toolkit.result import metrics
 from toolkit.result.controls import Beside
 from toolkit.result.jackknife import Score
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import Style, padded, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, padded, titled, zoomable
 from toolkit.result.run import Point, Run
 
 # Okabe and Ito, 2008, less the yellow; told apart on both grounds, and by their dashes where there are more.
@@ -44,7 +45,7 @@ def numbered(scores: Mapping[str, Score]) -> Sequence[float]:
 
 def chart(
     curves: Sequence[Curve],
-    style: Style,
+    say: Language,
     y_title: str,
     x_title: str,
     rule: float | None = None,
@@ -64,7 +65,7 @@ def chart(
                     "x": x,
                     "layer": layer,
                     "series": curve.name,
-                    "told": style.say.figure(score),
+                    "told": say.figure(score),
                     "value": score.estimate,
                 }
                 rows.append({**row, "lower": score.lower, "upper": score.upper})
@@ -82,47 +83,42 @@ def chart(
     scale_x = alt.Scale(domain=[ends[0] - margin, ends[1] + margin], nice=False)
     counted = list(range(int(ends[1]) + 1)) if ends[1] > 1 else [0, 0.25, 0.5, 0.75, 1]  # layers, or a share of depth
     axis = alt.Axis(values=counted, format="d" if ends[1] > 1 else ".2f", labelOverlap=True)
-    x = alt.X(
-        "x:Q", title=style.say("figure.all_layers") if level else x_title, scale=scale_x, axis=None if level else axis
-    )
+    x = alt.X("x:Q", title=say("figure.all_layers") if level else x_title, scale=scale_x, axis=None if level else axis)
     tooltip = [
         alt.Tooltip("series:N", title=" "),
-        alt.Tooltip("layer:N", title=style.say("figure.layer")),
-        alt.Tooltip("told:N", title=style.say("common.interval", name=y_title)),
+        alt.Tooltip("layer:N", title=say("figure.layer")),
+        alt.Tooltip("told:N", title=say("common.interval", name=y_title)),
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour, tooltip=tooltip)
+    base = chart_of(rows).encode(x=x, color=colour, tooltip=tooltip)
     y = alt.Y("value:Q", scale=scale, title=y_title)
     dash = alt.StrokeDash("series:N", sort=None, scale=alt.Scale(domain=names, range=dashes), legend=legend)
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=scale, title=y_title), y2="upper:Q")
     line = base.mark_line(strokeWidth=2.2, point=alt.OverlayMarkDef(size=36, filled=True)).encode(y=y, strokeDash=dash)
     layers = [band, line]
     if rule is not None:
-        constant = alt.Chart(alt.Data(values=[{"rule": rule, "name": rule_name}])).encode(
-            y=alt.Y("rule:Q", scale=scale)
-        )
-        layers.append(constant.mark_rule(strokeDash=[2, 3], color=style.palette.faint, strokeWidth=1.5))
-        told = constant.mark_text(align="left", dy=-7, dx=4, color=style.palette.faint)
+        constant = chart_of([{"rule": rule, "name": rule_name}]).encode(y=alt.Y("rule:Q", scale=scale))
+        layers.append(constant.mark_rule(strokeDash=[2, 3], color=COLOUR.faint, strokeWidth=1.5))
+        told = constant.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint)
         layers.append(told.encode(x=alt.value(0), text="name:N"))
     channels = ("y",) if level else ("x", "y")
-    return zoomable(alt.layer(*layers).properties(width=style.width, height=HEIGHT), *channels)
+    return zoomable(alt.layer(*layers).properties(height=HEIGHT), *channels)
 
 
-def over_depth(named: Sequence[tuple[str, Mapping[str, Score]]], run: Run, title: str, style: Style) -> Any:
+def over_depth(named: Sequence[tuple[str, Mapping[str, Score]]], run: Run, title: str, say: Language) -> Any:
     """Curves over relative depth, 0 to 1, for layer counts differ; a mix is a level line. run: any of them."""
-    say = style.say
     lines = [Curve(name, scores, depths(len(scores))) for name, scores in named]
     # The first colour is fine-tuning's in the figures around this one, which is of frozen probes.
     chance, _ = metrics.chance(run.predictions)
     told = say("chance.short", value=f"{chance:.3f}")
-    drawn = chart(lines, style, metrics.title(run.metric, say), say("figure.depth_axis"), chance, told, first_colour=1)
-    return drawn.properties(title=style.heading(title, [narrative.protocol_line(run, say), say("figure.bands")]))
+    drawn = chart(lines, say, metrics.title(run.metric, say), say("figure.depth_axis"), chance, told, first_colour=1)
+    return drawn.properties(title=titled(title, [narrative.protocol_line(run, say), say("figure.bands")]))
 
 
 def beside_charts(
-    run: Run, points: Sequence[Point], beside: Sequence[Beside], style: Style
+    run: Run, points: Sequence[Point], beside: Sequence[Beside], say: Language
 ) -> dict[str, tuple[str, Any]]:
     """Title and chart by file name: the run with its controls, what it has over them, and what else a layer knows."""
-    say, title = style.say, narrative.run_title(run, style.say)
+    title = narrative.run_title(run, say)
     metric, (chance, _) = metrics.title(run.metric, say), metrics.chance(run.predictions)
     own = {point.layer: point.test for point in points}
     charts: dict[str, tuple[str, Any]] = {}
@@ -135,7 +131,7 @@ def beside_charts(
         told = say("chance.short", value=f"{chance:.3f}")
         charts["controls"] = (
             say("figure.controls_title", title=title),
-            chart(lines, style, metric, x_title, chance, told),
+            chart(lines, say, metric, x_title, chance, told),
         )
         over = [
             Curve(say("beside.minus", name=name), one.curve_minus, numbered(one.curve_minus))
@@ -146,7 +142,7 @@ def beside_charts(
             y_title = say("figure.difference_axis", metric=metric)
             charts["selectivity"] = (
                 say("figure.selectivity_title", title=title),
-                chart(over, style, y_title, x_title, 0.0, say("figure.no_gain"), first_colour=1),
+                chart(over, say, y_title, x_title, 0.0, say("figure.no_gain"), first_colour=1),
             )
     nuisances = [one for one in beside if one.kind == "nuisance"]
     if nuisances:
@@ -154,7 +150,7 @@ def beside_charts(
         lines += [Curve(one.name, _above_chance(one.curve, one.chance), numbered(one.curve)) for one in nuisances]
         charts["nuisance"] = (
             say("figure.nuisance_title", title=title),
-            chart(lines, style, say("figure.way_to_perfect"), x_title, 0.0, say("figure.chance")),
+            chart(lines, say, say("figure.way_to_perfect"), x_title, 0.0, say("figure.chance")),
         )
     return charts
 

@@ -8,11 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from toolkit.core.errors import InputError, one_of
+from toolkit.core.errors import InputError
 from toolkit.core.i18n import ENGLISH, of
 from toolkit.result import controls, online, stats
-from toolkit.result.report import narrative, overview, overview_files, run_charts, run_page
-from toolkit.result.report.charts import Style
+from toolkit.result.report import narrative, overview
 from toolkit.result.report.overview import Entry, Line
 from toolkit.result.run import PREDICTIONS, REPORT, Point, Run, curve, read
 from toolkit.result.stats import Evaluation
@@ -45,6 +44,8 @@ class RunResult:
     def drawn(self) -> Self:
         """Itself, with its page in its language; the English one was drawn when the run was written."""
         if of(self.language) is not ENGLISH:
+            from toolkit.result.report import run_page  # which loads what draws
+
             run_page.redraw(self.folder, self.run, of(self.language))
         return self
 
@@ -100,14 +101,12 @@ class RunResult:
 
     def figure(self, name: str) -> "alt.Chart":
         """A chart of the page, by its file's name: "layers", "confusion" ... Raises InputError for another name."""
-        import altair as alt
+        from toolkit.result.report import charts, run_charts
 
-        specs = run_charts.specs(
-            self.run, self.points, self.evaluation, Style(say=of(self.language)), self.beside, online.read(self.folder)
-        )
-        if name not in specs:
-            raise InputError(one_of("figure", name, sorted(specs)))
-        return alt.Chart.from_dict(specs[name])
+        say, kept = of(self.language), online.read(self.folder)
+        specs = run_charts.specs(self.run, self.points, self.evaluation, say, self.beside, kept)
+        chart: alt.Chart = charts.figure(specs, name)
+        return chart
 
     def to_json(self) -> dict[str, Any]:
         """What was found, in plain values: the curve, every metric, what each round chose."""
@@ -155,6 +154,8 @@ class RunResults:
             Entry(name, runs[0].folder, runs[0].run, {other.name: other.run for other in runs[1:]})
             for name, runs in series
         ]
+        from toolkit.result.report import overview_files  # which loads what draws
+
         lines = overview.lines(entries)
         return cls(tuple(series), tuple(lines), overview_files.write(result, lines, of(language)), language)
 

@@ -9,7 +9,7 @@ from toolkit.core.i18n import Language
 from toolkit.result import metrics
 from toolkit.result.online import Online
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import Style, padded
+from toolkit.result.report.charts import COLOUR, chart_of, padded, titled
 from toolkit.result.report.page import Cell, Row, Table, number_cell, table
 from toolkit.result.run import Run
 
@@ -31,9 +31,8 @@ def sentence(run: Run, online: Online, say: Language) -> str:
     return text + say("online.gain", metric=narrative.metric_name(run, say), **more)
 
 
-def chart(run: Run, online: Online, style: Style) -> Any:
+def chart(run: Run, online: Online, say: Language) -> Any:
     """The learning curve of the layer with the shortest code; the band reaches from the worst order to the best."""
-    say, palette = style.say, style.palette
     rows = [
         {"callers": count, "mean": mean, "low": low, "high": high, "told": f"{mean:.3f} ({low:.3f} – {high:.3f})"}
         for count, mean, low, high in online.curve(online.best)
@@ -48,22 +47,22 @@ def chart(run: Run, online: Online, style: Style) -> Any:
         "callers:Q", scale=across, title=title, axis=alt.Axis(values=[row["callers"] for row in rows], format="d")
     )
     tooltip = [alt.Tooltip("callers:Q", title=title), alt.Tooltip("told:N", title=metric)]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, tooltip=tooltip)
-    band = base.mark_area(opacity=0.2, color=palette.score).encode(
+    base = chart_of(rows).encode(x=x, tooltip=tooltip)
+    band = base.mark_area(opacity=0.2, color=COLOUR.score).encode(
         y=alt.Y("low:Q", scale=scale, title=metric), y2="high:Q"
     )
-    point = alt.OverlayMarkDef(size=45, filled=True, color=palette.score)
-    line = base.mark_line(strokeWidth=2.5, color=palette.score, point=point).encode(y=alt.Y("mean:Q", scale=scale))
-    known = alt.Chart(alt.Data(values=[{"chance": chance}])).mark_rule(strokeDash=[2, 3], color=palette.faint)
+    point = alt.OverlayMarkDef(size=45, filled=True, color=COLOUR.score)
+    line = base.mark_line(strokeWidth=2.5, color=COLOUR.score, point=point).encode(y=alt.Y("mean:Q", scale=scale))
+    known = chart_of([{"chance": chance}]).mark_rule(strokeDash=[2, 3], color=COLOUR.faint)
     rule = known.encode(y=alt.Y("chance:Q", scale=scale))
-    heading = style.heading(
+    heading = titled(
         say("online.title", title=narrative.run_title(run, say), unit=unit),
         [
             narrative.protocol_line(run, say),
             say("online.subtitle", layer=online.best, orders=len(online.bits[online.best])),
         ],
     )
-    return alt.layer(band, rule, line).properties(title=heading, width=style.width, height=260)
+    return alt.layer(band, rule, line).properties(title=heading, height=260)
 
 
 def code_table(online: Online, say: Language) -> Table:

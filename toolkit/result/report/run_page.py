@@ -5,15 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.artifacts import commit_text, make_folder
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result import controls, metrics, stats
 from toolkit.result import online as online_file
 from toolkit.result.controls import Beside
 from toolkit.result.online import Online
 from toolkit.result.probability_metrics import measure
-from toolkit.result.report import charts, narrative, run_charts, run_online
-from toolkit.result.report.charts import Style, drawn
+from toolkit.result.report import narrative, run_charts, run_online
 from toolkit.result.report.label_charts import (
     MULTILABEL_CELLS,
     confusion_counts,
@@ -22,6 +20,7 @@ from toolkit.result.report.label_charts import (
 )
 from toolkit.result.report.page import (
     Cell,
+    Page,
     Row,
     Table,
     count_cell,
@@ -31,7 +30,7 @@ from toolkit.result.report.page import (
     score_cell,
     table,
 )
-from toolkit.result.run import FIGURES, REPORT, Point, Run, curve
+from toolkit.result.run import Point, Run, curve
 from toolkit.result.screening import screening
 from toolkit.result.stats import Evaluation
 
@@ -47,12 +46,7 @@ def draw(
     say: Language = ENGLISH,
 ) -> Path:
     """Commit a run's page and its figures (PDF, SVG, PNG) to its folder; return the page. Raises DiskFullError."""
-    online = online_file.read(folder)
-    specs = run_charts.specs(run, points, evaluation, Style(say=say), beside, online)
-    charts.write_specs(make_folder(folder / say.file(FIGURES)), specs)
-    file = folder / say.file(REPORT)
-    commit_text(file, page(run, points, evaluation, beside, say, online))
-    return file
+    return page(run, points, evaluation, beside, say, online_file.read(folder)).write(folder)
 
 
 def redraw(folder: Path, run: Run, say: Language = ENGLISH) -> Path:
@@ -67,19 +61,19 @@ def page(
     beside: Sequence[Beside] = (),
     say: Language = ENGLISH,
     online: Online | None = None,
-) -> str:
-    """The page's HTML. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
+) -> Page:
+    """The page. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
 
     beside: other runs to show it with, controls and nuisances. online: what was kept of more and more callers.
     """
     split = [one for one in beside if one.kind == "split"]
     controls = [one for one in beside if one.kind != "nuisance"]
     nuisances = [one for one in beside if one.kind == "nuisance"]
-    themes, stills = drawn(lambda style: run_charts.specs(run, points, evaluation, style, beside, online), say)
+    specs = run_charts.specs(run, points, evaluation, say, beside, online)
     told = [narrative.note(note, say) for one in beside for note in one.notes]
     return filled(
         "report.html",
-        themes,
+        specs,
         {
             "title": narrative.run_title(run, say),
             "answer": narrative.answer(run, evaluation, say),
@@ -90,7 +84,7 @@ def page(
             ],
             "cards": _cards(run, evaluation, say),
             "protocol": narrative.protocol(run, evaluation, say),
-            "figures": _figures(run, points, evaluation, stills, say),
+            "figures": _figures(run, points, evaluation, specs, say),
             "controls": [narrative.beside(run, one, say) for one in controls],
             "controls_table": _controls(run, points, controls, say),
             "nuisances": [narrative.beside(run, one, say) for one in nuisances],
