@@ -27,7 +27,7 @@ from probe import FOLDS, Case, synthetic
 from toolkit.core.matmul import keep_kernels
 from toolkit.corpus.labels import one_hot
 from toolkit.corpus.splits import make
-from toolkit.features.layout import LayerFeatures
+from toolkit.features.layout import STATISTICS, LayerFeatures
 from toolkit.probe import lbfgs as minimising
 from toolkit.probe.run import probe
 from toolkit.probe.search import SPACES
@@ -43,6 +43,7 @@ class Layers:
         self.ids = tuple(f"clip{clip}" for clip in range(len(case.features)))
         self.layers = tuple(f"encoder.{layer}" for layer in range(number))
         self.failed: dict[str, str] = {}
+        self.statistics = STATISTICS
 
     def layer(self, name: str) -> LayerFeatures:
         generator = np.random.default_rng(int(name.split(".")[1]))

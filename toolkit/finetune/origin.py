@@ -111,6 +111,11 @@ def probed(folder: Path) -> Run:
     """A probe run. Raises InputError for a run of another kind, StoreError for one that is not whole."""
     run = read(folder)
     features = run.provenance.get("features")
+    if isinstance(features, Mapping) and "imported" in features:
+        raise InputError(
+            f"{folder.name} probed features that were imported from a file; there is no backbone {run.backbone} to "
+            "fine-tune. --from takes a run on extracted features"
+        )
     if not isinstance(features, Mapping) or "weights_sha256" not in features:
         raise InputError(f"{folder.name} is no probe run; --from takes the folder of one")
     return run

@@ -29,7 +29,7 @@ from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.protocol import one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import Tested, test
-from toolkit.probe.search import BATCH, SPACES
+from toolkit.probe.search import BATCH, SPACES, narrowed
 from toolkit.result.run import Run
 
 PROTOCOL = 8  # part of every study's signature: raise it when the same setting would get another score
@@ -199,7 +199,7 @@ def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, inner:
         {
             "protocol": PROTOCOL,
             "probe": probe,
-            "space": {name: str(parameter) for name, parameter in SPACES[probe].items()},
+            "space": {name: str(parameter) for name, parameter in narrowed(SPACES[probe], data.statistics).items()},
             "batch": BATCH,
             "inner": inner,
             "seed": seed,
