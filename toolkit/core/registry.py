@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from toolkit.core.artifacts import sha256_of_file
 from toolkit.core.errors import InputError, MachineError, one_of
@@ -73,10 +73,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         """Raises KeyError; `find` is for names that a user gave."""
         if name not in self._loaded:
             row = self._ours[name] if name in self._ours else self._load(self._plugins[name])
-            if isinstance(row, str):
-                module, _, attribute = row.partition(":")
-                row = getattr(importlib.import_module(module), attribute)
-            self._loaded[name] = row
+            self._loaded[name] = resolve(row) if isinstance(row, str) else row
         return self._loaded[name]
 
     def find(self, name: str) -> Row:
@@ -112,6 +109,12 @@ class Registry(Mapping[str, Row], Generic[Row]):
                 f"{_named(point)}: {point.value} is a {type(row).__name__}, expected a {self._row.__name__}"
             )
         return row
+
+
+def resolve(where: str) -> Any:
+    """What "module:attribute" names; the module is loaded."""
+    module, _, attribute = where.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _named(point: metadata.EntryPoint) -> str:

@@ -175,7 +175,7 @@ def by_hand(
 
 def refuse_context(context: str | None, checkpoint: Checkpoint) -> None:
     """Raises InputError for a context where only Whisper has one."""
-    if context is not None and checkpoint.backbone.family != "whisper":
+    if context is not None and not checkpoint.family.fixed_context:
         raise InputError(f"--context has no effect on {checkpoint.name}, which hears the clip alone; it is Whisper's")
 
 
