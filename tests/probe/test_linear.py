@@ -14,7 +14,7 @@ from toolkit.core.errors import StoreError
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import linear, reference
 from toolkit.probe.linear import LinearFitter, predict
-from toolkit.probe.search import Setting
+from toolkit.probe.protocol import Setting
 from toolkit.probe.solver import Penalised, principal_axes
 from toolkit.probe.targets import ALL, scaler_of, targets_of
 

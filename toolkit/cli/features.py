@@ -5,10 +5,22 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.common import HERE, ManifestFile, Workspace, manifest_file, of_bytes, remark, show, workspace_folder
-from toolkit.core.errors import FAULT, MACHINE, InputError
+from toolkit.cli.common import (
+    HERE,
+    AudioRoot,
+    ManifestFile,
+    Workspace,
+    manifest_file,
+    of_bytes,
+    remark,
+    show,
+    workspace_folder,
+)
+from toolkit.core.errors import FAULT, MACHINE, SOME_CLIPS_FAILED, InputError
 
-app = typer.Typer(no_args_is_help=True, help="The feature cache: list, verify, export; purge a caller from everywhere.")
+app = typer.Typer(
+    no_args_is_help=True, help="The feature cache: list, verify, import, export; purge a caller from everywhere."
+)
 
 StoreName = Annotated[str, typer.Argument(help="A backbone's name, or the beginning of a store's folder name.")]
 
@@ -34,8 +46,8 @@ def list_stores(workspace: Workspace = HERE) -> None:
         table.add_row(
             store.folder.name,
             *map(str, row),
-            store.settings["dtype"],
-            store.settings["context"],
+            store.settings.get("dtype", "imported"),
+            store.settings.get("context", ""),
             of_bytes(total.bytes),
             ", ".join(f"{count:,} {flag}" for flag, count in sorted(flags.items())),
         )
@@ -85,6 +97,66 @@ def export(
     found = find(workspace_folder(workspace) / "features", store)
     size = export_store(found, out)
     print(f"{len(found.ids):,} clips, {len(found.layers)} layers: {of_bytes(size)} in {out.name}")
+
+
+@app.command("import")
+def import_file(
+    name: Annotated[str, typer.Argument(help="What the store is called, as `toolkit probe --model NAME` takes it.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help=".npy (clips, width) or (layers, clips, width); .npz or .h5 with an array (clips, width) a layer."
+        ),
+    ],
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            help="The clip of each row: text with an id a line, or .csv with a column id.",
+            show_default="the file's own array of ids",
+        ),
+    ] = None,
+    workspace: Workspace = HERE,
+    manifest: ManifestFile = None,
+    audio_root: AudioRoot = None,
+) -> None:
+    """Make a feature store of embeddings from elsewhere, one vector a clip and layer, for probe and compare.
+
+    Every clip of the manifest needs a row. Its audio is decoded once, so that leaks between folds, near-copies,
+    durations and purges are found as for extracted features. Clips that cannot be decoded are named, and the exit code
+    is then 3.
+
+    Example: toolkit features import my-model embeddings.npy --ids ids.txt
+    """
+    from collections.abc import Iterator, Sequence
+    from contextlib import closing
+
+    from toolkit.core.artifacts import cores
+    from toolkit.core.progress import bar
+    from toolkit.corpus.manifest import read
+    from toolkit.features.loading import decode_all
+    from toolkit.features.import_ import import_, opened
+    from toolkit.features.shard import ClipRecord, FailedRecord
+
+    corpus = read(manifest_file(workspace, manifest), audio_root)
+    by_id = {clip.id: clip for clip in corpus.clips}
+
+    def records(clips: Sequence[str]) -> Iterator[ClipRecord | FailedRecord]:
+        with (
+            closing(decode_all(corpus, (by_id[clip] for clip in clips), cores())) as decoded,
+            bar("import", len(clips), "clips") as advance,
+        ):
+            for item in decoded:
+                advance(1, item.seconds)
+                yield item.record if item.audio else FailedRecord(item.clip.id, item.source, item.reason)
+
+    with opened(file, ids) as embeddings:
+        embeddings.check([clip.id for clip in corpus.clips], corpus.name)
+        store, failed = import_(workspace / "features", name, embeddings, records)
+    print(f"{len(store.ids):,} clips, {len(store.layers)} layers of {store.width:,} values: {store.folder.name}")
+    for clip, reason in failed.items():
+        print(f"failed: {clip!r} {reason}")
+    if failed:
+        raise typer.Exit(SOME_CLIPS_FAILED)
 
 
 @app.command()

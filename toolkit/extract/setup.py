@@ -22,9 +22,9 @@ from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store, create, folder_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
+from toolkit.models.families import FAMILIES
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.pooling import mean_and_std
-from toolkit.models.registry import NOT_YET
 from toolkit.models.whisper import Context
 
 CONTEXTS = ("full", "clip")
@@ -97,7 +97,7 @@ class Session:
 
     @property
     def _whisper(self) -> bool:
-        return self.checkpoint.backbone.family == "whisper"
+        return self.checkpoint.family.fixed_context
 
     def store(self) -> Store:
         """The store to fill, made if it is not there."""
@@ -134,6 +134,7 @@ class Session:
         return {
             "weights_sha256": self.checkpoint.weights_sha256,
             "family": self.checkpoint.backbone.family,
+            **FAMILIES.stated(self.checkpoint.backbone.family),
             "layers": list(self.names),
             "dtype": name_of(dtype),
             "context": self.options.context if self._whisper else "clip",
@@ -238,7 +239,7 @@ def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
     family that cannot be extracted yet.
     """
     backbone = checkpoint.backbone
-    if backbone.family in NOT_YET:
+    if not checkpoint.family.ready:
         raise CheckpointError(f"{checkpoint.name}: the family {backbone.family} cannot be extracted yet")
     if options.context not in CONTEXTS:
         raise InputError(one_of("context", options.context, CONTEXTS))

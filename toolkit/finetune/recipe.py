@@ -46,7 +46,7 @@ def refuse_too_shallow(recipe: Recipe, layers: Mapping[int, str], encoder_layers
 
 def refuse_convolutions(recipe: Recipe, checkpoint: Checkpoint) -> None:
     """Raises InputError for convolutions that learn in any case."""
-    if recipe.train_convolutions and checkpoint.backbone.family == "whisper":
+    if recipe.train_convolutions and checkpoint.family.fixed_context:
         raise InputError(
             f"--train-convolutions has no effect on {checkpoint.name}: Whisper's learn with all the rest; leave it out"
         )
