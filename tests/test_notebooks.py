@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.finetune.conftest import corpus
@@ -39,3 +40,18 @@ def test_a_first_study(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown[0].label_columns and "36" in shown[1]._repr_html_()
     assert "encoder." in shown[2]._repr_html_() and shown[3].to_dict()["$schema"]
     assert list(shown[4].columns[:3]) == ["id", "speaker", "fold"] and shown[5] == "report.html"
+
+
+def test_your_own_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    labels, speakers = np.tile(["calm", "sad"], 30), np.repeat([f"s{n}" for n in range(6)], 10)
+    layers = generator.standard_normal((2, 60, 4))
+    layers[1, :, 0] += 5 * (labels == "sad")
+    for name, array in (("EMBEDDINGS", layers), ("LABELS", labels), ("SPEAKERS", speakers)):
+        np.save(tmp_path / f"{name}.npy", array)
+        monkeypatch.setenv(name, str(tmp_path / f"{name}.npy"))
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    names: dict[str, Any] = {}
+    shown = [executed(source, names) for source in cells("own_embeddings.ipynb")]
+    assert "layer 1" in shown[0]._repr_html_() and shown[1] == "report.html"
+    assert shown[2].shape == (3, 2) and (shown[2].argmax(axis=1) == [0, 1, 0]).all()

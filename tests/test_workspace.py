@@ -141,3 +141,37 @@ def test_a_command_is_written_without_its_defaults_and_without_folders() -> None
     tuning = FinetuneOptions(origin="run", refit_on_development=False)
     assert command_of("finetune", tuning) == "toolkit finetune --no-refit-on-development --from run"
     assert names("a, b,a") == ("a", "b")
+
+
+def test_arrays_are_probed_without_a_workspace(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    y, groups = np.tile(["calm", "sad"], 30), [f"caller{n // 10}" for n in range(60)]
+    noise, knows = generator.standard_normal((60, 4)), generator.standard_normal((60, 4))
+    knows[:, 0] += 4 * (y == "sad")
+    found = toolkit.probe_arrays({"noise": noise, "knows": knows}, y, groups, folds=3, trials=2, folder=tmp_path)
+    table = found.table().set_index("layer")
+    assert table.test["knows"] > 0.9 > 0.75 > table.test["noise"] and found.run.layers_chosen == "knows (3)"
+    assert found.report.is_file() and set(found.predictions().speaker) == set(groups)
+    assert (found.estimator().predict(knows) == y).mean() > 0.9
+    several = np.stack([y == "sad", np.arange(60) % 3 == 0], axis=1).astype(int)
+    temporary = toolkit.probe_arrays({"knows": knows}, several, groups, labels=["sad", "third"], folds=3, trials=2)
+    assert temporary.run.task.labels == ("sad", "third") and temporary.report.is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"layers": {}}, "No layer is given"),
+        ({"layers": {"a": np.zeros((6, 2)), "b": np.zeros((6, 3))}}, r"layer 'b' is float64 of shape \(6, 3\)"),
+        ({"y": ["x"] * 5}, "y is of 5 clips, the layers of 6"),
+        ({"groups": ["s"] * 7, "ids": list("abcdef")}, "groups is of 7 clips"),
+        ({"y": np.zeros((6, 2))}, "expected .clips,., or .clips, labels. with the name of each in labels"),
+        ({"labels": ["x"]}, "labels names the columns of y"),
+        ({"layers": {"a": np.full((6, 2), np.nan)}}, "layer 'a' of clip 'clip0' holds nan"),
+        ({"fold": 3}, "There is no option 'fold'; did you mean 'folds'"),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_refused(given: dict[str, Any], sentence: str) -> None:
+    whole = {"layers": {"a": np.zeros((6, 2))}, "y": list("xyxyxy"), "groups": list("aabbcc")}
+    with pytest.raises(InputError, match=sentence):
+        toolkit.probe_arrays(**{**whole, **given})

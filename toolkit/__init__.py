@@ -3,6 +3,7 @@
     workspace = toolkit.open("study")
     workspace.extract("whisper-medium")
     workspace.probe("whisper-medium", target="negative").table()
+    toolkit.probe_arrays({"layer 7": X}, y, groups=speakers).table()    # no workspace needed
 
 Nothing heavy is loaded before it is used.
 """
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.core.version import __version__
 
-__all__ = ["Workspace", "__version__", "open"]
+__all__ = ["Workspace", "__version__", "open", "probe_arrays"]
 
 if TYPE_CHECKING:
+    from toolkit.probe.arrays import probe_arrays
     from toolkit.workspace import Workspace
 
 
@@ -29,4 +31,8 @@ def __getattr__(name: str) -> Any:
         from toolkit.workspace import Workspace
 
         return Workspace
+    if name == "probe_arrays":
+        from toolkit.probe.arrays import probe_arrays
+
+        return probe_arrays
     raise AttributeError(f"module 'toolkit' has no attribute {name!r}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.core.errors import InputError
+from toolkit.core.options import made
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
 from toolkit.extract.options import ExtractOptions
@@ -87,13 +88,13 @@ class Workspace:
         """Compute every layer of every clip once; see `toolkit.extract.options.ExtractOptions`."""
         from toolkit.extract import stage
 
-        return stage.plan(self.place, _made(ExtractOptions, model=model, **options)).run()
+        return stage.plan(self.place, made(ExtractOptions, model=model, **options)).run()
 
     def probe(self, model: str | list[str], target: str, **options: Any) -> "RunResults":
         """Classifiers on every layer; see `toolkit.probe.options.ProbeOptions`."""
         from toolkit.probe import stage
 
-        return stage.plan(self.place, _made(ProbeOptions, model=model, target=target, **options)).run()
+        return stage.plan(self.place, made(ProbeOptions, model=model, target=target, **options)).run()
 
     def finetune(self, origin: "str | RunResult | RunResults | None" = None, **options: Any) -> "RunResults":
         """Train the backbone end to end, on the folds of a probe run (`origin`) or by hand (`model`, `target`).
@@ -102,7 +103,7 @@ class Workspace:
         """
         from toolkit.finetune import stage
 
-        return stage.plan(self.place, _made(FinetuneOptions, origin=_name(origin), **options)).run()
+        return stage.plan(self.place, made(FinetuneOptions, origin=_name(origin), **options)).run()
 
     def compare(self, *results: "str | RunResult", **options: Any) -> "tuple[ComparisonResult, ...]":
         """Runs of one task on the same folds side by side, a comparison for each such group; all runs unless named.
@@ -112,7 +113,7 @@ class Workspace:
         from toolkit.result.report import compare_stage
 
         names = tuple(str(_name(one)) for one in results)
-        return compare_stage.plan(self.place, _made(CompareOptions, results=names, **options)).run()
+        return compare_stage.plan(self.place, made(CompareOptions, results=names, **options)).run()
 
     def predict(self, origin: "str | RunResult | RunResults", audio: Any = None, **options: Any) -> "Predicted":
         """What a finished run's models say of audio files and folders, or of the manifest that is named.
@@ -122,14 +123,26 @@ class Workspace:
         from toolkit.predict import stage
 
         paths = None if audio is None else [audio] if isinstance(audio, str | Path) else list(audio)
-        asked = _made(PredictOptions, origin=_name(origin), audio=paths, **options)
+        asked = made(PredictOptions, origin=_name(origin), audio=paths, **options)
         return stage.plan(self.place, asked).run()
+
+    def import_features(self, name: str, file: str | Path, ids: str | Path | None = None) -> "Store":
+        """A store of embeddings from elsewhere, one vector a clip and layer; see `toolkit.features.import_.opened`.
+
+        Clips whose audio cannot be decoded are left out of it, and said.
+        """
+        from toolkit.features.import_ import import_file
+
+        store, failed = import_file(self.place, name, Path(file), Path(ids) if ids else None)
+        for clip, reason in failed.items():
+            self.place.say(f"failed: clip {clip!r} {reason}")
+        return store
 
     def score(self, file: str | Path, **options: Any) -> "Scored":
         """Every metric of a predictions file; see `toolkit.result.options.ScoreOptions`."""
         from toolkit.result.report.score import score_file
 
-        asked = _made(ScoreOptions, file=Path(file), **options)
+        asked = made(ScoreOptions, file=Path(file), **options)
         return score_file(asked.file, rules=asked.rules)
 
 
@@ -141,17 +154,3 @@ def _name(run: Any) -> str | None:
     if len(runs) != 1:
         raise InputError(f"{len(runs)} runs given where one is expected; take one of .runs")
     return str(runs[0].folder)
-
-
-def _made(options: type, **given: Any) -> Any:
-    """Raises InputError for an option that there is not."""
-    import dataclasses
-    import difflib
-
-    known = [field.name for field in dataclasses.fields(options)]
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else f", expected one of {known}"
-            raise InputError(f"There is no option {name!r}{hint}")
-    return options(**given)

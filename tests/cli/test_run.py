@@ -335,7 +335,12 @@ WRONG = [
         "16, column 10",
         "Bad device 'gpu', expected one of ['cpu', 'cuda', 'gpu (of",
     ),
-    ("# more of finetune", '[compare]\ngaps = "sex"', "25, column 8", "Bad gaps 'sex', expected one of ['high', "),
+    (
+        "# more of finetune",
+        '[compare]\nsubgroups = "sex"',
+        "25, column 13",
+        "Bad subgroups 'sex', expected one of ['high', ",
+    ),
     ("# more of finetune", '[compare]\nlanguage = "fr"', "25, column 12", "Bad language 'fr', expected one of ['en', "),
     ("# more of finetune", "learning_rate = 1", "24, column 1", "unknown key in [finetune]: 'learning_rate', did you"),
 ]

@@ -6,14 +6,19 @@ line needs to know.
 
 import ast
 import dataclasses
+import difflib
 import inspect
 import itertools
 import shlex
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
+
+from toolkit.core.errors import InputError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,17 @@ def _without_folders(value: object) -> str:
     """An absolute path is nobody's business."""
     text = str(value)
     return Path(text).name if Path(text).is_absolute() else text
+
+
+def made(options: Callable[..., T], **given: Any) -> T:
+    """The options, of keywords. Raises InputError for one that there is not."""
+    known = inspect.signature(options).parameters
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else f", expected one of {list(known)}"
+            raise InputError(f"There is no option {name!r}{hint}")
+    return options(**given)
 
 
 Names = str | Iterable[str] | None
