@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_scores_and_draws_on_its_own(made: Path, tmp_path: Path) -> None:
     (wheel,) = made.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")  # noqa: S202: our own
+        archive.extractall(tmp_path / "installed")  # noqa: S202
     rows = [f"c{k},s{k // 4},0,{'joy' if k % 2 else 'fear'},{'joy' if k % 3 else 'fear'}\n" for k in range(24)]
     (tmp_path / "predictions.csv").write_text("id,speaker,fold,truth,prediction\n" + "".join(rows))
     code = """

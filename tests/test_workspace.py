@@ -122,8 +122,10 @@ def test_what_there_is_not_is_refused_by_name(study: Path, tmp_path: Path) -> No
         workspace.probe("made-up", inner_fold=2, **ASKED)
     with pytest.raises(InputError, match="No workspace folder 'nowhere'"):
         toolkit.open(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="Say what to train"):
+    with pytest.raises(InputError, match="Say what to train: origin a probe run, or model and target by hand"):
         workspace.finetune()
+    with pytest.raises(InputError, match="Bad split_by 'call', expected one of"):
+        workspace.probe("made-up", split_by="call", **ASKED)
 
 
 def test_every_option_has_its_docstring_line() -> None:

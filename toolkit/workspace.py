@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.core.errors import InputError
-from toolkit.core.options import made
+from toolkit.core.options import as_keywords, made
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
 from toolkit.extract.options import ExtractOptions
@@ -75,6 +75,7 @@ class Workspace:
         """Finished runs, by their folder's name."""
         return sorted(path.parent.name for path in self.place.result.glob("*/run.json"))
 
+    @as_keywords()
     def result(self, name: str) -> "RunResult":
         """A finished run, by its name or the beginning of it. Raises InputError, StoreError."""
         from toolkit.probe.stage import ProbeResult
@@ -84,18 +85,21 @@ class Workspace:
         found = RunResult.read(find_run(name, self.place.result))
         return found if found.run.tuned else ProbeResult(found.folder, found.run, True, found.beside)
 
+    @as_keywords()
     def extract(self, model: str | list[str], **options: Any) -> "Extractions":
         """Compute every layer of every clip once; see `toolkit.extract.options.ExtractOptions`."""
         from toolkit.extract import stage
 
         return stage.plan(self.place, made(ExtractOptions, model=model, **options)).run()
 
+    @as_keywords()
     def probe(self, model: str | list[str], target: str, **options: Any) -> "RunResults":
         """Classifiers on every layer; see `toolkit.probe.options.ProbeOptions`."""
         from toolkit.probe import stage
 
         return stage.plan(self.place, made(ProbeOptions, model=model, target=target, **options)).run()
 
+    @as_keywords()
     def finetune(self, origin: "str | RunResult | RunResults | None" = None, **options: Any) -> "RunResults":
         """Train the backbone end to end, on the folds of a probe run (`origin`) or by hand (`model`, `target`).
 
@@ -105,6 +109,7 @@ class Workspace:
 
         return stage.plan(self.place, made(FinetuneOptions, origin=_name(origin), **options)).run()
 
+    @as_keywords()
     def compare(self, *results: "str | RunResult", **options: Any) -> "tuple[ComparisonResult, ...]":
         """Runs of one task on the same folds side by side, a comparison for each such group; all runs unless named.
 
@@ -115,6 +120,7 @@ class Workspace:
         names = tuple(str(_name(one)) for one in results)
         return compare_stage.plan(self.place, made(CompareOptions, results=names, **options)).run()
 
+    @as_keywords()
     def predict(self, origin: "str | RunResult | RunResults", audio: Any = None, **options: Any) -> "Predicted":
         """What a finished run's models say of audio files and folders, or of the manifest that is named.
 
@@ -126,6 +132,7 @@ class Workspace:
         asked = made(PredictOptions, origin=_name(origin), audio=paths, **options)
         return stage.plan(self.place, asked).run()
 
+    @as_keywords()
     def import_features(self, name: str, file: str | Path, ids: str | Path | None = None) -> "Store":
         """A store of embeddings from elsewhere, one vector a clip and layer; see `toolkit.features.import_.opened`.
 
@@ -138,6 +145,7 @@ class Workspace:
             self.place.say(f"failed: clip {clip!r} {reason}")
         return store
 
+    @as_keywords()
     def score(self, file: str | Path, **options: Any) -> "Scored":
         """Every metric of a predictions file; see `toolkit.result.options.ScoreOptions`."""
         from toolkit.result.report.score import score_file

@@ -9,14 +9,16 @@ import dataclasses
 import difflib
 import inspect
 import itertools
+import re
 import shlex
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from toolkit.core.errors import InputError
+from toolkit.core.errors import InputError, ToolkitError
 
 T = TypeVar("T")
 
@@ -100,6 +102,18 @@ def made(options: Callable[..., T], **given: Any) -> T:
     return options(**given)
 
 
+@contextmanager
+def as_keywords() -> Iterator[None]:
+    """Refusals name options as they are typed; from Python, --inner-folds is `inner_folds`."""
+    try:
+        yield
+    except ToolkitError as error:
+        error.args = (TYPED.sub(lambda typed: KEYWORDS.get(typed[1], typed[1].replace("-", "_")), str(error)),)
+        raise
+
+
+TYPED = re.compile(r"(?<!\S)--([a-z][a-z-]*[a-z])")
+KEYWORDS = {"from": "origin", "round": "round_"}
 Names = str | Iterable[str] | None
 
 
