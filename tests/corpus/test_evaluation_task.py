@@ -10,6 +10,7 @@ from toolkit.audio.clip import Clip
 from toolkit.core.errors import LabelError, SplitError
 from toolkit.corpus import evaluation_task, splits
 from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.spellings import Rules
 
 
 def manifest(rows: Sequence[dict[str, str]]) -> Manifest:
@@ -185,6 +186,9 @@ def test_wrong_questions_are_refused_with_both_sides_of_the_story() -> None:
     for target in ("mood", "emotion,mood"):
         with pytest.raises(LabelError, match="'mood'"):
             evaluation_task.pose(manifest(rows()), target, 5, seed=0)
+    for spelt in ("refuse", "merge", "keep"):  # a column that is not there is no spelling of one that is
+        with pytest.raises(LabelError, match="No label column 'Emotion'"):
+            evaluation_task.pose(manifest(rows()), "emotion,Emotion", 5, seed=0, rules=Rules(spelt))
     with pytest.raises(SplitError, match=r"11 folds.*10"):
         evaluation_task.pose(manifest(rows()), "emotion", 11, seed=0)
     with pytest.raises(SplitError, match="Bad --split-by"):
