@@ -171,7 +171,7 @@ def test_a_long_recording_is_drawn_in_few_pieces_and_hostile_labels_stay_text() 
     drawn = charts.svg(spec)
     assert "&lt;/script&gt;" in drawn and "<img" not in drawn and "alert(1)" in drawn
     html = timeline_page.page({"call": found}, [(found, summary(found, ()))], (), "run").html
-    assert "<img src=x>" not in html and "33:20" in html and "By run; 2,000 windows of 1 recording." in html
+    assert "<img src=x>" not in html and "33:20" in html and "Predicted by run; 2,000 windows of 1 recording." in html
 
 
 def test_the_page_says_what_it_leaves_out_in_both_languages() -> None:
@@ -179,7 +179,7 @@ def test_the_page_says_what_it_leaves_out_in_both_languages() -> None:
     summed = [(found, summary(found, ["=anger"]))]
     english = timeline_page.page({"call": found}, summed * 2, ["=anger"], "a-run", 3).html
     assert "mood over time" in english and "1 of 2 recordings are drawn" in english and "3 windows or rec" in english
-    assert "In 2:40 minutes of speech, of 2:40 in 2 recordings, the decision changes 0.8 times a minute" in english
+    assert "In 2:40 minutes of speech, of 2:40 in 2 recordings, the prediction changes 0.8 times a minute" in english
     assert "75 % of the speech is negative (=anger)" in english
     chinese = timeline_page.page({"call": found}, summed * 2, ["=anger"], "a-run", 3, of("zh")).html
     body = re.sub(r"<[^>]*>", " ", chinese[chinese.index("<body>") : chinese.index('<script type="application/json"')])
@@ -187,4 +187,4 @@ def test_the_page_says_what_it_leaves_out_in_both_languages() -> None:
     names = {"mood", "a", "run", "call", "calm", "anger", "joy", "csv", "timeline", "summary", "predict", "json"}
     assert set(re.findall(r"[A-Za-z]+", body)) <= names
     drawn = json.dumps(timeline_page.specs({"call": found}, of("zh")), ensure_ascii=False)
-    assert "被判定" in drawn and "文件中的时间" in drawn and "decided" not in drawn.replace("datum.held", "")
+    assert "被判定" in drawn and "文件中的时间" in drawn and "predicted" not in drawn

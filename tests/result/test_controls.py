@@ -91,7 +91,10 @@ def test_an_overview_pairs_all_with_the_best_on_development(run_of, tmp_path: Pa
     assert [line.behind is None for line in found] == [True, False, True]  # the best itself, and other clips
     difference = paired.difference([bad.predictions], [good.predictions], good.metric)
     assert found[1].behind == difference.score and found[1].p_value == difference.p_value
-    assert overview.answer(found).startswith("Of 3 runs good with the linear probe is best on development; its UAR")
+    assert overview.answer(found).startswith(
+        "The linear probe on encoder.2 of good is the best of 3 runs on the development sets: unweighted average "
+        "recall (UAR) 0."
+    )
     folder = overview_files.write(tmp_path, found)
     assert folder == overview_files.write(tmp_path, found) and folder.name.startswith("emotion-overview-")
     for name in ("overview.csv", "curves.csv", "report.html", "figures/backbones.json"):
@@ -118,8 +121,7 @@ def test_an_overview_of_series_shows_their_means(run_of, tmp_path: Path) -> None
     for layer in good.layers:
         assert first.curve[layer] == stats.headline_score(good.layers[layer], bad.layers[layer])
     said = overview.answer([first, second])
-    assert said.endswith(" Every figure is the mean over a series of 2 runs, of other training seeds or deals of the "
-                         "folds.")  # fmt: skip
+    assert said.endswith(" Every figure is the mean over a series of 2 runs with other training seeds or folds.")
     folder = overview_files.write(tmp_path, [first, second])
     rows = list(csv.DictReader((folder / "overview.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["runs"], row["score"]) for row in rows] == [

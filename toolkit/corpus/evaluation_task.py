@@ -139,13 +139,14 @@ def _clip_by_clip(
     if group_by in columns:
         group, groups = group_by, tuple(columns[group_by])
         leaks = splits.audit(replace(folds, groups=groups), {})
-        told = f"{group}s are on both sides, the figures flatter" if leaks else f"no {group} is on both sides"
+        told = f"{group}s are on both sides, so the scores are optimistic" if leaks else f"no {group} is on both sides"
         notes = [*notes, f"{dealt} were split one by one (--split-by clip): {told}."]
     else:
         group, groups = "speaker" if apart == ids else "recording", apart
         notes = [
             *notes,
-            f"{dealt} were split one by one (--split-by clip): speakers may be on both sides, the figures may flatter.",
+            f"{dealt} were split one by one (--split-by clip): speakers may be on both sides, so the scores may be "
+            "optimistic.",
             "Without a speaker column it cannot be measured by how much.",
         ]
     if "split" in columns:

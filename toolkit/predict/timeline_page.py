@@ -15,7 +15,7 @@ from toolkit.result.report.charts import COLOUR, chart_of, specifications, title
 from toolkit.result.report.page import Cell, Page, Row, drawing, filled, table
 
 BINS = 400  # that a figure shows at most; more would be finer than its pixels
-ROW_PIXELS, ROW_SHARE = 44, 0.86  # of a label, and the part of it that a probability of 1 fills
+ROW_PIXELS, ROW_SHARE = 56, 0.7  # of a label, and the part of it that a probability of 1 fills
 CLOCK = "floor(datum.value / 60) + ':' + format(datum.value % 60, '02.0f')"
 
 
@@ -37,13 +37,14 @@ def chart(timeline: Timeline, say: Language) -> Any:
         labelExpr=f"{names}[floor(datum.value)]",
         labelLimit=150, ticks=False, domain=False, grid=False,
     )  # fmt: skip
-    y = alt.Y("base:Q", scale=alt.Scale(domain=[0, len(labels)], nice=False), title=None, axis=axis)
+    rows_scale = alt.Scale(domain=[0, len(labels)], nice=False)
+    y = alt.Y("base:Q", scale=rows_scale, title=None, axis=axis)
     span = [float(timeline.start[0]), float(timeline.end[-1])]
-    x = alt.X("start:Q", scale=alt.Scale(domain=span, nice=False), title=say("timeline.axis"),
-              axis=alt.Axis(labelExpr=CLOCK, grid=False))  # fmt: skip
+    times = alt.Axis(labelExpr=CLOCK, grid=False, labelFlush=False, labelOverlap=True, labelSeparation=6)
+    x = alt.X("start:Q", scale=alt.Scale(domain=span, nice=False), title=say("timeline.axis"), axis=times)
     legend = alt.Legend(title=None, orient="top")
     colour = alt.Color("held:N", sort=None, legend=legend,
-                       scale=alt.Scale(domain=list(held), range=[COLOUR.score, COLOUR.faint]))  # fmt: skip
+                       scale=alt.Scale(domain=list(held), range=[COLOUR.high, COLOUR.faint]))  # fmt: skip
     tooltip = [alt.Tooltip("label:N", title=say("figure.label")), alt.Tooltip("span:N", title=say("timeline.time")),
                alt.Tooltip("held:N", title=" "),
                alt.Tooltip("probability:Q", format=".3f", title=say("timeline.probability"))]  # fmt: skip
@@ -62,15 +63,24 @@ def chart(timeline: Timeline, say: Language) -> Any:
     )
     quiet = (
         chart_of(silent)
-        .mark_rect(color=COLOUR.second, opacity=0.18)
+        .mark_rect(color=COLOUR.ink, opacity=0.12)
         .encode(x=x, x2="end:Q", tooltip=[alt.Tooltip("held:N", title=" "), tooltip[1]])
     )
-    floors = [{"base": level} for number in range(len(labels)) for level in (number, number + ROW_SHARE)]
-    lines = chart_of(floors).mark_rule(color=COLOUR.faint, opacity=0.35).encode(y=y)
+    levels = [number + ROW_SHARE * share for number in range(len(labels)) for share in (0, 0.5, 1)]
+    right = alt.Axis(
+        orient="right", values=levels, labelExpr=f"format((datum.value % 1) / {ROW_SHARE}, '.1f')", labelFontSize=9,
+        title=say("timeline.probability_axis"), ticks=False, domain=False, grid=False,
+    )  # fmt: skip
+    lines = (
+        chart_of({"base": level} for level in levels)
+        .mark_rule(color=COLOUR.faint, opacity=0.35)
+        .encode(y=alt.Y("base:Q", scale=rows_scale, axis=right))
+    )
     told = [say("timeline.subtitle"), *([say("timeline.subtitle_silent")] if silent else [])]
     heading = titled(timeline.recording, told)
     height = max(2, len(labels)) * ROW_PIXELS
-    return alt.layer(*([quiet] if silent else []), lines, bars).properties(title=heading, height=height)
+    layers = alt.layer(*([quiet] if silent else []), lines, bars).resolve_axis(y="independent")
+    return layers.properties(title=heading, height=height)
 
 
 def _silent(timeline: Timeline, say: Language) -> list[dict[str, Any]]:

@@ -38,13 +38,14 @@ class Form:
 
 
 FOLDS = (
-    "{} folds. Each in turn is the test, the next one the development set, the other {} train, so that every clip is "
-    "predicted once"
+    "{} folds. Each in turn is the test set, the next one the development set, and the other {} train, so that every "
+    "clip is predicted once"
 )
 FOUR = FOLDS.format(4, 2)
-LEAKY = "Clips were split one by one (--split-by clip): speakers are on both sides, the figures flatter."
+LEAKED = "clips whose speakers may be in its training clips"
+LEAKY = "Clips were split one by one (--split-by clip): speakers are on both sides, so the scores are optimistic."
 NO_SPEAKER = (
-    "{} were split one by one (--split-by clip): speakers may be on both sides, the figures may flatter.",
+    "{} were split one by one (--split-by clip): speakers may be on both sides, so the scores may be optimistic.",
     "Without a speaker column it cannot be measured by how much.",
 )
 FORMS = {
@@ -72,31 +73,31 @@ FORMS = {
         group_by="session",
     ),
     "clip by clip": Form(
-        ("speaker",), "48 clips, 8 speakers; 4 folds, kept apart by clips", "clips whose speakers it may have heard",
-        f"{FOUR}. Clips are dealt out one by one: a speaker may stand on both sides, and the figures flatter.",
+        ("speaker",), "48 clips, 8 speakers; 4 folds, kept apart by clips", LEAKED,
+        f"{FOUR}. Clips are assigned one by one: a speaker may be on both sides, so the scores are optimistic.",
         (LEAKY,), split_by="clip",
     ),
     "clip by clip, sessions": Form(
         ("speaker", "session"), "48 clips, 12 sessions; 4 folds, kept apart by clips",
-        "clips whose sessions it may have heard",
-        f"{FOUR}. Clips are dealt out one by one: a session may stand on both sides, and the figures flatter.",
+        "clips whose sessions may be in its training clips",
+        f"{FOUR}. Clips are assigned one by one: a session may be on both sides, so the scores are optimistic.",
         (LEAKY.replace("speakers", "sessions"),), split_by="clip", group_by="session",
     ),
     "clip by clip, no speaker known": Form(
-        (), "48 clips; 4 folds, kept apart by clips", "clips whose speakers it may have heard",
-        f"{FOUR}. Clips are dealt out one by one: a speaker may stand on both sides, and the figures flatter.",
+        (), "48 clips; 4 folds, kept apart by clips", LEAKED,
+        f"{FOUR}. Clips are assigned one by one: a speaker may be on both sides, so the scores are optimistic.",
         tuple(note.format("Clips") for note in NO_SPEAKER), split_by="clip",
     ),
     "clip by clip beside a split column": Form(
         ("speaker", "split"), "48 clips, 8 speakers; 4 folds, kept apart by clips",
-        "clips whose speakers it may have heard",
-        f"{FOUR}. Clips are dealt out one by one: a speaker may stand on both sides, and the figures flatter.",
+        LEAKED,
+        f"{FOUR}. Clips are assigned one by one: a speaker may be on both sides, so the scores are optimistic.",
         (LEAKY, "The manifest's split column is not used: --split-by clip deals the clips out anew."), split_by="clip",
     ),
     "a fixed split": Form(
         ("speaker", "split"), "12 clips, 2 speakers; a fixed split, kept apart by speaker",
         "speakers that the probe never heard",
-        "A fixed split: 24 clips train, 12 are for development, 12 for the test. All clips of one speaker (8 of them) "
+        "A fixed split: 24 training, 12 development and 12 test clips. All clips of one speaker (8 of them) "
         "stay on one side.",
     ),
     "numbered folds": Form(
@@ -111,14 +112,14 @@ FORMS = {
     ),
     "windows, recording by recording": Form(
         ("speaker",), "48 clips, 8 speakers; 4 folds, kept apart by recordings",
-        "clips whose speakers it may have heard",
-        f"{FOUR}. Clips are dealt out one by one, all windows of a recording together: a speaker may stand on both "
-        "sides, and the figures flatter.", (LEAKY.replace("Clips", "Recordings"),), windows=3, split_by="clip",
+        LEAKED,
+        f"{FOUR}. Clips are assigned one by one, all windows of a recording together: a speaker may be on both "
+        "sides, so the scores are optimistic.", (LEAKY.replace("Clips", "Recordings"),), windows=3, split_by="clip",
     ),
     "windows, recording by recording, no speaker known": Form(
-        (), "48 clips, 16 recordings; 4 folds, kept apart by recordings", "clips whose speakers it may have heard",
-        f"{FOUR}. Clips are dealt out one by one, all windows of a recording together: a speaker may stand on both "
-        "sides, and the figures flatter.", tuple(note.format("Recordings") for note in NO_SPEAKER), windows=3,
+        (), "48 clips, 16 recordings; 4 folds, kept apart by recordings", LEAKED,
+        f"{FOUR}. Clips are assigned one by one, all windows of a recording together: a speaker may be on both "
+        "sides, so the scores are optimistic.", tuple(note.format("Recordings") for note in NO_SPEAKER), windows=3,
         split_by="clip",
     ),
 }  # fmt: skip
@@ -172,7 +173,7 @@ def test_every_sentence_is_the_one_that_holds(name: str) -> None:
     run = run_of(question)
     assert narrative.protocol_line(run) == form.line
     assert narrative.unheard(run) == form.unheard
-    assert dict(narrative.protocol(run, stats.evaluate(run.predictions)))["Kept apart"] == form.apart
+    assert dict(narrative.protocol(run, stats.evaluate(run.predictions)))["Split"] == form.apart
     assert question.notes == tuple(form.notes)
 
 
@@ -188,7 +189,7 @@ def test_what_the_sentences_say_is_so(name: str) -> None:
         both |= heard & {question.groups[row] for row in one.test}
     if "never heard" in said:
         assert not both
-    if "are on both sides, the figures flatter" in said:
+    if "are on both sides, so the scores are optimistic" in said:
         assert both
     windows = [clip.rpartition("@")[0] for clip in folds.ids] if form.windows else list(folds.ids)
     sides: dict[str, set[int]] = {}

@@ -39,14 +39,16 @@ def tuned(run: Run) -> Run:
 
 def of_a_run(run_of: RunOf, kind: str) -> dict[str, Spec]:
     run = run_of(kind, layers=3, clips=120)
-    run = replace(run, weights={layer: (0.2, 0.3, 0.4, 0.3, 0.2) for layer in run.layers})
     steps = dict.fromkeys(run.layers, ((0.3, 0.4), (0.2, 0.5)))
     online = Online(run.metric, (2, 4), 2.8, dict.fromkeys(run.layers, (1.5, 1.7)), steps)
     beside = [
         controls.compare("random", "random weights", Path("x"), run, run),
         controls.compare("nuisance", "sex", Path("x"), run, run_of("binary", layers=3, clips=120)),
     ]
-    return run_charts.specs(run, curve(run), stats.evaluate(run.predictions), ENGLISH, beside, online)
+    points, evaluation = curve(run), stats.evaluate(run.predictions)
+    mix = replace(run, weights={layer: (0.2, 0.3, 0.4, 0.3, 0.2) for layer in run.layers})
+    weights = run_charts.specs(mix, points, evaluation)["weights"]
+    return {**run_charts.specs(run, points, evaluation, ENGLISH, beside, online), "weights": weights}
 
 
 def of_runs(run_of: RunOf) -> dict[str, Spec]:

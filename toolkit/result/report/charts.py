@@ -21,6 +21,7 @@ from toolkit.core.errors import InputError, one_of
 
 WIDTH = 560  # pixels, of a figure in a file
 PNG_SCALE = 2
+MARKER = 10  # pixels, more than half of any marker
 GRADIENT = re.compile(r'(<linearGradient id="|fill="url\(#)gradient_\d+')
 CLIP = re.compile(r'(<clipPath id="|clip-path="url\(#)clip(\d+)')
 FONTS = (
@@ -37,7 +38,7 @@ CHECKED = False  # whether Altair holds every part against Vega-Lite's schema: m
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours that the colour-blind tell apart (Okabe and Ito, 2008), on a light or a dark ground.
+    """The colours of a light or a dark ground; those of the runs are the same on both, see `colours`.
 
     turn: share of the way from low to high, from which on_high is easier to read there than ink.
     """
@@ -45,16 +46,14 @@ class Palette:
     ground: str
     ink: str
     faint: str
-    score: str
-    second: str
     low: str
     high: str
     on_high: str
     turn: str
 
 
-LIGHT = Palette("#ffffff", "#1d2329", "#6a737d", "#0072b2", "#c25100", "#f4f7fa", "#0a5c94", "#ffffff", "0.72")
-DARK = Palette("#15191e", "#e8ebee", "#9aa4ae", "#56b4e9", "#e69f00", "#1d242b", "#7cc4f0", "#0b0f13", "0.55")
+LIGHT = Palette("#ffffff", "#1d2329", "#6a737d", "#f4f7fa", "#0a5c94", "#ffffff", "0.72")
+DARK = Palette("#15191e", "#e8ebee", "#9aa4ae", "#1d242b", "#7cc4f0", "#0b0f13", "0.55")
 MARK = "\ue000"  # of Unicode's private use, so that no label is taken for a colour
 COLOUR = Palette(*(f"{MARK}{field.name}{MARK}" for field in fields(Palette)))
 CONFIG: Spec = {
@@ -157,14 +156,20 @@ def zoomable(chart: Any, *channels: str) -> Any:
     )
 
 
-def padded(values: Sequence[float | None], lowest: float | None = None, highest: float | None = None) -> alt.Scale:
-    """A scale a little wider than all that is drawn, within `lowest` and `highest`."""
+def padded(values: Iterable[float | None]) -> alt.Scale:
+    """A scale of all that is drawn, with room at its ends for a whole marker: what is zoomed is cut at the edge."""
     known = [value for value in values if value is not None] or [0.0, 1.0]
-    margin = 0.06 * (max(known) - min(known) or 1.0)
-    low, high = min(known) - margin, max(known) + margin
-    low = low if lowest is None else max(lowest, low)
-    high = high if highest is None else min(highest, high)
-    return alt.Scale(domain=[low, high], nice=False)
+    margin = 0.05 if min(known) == max(known) else 0.0
+    return alt.Scale(domain=[min(known) - margin, max(known) + margin], nice=False, zero=False, padding=MARKER)
+
+
+def told_apart(rows: Iterable[Mapping[str, Any]]) -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape of points by their "series" with a legend: each row's "colour", and a diamond where "tuned"."""
+    found = {row["series"]: row for row in rows}
+    colours = alt.Scale(domain=list(found), range=[row["colour"] for row in found.values()])
+    shapes = alt.Scale(domain=list(found), range=["diamond" if row["tuned"] else "circle" for row in found.values()])
+    legend = alt.Legend(title=None, orient="top", columns=1, labelLimit=0, symbolOpacity=1)
+    return alt.Color("series:N", sort=None, scale=colours, legend=legend), alt.Shape("series:N", scale=shapes)
 
 
 def titled(text: str, subtitle: Sequence[str]) -> alt.TitleParams:

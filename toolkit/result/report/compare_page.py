@@ -34,6 +34,7 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
             **fields,
             "title": say("compare.title", task=run.task.name),
             "answer": first,
+            "terms": narrative.terms(run, say),
             "protocol": say("common.sentences").join(
                 [*more, say("compare.protocol", line=narrative.protocol_line(run, say))]
             ),

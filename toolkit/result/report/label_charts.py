@@ -11,6 +11,7 @@ from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import narrative
 from toolkit.result.report.charts import COLOUR, chart_of, titled
+from toolkit.result.report.colours import colour_of
 from toolkit.result.run import Run
 from toolkit.result.stats import Evaluation
 
@@ -40,7 +41,7 @@ def per_label(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Any:
     base = chart_of(rows).encode(y=label_axis, tooltip=tooltip)
     colour = alt.Color(
         "series:N",
-        scale=alt.Scale(domain=names, range=[COLOUR.score, COLOUR.second]),
+        scale=alt.Scale(domain=names, range=[colour_of(run.probe), COLOUR.ink]),
         legend=alt.Legend(title=None, orient="top", columns=1, labelLimit=0, symbolOpacity=1),
     )
     bar = (

@@ -8,6 +8,7 @@ import numpy as np
 from toolkit.core.i18n import Language
 from toolkit.result.report import narrative
 from toolkit.result.report.charts import COLOUR, chart_of, titled
+from toolkit.result.report.colours import colour_of
 from toolkit.result.run import Run
 
 HEIGHT = 260
@@ -36,11 +37,11 @@ def layer_weights(run: Run, say: Language) -> Any:
     ]
     x = alt.X("layer:N", sort=None, title=say("figure.layer_axis"), axis=alt.Axis(labelAngle=-50, labelOverlap=True))
     base = chart_of(rows).encode(x=x, tooltip=tooltip)
-    bars = base.mark_bar(color=COLOUR.score, opacity=0.75).encode(y=alt.Y("mean:Q", title=name))
+    bars = base.mark_bar(color=colour_of(run.probe), opacity=0.75).encode(y=alt.Y("mean:Q", title=name))
     spread = base.mark_rule(color=COLOUR.ink, strokeWidth=1.5).encode(y="lowest:Q", y2="highest:Q")
     equal = chart_of([{"equal": 1 / len(rows), "name": say("figure.weights_equal")}])
-    rule = equal.mark_rule(strokeDash=[4, 3], color=COLOUR.second, strokeWidth=1.5).encode(y="equal:Q")
-    told = equal.mark_text(align="left", dy=-7, dx=4, color=COLOUR.second).encode(
+    rule = equal.mark_rule(strokeDash=[4, 3], color=COLOUR.faint, strokeWidth=1.5).encode(y="equal:Q")
+    told = equal.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
         x=alt.value(0), y="equal:Q", text="name:N"
     )
     heading = titled(

@@ -18,10 +18,11 @@ def specs(found: Sequence[Line], say: Language) -> dict[str, Any]:
     run = found[0].entry.run
     several = len({line.entry.run.probe for line in found}) > 1
     named = [
-        (f"{line.entry.name}, {line.entry.run.probe}" if several else line.entry.name, line.curve) for line in found
+        (f"{line.entry.name}, {line.entry.run.probe}" if several else line.entry.name, line.entry.run, line.curve)
+        for line in found
     ]
     title = say("figure.runs_title", task=run.task.name, runs=say.counted(len(found), "run"))
-    return {FIGURE: curves.over_depth(named, run, title, say)}
+    return {FIGURE: curves.over_depth(named, title, say)}
 
 
 def page(found: Sequence[Line], say: Language = ENGLISH) -> Page:
@@ -36,6 +37,7 @@ def page(found: Sequence[Line], say: Language = ENGLISH) -> Page:
         {
             "title": say("overview.title", task=run.task.name),
             "answer": overview.answer(found, say),
+            "terms": narrative.terms(run, say),
             "protocol": narrative.protocol_line(run, say),
             "cautions": list(dict.fromkeys(notes)),
             "figure": drawing(FIGURE, drawn[FIGURE], spoken, caption),

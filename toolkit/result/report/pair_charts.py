@@ -7,10 +7,11 @@ import altair as alt
 
 from toolkit.core.i18n import Language
 from toolkit.result import metrics
-from toolkit.result.compare import Comparison
+from toolkit.result.compare import Comparison, Line
 from toolkit.result.jackknife import Score
 from toolkit.result.report import compare_narrative, narrative
-from toolkit.result.report.charts import COLOUR, chart_of, padded, titled, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, padded, titled, told_apart, zoomable
+from toolkit.result.report.colours import colour_of
 from toolkit.result.report.label_charts import label_metric
 
 MOST_DRAWN = 2_000  # callers; of more the boxes alone are drawn
@@ -36,17 +37,17 @@ def labels(comparison: Comparison, say: Language) -> Any:
         evaluation = line.evaluation
         for label, scores in evaluation.per_label.items():
             share = evaluation.support[label] / evaluation.clips
-            series = compare_narrative.name(line, comparison, say)
-            rows.append({"row": label, "series": series, "prevalence": share, **_told(scores[key], say)})
+            look = _look(line, comparison, say)
+            rows.append({"row": label, "prevalence": share, **look, **_told(scores[key], say)})
     name = say(f"metric.{key}")
     tick = (
         chart_of([row for row in rows if row["series"] == rows[0]["series"]])
         .mark_tick(thickness=3, color=COLOUR.faint, height={"band": 0.7}, opacity=1)
-        .encode(y=_across("row:N"), x=alt.X("prevalence:Q", scale=alt.Scale(domain=[0, 1])))
+        .encode(y=_across("row:N"), x=alt.X("prevalence:Q", scale=padded([0, 1])))
     )
     extra = [alt.Tooltip("prevalence:Q", title=say("figure.share_of_clips"), format=".3f")]
     title = say("compare.labels_title", task=comparison.run.task.name)
-    return _points(comparison, rows, say, name, title, alt.Scale(domain=[0, 1]), extra, [tick])
+    return _points(comparison, rows, say, name, title, padded([0, 1]), extra, [tick])
 
 
 def gaps(comparison: Comparison, column: str, say: Language) -> Any:
@@ -54,13 +55,13 @@ def gaps(comparison: Comparison, column: str, say: Language) -> Any:
     rows = []
     for line, parts in comparison.gaps[column]:
         for part in parts:
-            row = {"row": part.value or say("gaps.unknown"), "series": compare_narrative.name(line, comparison, say)}
+            row = {"row": part.value or say("gaps.unknown"), **_look(line, comparison, say)}
             rows.append({**row, **_told(part.score, say), "gap": say.figure(part.gap)})
     drawn = [row[name] for row in rows for name in ("value", "lower", "upper")]
     extra = [alt.Tooltip("gap:N", title=say("column.gap"))]
     metric = metrics.title(comparison.run.metric, say)
     title = say("gaps.title", task=comparison.run.task.name, column=column)
-    return _points(comparison, rows, say, metric, title, padded(drawn, 0.0, 1.0), extra, [])
+    return _points(comparison, rows, say, metric, title, padded(drawn), extra, [])
 
 
 def _told(score: Score, say: Language) -> dict[str, Any]:
@@ -72,14 +73,10 @@ def _across(field: str) -> alt.Y:
     return alt.Y(field, sort=None, title=None, axis=alt.Axis(labelLimit=180))
 
 
-def _series(comparison: Comparison, say: Language) -> tuple[list[str], alt.Color, alt.Shape]:
-    """The names of the best runs, and how they are told apart."""
-    names = [compare_narrative.name(line, comparison, say) for line in comparison.best]
-    colours = [COLOUR.score if line.run.tuned else COLOUR.second for line in comparison.best]
-    shapes = ["diamond" if line.run.tuned else "circle" for line in comparison.best]
-    legend = alt.Legend(title=None, orient="top", columns=1, labelLimit=0, symbolOpacity=1)
-    colour = alt.Color("series:N", sort=None, scale=alt.Scale(domain=names, range=colours), legend=legend)
-    return names, colour, alt.Shape("series:N", scale=alt.Scale(domain=names, range=shapes))
+def _look(line: Line, comparison: Comparison, say: Language) -> dict[str, Any]:
+    """How a run's points are named and told from the other's."""
+    name = compare_narrative.name(line, comparison, say)
+    return {"series": name, "colour": colour_of(line.run.probe), "tuned": line.run.tuned}
 
 
 def _points(
@@ -93,7 +90,7 @@ def _points(
     under: Sequence[Any],
 ) -> Any:
     """Points with intervals, a row for each `row`, the runs one under the other in it. under: what lies beneath."""
-    names, colour, shape = _series(comparison, say)
+    colour, shape = told_apart(rows)
     tooltip = [
         alt.Tooltip("row:N", title=" "),
         alt.Tooltip("series:N", title=say("column.way")),
@@ -101,7 +98,7 @@ def _points(
         *extra,
     ]
     base = chart_of(rows).encode(y=_across("row:N"), color=colour, tooltip=tooltip)
-    layers = list(under)
+    layers, names = list(under), list(dict.fromkeys(row["series"] for row in rows))
     for number, name in enumerate(names):
         offset = 0 if len(names) == 1 else (-6, 6)[number]  # pixels
         own = base.transform_filter({"field": "series", "equal": name})
@@ -123,8 +120,8 @@ def reliability(comparison: Comparison, say: Language) -> Any:
             if one.predicted is not None:
                 count = say("compare.of_clips", number=one.count)
                 row = {"said": one.predicted, "count": one.count, "clips": count, **_told(one.happened, say)}
-                rows.append({**row, "series": compare_narrative.name(line, comparison, say)})
-    _, colour, shape = _series(comparison, say)
+                rows.append({**row, **_look(line, comparison, say)})
+    colour, shape = told_apart(rows)
     scale = alt.Scale(domain=[0, 1])
     tenths = alt.Axis(format=".1f", values=[tenth / 10 for tenth in range(11)])
     x = alt.X("said:Q", scale=scale, title=say("compare.predicted_axis"), axis=tenths)
@@ -159,16 +156,16 @@ def spreads(comparison: Comparison, say: Language) -> Any:
     metric = metrics.title(comparison.run.metric, say)
     boxes, lines = [], []
     for line in comparison.best:
-        found, series = line.spread, compare_narrative.name(line, comparison, say)
+        found, look = line.spread, _look(line, comparison, say)
         shares = {"low": 0.1, "left": 0.25, "median": 0.5, "right": 0.75, "high": 0.9}
-        boxes.append({"series": series, **{name: found.quantile(share) for name, share in shares.items()}})
+        boxes.append({**look, **{name: found.quantile(share) for name, share in shares.items()}})
         if len(found.scores) <= MOST_DRAWN:
             pairs = zip(found.scores.tolist(), found.clips.tolist())
-            lines += [{"series": series, "value": score, "clips": clips} for score, clips in pairs]
-    _, colour, _ = _series(comparison, say)
+            lines += [{**look, "value": score, "clips": clips} for score, clips in pairs]
+    colour, _ = told_apart(boxes)
     colour.legend = None
-    scale = padded([row["value"] for row in lines] + [row[name] for row in boxes for name in ("low", "high")], 0.0, 1.0)
-    x: Callable[[str], alt.X] = lambda field: alt.X(f"{field}:Q", scale=scale, title=metric)  # noqa: E731
+    scale = padded([row["value"] for row in lines] + [row[name] for row in boxes for name in ("low", "high")])
+    x: Callable[[str], alt.X] = lambda field: alt.X(f"{field}:Q", scale=scale, title=metric, axis=alt.Axis(tickCount=6))  # noqa: E731
     base = chart_of(boxes).encode(y=_across("series:N"), color=colour)
     tooltip = [alt.Tooltip("value:Q", title=metric, format=".3f"), alt.Tooltip("clips:Q", title=say("figure.clips"))]
     layers = [

@@ -10,6 +10,7 @@ from toolkit.result import metrics
 from toolkit.result.online import Online
 from toolkit.result.report import narrative
 from toolkit.result.report.charts import COLOUR, chart_of, padded, titled
+from toolkit.result.report.colours import colour_of
 from toolkit.result.report.page import Cell, Row, Table, number_cell, table
 from toolkit.result.run import Run
 
@@ -40,7 +41,7 @@ def chart(run: Run, online: Online, say: Language) -> Any:
     metric, unit = metrics.title(run.metric, say), narrative.unit(run.predictions, say)
     chance, _ = metrics.chance(run.predictions, say)
     ends = [value for _, _, low, high in online.curve(online.best) for value in (low, high)]
-    scale = padded([chance, *ends], 0.0, 1.0)
+    scale, colour = padded([chance, *ends]), colour_of("linear")  # whatever the run's own probe is
     across = alt.Scale(type="log", base=2, nice=False, padding=12)
     title = say("online.axis", unit=unit)
     x = alt.X(
@@ -48,11 +49,9 @@ def chart(run: Run, online: Online, say: Language) -> Any:
     )
     tooltip = [alt.Tooltip("callers:Q", title=title), alt.Tooltip("told:N", title=metric)]
     base = chart_of(rows).encode(x=x, tooltip=tooltip)
-    band = base.mark_area(opacity=0.2, color=COLOUR.score).encode(
-        y=alt.Y("low:Q", scale=scale, title=metric), y2="high:Q"
-    )
-    point = alt.OverlayMarkDef(size=45, filled=True, color=COLOUR.score)
-    line = base.mark_line(strokeWidth=2.5, color=COLOUR.score, point=point).encode(y=alt.Y("mean:Q", scale=scale))
+    band = base.mark_area(opacity=0.2, color=colour).encode(y=alt.Y("low:Q", scale=scale, title=metric), y2="high:Q")
+    point = alt.OverlayMarkDef(size=45, filled=True, color=colour)
+    line = base.mark_line(strokeWidth=2.5, color=colour, point=point).encode(y=alt.Y("mean:Q", scale=scale))
     known = chart_of([{"chance": chance}]).mark_rule(strokeDash=[2, 3], color=COLOUR.faint)
     rule = known.encode(y=alt.Y("chance:Q", scale=scale))
     heading = titled(

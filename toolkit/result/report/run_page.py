@@ -30,7 +30,7 @@ from toolkit.result.report.page import (
     score_cell,
     table,
 )
-from toolkit.result.run import Point, Run, curve
+from toolkit.result.run import TUNED, Point, Run, curve
 from toolkit.result.screening import screening
 from toolkit.result.stats import Evaluation
 
@@ -77,7 +77,7 @@ def page(
         {
             "title": narrative.run_title(run, say),
             "answer": narrative.answer(run, evaluation, say),
-            "chosen": narrative.chosen(run, say),
+            "terms": narrative.terms(run, say),
             "cautions": [
                 *narrative.cautions(run, evaluation, say),
                 *(narrative.beside(run, one, say) for one in split),
@@ -128,7 +128,7 @@ def _figures(
     fields = {
         "metric": narrative.metric_name(run, say),
         "value": say(f"metric.{label_metric(run.task.multilabel)}"),
-        "what": say("report.what_tuned" if run.tuned else "report.what_probe", probe=run.probe),
+        "what": say("report.what_tuned" if run.tuned else "report.what_probe", probe=run.probe.removeprefix(TUNED)),
         "unit": narrative.unit(run.predictions, say),
         "best": f"{best.layer}, {say.figure(best.test)}",
     }
@@ -268,17 +268,17 @@ def confusion_table(run: Run, say: Language) -> Table:
 
 
 def _metrics(run: Run, evaluation: Evaluation, say: Language) -> Table:
-    """Every metric, and what `metrics.guess` scores in it on the same clips."""
+    """The metrics, and what `metrics.guess` scores in each on the same clips."""
     guessed = measure(metrics.guess(run.predictions))
     rows = [
         Row(
             [
                 Cell(metrics.title(name, say)),
-                score_cell(score, say),
+                score_cell(evaluation.overall[name], say),
                 number_cell(say.figure(guessed[name]), guessed[name]),
             ]
         )
-        for name, score in evaluation.overall.items()
+        for name in narrative.shown_metrics(evaluation)
     ]
     return table([say("column.metric"), say("column.value"), say("column.chance")], rows)
 
@@ -299,7 +299,10 @@ def _provenance(run: Run, say: Language) -> Table:
         "folds": f"sha256 {run.folds.sha256}, seed {run.folds.seed}",
         **run.provenance,
     }
-    rows = [Row([Cell(name.replace("_", " ")), Cell(_plain(value))]) for name, value in facts.items()]
+    rows = [
+        Row([Cell(say.phrases.get(f"fact.{name}", name.replace("_", " "))), Cell(_plain(value))])
+        for name, value in facts.items()
+    ]
     return table([say("column.what"), say("column.fact")], rows, texts=2)
 
 
