@@ -1,5 +1,6 @@
 """`toolkit finetune` as a user meets it: from a probe run or by hand, stopped and gone on with, refused plainly."""
 
+import csv
 import json
 import shutil
 import subprocess
@@ -57,6 +58,15 @@ def test_from_a_probe_run_it_takes_backbone_task_folds_and_each_rounds_layer(
     assert cost["audio_seconds"] == pytest.approx(clips, abs=0.1)
     for name in ("predictions.csv", "metrics.json", "report.html", "figures/layers.json"):
         assert (folder / name).stat().st_size > 0
+    epochs = list(csv.DictReader((folder / "history.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(int(row["fold"]), int(row["epoch"])) for row in epochs][:4] == [(0, epoch) for epoch in range(4)]
+    assert all((row["training_loss"] == "") == (row["epoch"] == "0") for row in epochs)
+    for choice in done.choices:
+        losses = {
+            int(row["epoch"]): float(row["development_loss"]) for row in epochs if row["fold"] == str(choice.fold)
+        }
+        assert min(losses) == pytest.approx(choice.loss, rel=1e-5)
+    assert "; training loss 0." in err and " s, at most " in err
     for fold in range(3):
         kept = json.loads((folder / "weights" / f"round-{fold}.json").read_text())
         weights = folder / "weights" / f"round-{fold}.safetensors"
@@ -171,7 +181,7 @@ def test_a_clip_that_failed_in_extraction_is_left_out_here_too(
     code, out, err = run("compare", tmp_path / "lacking", folder, "-w", study)
     assert code == 0 and "linear probe" in out and "fine-tuned, head" in out
     (page,) = (study / "result").glob("high-compare-*/report.html")
-    assert "points of UAR" in page.read_text()
+    assert "points of unweighted average recall (UAR" in page.read_text()
 
 
 def test_runs_that_cannot_be_compared_are_refused_with_the_reason(run: Run, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_of_epochs_with_equal_losses_the_first_is_chosen(
 def test_numbers_that_are_not_finite_end_the_run_with_a_sentence(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
-    recipe = Recipe("full", 1e30, 1e-3, max_grad_norm=0.0, epochs=2, head_epochs=0)
+    recipe = Recipe("full", learning_rate=1e30, head_lr=1e-3, max_grad_norm=0.0, epochs=2, head_epochs=0)
     said = (
         "Epoch 1 of the round that tests fold 0: the backbone diverged and gives no finite numbers in float32; take a "
     )
@@ -160,11 +160,11 @@ def test_a_head_that_diverges_is_what_the_sentence_is_about(
     )
     with pytest.raises(MachineError, match=f"{said} than 1e\\+38$"):
         one_round(
-            manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", None, 1e38, head_epochs=9), "encoder.1"
+            manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", head_lr=1e38, head_epochs=9), "encoder.1"
         )
     said = "^Epoch 1 of the round that tests fold 0: the head diverged and gives no finite numbers in bfloat16; take a "
     with pytest.raises(MachineError, match=f"{said}smaller --head-lr than 1e\\+38, or take --dtype float32$"):
-        recipe = Recipe("head", None, 1e38, max_grad_norm=0.0, warmup=0.0, head_epochs=0, dtype="bfloat16")
+        recipe = Recipe("head", head_lr=1e38, max_grad_norm=0.0, warmup=0.0, head_epochs=0, dtype="bfloat16")
         one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
 
 

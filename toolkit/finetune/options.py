@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Annotated
 
 from toolkit.core.errors import InputError, one_of
@@ -63,6 +63,7 @@ class Recipe(Training):
 
     train: str = "full"
     """One of WAYS, K a number."""
+    _: KW_ONLY
     dtype: str = "float32"
     """Of the products."""
     class_weights: str = "balanced"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def _budget() -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """What all rounds of a run share. truth: in the order of ids. device: "cpu" or "cuda"."""
+    """What all rounds of a run share. truth: in the order of ids. device: "cpu" or "cuda". history: a file."""
 
     checkpoint: Checkpoint
     context: Context
@@ -58,6 +59,7 @@ class Job:
     seed: int
     device: torch.device
     workers: int
+    history: Path | None = None
     inputs: Inputs = field(default_factory=lambda: Inputs(_budget()))
 
 

@@ -18,7 +18,7 @@ from toolkit.corpus.labels import IntArray, Task, one_hot
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
 from toolkit.corpus.splits import Folds, Round
-from toolkit.finetune import distributed
+from toolkit.finetune import distributed, history
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.assemble import collected, without_head
 from toolkit.finetune.audio_cache import record
@@ -117,7 +117,7 @@ def finetune(
             return Finetuned(folder, result_run.read(folder), True, recordings.failed)
         job = Job(
             source.checkpoint, source.context, question.task, folds.ids, truth, recordings, recipe, options.seed,
-            device, workers,
+            device, workers, folder / history.FILE,
         )  # fmt: skip
         with closing(Studies(folder)) if options.search else nullcontext() as studies:
             finished = [
