@@ -97,6 +97,14 @@ def test_an_empty_cell_of_what_is_kept_apart_is_refused_with_its_line(column: st
         evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0, group_by="syllable")
 
 
+def test_speakers_who_are_asked_for_are_read_as_labels() -> None:
+    corpus = manifest([{**row, "speaker": f"{number % 2}.0"} for number, row in enumerate(rows())])
+    asked = evaluation_task.pose(corpus, "speaker", 5, seed=0, split_by="clip", rules=Rules("merge"))
+    assert (asked.task.kind, asked.task.labels) == ("binary", ("not speaker", "speaker"))
+    with pytest.raises(LabelError, match="column 'speaker'"):
+        evaluation_task.pose(corpus, "speaker", 5, seed=0, split_by="clip")
+
+
 def test_a_split_column_is_honoured() -> None:
     corpus = rows()
     for row in corpus:
