@@ -34,7 +34,9 @@ from toolkit.probe.batched_training import BATCH_CLIPS, MAX_EPOCHS, PATIENCE
 from toolkit.probe.boosting import BoostingFitter
 from toolkit.probe.networks import NetworkFitter
 from toolkit.probe.optuna_study import Report, StudyFile, distribution, search
-from toolkit.probe.search import BATCH, SPACES, Setting
+from toolkit.probe.protocol import Setting
+from toolkit.probe.registry import PROBES
+from toolkit.probe.search import BATCH
 from toolkit.probe.targets import ALL, Targets, scaler_of, targets_of
 from toolkit.result.thresholds import balanced_log_loss
 
@@ -45,7 +47,7 @@ Job = tuple[np.ndarray, np.ndarray, Setting, int]  # training features, truth, s
 def drawn(name: str, number: int) -> list[Setting]:
     """Settings at random from a probe's space."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    space = {parameter: distribution(range_) for parameter, range_ in SPACES[name].items()}
+    space = {parameter: distribution(range_) for parameter, range_ in PROBES[name].space.items()}
     return [study.ask(space).params for _ in range(number)]
 
 
@@ -145,7 +147,9 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
         targets = targets_of(case.task, truth[train])
 
         def one(trial: optuna.Trial) -> float:
-            setting = {name: trial._suggest(name, distribution(range_)) for name, range_ in SPACES["lightgbm"].items()}
+            setting = {
+                name: trial._suggest(name, distribution(range_)) for name, range_ in PROBES["lightgbm"].space.items()
+            }
             matrix = layer.matrix(setting.pop("statistics"))
             counts = np.bincount(truth[train], minlength=labels)
             weights = setting.pop("class_weights")
@@ -183,7 +187,7 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
                 yield value
 
         begun = clock()
-        search(file, f"round {number}", "", SPACES["lightgbm"], options.trials, options.seed, losses)
+        search(file, f"round {number}", "", PROBES["lightgbm"].space, options.trials, options.seed, losses)
         return seen
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:

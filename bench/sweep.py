@@ -27,10 +27,10 @@ from probe import FOLDS, Case, synthetic
 from toolkit.core.matmul import keep_kernels
 from toolkit.corpus.labels import one_hot
 from toolkit.corpus.splits import make
-from toolkit.features.layout import LayerFeatures
+from toolkit.features.layout import STATISTICS, LayerFeatures
 from toolkit.probe import lbfgs as minimising
+from toolkit.probe.registry import PROBES
 from toolkit.probe.run import probe
-from toolkit.probe.search import SPACES
 
 SPEAKERS = 50
 
@@ -43,6 +43,7 @@ class Layers:
         self.ids = tuple(f"clip{clip}" for clip in range(len(case.features)))
         self.layers = tuple(f"encoder.{layer}" for layer in range(number))
         self.failed: dict[str, str] = {}
+        self.statistics = STATISTICS
 
     def layer(self, name: str) -> LayerFeatures:
         generator = np.random.default_rng(int(name.split(".")[1]))
@@ -142,7 +143,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=("binary", "multiclass", "multilabel"), default="multiclass")
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--of-layers", type=int, default=13)
-    parser.add_argument("--probe", choices=SPACES, default="linear")
+    parser.add_argument("--probe", choices=list(PROBES), default="linear")
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()

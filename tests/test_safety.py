@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 import typer
 
@@ -92,6 +93,7 @@ def words_of(study: Path) -> list[tuple[str, ...]]:
         ("features", "list", *place),
         ("features", "verify", *place),
         ("features", "export", "mine", str(study / "all.h5"), *place),
+        ("features", "import", "theirs", str(study / "theirs.npy"), "--ids", str(study / "manifest.csv"), *place),
         ("probe", "--model", "mine", "--target", "mood", "--folds", "3", "--trials", "1", *place),
         ("probe", "--model", "mine", "--target", "mood", "--folds", "3", "--trials", "2", *place),
         ("predict", "--from", probed, str(study / "corpus" / "low" / "s0_0.wav"), *place),
@@ -113,6 +115,7 @@ def test_no_socket_no_file_for_others_and_no_folder_of_this_machine(
     study: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (study / "model.bin").write_bytes(ct2_writer.container({}))
+    np.save(study / "theirs.npy", np.random.default_rng(0).standard_normal((12, 4)))
 
     class Refusing(socket.socket):
         def __new__(cls, *_: object, **__: object) -> NoReturn:

@@ -23,6 +23,7 @@ class Corpus:
     folds: Folds
     speakers: tuple[str, ...]
     failed: dict[str, str] = field(default_factory=dict)
+    statistics: tuple[str, ...] = ("mean", "std")
 
     @property
     def ids(self) -> tuple[str, ...]:

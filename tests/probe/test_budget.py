@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from toolkit.probe.optuna_study import StudyFile, search
+from toolkit.probe.registry import PROBES
 from toolkit.probe.run import Budget
-from toolkit.probe.search import SPACES
 
 
 def test_every_layer_and_every_wave_of_rounds_gets_its_share() -> None:
@@ -22,7 +22,7 @@ def test_a_search_that_is_late_makes_one_batch_and_keeps_what_is_stored(tmp_path
 
     def run(trials: int, deadline: float) -> int:
         scores = lambda settings, report: [0.5] * len(settings)  # noqa: E731
-        return len(search(file, "one", "sig", SPACES["linear"], trials, 0, scores, deadline))
+        return len(search(file, "one", "sig", PROBES["linear"].space, trials, 0, scores, deadline))
 
     past = time.monotonic() - 1
     assert run(1000, past) == 10

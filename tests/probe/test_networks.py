@@ -7,7 +7,7 @@ import pytest
 
 from tests.probe.conftest import Corpus
 from toolkit.probe.networks import NetworkFitter
-from toolkit.probe.search import Setting
+from toolkit.probe.protocol import Setting
 from toolkit.probe.targets import ALL
 
 SETTINGS: list[Setting] = [

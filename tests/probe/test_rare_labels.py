@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
-from toolkit.probe.protocol import Fitter
+from toolkit.probe.protocol import Fitter, Setting
 from toolkit.probe.registry import PROBES
-from toolkit.probe.search import Setting
 from toolkit.probe.targets import ALL, FloatArray, targets_of
 
 LABELS, CLIPS, WIDTH = 4, 48, 8

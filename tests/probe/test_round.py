@@ -17,11 +17,11 @@ from toolkit.probe import winners
 from toolkit.probe.data import Data, check, inner_parts, parts_of
 from toolkit.probe.linear import LinearFitter
 from toolkit.probe.optuna_study import StudyFile
-from toolkit.probe.protocol import Fit, Found, GiveUp, middle, never
+from toolkit.probe.protocol import Fit, Found, GiveUp, Setting, middle, never
+from toolkit.probe.registry import PROBES
 from toolkit.probe.round import PARTS, refitted
 from toolkit.probe.round import Tested as Outcome
 from toolkit.probe.round import test as settle
-from toolkit.probe.search import SPACES, Setting
 from toolkit.probe.targets import ALL, FloatArray, targets_of
 from toolkit.result.metrics import headline_score
 from toolkit.result.run import curve
@@ -258,4 +258,4 @@ def test_a_model_is_read_against_the_clips_that_it_was_fitted_on(make_corpus: Ma
     own = fitter.refit(part.train, part.train, setting, {ALL: len(part.train)}, "r").probability
     np.testing.assert_allclose(one.scale.centre, scale_of(own).centre, rtol=1e-6)
     np.testing.assert_allclose(one.prevalence, targets_of(corpus.task, corpus.truth[part.train]).prevalence)
-    assert SPACES["linear"].keys() == setting.keys()
+    assert PROBES["linear"].space.keys() == setting.keys()

@@ -5,10 +5,23 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.common import HERE, ManifestFile, Workspace, manifest_file, of_bytes, remark, show, workspace_folder
-from toolkit.core.errors import FAULT, MACHINE, InputError
+from toolkit.cli.common import (
+    HERE,
+    AudioRoot,
+    ManifestFile,
+    Workspace,
+    manifest_file,
+    of_bytes,
+    place_of,
+    remark,
+    show,
+    workspace_folder,
+)
+from toolkit.core.errors import FAULT, MACHINE, SOME_CLIPS_FAILED, InputError
 
-app = typer.Typer(no_args_is_help=True, help="The feature cache: list, verify, export; purge a caller from everywhere.")
+app = typer.Typer(
+    no_args_is_help=True, help="The feature cache: list, verify, import, export; purge a caller from everywhere."
+)
 
 StoreName = Annotated[str, typer.Argument(help="A backbone's name, or the beginning of a store's folder name.")]
 
@@ -34,8 +47,8 @@ def list_stores(workspace: Workspace = HERE) -> None:
         table.add_row(
             store.folder.name,
             *map(str, row),
-            store.settings["dtype"],
-            store.settings["context"],
+            store.settings.get("dtype", "imported"),
+            store.settings.get("context", ""),
             of_bytes(total.bytes),
             ", ".join(f"{count:,} {flag}" for flag, count in sorted(flags.items())),
         )
@@ -87,6 +100,44 @@ def export(
     print(f"{len(found.ids):,} clips, {len(found.layers)} layers: {of_bytes(size)} in {out.name}")
 
 
+@app.command("import")
+def import_file(
+    name: Annotated[str, typer.Argument(help="What the store is called, as `toolkit probe --model NAME` takes it.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help=".npy (clips, width) or (layers, clips, width); .npz or .h5 with an array (clips, width) a layer."
+        ),
+    ],
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            help="The clip of each row: text with an id a line, or .csv with a column id.",
+            show_default="the file's own array of ids",
+        ),
+    ] = None,
+    workspace: Workspace = HERE,
+    manifest: ManifestFile = None,
+    audio_root: AudioRoot = None,
+) -> None:
+    """Make a feature store of embeddings from elsewhere, one vector a clip and layer, for probe and compare.
+
+    Every clip of the manifest needs a row. Its audio is decoded once, so that leaks between folds, near-copies,
+    durations and purges are found as for extracted features. Clips that cannot be decoded are named, and the exit code
+    is then 3.
+
+    Example: toolkit features import my-model embeddings.npy --ids ids.txt
+    """
+    from toolkit.features import import_
+
+    store, failed = import_.import_file(place_of(workspace, manifest, audio_root), name, file, ids)
+    print(f"{len(store.ids):,} clips, {len(store.layers)} layers of {store.width:,} values: {store.folder.name}")
+    for clip, reason in failed.items():
+        print(f"failed: {clip!r} {reason}")
+    if failed:
+        raise typer.Exit(SOME_CLIPS_FAILED)
+
+
 @app.command()
 def purge(
     speaker: Annotated[list[str] | None, typer.Option(help="A caller, as in the manifest. May be repeated.")] = None,
@@ -109,7 +160,7 @@ def purge(
 
     Example: toolkit features purge --speaker call0042 --dry-run
     """
-    from toolkit.cli.purge import Purge
+    from toolkit.privacy.purge import Purge
     from toolkit.privacy.purge_results import finish
 
     if not speaker and not clip:

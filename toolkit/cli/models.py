@@ -23,14 +23,15 @@ def list_models(workspace: Workspace = HERE) -> None:
     from rich.table import Table
 
     from toolkit.models.checkpoint import installed
-    from toolkit.models.registry import BACKBONES, NOT_YET
+    from toolkit.models.families import FAMILIES
+    from toolkit.models.registry import BACKBONES
 
     here = installed(workspace / "models")
     table = Table("name", "family", "layers", "width", "parameters (M)", "licence", "in models/", box=None)
     for backbone in BACKBONES.values():
         table.add_row(
             backbone.name,
-            backbone.family + (" (not yet)" if backbone.family in NOT_YET else ""),
+            backbone.family + ("" if FAMILIES[backbone.family].ready else " (not yet)"),
             f"{backbone.layers}+{backbone.decoder_layers}" if backbone.decoder_layers else str(backbone.layers),
             str(backbone.width),
             f"{backbone.parameters / 1e6:,.0f}",
@@ -135,7 +136,7 @@ def check(
     Example: toolkit models check hubert-base-ls960
     """
     from toolkit.extract.check import check_checkpoint
-    from toolkit.extract.setup import Options
+    from toolkit.extract.options import Options
     from toolkit.models.checkpoint import locate
 
     checkpoint = locate(name, workspace_folder(workspace) / "models")

@@ -19,9 +19,9 @@ from toolkit.core.errors import MachineError
 from toolkit.core.progress import Advance
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches, find_budget, run_halving
-from toolkit.extract.loading import Decoded, decode_all
 from toolkit.extract.plan import Plan
 from toolkit.features.layout import STATISTICS
+from toolkit.features.loading import Decoded, decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.store import Writer
 from toolkit.models.encoder import Encoder, on_device
@@ -155,7 +155,7 @@ class Pipeline:
                 give_memory_back()
                 self._next_trim = time.monotonic() + TRIM_SECONDS
             advance(len(batch), sum(len(samples[position]) for position in batch) / SAMPLE_RATE)
-        result = _Window([_record(item) for item in window], pooled.to("cpu", non_blocking=True), frames, reasons)
+        result = _Window([item.record for item in window], pooled.to("cpu", non_blocking=True), frames, reasons)
         if self._on_gpu:
             result.arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             result.arrived.record(torch.cuda.current_stream(device))
@@ -196,12 +196,6 @@ class Pipeline:
         joined = {name: np.concatenate([none, *(clip[name].numpy() for clip in frames)]) for name in self.frame_layers}
         counts = np.array([len(next(iter(clip.values()))) for clip in frames], dtype=np.int64)
         return replace(content, frames=joined, frame_counts=counts)
-
-
-def _record(item: Decoded) -> ClipRecord:
-    source, audio = item.source, item.audio
-    assert source is not None and audio is not None  # it was decoded
-    return ClipRecord(item.clip.id, source, audio.sha256, len(audio.samples), audio.flags, item.clip.recording)
 
 
 def give_memory_back() -> None:

@@ -8,15 +8,14 @@ import numpy as np
 from toolkit.core.artifacts import canonical_json, commit_file
 from toolkit.core.errors import InputError
 from toolkit.features import shard
-from toolkit.features.layout import STATISTICS
 from toolkit.features.store import Store
 
 
 def export(store: Store, out: Path) -> int:
-    """Write `mean` and `std` (layer, clip, width) float32, `id`, `audio_sha256`; returns the size in bytes.
+    """Write `mean` and, where there is one, `std`, each (layer, clip, width) float32, `id` and `audio_sha256`.
 
-    Read and written shard by shard, so memory does not grow with the store. Raises InputError if `out` exists, or
-    its folder does not.
+    Read and written shard by shard, so memory does not grow with the store. Returns the size in bytes. Raises
+    InputError if `out` exists, or its folder does not.
     """
     if out.exists():
         raise InputError(f"{out.name} is there already; expected a new file's name")
@@ -32,7 +31,7 @@ def export(store: Store, out: Path) -> int:
             file.attrs["signature"] = store.signature
             file.create_dataset("id", data=list(store.ids), dtype=h5py.string_dtype())
             file.create_dataset("audio_sha256", data=list(store.audio_sha256.values()), dtype=h5py.string_dtype())
-            datasets = {name: file.create_dataset(name, shape, np.float32) for name in STATISTICS}
+            datasets = {name: file.create_dataset(name, shape, np.float32) for name in store.statistics}
             first = 0
             for sidecar in store.sidecars:
                 shard.verify(store.folder, sidecar)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 FORMAT_VERSION = 1
 CLIPS_PER_SHARD = 256
-STATISTICS = ("mean", "std")  # datasets of a shard, each (layer, clip, dim), contiguous
+STATISTICS = ("mean", "std")  # datasets of a shard, each (layer, clip, dim), contiguous; imported ones lack "std"
 STORE_FILE = "store.json"
 SIDECARS = "shard-[0-9][0-9][0-9][0-9][0-9].json"  # whatever else lies there, a copy for example, is not read
 
@@ -19,7 +19,8 @@ class LayerFeatures:
     """One layer of one store.
 
     layer: "encoder.0" (what enters the first layer), "encoder.1", ... or "decoder.0", ...
-    ids: n_clips; mean, std: (n_clips, width) float32, over the clip's own frames.
+    ids: n_clips; mean, std: (n_clips, width) float32, over the clip's own frames. An imported layer is one vector a
+    clip: its mean; its std is (n_clips, 0).
     """
 
     layer: str

@@ -59,6 +59,7 @@ class ShardContent:
 
     clips: n. statistics: "mean" and "std", (n_layers, n, width) float32, finite.
     frames: by layer name, the (n_frames_total, width) states of all clips end to end; frame_counts: (n,).
+    exact: float16 is only for values that it holds to the bit.
     """
 
     clips: tuple[ClipRecord, ...]
@@ -66,6 +67,7 @@ class ShardContent:
     statistics: Mapping[str, FloatArray]
     frames: Mapping[str, FloatArray] = field(default_factory=dict)
     frame_counts: npt.NDArray[np.int64] | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,15 @@ class Sidecar:
     failed: tuple[FailedRecord, ...]
 
 
-def as_stored(values: Mapping[str, FloatArray]) -> dict[str, npt.NDArray[Any]]:
-    """In float16, or in float32 when any value would not be finite in float16 (beyond 65,504)."""
+def as_stored(values: Mapping[str, FloatArray], exact: bool = False) -> dict[str, npt.NDArray[Any]]:
+    """In float16, or in float32 when any value would not be finite in float16 (beyond 65,504); exact: or not itself."""
     with np.errstate(over="ignore"):
         halves = {name: array.astype(np.float16) for name, array in values.items()}
-    return halves if all(np.isfinite(array).all() for array in halves.values()) else dict(values)
+    if exact:
+        fit = all(np.array_equal(halves[name], array) for name, array in values.items())
+    else:
+        fit = all(np.isfinite(array).all() for array in halves.values())
+    return halves if fit else dict(values)
 
 
 def write(folder: Path, number: int, content: ShardContent) -> Sidecar:
@@ -140,7 +146,7 @@ def without(path: Path, gone: Callable[[str], bool]) -> None:
     failed = tuple(clip for clip in sidecar.failed if not gone(clip.id))
     if clips or failed:
         with h5py.File(path.parent / sidecar.file, "r") as file:
-            datasets = {statistic: file[statistic][...][:, kept] for statistic in STATISTICS}
+            datasets = {name: file[name][...][:, kept] for name in STATISTICS if name in file}
             if "frame_counts" in file:
                 counts = file["frame_counts"][...]
                 datasets["frame_counts"] = counts[kept]
@@ -183,7 +189,7 @@ def tidy(folder: Path) -> None:
 
 
 def _datasets(content: ShardContent) -> dict[str, npt.NDArray[Any]]:
-    datasets = as_stored(content.statistics)
+    datasets = as_stored(content.statistics, content.exact)
     if content.frame_counts is not None:
         datasets["frame_counts"] = content.frame_counts
         datasets |= {f"frames/{layer}": values for layer, values in as_stored(content.frames).items()}

@@ -73,6 +73,17 @@ class Store:
         """What the signature is made of: weights, dtype, context, ..."""
         return dict(self.description["settings"])
 
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """What is kept of a clip's frames: mean and std; of an imported layer, which has no frames, the mean alone."""
+        return tuple(self.settings.get("statistics", STATISTICS))
+
+    @property
+    def imported(self) -> str | None:
+        """SHA-256 of the file that the features were imported from; None where the toolkit computed them."""
+        found = self.settings.get("imported")
+        return None if found is None else str(found)
+
     # what the sidecars say
 
     @cached_property
@@ -145,9 +156,12 @@ class Store:
         if name not in self.layers:
             raise StoreError(f"{self.folder.name} has no layer {name!r}; it has {self.layers[0]} to {self.layers[-1]}")
         row = self.layers.index(name)
-        values = {statistic: np.empty((len(self.ids), self.width), np.float32) for statistic in STATISTICS}
+        values = {
+            statistic: np.empty((len(self.ids), self.width if statistic in self.statistics else 0), np.float32)
+            for statistic in STATISTICS
+        }
         for first, last, file in self._files():
-            for statistic in STATISTICS:
+            for statistic in self.statistics:
                 values[statistic][first:last] = file[statistic][row]
         return LayerFeatures(name, self.ids, values["mean"], values["std"])
 

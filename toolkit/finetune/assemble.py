@@ -12,10 +12,11 @@ from toolkit.corpus.material import Material
 from toolkit.corpus.splits import Folds
 from toolkit.finetune import distributed
 from toolkit.finetune.audio_cache import Recordings
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import Source
-from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
+from toolkit.models.families import FAMILIES
 from toolkit.result.metrics import headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import TUNED, Choice, Run
@@ -74,6 +75,7 @@ def collected(
             "seed": job.seed,
             "from": source.origin or "by hand",
             "weights_sha256": source.checkpoint.weights_sha256,
+            **FAMILIES.stated(source.checkpoint.backbone.family),
             "context": source.context,
             "windows": asdict(source.windows) if source.windows else None,
             "recipe": {**without_head(recipe), "learning_rate": recipe.rate},

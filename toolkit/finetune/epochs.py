@@ -40,7 +40,7 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
     """
     recipe, name = job.recipe, ("finetune", fold)
     backbone: Any = load_trainable(job.checkpoint, layer, job.context).to(job.device)
-    backbone.recompute, backbone.layer_drop = recipe.recompute, recipe.layer_drop
+    backbone.recompute, backbone.layer_drop = recipe.gradient_checkpointing, recipe.layer_drop
     if recipe.spec_augment:
         backbone.augment = partial(_augment, share=recipe.spec_augment)
     pooled = layer_of(job, backbone, clips)
@@ -55,7 +55,7 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
     trainer = FoldTrainer(
         job,
         fold,
-        EpochOrder(lengths, recipe.batch, job.seed, fold),
+        EpochOrder(lengths, recipe.batch_size, job.seed, fold),
         model=model,
         args=arguments(job, folder, seeds.integer(job.seed, *name), keep=watch.keeps),
         train_dataset=[int(clip) for clip in clips],

@@ -98,6 +98,11 @@ def probed(folder: Path) -> Run:
     """A probe run. Raises InputError for a run of another kind, StoreError for one that is not whole."""
     run = read(folder)
     features = run.provenance.get("features")
+    if isinstance(features, Mapping) and "imported" in features:
+        raise InputError(
+            f"{folder.name} probed features that were imported from a file; there is no backbone {run.backbone} to "
+            "fine-tune. --from takes a run on extracted features"
+        )
     if not isinstance(features, Mapping) or "weights_sha256" not in features:
         raise InputError(f"{folder.name} is no probe run; --from takes the folder of one")
     return run
@@ -157,7 +162,7 @@ def by_hand(
 
 def refuse_context(context: str | None, checkpoint: Checkpoint) -> None:
     """Raises InputError for a context where only Whisper has one."""
-    if context is not None and checkpoint.backbone.family != "whisper":
+    if context is not None and not checkpoint.family.fixed_context:
         raise InputError(f"--context has no effect on {checkpoint.name}, which hears the clip alone; it is Whisper's")
 
 

@@ -14,7 +14,7 @@ from toolkit.corpus.labels import IntArray, Task
 from toolkit.finetune import distributed
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.finetune.classifier import Classifier, pool
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import Prepared
 from toolkit.models.whisper import Context

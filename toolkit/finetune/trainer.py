@@ -23,12 +23,12 @@ def arguments(job: Job, folder: Path, seed: int, *, keep: bool) -> Any:
     made = transformers.TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch // recipe.accumulate // distributed.count(),
-        gradient_accumulation_steps=recipe.accumulate,
+        per_device_train_batch_size=recipe.batch_size // recipe.grad_accum_steps // distributed.count(),
+        gradient_accumulation_steps=recipe.grad_accum_steps,
         learning_rate=recipe.rate,  # of the groups each has its own
         lr_scheduler_type="linear",
         warmup_steps=recipe.warmup,  # below 1: a share
-        max_grad_norm=recipe.gradient_norm,
+        max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.dtype == "bfloat16",
         fp16=recipe.dtype == "float16",
         use_cpu=not cuda,

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from toolkit.core.artifacts import sha256_of_file, signature
 from toolkit.core.errors import CheckpointError, InputError, one_of
 from toolkit.models import weight_pins
+from toolkit.models.families import FAMILIES, Family
 from toolkit.models.files import ADAPTER, CONFIG, PREPROCESSOR, is_plain, read_json, read_preprocessor, weights_of
-from toolkit.models.registry import BACKBONES, FRAMES_PER_SECOND, Backbone, ConvolutionNorm, Family
+from toolkit.models.registry import BACKBONES, FRAMES_PER_SECOND, Backbone
 
 # Keys of the two JSON files that cannot change a hidden state: where a file came from, what wrote it, in which dtype
 # it was saved (ours is chosen at loading), and how text would be made from the states.
@@ -38,15 +39,6 @@ WITHOUT_EFFECT = frozenset(
 )
 # Keys of config.json by which transformers takes other files, other numbers or another last state than are read here.
 NOT_PLAIN = ("configuration_files", "quantization_config", "tie_last_hidden_states", "transformers_weights")
-# What a checkpoint with a head puts before the names of the backbone itself; the head's own names begin otherwise.
-PREFIXES: dict[Family, str] = {
-    "wav2vec2": "wav2vec2.",
-    "hubert": "hubert.",
-    "wavlm": "wavlm.",
-    "data2vec-audio": "data2vec_audio.",
-    "wav2vec2-bert": "wav2vec2_bert.",
-    "whisper": "model.",
-}
 
 
 @dataclass(frozen=True)
@@ -63,6 +55,11 @@ class Checkpoint:
     folder: Path
     backbone: Backbone
     weights_sha256: str
+
+    @property
+    def family(self) -> Family:
+        """The row of its architecture."""
+        return FAMILIES[self.backbone.family]
 
 
 def locate(name_or_path: str, models_folder: Path, accept: bool = False) -> Checkpoint:
@@ -142,35 +139,34 @@ def _describe(
     shapes: Mapping[str, tuple[int, ...]],
 ) -> Backbone:
     """The row that the folder's own files give."""
-    if config.get("model_type") not in get_args(Family):
-        raise CheckpointError(f"{folder}/{CONFIG}: {one_of('model_type', config.get('model_type'), get_args(Family))}")
-    family: Family = config["model_type"]
-    speech = family in ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
-    norm: ConvolutionNorm = "none"
-    if speech:  # data2vec's configuration has no such key: its convolutions always take the layer norm
-        norm = "layer" if family == "data2vec-audio" else config.get("feat_extract_norm", "group")
-        if norm not in ("group", "layer"):
-            raise CheckpointError(f"{folder}/{CONFIG}: {one_of('feat_extract_norm', norm, ('group', 'layer'))}")
-    whisper = family == "whisper"
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise CheckpointError(f"{folder}/{CONFIG}: {one_of('model_type', kind, list(FAMILIES))}")
+    family = FAMILIES[kind]
+    norm = family.convolution_norm or config.get("feat_extract_norm", "group")
+    if norm not in ("group", "layer", family.convolution_norm):
+        raise CheckpointError(f"{folder}/{CONFIG}: {one_of('feat_extract_norm', norm, ('group', 'layer'))}")
     rate = preprocessor.get("sampling_rate", 16_000)
     if rate != 16_000:
         raise CheckpointError(f"{folder}/{PREPROCESSOR}: {one_of('sampling_rate', rate, (16_000,))}")
-    mel_bins = _whole(folder, config, "num_mel_bins") if whisper else 0
-    if family == "wav2vec2-bert":
-        mel_bins = _whole(folder, preprocessor, "feature_size", PREPROCESSOR)
+    mel_bins = 0
+    if family.mel_bins:
+        file, key = family.mel_bins
+        mel_bins = _whole(folder, preprocessor if file == PREPROCESSOR else config, key, file)
+    normalises = family.normalises_input
     return Backbone(
         name=name,
         hub_id="",
-        family=family,
-        layers=_whole(folder, config, "encoder_layers" if whisper else "num_hidden_layers"),
-        width=_whole(folder, config, "d_model" if whisper else "hidden_size"),
-        parameters=_parameters(family, shapes),
+        family=kind,
+        layers=_whole(folder, config, family.layers),
+        width=_whole(folder, config, family.width),
+        parameters=_parameters(family.prefix, shapes),
         licence="unknown",
         frame_rate=FRAMES_PER_SECOND,
         sample_rate=rate,
-        normalises_input=_normalises(family, preprocessor),
+        normalises_input=bool(preprocessor.get("do_normalize", True)) if normalises is None else normalises,
         convolution_norm=norm,
-        decoder_layers=_whole(folder, config, "decoder_layers") if whisper else 0,
+        decoder_layers=_whole(folder, config, family.decoder_layers) if family.decoder_layers else 0,
         mel_bins=mel_bins,
     )
 
@@ -182,16 +178,7 @@ def _whole(folder: str, values: Mapping[str, Any], key: str, file: str = CONFIG)
     return value
 
 
-def _normalises(family: Family, preprocessor: Mapping[str, Any]) -> bool:
-    if family == "whisper":  # its feature extractor normalises only when a caller asks for it
-        return False
-    if family == "wav2vec2-bert":  # its feature extractor always does, over each mel bin
-        return True
-    return bool(preprocessor.get("do_normalize", True))  # transformers' default
-
-
-def _parameters(family: Family, shapes: Mapping[str, Sequence[int]]) -> int:
-    prefix = PREFIXES[family]
+def _parameters(prefix: str, shapes: Mapping[str, Sequence[int]]) -> int:
     headed = any(name.startswith(prefix) for name in shapes)
     total = 0
     for name, shape in shapes.items():

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.utils import parametrize
@@ -14,19 +13,13 @@ from torch.nn.utils import parametrize
 from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.core.errors import CheckpointError, InputError, MachineError, one_of
 from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
+from toolkit.core.registry import resolve
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
+from toolkit.models.families import ready
 from toolkit.models.files import CONFIG, PREPROCESSOR, read_preprocessor, weights_of
-from toolkit.models.wav2vec2 import Wav2Vec2Encoder
-from toolkit.models.whisper import Context, WhisperEncoder
+from toolkit.models.whisper import Context
 
-MODELS = {
-    "wav2vec2": transformers.Wav2Vec2Model,
-    "hubert": transformers.HubertModel,
-    "wavlm": transformers.WavLMModel,
-    "data2vec-audio": transformers.Data2VecAudioModel,
-    "whisper": transformers.WhisperModel,
-}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # in which weights may be saved
 TENSOR_CORES_FOR_BFLOAT16 = 8  # CUDA compute capability from which tensor cores multiply bfloat16: Ampere
@@ -89,15 +82,15 @@ def load(
     computed; all by default. Raises InputError for options that the family does not have, CheckpointError for a folder
     that lacks weights or holds damaged ones, by name.
     """
-    family = checkpoint.backbone.family
-    if family not in MODELS:
-        raise CheckpointError(f"{checkpoint.name}: {one_of('family', family, list(MODELS))}")
-    if family != "whisper" and (decoder or context != "full"):
+    family = checkpoint.family
+    if not family.ready:
+        raise CheckpointError(f"{checkpoint.name}: {one_of('family', checkpoint.backbone.family, ready())}")
+    if not family.fixed_context and (decoder or context != "full"):
         raise InputError(f"{checkpoint.name} is no Whisper: it has no decoder and no other context than the clip")
     if context not in ("full", "clip"):
         raise InputError(one_of("context", context, ["full", "clip"]))
     config = config_of(checkpoint)
-    layers = int(config.num_hidden_layers)
+    layers = checkpoint.backbone.layers
     last = layers if last_layer is None else last_layer
     if not 0 <= last <= layers:
         raise InputError(f"Bad last layer {last_layer}, expected 0 to {layers} for {checkpoint.name}")
@@ -106,35 +99,19 @@ def load(
     allow_tensor_float_32(dtype != torch.float32)
     feature_extractor = feature_extractor_of(checkpoint, config)
     model = model_of(checkpoint, config, decoder=decoder, last_layer=last)
-    if family == "whisper":
-        return WhisperEncoder(model, feature_extractor, device, dtype, last, context, decoder)
-    return Wav2Vec2Encoder(model, bool(feature_extractor.do_normalize), device, dtype, last)
+    more = {"context": context, "decoder": decoder} if family.fixed_context else {}
+    encoder: Encoder = resolve(family.encoder)(model, feature_extractor, device, dtype, last, **more)
+    return encoder
 
 
 def config_of(checkpoint: Checkpoint) -> Any:
     """The checkpoint's config.json as transformers reads it. Raises CheckpointError for values that mean nothing."""
     with _named(checkpoint, CONFIG):
-        kind = MODELS[checkpoint.backbone.family].config_class
+        kind = resolve(checkpoint.family.model).config_class
         config = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
-    if odd := _odd_in(config):
-        raise CheckpointError(f"{checkpoint.name}: {CONFIG} {odd}")
+    if defect := checkpoint.family.config_defect(config):
+        raise CheckpointError(f"{checkpoint.name}: {CONFIG} {defect}")
     return config
-
-
-def _odd_in(config: Any) -> str:
-    """What of a config would be computed wrongly or not at all, and what was expected; else nothing."""
-    if config.model_type == "whisper":
-        start, tokens = config.decoder_start_token_id, config.vocab_size
-        return "" if 0 <= start < tokens else f"starts the decoder with token {start}, expected one of {tokens:,}"
-    for number, (kernel, stride) in enumerate(zip(config.conv_kernel, config.conv_stride)):
-        if not (1 <= stride <= kernel and (number == 0 or kernel <= 2 * stride)):
-            return (
-                f"has a convolution of kernel {kernel} and stride {stride}, expected a stride from 1 to the kernel"
-                + (", and at least half of it" if number else "")
-            )
-    if config.model_type == "wavlm" and not 1 <= config.num_buckets // 4 < config.max_bucket_distance:
-        return f"has {config.num_buckets} buckets of distances up to {config.max_bucket_distance}, expected 4 or more"
-    return ""
 
 
 def feature_extractor_of(checkpoint: Checkpoint, config: Any) -> Any:
@@ -143,22 +120,17 @@ def feature_extractor_of(checkpoint: Checkpoint, config: Any) -> Any:
     Raises CheckpointError for one of another family or rate than SAMPLE_RATE, and for a Whisper's that adds noise, pads
     with other than zeros, or gives other spectrograms than a Whisper of this config takes.
     """
-    whisper = checkpoint.backbone.family == "whisper"
-    kind = transformers.WhisperFeatureExtractor if whisper else transformers.Wav2Vec2FeatureExtractor
+    family = checkpoint.family
+    kind = resolve(family.feature_extractor)
     values = read_preprocessor(checkpoint.folder)
-    wanted = {"feature_extractor_type": kind.__name__, "sampling_rate": SAMPLE_RATE}
-    if whisper:
-        wanted |= {"dither": 0.0, "padding_value": 0.0, "padding_side": "right"}
+    wanted = {"feature_extractor_type": kind.__name__, "sampling_rate": SAMPLE_RATE, **family.preprocessor}
     for key, expected in wanted.items():
         if (found := values.get(key, expected)) != expected:
             raise CheckpointError(f"{checkpoint.name}: {PREPROCESSOR}: {one_of(key, found, [expected])}")
     with _named(checkpoint, PREPROCESSOR):
         extractor = kind.from_dict(values)
-    for key in ("sampling_rate", "n_fft", "hop_length", "chunk_length") if whisper else ():
-        if type(found := getattr(extractor, key)) is not int:
-            raise CheckpointError(f"{checkpoint.name}: {PREPROCESSOR}: {key} is {found!r}, expected a whole number")
-    if whisper:
-        _refuse_misfit(checkpoint, extractor, config)
+    if defect := family.preprocessor_defect(extractor, config):
+        raise CheckpointError(f"{checkpoint.name}: {PREPROCESSOR} {defect}")
     return extractor
 
 
@@ -175,31 +147,20 @@ def _named(checkpoint: Checkpoint, file: str) -> Iterator[None]:
         ) from error
 
 
-def _refuse_misfit(checkpoint: Checkpoint, feature_extractor: Any, config: Any) -> None:
-    """Raises CheckpointError where the feature extractor gives other spectrograms than the encoder takes."""
-    given = (int(feature_extractor.feature_size), int(feature_extractor.nb_max_frames))
-    taken = (int(config.num_mel_bins), 2 * int(config.max_source_positions))
-    if given != taken:
-        raise CheckpointError(
-            f"{checkpoint.name}: {PREPROCESSOR} gives {given[0]} mel bins and {given[1]} frames, {CONFIG} takes "
-            f"{taken[0]} and {taken[1]}; expected the two files of one checkpoint"
-        )
-
-
 def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: int) -> Any:
     """The Hugging Face base model with its weights in float32, less the parts that are not asked for.
 
     transformers only warns of missing weights and goes on with random ones; here they are refused.
     """
     with torch.device("meta"), _named(checkpoint, CONFIG):
-        model: Any = MODELS[checkpoint.backbone.family](config)
+        model: Any = resolve(checkpoint.family.model)(config)
     model.encoder.layers = model.encoder.layers[:last_layer]
-    if checkpoint.backbone.family == "whisper" and not decoder:
+    if checkpoint.family.fixed_context and not decoder:
         model.decoder = None
     expected = set(model.state_dict())
     try:
         found: dict[str, Tensor] = {}
-        for name, weight in _weights(checkpoint.folder, model.base_model_prefix + ".", expected):
+        for name, weight in _weights(checkpoint.folder, checkpoint.family.prefix, expected):
             if name in found:
                 raise CheckpointError(f"{checkpoint.name}: two of its tensors are {name!r}, expected one")
             if weight.dtype not in PLAIN and not name.endswith("num_batches_tracked"):

@@ -8,9 +8,11 @@ from transformers.utils import logging
 from toolkit.core import seeds
 from toolkit.core.artifacts import commit_json, committed_folder
 from toolkit.core.errors import CheckpointError, one_of
+from toolkit.core.registry import resolve
 from toolkit.models.checkpoint import Checkpoint, inspect
+from toolkit.models.families import ready
 from toolkit.models.files import PREPROCESSOR, read_preprocessor
-from toolkit.models.load import MODELS, config_of
+from toolkit.models.load import config_of
 
 
 def randomise(checkpoint: Checkpoint, models: Path, seed: int = 0) -> Checkpoint:
@@ -20,14 +22,14 @@ def randomise(checkpoint: Checkpoint, models: Path, seed: int = 0) -> Checkpoint
     weights with the same versions of torch and transformers. Raises CheckpointError for a family that is not loaded
     here, InputError when the folder is there already, DiskFullError.
     """
-    family, name = checkpoint.backbone.family, checkpoint.name + seeds.RANDOM
-    if family not in MODELS:
-        raise CheckpointError(f"{checkpoint.name}: {one_of('family', family, list(MODELS))}")
+    name = checkpoint.name + seeds.RANDOM
+    if not checkpoint.family.ready:
+        raise CheckpointError(f"{checkpoint.name}: {one_of('family', checkpoint.backbone.family, ready())}")
     config = config_of(checkpoint)
     with committed_folder(models / name) as folder:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.integer(seed, "models", "random", checkpoint.name))
-            model = MODELS[family](config)
+            model = resolve(checkpoint.family.model)(config)
         logging.disable_progress_bar()  # it is one file, written at once
         model.save_pretrained(str(folder))
         commit_json(folder / PREPROCESSOR, read_preprocessor(checkpoint.folder))

@@ -1,12 +1,9 @@
 """Which backbones are known by name. Torch-free: reading this table costs nothing."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-Family = Literal["wav2vec2", "hubert", "wavlm", "data2vec-audio", "wav2vec2-bert", "whisper"]
-ConvolutionNorm = Literal["group", "layer", "none"]
+from toolkit.models.families import ConvolutionNorm
 
-NOT_YET: tuple[Family, ...] = ("wav2vec2-bert",)  # listed and fetched, but not yet run by `toolkit.models.load`
 FRAMES_PER_SECOND = 50.0  # every family here takes a step of 320 samples at 16 kHz, 20 ms
 
 
@@ -16,7 +13,7 @@ class Backbone:
 
     name: what `--model` takes, and the folder's name under models/.
     hub_id: "owner/name" on the Hugging Face hub; empty for a folder of the user's own.
-    family: `model_type` of its config.json.
+    family: a row of `families.FAMILIES`, `model_type` of its config.json.
     layers: transformer (or conformer) layers of the encoder; there is one hidden state more, what enters the first.
     width: values per frame in every hidden state of the encoder (and of Whisper's decoder).
     parameters: numbers in the backbone alone, without the head that a checkpoint may carry for CTC or pre-training.
@@ -32,7 +29,7 @@ class Backbone:
 
     name: str
     hub_id: str
-    family: Family
+    family: str
     layers: int
     width: int
     parameters: int
@@ -47,7 +44,7 @@ class Backbone:
 
 def _samples(
     hub_id: str,
-    family: Family,
+    family: str,
     layers: int,
     width: int,
     parameters: int,

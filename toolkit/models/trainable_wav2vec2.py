@@ -13,7 +13,7 @@ from toolkit.models.encoder import own_frames, refuse_empty, waveforms
 from toolkit.models.normalisation import normalise
 from toolkit.models.positional_conv import PositionalConvolutions
 from toolkit.models.trainable import Batch, Prepared, attention, own_mask, parsed, through
-from toolkit.models.wav2vec2 import gate_of
+from toolkit.models.wav2vec2 import gate_of, is_gated, norms_first
 
 CPU = torch.device("cpu")
 
@@ -26,16 +26,16 @@ class TrainableWav2Vec2(nn.Module):
     layer_drop = 0.0
     augment: Callable[[Tensor], Tensor] | None = None
 
-    def __init__(self, model: Any, normalises_input: bool, layer: str) -> None:
+    def __init__(self, model: Any, feature_extractor: Any, layer: str) -> None:
         """model: the Hugging Face base model in float32, with the layers up to `layer`."""
         super().__init__()
         config = model.config
         self.layer, self.width = layer, int(config.hidden_size)
-        self._normalises_input = normalises_input
+        self._normalises_input = bool(feature_extractor.do_normalize)
         self._kernels, self._strides = tuple(config.conv_kernel), tuple(config.conv_stride)
         self._shortest = receptive_field(self._kernels, self._strides)
         self._total_stride: int = math.prod(self._strides)
-        self._stable = bool(getattr(config, "do_stable_layer_norm", False)) and config.model_type != "data2vec-audio"
+        self._stable = norms_first(model.encoder)
         self.convolutions = model.feature_extractor.conv_layers
         encoder = model.encoder
         rest = [model.feature_projection, encoder.pos_conv_embed]
@@ -46,7 +46,6 @@ class TrainableWav2Vec2(nn.Module):
         self.layers = encoder.layers[: parsed(layer)[1]]
         self.decoder_start = len(self.layers)
         self._positions = PositionalConvolutions(encoder.pos_conv_embed)
-        self._biased = config.model_type == "wavlm"
 
     def cost(self, n_samples: int) -> int:
         return math.ceil(max(n_samples, self._shortest) / self._total_stride) * self._total_stride
@@ -71,7 +70,7 @@ class TrainableWav2Vec2(nn.Module):
         values = self._first_states(signal, own, frames, None if mask is None else mask[..., None])
         yield "encoder.0", values, lengths
         bias = None
-        if self._biased and len(self.layers):
+        if len(self.layers) and is_gated(self.layers[0].attention):
             bias = self.layers[0].attention.compute_bias(frames, frames)
         seen = None if mask is None else mask[:, None, None]
         for number, layer in enumerate(self.layers, start=1):

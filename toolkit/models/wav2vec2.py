@@ -30,13 +30,13 @@ class Wav2Vec2Encoder:
     longest_seconds = LONGEST_SECONDS
 
     def __init__(
-        self, model: Any, normalises_input: bool, device: torch.device, dtype: torch.dtype, last_layer: int
+        self, model: Any, feature_extractor: Any, device: torch.device, dtype: torch.dtype, last_layer: int
     ) -> None:
         """model: the Hugging Face base model in float32; it is taken apart."""
         config = model.config
         self.device, self.dtype, self.width = device, dtype, int(config.hidden_size)
         self.layer_names = tuple(f"encoder.{number}" for number in range(last_layer + 1))
-        self._normalises_input = normalises_input
+        self._normalises_input = bool(feature_extractor.do_normalize)
         self._kernels, self._strides = tuple(config.conv_kernel), tuple(config.conv_stride)
         self._shortest = receptive_field(self._kernels, self._strides)
         model.feature_extractor.to(device)
@@ -46,10 +46,10 @@ class Wav2Vec2Encoder:
         self._projection = Product.taken_from(projection.projection, torch.float32)
         model.encoder.to(device)
         self._positions = PositionalConvolutions(model.encoder.pos_conv_embed, dtype)
-        self._stable = bool(getattr(config, "do_stable_layer_norm", False)) and config.model_type != "data2vec-audio"
+        self._stable = norms_first(model.encoder)
         self._norm: nn.LayerNorm = model.encoder.layer_norm
         self._bias = None
-        if config.model_type == "wavlm" and last_layer:
+        if last_layer and is_gated(model.encoder.layers[0].attention):
             self._bias = GatedPositionBias(model.encoder.layers[0].attention)
         self._layers = [TransformerLayer(layer, self._stable, dtype) for layer in model.encoder.layers[:last_layer]]
 
@@ -112,7 +112,7 @@ class TransformerLayer:
         self._stable = stable
         self._attention_norm, self._norm = layer.layer_norm, layer.final_layer_norm
         self._attention = SelfAttention(layer.attention, dtype)
-        self._gate = gate_of(layer.attention) if hasattr(layer.attention, "gru_rel_pos_linear") else None
+        self._gate = gate_of(layer.attention) if is_gated(layer.attention) else None
         self._inner = Product.taken_from(layer.feed_forward.intermediate_dense, dtype)
         self._activation = layer.feed_forward.intermediate_act_fn
         self._outer = Product.taken_from(layer.feed_forward.output_dense, dtype, exact="bias")
@@ -138,6 +138,16 @@ class TransformerLayer:
     def _feed_forward(self, values: Tensor) -> Tensor:
         """values: (batch, frames, width) float32; so is what is returned."""
         return feed_forward(self._inner, self._outer, self._activation, values)
+
+
+def norms_first(encoder: Any) -> bool:
+    """Whether transformers put the norms before the halves of each layer; not every family asks the config for that."""
+    return type(encoder).__name__.endswith("StableLayerNorm")
+
+
+def is_gated(attention: Any) -> bool:
+    """Whether it is WavLM's, with a gated position bias."""
+    return hasattr(attention, "gru_rel_pos_linear")
 
 
 def gate_of(attention: Any) -> Callable[[Tensor], Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.core.errors import StoreError
+from toolkit.core.errors import InputError, StoreError
 from toolkit.corpus.labels import IntArray
 from toolkit.features.layout import LayerFeatures
 from toolkit.features.store import Store, stores
@@ -30,6 +30,10 @@ class Joined:
     @property
     def layers(self) -> Sequence[str]:
         return self.parts[0][0].layers
+
+    @property
+    def statistics(self) -> Sequence[str]:
+        return self.parts[0][0].statistics
 
     @property
     def failed(self) -> Mapping[str, str]:
@@ -65,7 +69,19 @@ def stored(run: Run, features: Path, audio_sha256: Mapping[str, str]) -> tuple[S
     """The store that a run probed, None where it is gone, and the id there of each clip whose audio it holds.
 
     features: the workspace's folder of stores. audio_sha256: by clip.
+    Raises InputError for a clip that is not there where the features were imported: nothing here computes them.
     """
+    found, own = _stored(run, features, audio_sha256)
+    imported = run.provenance.get("features", {}).get("imported")
+    if imported and (new := [clip for clip in audio_sha256 if clip not in own]):
+        raise InputError(
+            f"The features of {run.backbone} were imported from a file (sha256 {imported[:12]}), which nothing here "
+            f"computes; {len(new):,} clips are not in that store, the first is {new[0]!r}"
+        )
+    return found, own
+
+
+def _stored(run: Run, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
     for store in stores(features):
         if store.signature == run.provenance.get("store"):
             known = {sha256: clip for clip, sha256 in store.audio_sha256.items()}

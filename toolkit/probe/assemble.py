@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.probe import networks
 from toolkit.probe.data import Data
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import Tested
@@ -80,14 +79,17 @@ def run_of(
         left_out=data.left_out,
         notes=tuple(notes),
         provenance=provenance,
-        weights=_weights(kept) if PROBES[probe].all_layers else {},
+        weights=_weights(kept),
         losses={layer: tuple(one.loss for one in own) for layer, own in tested.items()},
     )
 
 
 def _weights(kept: Sequence[Winner]) -> dict[str, tuple[float, ...]]:
-    """By layer, its share in each round's mix."""
-    shares = np.stack([networks.layer_shares(winner.model) for winner in kept])
+    """By layer, its share in each round's model; nothing for a probe that tells none."""
+    shares_of = PROBES[kept[0].probe].shares
+    if shares_of is None:
+        return {}
+    shares = np.stack([shares_of(winner.model) for winner in kept])
     return {layer: tuple(own.tolist()) for layer, own in zip(kept[0].layers, shares.T, strict=True)}
 
 

@@ -20,8 +20,8 @@ from toolkit.core import seeds
 from toolkit.core.errors import MachineError, ToolkitError
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
-from toolkit.probe.protocol import Fit, Found, GiveUp, Model, never
-from toolkit.probe.search import Setting
+from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Setting, never
+from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS
 from toolkit.probe.targets import ALL, FloatArray, Targets, targets_of
 
 if TYPE_CHECKING:
@@ -237,3 +237,27 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targe
 
     features = layers[0].matrix(str(setting["statistics"]))
     return _predicted([lightgbm.Booster(model_str=str(model[_name(label)])) for label in targets.problems], features)
+
+
+LIGHTGBM = Probe(
+    "gradient-boosted trees",
+    space={
+        "num_leaves": OneOf((4, 8, 16, 31)),
+        "learning_rate": LogUniform(0.03, 0.3),
+        "min_data_in_leaf": OneOf((5, 10, 20, 40)),
+        "feature_fraction": LogUniform(0.05, 0.5),
+        "lambda_l2": LogUniform(1e-3, 30.0),
+        "statistics": STATISTICS,
+        "class_weights": CLASS_WEIGHTS,
+    },
+    build=lambda layers, task, truth, seed, device: BoostingFitter(layers[0], task, truth, seed, device),
+    apply=apply,
+    meanings={
+        "num_leaves": "leaves of a tree",
+        "min_data_in_leaf": "clips in a leaf, at least",
+        "feature_fraction": "share of the features that a tree may use",
+        "lambda_l2": "L2 penalty on the leaves",
+    },
+    devices=("cpu", "gpu", "cuda"),
+    torch=False,
+)

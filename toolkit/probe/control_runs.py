@@ -104,6 +104,10 @@ def _heard(store: Store, question: Question) -> tuple[str, list[str]]:
     found = copies.near_copies(store, ids, question.folds.fold[there]) if question.folds.group_by != "clip" else []
     alike = copies.note(found) if found else ""
     notes = flag_notes(store.clips[clip].flags for clip in ids)
+    if store.imported:
+        notes.insert(
+            0, f"{store.backbone} was imported from a file, sha256 {store.imported}: not computed by this toolkit."
+        )
     return alike, [*([alike] if alike else []), *notes]
 
 

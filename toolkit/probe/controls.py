@@ -62,6 +62,11 @@ def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
     except StoreError as error:
         if str(error).startswith("Several"):
             raise
+        if store.imported:
+            raise StoreError(
+                f"No features of {name!r} for --control random; `toolkit features import {name}` takes those of the "
+                "same network untrained"
+            ) from None
         raise StoreError(
             f"No features of {name!r} for --control random; `toolkit models randomise {store.backbone}` and then "
             f"`toolkit extract --model {name}`, with the options that {store.backbone} was extracted with, make them"

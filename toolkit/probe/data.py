@@ -9,7 +9,7 @@ import numpy as np
 from toolkit.core.errors import InputError, SplitError
 from toolkit.corpus.labels import IntArray, Task, one_hot
 from toolkit.corpus.splits import Folds, Round
-from toolkit.features.layout import LayerFeatures
+from toolkit.features.layout import STATISTICS, LayerFeatures
 from toolkit.probe.targets import targets_of, unlearnable
 
 
@@ -21,6 +21,8 @@ class Layers(Protocol):
     @property
     def layers(self) -> Sequence[str]: ...
     @property
+    def statistics(self) -> Sequence[str]: ...
+    @property
     def failed(self) -> Mapping[str, str]: ...
     def layer(self, name: str) -> LayerFeatures: ...
 
@@ -29,7 +31,7 @@ class Layers(Protocol):
 class Data:
     """One task on the clips that both the folds and the store have. truth, groups, rows: aligned with folds.ids.
 
-    rows: (n_clips,) where each clip stands in the store.
+    rows: (n_clips,) where each clip stands in the store. statistics: of a layer, mean and std or the mean alone.
     """
 
     task: Task
@@ -38,6 +40,7 @@ class Data:
     folds: Folds
     rows: IntArray
     left_out: Mapping[str, str]
+    statistics: tuple[str, ...] = STATISTICS
 
 
 def rows_of(layer: LayerFeatures, rows: IntArray) -> LayerFeatures:
@@ -60,7 +63,7 @@ def matched(features: Layers, task: Task, truth: IntArray, folds: Folds, groups:
     kept = folds.without(set(left_out)) if left_out else folds
     rows = np.array([position[clip] for clip in kept.ids], dtype=np.int64)
     kept_groups = tuple(group for group, kept_one in zip(groups, keep, strict=True) if kept_one)
-    return Data(task, truth[keep], kept_groups, kept, rows, left_out)
+    return Data(task, truth[keep], kept_groups, kept, rows, left_out, tuple(features.statistics))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
-from toolkit.probe.protocol import Fit, Found, GiveUp, Model, by_statistics, never
-from toolkit.probe.search import Setting
+from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, Probe, Setting, by_statistics, never
+from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS
 from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, solve
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
 
@@ -147,3 +147,12 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targe
     solution = Solution(coefficients, intercepts)
     features = Scaler(mean, scale)(layers[0].matrix(str(setting["statistics"])))
     return np.concatenate([predict(features[row : row + 1], solution, targets.softmax) for row in range(len(features))])
+
+
+LINEAR = Probe(
+    "L2 logistic regression",
+    space={"C": LogUniform(1e-5, 1e3), "statistics": STATISTICS, "class_weights": CLASS_WEIGHTS},
+    build=lambda layers, task, truth, seed, device: LinearFitter(layers[0], task, truth, device),
+    apply=apply,
+    meanings={"C": "inverse strength of the L2 penalty"},
+)

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from toolkit.probe.batched_layers import product
 from toolkit.probe.batched_training import Batch, Parameters, Stack
-from toolkit.probe.search import Setting, numbers, readers
+from toolkit.probe.protocol import Setting
+from toolkit.probe.search import numbers, readers
 from toolkit.probe.targets import Targets
 
 

@@ -8,10 +8,12 @@ from torch import Tensor
 from toolkit.core import seeds
 from toolkit.probe.batched_layers import product, rectified
 from toolkit.probe.batched_training import Batch, Parameters, Stack
-from toolkit.probe.search import HALVES, MLP_WIDTHS, Setting, Value, numbers, readers
+from toolkit.probe.protocol import Setting, Value
+from toolkit.probe.search import HALVES, numbers, readers
 from toolkit.probe.targets import Targets
 
-HIDDEN = max(MLP_WIDTHS)
+WIDTHS = (32, 64, 128)
+HIDDEN = max(WIDTHS)
 BYTE = 256  # values that a draw for dropout has
 
 

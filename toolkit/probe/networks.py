@@ -14,9 +14,9 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.probe.batched_layers import training_dtype
 from toolkit.probe.batched_training import Inputs, Logits, Part, Trained, probability_of, train
 from toolkit.probe.mix import Mix, mix_stack
-from toolkit.probe.mlp import Mlp, mlp_stack
-from toolkit.probe.protocol import Fit, Found, GiveUp, Model, never
-from toolkit.probe.search import HALVES, Setting, readers
+from toolkit.probe.mlp import WIDTHS, Mlp, mlp_stack
+from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Setting, Uniform, never
+from toolkit.probe.search import CLASS_WEIGHTS, HALVES, STATISTICS, readers
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
 
 
@@ -161,3 +161,37 @@ def _apply(
     return np.concatenate(
         [probability_of(logits(parameters, clip, None), targets.softmax)[0].numpy() for clip in alone]
     )
+
+
+MLP = Probe(
+    "network of one or two hidden layers",
+    space={
+        "width": OneOf(WIDTHS),
+        "depth": OneOf((1, 2)),
+        "dropout": Uniform(0.0, 0.6),
+        "learning_rate": LogUniform(3e-4, 1e-2),
+        "weight_decay": LogUniform(1e-3, 1.0),
+        "statistics": STATISTICS,
+        "class_weights": CLASS_WEIGHTS,
+    },
+    build=lambda layers, task, truth, seed, device: NetworkFitter(layers, task, truth, seed, mix=False, device=device),
+    apply=apply_mlp,
+    meanings={
+        "width": "units in a hidden layer",
+        "depth": "hidden layers",
+        "dropout": "share of hidden units left out of a training step",
+    },
+)
+MIX = Probe(
+    "learned weighting of all layers",
+    space={
+        "learning_rate": LogUniform(1e-3, 3e-2),
+        "weight_decay": LogUniform(1e-3, 3.0),
+        "statistics": STATISTICS,
+        "class_weights": CLASS_WEIGHTS,
+    },
+    build=lambda layers, task, truth, seed, device: NetworkFitter(layers, task, truth, seed, mix=True, device=device),
+    apply=apply_mix,
+    all_layers=True,
+    shares=layer_shares,
+)

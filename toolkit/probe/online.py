@@ -8,8 +8,7 @@ from toolkit.core import seeds
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.probe.data import Data, Layers, rows_of
 from toolkit.probe.linear import LinearFitter
-from toolkit.probe.protocol import one_thread
-from toolkit.probe.search import Setting
+from toolkit.probe.protocol import Setting, one_thread
 from toolkit.probe.targets import ALL, FloatArray, targets_of
 from toolkit.result.metrics import headline, headline_score
 from toolkit.result.online import Online

@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 from toolkit.core import seeds
 from toolkit.core.artifacts import commit_file
 from toolkit.core.errors import StoreError, disk_full_is_named
-from toolkit.probe.search import BATCH, LogUniform, Parameter, Setting, Space, Uniform
+from toolkit.probe.protocol import LogUniform, Parameter, Setting, Space, Uniform
+from toolkit.probe.search import BATCH
 
 SIGNATURE = "signature"
 LOCK_TIMEOUT_SECONDS = 60.0

@@ -17,11 +17,10 @@ from toolkit.corpus.splits import Round
 from toolkit.probe.controls import shuffled
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
 from toolkit.probe.optuna_study import StudyFile, best, trials_of
-from toolkit.probe.protocol import Fitter, Found, one_thread
+from toolkit.probe.protocol import Fitter, Found, Setting, one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, predicted
 from toolkit.probe.run import Progress, units_of
-from toolkit.probe.search import Setting
 from toolkit.result.metrics import headline_score
 
 TRIES = 10  # shuffles for each that is wanted: in some, a round has nothing to learn from

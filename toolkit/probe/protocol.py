@@ -1,4 +1,4 @@
-"""What every probe gives back, and what the run asks of it."""
+"""What a probe is: the settings it is searched over, what it gives back, and what the run asks of it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,9 +10,48 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from toolkit.corpus.labels import IntArray
-from toolkit.probe.search import Setting
-from toolkit.probe.targets import FloatArray
+from toolkit.corpus.labels import IntArray, Task
+from toolkit.features.layout import LayerFeatures
+from toolkit.probe.targets import FloatArray, Targets
+
+Value = str | float | int
+Setting = Mapping[str, Value]  # one value per parameter, e.g. {"C": 0.1, "statistics": "mean", ...}
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """A positive number, uniform in its logarithm between `low` and `high`."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}, log-uniform"
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A number, uniform between `low` and `high`."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}, uniform"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few values."""
+
+    values: tuple[Value, ...]
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(str(value) for value in self.values)
+
+
+Parameter = LogUniform | Uniform | OneOf
+Space = Mapping[str, Parameter]
 
 Model = Mapping[str, npt.NDArray[np.generic] | str]  # arrays by name, and LightGBM's text
 
@@ -68,6 +107,38 @@ class Fitter(Protocol):
     def relabelled(self, truth: IntArray) -> "Fitter":
         """The same of other labels; what was prepared of the features alone is shared."""
         ...
+
+
+Layers = Sequence[LayerFeatures]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """All that is known of a kind of probe.
+
+    title: in sentences and figures.
+    space: what is searched, by parameter. With "statistics" (`search.STATISTICS`) and "class_weights"
+        (`search.CLASS_WEIGHTS`) it is what fine-tuning takes over, too.
+    build: from layers, task, truth (a row per clip of the layers), seed and device.
+    apply: a kept model to other clips' layers, with its setting and what it was fitted to -> (n, n_fitted)
+        probabilities, as the class weights taught them. A clip's own bits do not depend on its company.
+    meanings: of the parameters that are its alone, for `toolkit probe --explain`.
+    all_layers: it sees every layer at once and stands in the layer curve under its own name; the others get one layer
+        at a time.
+    shares: of a kept model that sees all layers, (n_layers,) what it makes of each, adding up to 1; None for none.
+    devices: names that `build` takes.
+    torch: these are torch's devices; else those of a library of its own, which checks them.
+    """
+
+    title: str
+    space: Space
+    build: Callable[[Layers, Task, IntArray, int, str], Fitter]
+    apply: Callable[[Layers, Model, Setting, Targets], FloatArray]
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    all_layers: bool = False
+    shares: Callable[[Model], FloatArray] | None = None
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    torch: bool = True
 
 
 def middle(found: Sequence[Found]) -> Found:

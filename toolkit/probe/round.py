@@ -9,8 +9,9 @@ from toolkit.corpus.labels import IntArray, Task
 from toolkit.corpus.splits import Round
 from toolkit.probe.data import Data, Part, inner_parts, parts_of
 from toolkit.probe.optuna_study import Report, Trials, best, search
-from toolkit.probe.protocol import Fitter, Found, GiveUp, Model, middle
-from toolkit.probe.search import SPACES, Setting
+from toolkit.probe.protocol import Fitter, Found, GiveUp, Model, Setting, middle
+from toolkit.probe.registry import PROBES
+from toolkit.probe.search import narrowed
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.result.metrics import headline_score
 from toolkit.result.thresholds import Scale, balanced_log_loss, bars_of, decide, scale_of, thresholds_of
@@ -82,7 +83,7 @@ def test(
     def losses(settings: Sequence[Setting], report: Report) -> Iterator[float]:
         return _losses(fitter, data, parts, settings, name, report)
 
-    finished = search(file, name, mark, SPACES[probe], trials, seed, losses, deadline)
+    finished = search(file, name, mark, narrowed(PROBES[probe].space, data.statistics), trials, seed, losses, deadline)
     winner = best(finished)
     fits = [fit for part in parts for fit in fitter.search(part.train, part.held_out, [winner.setting], name)]
     found = middle([fit.found for fit in fits])

@@ -29,7 +29,7 @@ from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.protocol import one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import Tested, test
-from toolkit.probe.search import BATCH, SPACES
+from toolkit.probe.search import BATCH, narrowed
 from toolkit.result.run import Run
 
 PROTOCOL = 8  # part of every study's signature: raise it when the same setting would get another score
@@ -89,7 +89,7 @@ def probe(
     inner: how many folds judge each setting, held out in turn from all that are not tested: 1, development alone, up to
     all of them.
     winners: a folder for each round's refitted probe (`toolkit.probe.winners`); not saved unless told.
-    device: "cpu" or "cuda" of linear, mlp and mix, or lightgbm's device_type. workers: rounds fitted at a time, the
+    device: one of the probe's `devices`; lightgbm's are its device_type. workers: rounds fitted at a time, the
     processor's cores unless told, one on CUDA; it does not change a figure. hands: who does the fitting; this process
     unless told.
 
@@ -100,11 +100,12 @@ def probe(
     Raises InputError for an unknown probe or more inner folds than there are, MachineError for a device that is not
     there, SplitError for folds that leave nothing to learn or to choose by, StoreError for a study of other data.
     """
-    if probe not in PROBES:
-        raise InputError(one_of("probe", probe, list(PROBES)))
+    row = PROBES.find(probe)
     if trials < 1:
         raise InputError(f"{trials} trials asked for; at least 1 is needed")
-    if device == "cuda" and probe != "lightgbm" and not torch.cuda.is_available():
+    if device not in row.devices:
+        raise InputError(one_of(f"device of the probe {probe}", device, row.devices))
+    if device == "cuda" and row.torch and not torch.cuda.is_available():
         raise MachineError(f"No device {device} here: torch finds no CUDA device; `--device cpu` works everywhere")
     keep_kernels()  # a batch that shrinks as its columns converge has some hundred shapes, in every round again
     allow_tensor_float_32(False)
@@ -199,7 +200,10 @@ def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, inner:
         {
             "protocol": PROTOCOL,
             "probe": probe,
-            "space": {name: str(parameter) for name, parameter in SPACES[probe].items()},
+            **PROBES.stated(probe),
+            "space": {
+                name: str(parameter) for name, parameter in narrowed(PROBES[probe].space, data.statistics).items()
+            },
             "batch": BATCH,
             "inner": inner,
             "seed": seed,

@@ -17,6 +17,7 @@ from toolkit.features.store import Store
 from toolkit.probe import run as probe_run
 from toolkit.probe import winners
 from toolkit.probe.nuisance import audio_seconds, durations
+from toolkit.probe.registry import PROBES
 from toolkit.probe.run import PROTOCOL, Hands, Progress, here
 from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
@@ -28,7 +29,7 @@ LEARNT = re.compile(r"coefficients|intercepts|parameter\.")  # of what a winner 
 
 @dataclass(frozen=True)
 class Options:
-    """probe: a name of `probe.table.PROBES`. workers: fits at a time, None: one a core.
+    """probe: a name of `probe.registry.PROBES`. workers: fits at a time, None: one a core.
     hands: who fits; no figure depends on it. device: as `probe.run.probe` takes it.
 
     trials: per layer and round; or minutes: of search, shared by all layers and rounds. inner: the folds that are held
@@ -102,6 +103,7 @@ def sweep(
                 "inner_folds": options.inner,
                 "learnt_from": "train+development",
                 "store": store.signature,
+                **PROBES.stated(options.probe),
                 "features": store.settings,
                 "folds": question.folds.sha256,
                 "rules": asdict(question.rules),
@@ -135,7 +137,7 @@ def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[
         "trained_parameters": max(learnt, default=0) or None,
         "seconds": seconds,
         "extraction_seconds": extraction_seconds(store),
-        "audio_seconds": audio_seconds(store, run.folds.ids),
+        "audio_seconds": audio_seconds(store, run.folds.ids) or None,  # of arrays none is known
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "bytes_on_disk": store.total().bytes + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
     }
@@ -168,6 +170,7 @@ def _what(store: Store, question: Question, options: Options, notes: Sequence[st
         "task": [task.kind, list(task.labels), list(task.columns)],
         "truth": question.truth.tolist(),
         "probe": options.probe,
+        **PROBES.stated(options.probe),
         **options.budget,
         "inner_folds": options.inner,
         "notes": list(notes),

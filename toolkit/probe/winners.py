@@ -15,9 +15,8 @@ from toolkit.core.errors import InputError, StoreError
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.data import Layers, rows_of
-from toolkit.probe.protocol import Model, one_thread
+from toolkit.probe.protocol import Model, Setting, one_thread
 from toolkit.probe.registry import PROBES
-from toolkit.probe.search import Setting
 from toolkit.probe.targets import FloatArray, Targets
 from toolkit.result.thresholds import Scale, decide
 
@@ -56,7 +55,7 @@ class Winner:
             raise InputError(f"This winner reads the layers {list(self.layers)}, given {list(given)}")
         targets = Targets(self.softmax, self.fitted, np.empty((0, len(self.fitted)), dtype=np.int64), self.prevalence)
         with one_thread():
-            fitted = PROBES[self.probe].apply(layers, self.model, self.setting, targets)
+            fitted = PROBES.find(self.probe).apply(layers, self.model, self.setting, targets)
         probability = targets.probability(fitted, self.task, str(self.setting["class_weights"]))
         return probability, decide(self.task, probability, self.bars)
 

@@ -167,11 +167,10 @@ def hamming_loss(counts: Counts) -> FloatArray:
 
 @dataclass(frozen=True)
 class Metric:
-    """A row of METRICS. kinds: the tasks it is reported for; higher_is_better."""
+    """A row of METRICS. kinds: the tasks it is reported for."""
 
     kinds: tuple[Kind, ...]
     function: Callable[[Counts], FloatArray]
-    higher_is_better: bool = True
 
 
 SINGLE: tuple[Kind, ...] = ("binary", "multiclass")
@@ -190,7 +189,7 @@ METRICS: dict[str, Metric] = {
     "recall_weighted": Metric(SINGLE + MULTI, lambda counts: recall(counts, "weighted")),
     "recall_micro": Metric(SINGLE + MULTI, lambda counts: recall(counts, "micro")),
     "exact_match": Metric(MULTI, accuracy),
-    "hamming_loss": Metric(MULTI, hamming_loss, higher_is_better=False),
+    "hamming_loss": Metric(MULTI, hamming_loss),
 }
 PER_LABEL: dict[str, Callable[[Counts], FloatArray]] = {"precision": precision, "recall": recall, "f1": f1}
 

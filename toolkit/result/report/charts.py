@@ -17,6 +17,7 @@ import vl_convert
 from altair.utils.schemapi import debug_mode
 
 from toolkit.core.artifacts import commit_file
+from toolkit.core.errors import InputError, one_of
 
 WIDTH = 560  # pixels, of a figure in a file
 PNG_SCALE = 2
@@ -98,6 +99,13 @@ def themed(spec: Spec, palette: Palette = LIGHT, width: int | str = WIDTH) -> Sp
     for name, value in asdict(palette).items():
         text = text.replace(getattr(COLOUR, name), value)
     return {**json.loads(text), "width": width}
+
+
+def figure(specs: Mapping[str, Spec], name: str) -> Any:
+    """One of a page's charts, for a notebook. Raises InputError for another name."""
+    if name not in specs:
+        raise InputError(one_of("figure", name, sorted(specs)))
+    return alt.Chart.from_dict(themed(specs[name]))
 
 
 def write_specs(folder: Path, drawn: Mapping[str, Spec]) -> None:

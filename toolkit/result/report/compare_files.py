@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from toolkit import __version__
 from toolkit.core.artifacts import commit_json, commit_text, make_folder, sha256_of_file, signature
 from toolkit.core.i18n import ENGLISH, Language
+from toolkit.core.version import __version__
 from toolkit.result.compare import COSTS, Comparison
 from toolkit.result.jackknife import Score
 from toolkit.result.metrics import title

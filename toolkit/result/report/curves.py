@@ -128,7 +128,7 @@ def beside_charts(
     metric, (chance, _) = metrics.title(run.metric, say), metrics.chance(run.predictions)
     own, first = {point.layer: point.test for point in points}, Look(colour_of(run.probe))
     charts: dict[str, tuple[str, Any]] = {}
-    x_title = say("figure.layer_axis_numbers")
+    x_title = say("figure.layer_axis_numbers" if "encoder.0" in own else "figure.layer_axis")
     controls = [one for one in beside if one.kind != "nuisance"]
     if controls:
         names = [narrative.beside_name(run, one, say) for one in controls]

@@ -47,7 +47,7 @@ def layer_curve(run: Run, points: Sequence[Point], say: Language = ENGLISH) -> A
     """Test score of every layer with its 95 % band, the development score, the layers that were chosen, and chance."""
     name = metrics.title(run.metric, say)
     stacks = {point.layer.rpartition(".")[0] for point in points}
-    one_stack = len(stacks) == 1
+    one_stack = len(stacks) == 1 and stacks <= {"encoder", "decoder"}  # imported layers have names of their own
     chance, how = metrics.chance(run.predictions, say)
     rounds = len(run.choices)
     rows = [

@@ -10,7 +10,7 @@ from toolkit.audio.decode import Audio
 from toolkit.audio.decode_pool import AHEAD, Ahead, ahead, decode
 from toolkit.core.errors import AudioError
 from toolkit.corpus.manifest import Manifest
-from toolkit.features.shard import Source, path_mark
+from toolkit.features.shard import ClipRecord, Source, path_mark
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,13 @@ class Decoded:
     @property
     def seconds(self) -> float:
         return self.audio.seconds if self.audio else 0.0
+
+    @property
+    def record(self) -> ClipRecord:
+        """What a store keeps of a clip that was decoded."""
+        source, audio = self.source, self.audio
+        assert source is not None and audio is not None
+        return ClipRecord(self.clip.id, source, audio.sha256, len(audio.samples), audio.flags, self.clip.recording)
 
 
 def source_of(path: Path, clip: Clip) -> Source | None:
