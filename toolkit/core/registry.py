@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from toolkit.core.artifacts import sha256_of_file
 from toolkit.core.errors import InputError, MachineError, one_of
 
-GROUP = "speech_layer_toolkit"
+GROUP, PLUGIN = "speech_layer_toolkit", " plugin"
 
 Row = TypeVar("Row")
 
@@ -27,9 +27,10 @@ Row = TypeVar("Row")
 class Plugin:
     """The installed package that a row comes from.
 
-    distribution, version: as its metadata say. sha256: of all files of the importable package that has the row.
+    distribution, version: as its metadata say. package: what is imported of it for the row; sha256: of all its files.
     """
 
+    package: str
     distribution: str
     version: str
     sha256: str
@@ -90,12 +91,13 @@ class Registry(Mapping[str, Row], Generic[Row]):
             return None
         distribution = point.dist
         assert distribution is not None  # entry points that were found have one
-        return Plugin(distribution.name, distribution.version, _sha256_of_package(point.module.partition(".")[0]))
+        package = point.module.partition(".")[0]
+        return Plugin(package, distribution.name, distribution.version, _sha256_of_package(package))
 
     def stated(self, name: str) -> dict[str, dict[str, str]]:
-        """What a signature and a provenance say of a row: nothing of ours, {"plugin": {...}} of any other."""
+        """What a signature and a provenance say of a row: nothing of ours, {"probe plugin": {...}} of any other."""
         plugin = self.plugin(name)
-        return {} if plugin is None else {f"{self.kind} plugin": asdict(plugin)}
+        return {} if plugin is None else {f"{self.kind}{PLUGIN}": asdict(plugin)}
 
     def _load(self, point: metadata.EntryPoint) -> Row:
         try:
@@ -122,10 +124,10 @@ def _named(point: metadata.EntryPoint) -> str:
 
 
 def _sha256_of_package(name: str) -> str:
-    """Of the names and bytes of all files of a package, or of the one of a module; no compiled ones."""
+    """Of the names and bytes of all files of a package, or of the one of a module; no compiled ones; "" for none."""
     spec = importlib.util.find_spec(name)
     if spec is None:
-        raise MachineError(f"The installed package {name} is not there any more")
+        return ""
     roots = [Path(root) for root in spec.submodule_search_locations or ()]
     files = [(path.relative_to(root).as_posix(), path) for root in roots for path in root.rglob("*") if path.is_file()]
     files = files or [(f"{name}.py", Path(str(spec.origin)))]
@@ -134,3 +136,14 @@ def _sha256_of_package(name: str) -> str:
         if "__pycache__" not in place:
             whole.update(f"{place}\0{sha256_of_file(path)}\n".encode())
     return whole.hexdigest()
+
+
+def check_plugins(stated: Mapping[str, Any], what: str) -> None:
+    """Raises MachineError where a package that a provenance names is gone, or another one now. what: it is of."""
+    for plugin in (value for key, value in stated.items() if key.endswith(PLUGIN)):
+        now = _sha256_of_package(plugin["package"])
+        if now != plugin["sha256"]:
+            raise MachineError(
+                f"{what} was made with the package {plugin['distribution']} {plugin['version']}, which "
+                f"{'has other files now' if now else 'is not installed'}; install the same one again"
+            )

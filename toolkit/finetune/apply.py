@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from toolkit.core.artifacts import sha256_of_file, signature
 from toolkit.core.errors import InputError, MachineError, StoreError
 from toolkit.core.progress import Advance, quiet
+from toolkit.core.registry import check_plugins
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.finetune.classifier import Classifier
@@ -61,6 +62,7 @@ def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:
 
     Raises InputError where the run kept none, StoreError for damaged weights or those of another run or checkpoint.
     """
+    check_plugins(run.provenance, folder.name)
     if not (folder / WEIGHTS).is_dir():
         raise InputError(f"{folder.name} kept no weights; fine-tune with --save-weights")
     found = []

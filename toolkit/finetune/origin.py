@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.core.errors import CheckpointError, InputError, SplitError, one_of
+from toolkit.core.registry import check_plugins
 from toolkit.corpus.evaluation_task import Question, pose
 from toolkit.corpus.labels import PRESETS
 from toolkit.corpus.manifest import Manifest
@@ -105,6 +106,7 @@ def probed(folder: Path) -> Run:
         )
     if not isinstance(features, Mapping) or "weights_sha256" not in features:
         raise InputError(f"{folder.name} is no probe run; --from takes the folder of one")
+    check_plugins(features, folder.name)
     return run
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.core.errors import InputError, StoreError
+from toolkit.core.registry import check_plugins
 from toolkit.corpus.labels import IntArray
 from toolkit.features.layout import LayerFeatures
 from toolkit.features.store import Store, stores
@@ -55,7 +56,11 @@ class Joined:
 
 
 def of_run(folder: Path, run: Run) -> list[Winner]:
-    """The winners that a probe run kept, one per round. Raises StoreError for none, or those of another run."""
+    """The winners that a probe run kept, one per round.
+
+    Raises StoreError for none, or those of another run, MachineError for packages that are not those it was made with.
+    """
+    check_plugins({**run.provenance, **run.provenance.get("features", {})}, folder.name)
     found = winners.read(folder / WINNERS)
     mine = [(choice.fold, dict(choice.setting)) for choice in run.choices]
     if [(winner.fold, dict(winner.setting)) for winner in found] != mine or any(

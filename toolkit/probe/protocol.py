@@ -117,8 +117,8 @@ class Probe:
     """All that is known of a kind of probe.
 
     title: in sentences and figures.
-    space: what is searched, by parameter. With "statistics" (`search.STATISTICS`) and "class_weights"
-        (`search.CLASS_WEIGHTS`) it is what fine-tuning takes over, too.
+    space: what is searched, by parameter; "statistics" and "class_weights" are among them (`search.STATISTICS`,
+        `search.CLASS_WEIGHTS`, or fewer of their values), for fine-tuning takes them over.
     build: from layers, task, truth (a row per clip of the layers), seed and device.
     apply: a kept model to other clips' layers, with its setting and what it was fitted to -> (n, n_fitted)
         probabilities, as the class weights taught them. A clip's own bits do not depend on its company.
@@ -139,6 +139,10 @@ class Probe:
     shares: Callable[[Model], FloatArray] | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     torch: bool = True
+
+    def __post_init__(self) -> None:
+        if missing := {"statistics", "class_weights"} - self.space.keys():
+            raise ValueError(f"the space of {self.title!r} lacks {sorted(missing)}")
 
 
 def middle(found: Sequence[Found]) -> Found:

@@ -34,7 +34,7 @@ def explain(probe: str | None = None) -> str:
 
 def narrowed(space: Space, statistics: Sequence[str]) -> Space:
     """The space on layers that have these statistics: where there is no std, a clip is its mean."""
-    return space if "std" in statistics or "statistics" not in space else {**space, "statistics": OneOf(("mean",))}
+    return space if "std" in statistics else {**space, "statistics": OneOf(("mean",))}
 
 
 def numbers(settings: Sequence[Setting], name: str) -> list[float]:

@@ -1,0 +1,170 @@
+"""docs/extending.md: its packages are taken from the page, installed in a folder, and run in processes of their own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import plugins
+from tests.features.test_import import study
+from toolkit.result import run as result_run
+
+__all__ = ["study"]
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+FILE = re.compile(r'^```\w+ title="([\w-]+)/([\w.-]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both packages of the page, as pip would leave them."""
+    folder = tmp_path_factory.mktemp("site")
+    for _, name, text in FILE.findall(PAGE):
+        if name != "pyproject.toml":
+            (folder / name).write_text(text, encoding="utf-8")
+            continue
+        project = tomllib.loads(text)["project"]
+        plugins.describe(folder, project["name"], project["entry-points"], project["version"])
+    return folder
+
+
+def start(site: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *map(str, words)], env=environment, cwd=site, capture_output=True, text=True)
+
+
+def toolkit(site: Path, *words: object) -> str:
+    done = start(site, "-m", "toolkit", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_page_has_two_packages(site: Path) -> None:
+    assert {path.name for path in site.glob("*.py")} == {
+        "shrinkage_lda.py", "unispeech_sat_family.py", "test_unispeech_sat_family.py",
+    }  # fmt: skip
+
+
+# In every kind of task: the kept models say what was predicted, the planted layer is found, and where nothing is
+# standardised away the probabilities are scikit-learn's own.
+PROBED = """
+import sys
+from pathlib import Path
+import numpy as np
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from tests.probe.conftest import corpus
+from toolkit.probe import winners
+from toolkit.probe.registry import PROBES
+from toolkit.probe.run import probe
+
+for kind in ("binary", "multiclass", "multilabel"):
+    c, folder = corpus(kind, clips_a_speaker=12, strength=8.0), Path(sys.argv[1]) / kind
+    folder.mkdir()
+    found = probe(c, c.task, c.truth, c.folds, c.speakers, study=folder / "study.db", probe="shrinkage-lda", trials=3,
+                  workers=1, winners=folder / "kept")
+    assert {choice.layer for choice in found.choices} == {"encoder.1"}, found.choices
+    for winner in winners.read(folder / "kept"):
+        probability, decision = winner.apply([c.layer(layer) for layer in winner.layers])
+        tested = c.folds.fold == winner.fold
+        assert (probability[tested].astype(np.float32) == found.predictions.probability[tested]).all()
+        assert (decision[tested] == found.predictions.prediction[tested]).all()
+
+c = corpus("multiclass", clips_a_speaker=12)
+layer, train = c.layer("encoder.1"), np.arange(40)
+setting = {"shrinkage": 0.3, "statistics": "both", "class_weights": "none"}
+fit = PROBES["shrinkage-lda"].build([layer], c.task, c.truth, 0, "cpu").refit(train, np.arange(72), setting, {}, "")
+matrix = layer.matrix("both")
+scaled = (matrix - matrix[train].mean(axis=0)) / matrix[train].std(axis=0)
+theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3).fit(scaled[train], c.truth[train])
+np.testing.assert_allclose(fit.probability, theirs.predict_proba(scaled), atol=1e-5)
+"""
+
+
+def test_the_probe_keeps_the_promises_of_every_probe(site: Path, tmp_path: Path) -> None:
+    done = start(site, "-c", PROBED, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Path, study: Path) -> None:
+    assert "of the covariance: 0 as the clips have it" in toolkit(site, "probe", "--explain")
+    rows = np.random.default_rng(0).standard_normal((36, 8))
+    rows[:, 0] += 5 * np.array([(35 - number) % 2 for number in range(36)])
+    np.save(study / "rows.npy", rows)
+    place = ("-w", study)
+    toolkit(site, "features", "import", "mine", study / "rows.npy", "--ids", study / "ids.txt", *place)
+    asked = ("probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 2, "--probe", "shrinkage-lda")
+    toolkit(site, *asked, *place)
+    (folder,) = (study / "result").glob("mood-mine-shrinkage-lda-*")
+    plugin = json.loads((folder / "run.json").read_text())["provenance"]["probe plugin"]
+    assert (plugin["distribution"], plugin["version"], len(plugin["sha256"])) == ("shrinkage-lda", "1.0", 64)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "shrinkage-lda" in page and plugin["sha256"] in page
+    toolkit(site, "predict", "--from", folder.name, study / "3.wav", *place)
+
+    nearly = start(site, "-m", "toolkit", *asked[:-1], "shrinkage-ldo", *place)
+    assert nearly.returncode == 2 and "did you mean 'shrinkage-lda'?" in nearly.stderr
+    source = site / "shrinkage_lda.py"
+    before = source.read_text()
+    try:
+        source.write_text(before + "\n# a line that may change what is computed\n")
+        toolkit(site, *asked, *place)
+        other = start(site, "-m", "toolkit", "predict", "--from", folder.name, study / "4.wav", *place)
+        assert other.returncode == 4 and "shrinkage-lda 1.0, which has other files now" in other.stderr
+    finally:
+        source.write_text(before)
+    assert len(list((study / "result").glob("mood-mine-shrinkage-lda-*/run.json"))) == 2
+    gone = start(ROOT, "-m", "toolkit", "predict", "--from", folder.name, study / "4.wav", *place)
+    assert gone.returncode == 4 and "made with the package shrinkage-lda 1.0, which is not installed" in gone.stderr
+    assert result_run.read(folder).probe == "shrinkage-lda"
+
+
+def test_the_family_passes_the_page_s_own_test(site: Path) -> None:
+    test = site / "test_unispeech_sat_family.py"
+    done = start(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", site, test)
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+SAVED = """
+import sys, torch, transformers
+torch.manual_seed(0)
+config = transformers.UniSpeechSatConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+    intermediate_size=48, num_conv_pos_embeddings=32, num_conv_pos_embedding_groups=4, initializer_range=0.3)
+transformers.UniSpeechSatModel(config).save_pretrained(sys.argv[1])
+transformers.Wav2Vec2FeatureExtractor().save_pretrained(sys.argv[1])
+"""
+
+
+def test_the_family_is_extracted_probed_and_fine_tuned_and_its_package_is_named(site: Path, study: Path) -> None:
+    place = ("-w", study)
+    assert start(site, "-c", SAVED, study / "models" / "mine").returncode == 0
+    assert "passed" in toolkit(site, "models", "check", "mine", "--dtype", "float32", *place)
+    toolkit(site, "extract", "--model", "mine", "--dtype", "float32", *place)
+    (store,) = (study / "features").glob("mine-*/shard-00000.json")
+    plugin = json.loads((store.parent / "store.json").read_text())["settings"]["family plugin"]
+    assert (plugin["distribution"], plugin["version"]) == ("unispeech-sat-family", "1.0")
+    toolkit(site, "probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 1, *place)
+    (probed,) = (study / "result").glob("mood-mine-linear-*")
+    page = (probed / "report.html").read_text(encoding="utf-8")
+    assert "unispeech-sat-family" in page and plugin["sha256"] in page
+    tuning = ("--epochs", 1, "--batch", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
+    toolkit(site, "finetune", "--from", probed.name, "--train", "head", *tuning, *place)
+    (tuned,) = (study / "result").glob("mood-mine-finetune-head-*")
+    assert json.loads((tuned / "run.json").read_text())["provenance"]["family plugin"] == plugin
+
+    source = site / "unispeech_sat_family.py"
+    before = source.read_text()
+    try:
+        source.write_text(before + "\n# a line that may change what is computed\n")
+        for words in (("predict", "--from", probed.name, study / "3.wav"), ("finetune", "--from", probed.name)):
+            other = start(site, "-m", "toolkit", *words, *place)
+            assert other.returncode == 4 and "unispeech-sat-family 1.0, which has other files now" in other.stderr
+    finally:
+        source.write_text(before)
+    gone = start(ROOT, "-m", "toolkit", "extract", "--model", "mine", *place)
+    assert gone.returncode == 4 and "Bad model_type 'unispeech-sat', expected one of" in gone.stderr
