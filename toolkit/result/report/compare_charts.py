@@ -1,4 +1,4 @@
-"""A comparison's figures: the dumbbell, the costs, and the best frozen beside the best fine-tuned run."""
+"""A comparison's figures: the dumbbell, the costs, and the best frozen with the best fine-tuned run."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

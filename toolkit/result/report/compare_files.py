@@ -27,7 +27,7 @@ def terminal(comparison: Comparison) -> TerminalTable:
     """A row a run: headline, difference and what it took; the CSV has every metric."""
     table = TerminalTable(box=None, header_style="bold", pad_edge=False)
     metric = title(comparison.run.metric)
-    for name in ("backbone", "way", "runs", "up to layer (rounds)"):
+    for name in ("backbone", "method", "runs", "up to layer (rounds)"):
         table.add_column(name, overflow="fold")
     for name in (f"{metric}, 95 %", "minus best probe", "p, Holm", "trained", "s", "memory"):
         table.add_column(name, justify="right", no_wrap=True)

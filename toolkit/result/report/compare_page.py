@@ -55,7 +55,7 @@ def _drawing(
     """A figure with its caption and with what is read aloud for it."""
     part, _, which = name.partition("-")
     spoken, caption, more = f"compare.{part}_spoken", f"compare.{part}_caption", {}
-    if part == "subgroups":
+    if part == "gaps":
         spoken, caption, more = "gaps.spoken", "gaps.caption", {"column": list(comparison.columns)[int(which) - 1]}
     elif part == "confusion":
         kind = "multilabel" if comparison.run.task.multilabel else "single"

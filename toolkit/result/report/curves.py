@@ -76,7 +76,7 @@ def chart(
     drawn = [row[name] for row in rows for name in ("lower", "upper", "value") if row[name] is not None]
     below = bool(drawn) and rule < min(drawn) - ROOM * (max(drawn) - min(drawn))
     scale = padded([*drawn] if below else [*drawn, rule])
-    columns = 1 if sum(map(len, names)) > 40 else 3
+    columns = 1 if sum(map(len, names)) > 30 else 3  # letters that a phone has room for
     look: dict[str, Any] = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 3}
     legend = alt.Legend(title=None, orient="top", columns=columns, labelLimit=0, **look)
     colour = alt.Color("series:N", sort=None, scale=alt.Scale(domain=names, range=colours), legend=legend)

@@ -1,4 +1,4 @@
-"""Each label's score beside how often it occurs, and what is taken for what."""
+"""Each label's score with how often it occurs, and the confusion matrix."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def label_metric(multilabel: bool) -> str:
 
 
 def per_label(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Any:
-    """F1 (multilabel) or recall (one label a clip) of each label with its interval, beside how often it occurs."""
+    """F1 (multilabel) or recall (one label a clip) of each label with its interval, and how often it occurs."""
     metric = label_metric(run.task.multilabel)
     name = say(f"metric.{metric}")
     rows = [

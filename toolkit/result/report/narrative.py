@@ -37,7 +37,7 @@ def unit(predictions: Predictions, say: Language = ENGLISH) -> str:
 
 
 def run_title(run: Run, say: Language = ENGLISH) -> str:
-    """The run's title; one that the toolkit gave it is said in the language."""
+    """The run's title; one that the toolkit gave it, in the language."""
     fields = {"task": run.task.name, "backbone": run.backbone}
     return say("run.title", **fields) if run.title == ENGLISH("run.title", **fields) else run.title
 
@@ -79,7 +79,7 @@ def answer(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> str:
         target=say("run.labels_of", number=len(run.task.labels), task=run.task.name),
         metric=name,
         score=score,
-        unheard=unheard(run, say),
+        unseen=unseen(run, say),
         chance=say.figure(chance),
     )
     reaches_chance = (score.estimate if score.lower is None else score.lower) <= chance
@@ -143,19 +143,17 @@ def _dealt(run: Run) -> str:
     return "clip" if run.folds.groups == run.folds.ids else "recording"
 
 
-def _who_leaks(run: Run, say: Language) -> str:
+def _who_leaks(run: Run) -> str:
     """Who may be on both sides where clips are dealt out one by one; windows of a recording never are."""
     own = run.predictions.group
-    return say.name("noun", "speaker" if own in ("clip", "recording") else own)
+    return "speaker" if own in ("clip", "recording") else own
 
 
-def unheard(run: Run, say: Language = ENGLISH) -> str:
+def unseen(run: Run, say: Language = ENGLISH) -> str:
     """Whom the tested clips are of, as the folds kept them apart."""
     if _dealt(run):
-        return say("run.unheard_leaky", group=_who_leaks(run, say))
-    who = say("run.who_tuned" if run.tuned else "run.who_probe")
-    group = say.name("noun", run.folds.group_by)
-    return say("run.unheard_speaker" if run.folds.group_by == "speaker" else "run.unheard_group", who=who, group=group)
+        return say("run.unseen_leaky", groups=say.many(_who_leaks(run)))
+    return say("run.unseen", groups=say.many(run.folds.group_by))
 
 
 def beside_name(run: Run, other: Beside, say: Language = ENGLISH) -> str:
@@ -235,7 +233,7 @@ def _kept_apart(run: Run, say: Language) -> str:
         text = say("protocol.apart_folds", folds=say.counted(folds.count, "fold"), rest=folds.count - 2)
     if dealt := _dealt(run):
         together = say("protocol.together") if dealt == "recording" else ""
-        return say("protocol.apart_leaky", text=text, together=together, group=_who_leaks(run, say))
+        return say("protocol.apart_leaky", text=text, together=together, group=say.name("noun", _who_leaks(run)))
     group, number = say.name("noun", folds.group_by), len(set(folds.groups))
     return say("protocol.apart_groups", text=text, group=group, number=number)
 

@@ -115,7 +115,7 @@ def answer(found: Sequence[Line], say: Language = ENGLISH) -> str:
         runs=say.counted(len(found), "run"),
         model=narrative.model(run, best.entry.name, [one for run in best.entry.runs for one in run.choices], say),
         metric=narrative.metric_in_full(run, say),
-        unheard=narrative.unheard(run, say),
+        unseen=narrative.unseen(run, say),
         score=say.figure(best.score),
         chance=say.figure(chance),
     )

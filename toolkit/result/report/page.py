@@ -81,6 +81,7 @@ def filled(template: str, specs: Mapping[str, Spec], values: Mapping[str, Any], 
         script=Markup(script),  # noqa: S704 - ours, see `_script`
         script_hash=Markup(f"'sha256-{digest}'"),  # noqa: S704 - base64
         say=say,
+        zoom=say("page.zoom") if any("params" in spec for spec in specs.values()) else "",
         **values,
     )
     return Page(html + "\n", specs, say)

@@ -1,4 +1,4 @@
-"""The best frozen beside the best fine-tuned run: label by label, bin by bin, caller by caller, group by group."""
+"""The best frozen and the best fine-tuned run: label by label, bin by bin, caller by caller, group by group."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -113,22 +113,22 @@ def _points(
 
 
 def reliability(comparison: Comparison, say: Language) -> Any:
-    """In ten bins of probability: what was said on average against the share that was true."""
+    """In ten bins of probability: the mean predicted probability against the observed frequency."""
     rows = []
     for line in comparison.best:
         for one in line.calibration.bins if line.calibration is not None else ():
             if one.predicted is not None:
                 count = say("compare.of_clips", number=one.count)
-                row = {"said": one.predicted, "count": one.count, "clips": count, **_told(one.happened, say)}
+                row = {"predicted": one.predicted, "count": one.count, "clips": count, **_told(one.happened, say)}
                 rows.append({**row, **_look(line, comparison, say)})
     colour, shape = told_apart(rows)
     scale = alt.Scale(domain=[0, 1])
     tenths = alt.Axis(format=".1f", values=[tenth / 10 for tenth in range(11)])
-    x = alt.X("said:Q", scale=scale, title=say("compare.predicted_axis"), axis=tenths)
+    x = alt.X("predicted:Q", scale=scale, title=say("compare.predicted_axis"), axis=tenths)
     title_y = say("compare.true_axis")
     tooltip = [
         alt.Tooltip("series:N", title=" "),
-        alt.Tooltip("said:Q", title=say("column.predicted_mean"), format=".3f"),
+        alt.Tooltip("predicted:Q", title=say("column.predicted_mean"), format=".3f"),
         alt.Tooltip("told:N", title=say("column.happened")),
         alt.Tooltip("clips:N", title=say("column.clips")),
     ]
@@ -140,11 +140,11 @@ def reliability(comparison: Comparison, say: Language) -> Any:
     point = base.mark_point(filled=True, opacity=0.9).encode(
         y=alt.Y("value:Q", scale=scale, title=title_y, axis=tenths), size=size, shape=shape
     )
-    ends = [{"said": end, "value": end} for end in (0, 1)]
+    ends = [{"predicted": end, "value": end} for end in (0, 1)]
     diagonal = (
         chart_of(ends)
         .mark_line(strokeDash=[4, 4], color=COLOUR.faint)
-        .encode(x=alt.X("said:Q", scale=scale), y=alt.Y("value:Q", scale=scale))
+        .encode(x=alt.X("predicted:Q", scale=scale), y=alt.Y("value:Q", scale=scale))
     )
     title = say("compare.reliability_title", task=comparison.run.task.name)
     heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])

@@ -1,4 +1,4 @@
-"""The figures of one run: its layer curve, its labels, its confusion, and the runs beside it."""
+"""The figures of one run: its layer curve, its labels, its confusion matrix, and the runs it is compared with."""
 
 from collections.abc import Sequence
 from typing import Any
