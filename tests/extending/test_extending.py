@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from tests import plugins
 from tests.features.test_import import study
 from toolkit.result import run as result_run
+from toolkit.result.predictions import read_csv
 
 __all__ = ["study"]
 ROOT = Path(__file__).parents[2]
@@ -23,7 +25,7 @@ FILE = re.compile(r'^```\w+ title="([\w-]+)/([\w.-]+)"\n(.*?)^```$', re.MULTILIN
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both packages of the page, as pip would leave them."""
+    """A folder with the packages of the page, as pip would leave them."""
     folder = tmp_path_factory.mktemp("site")
     for _, name, text in FILE.findall(PAGE):
         if name != "pyproject.toml":
@@ -45,9 +47,9 @@ def toolkit(site: Path, *words: object) -> str:
     return done.stdout
 
 
-def test_the_page_has_two_packages(site: Path) -> None:
+def test_the_page_has_three_packages(site: Path) -> None:
     assert {path.name for path in site.glob("*.py")} == {
-        "shrinkage_lda.py", "unispeech_sat_family.py", "test_unispeech_sat_family.py",
+        "kappa_metric.py", "shrinkage_lda.py", "unispeech_sat_family.py", "test_unispeech_sat_family.py",
     }  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def test_the_probe_keeps_the_promises_of_every_probe(site: Path, tmp_path: Path)
 def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Path, study: Path) -> None:
     assert "of the covariance: 0 as the clips have it" in toolkit(site, "probe", "--explain")
     rows = np.random.default_rng(0).standard_normal((36, 8))
-    rows[:, 0] += 5 * np.array([(35 - number) % 2 for number in range(36)])
+    rows[:, 0] += 1.5 * np.array([(35 - number) % 2 for number in range(36)])
     np.save(study / "rows.npy", rows)
     place = ("-w", study)
     toolkit(site, "features", "import", "mine", study / "rows.npy", "--ids", study / "ids.txt", *place)
@@ -106,6 +108,12 @@ def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Pat
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "shrinkage-lda" in page and plugin["sha256"] in page
     toolkit(site, "predict", "--from", folder.name, study / "3.wav", *place)
+
+    predictions = read_csv(folder / "predictions.csv")
+    kappa = json.loads((folder / "metrics.json").read_text())["metrics"]["kappa"]
+    assert 0 < kappa["estimate"] < 1 and kappa["lower"] < kappa["estimate"]
+    assert kappa["estimate"] == pytest.approx(cohen_kappa_score(predictions.truth, predictions.prediction))
+    assert "Cohen&#39;s kappa (kappa-metric 1.0)" in page
 
     nearly = start(site, "-m", "toolkit", *asked[:-1], "shrinkage-ldo", *place)
     assert nearly.returncode == 2 and "did you mean 'shrinkage-lda'?" in nearly.stderr

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.core.i18n import ENGLISH, Language
+from toolkit.core.registry import Registry
 from toolkit.corpus.labels import IntArray, Kind, Task, one_hot
 from toolkit.result.predictions import Predictions
 from toolkit.result.rank_metrics import ratio
@@ -167,35 +168,48 @@ def hamming_loss(counts: Counts) -> FloatArray:
 
 @dataclass(frozen=True)
 class Metric:
-    """A row of METRICS. kinds: the tasks it is reported for."""
+    """A row of METRICS.
+
+    kinds: the tasks it is reported for. function: of counts of any leading shape, 0 .. 1, NaN where undefined.
+    title: in figures and tables, of a metric that an installed package adds; ours are in the languages' words.
+    """
 
     kinds: tuple[Kind, ...]
     function: Callable[[Counts], FloatArray]
+    title: str = ""
 
 
 SINGLE: tuple[Kind, ...] = ("binary", "multiclass")
 MULTI: tuple[Kind, ...] = ("multilabel",)
-METRICS: dict[str, Metric] = {
-    "unweighted_average_recall": Metric(SINGLE, unweighted_average_recall),
-    "accuracy": Metric(SINGLE, accuracy),
-    "f1_macro": Metric(SINGLE + MULTI, lambda counts: f1(counts, "macro")),
-    "f1_weighted": Metric(SINGLE + MULTI, lambda counts: f1(counts, "weighted")),
-    "f1_micro": Metric(SINGLE + MULTI, lambda counts: f1(counts, "micro")),
-    "f1_both_sides": Metric(MULTI, f1_both_sides),
-    "precision_macro": Metric(SINGLE + MULTI, lambda counts: precision(counts, "macro")),
-    "precision_weighted": Metric(SINGLE + MULTI, lambda counts: precision(counts, "weighted")),
-    "precision_micro": Metric(SINGLE + MULTI, lambda counts: precision(counts, "micro")),
-    "recall_macro": Metric(SINGLE + MULTI, lambda counts: recall(counts, "macro")),
-    "recall_weighted": Metric(SINGLE + MULTI, lambda counts: recall(counts, "weighted")),
-    "recall_micro": Metric(SINGLE + MULTI, lambda counts: recall(counts, "micro")),
-    "exact_match": Metric(MULTI, accuracy),
-    "hamming_loss": Metric(MULTI, hamming_loss),
-}
+METRICS = Registry(
+    "metric",
+    "metrics",
+    Metric,
+    {
+        "unweighted_average_recall": Metric(SINGLE, unweighted_average_recall),
+        "accuracy": Metric(SINGLE, accuracy),
+        "f1_macro": Metric(SINGLE + MULTI, lambda counts: f1(counts, "macro")),
+        "f1_weighted": Metric(SINGLE + MULTI, lambda counts: f1(counts, "weighted")),
+        "f1_micro": Metric(SINGLE + MULTI, lambda counts: f1(counts, "micro")),
+        "f1_both_sides": Metric(MULTI, f1_both_sides),
+        "precision_macro": Metric(SINGLE + MULTI, lambda counts: precision(counts, "macro")),
+        "precision_weighted": Metric(SINGLE + MULTI, lambda counts: precision(counts, "weighted")),
+        "precision_micro": Metric(SINGLE + MULTI, lambda counts: precision(counts, "micro")),
+        "recall_macro": Metric(SINGLE + MULTI, lambda counts: recall(counts, "macro")),
+        "recall_weighted": Metric(SINGLE + MULTI, lambda counts: recall(counts, "weighted")),
+        "recall_micro": Metric(SINGLE + MULTI, lambda counts: recall(counts, "micro")),
+        "exact_match": Metric(MULTI, accuracy),
+        "hamming_loss": Metric(MULTI, hamming_loss),
+    },
+)
 PER_LABEL: dict[str, Callable[[Counts], FloatArray]] = {"precision": precision, "recall": recall, "f1": f1}
 
 
 def title(metric: str, say: Language = ENGLISH) -> str:
-    """The metric's name for readers: "UAR", "F1, macro", ..."""
+    """The metric's name for readers: "UAR", "F1, macro", ...; with its package, where that is not the toolkit."""
+    plugin = METRICS.plugin(metric)
+    if plugin is not None:
+        return f"{METRICS[metric].title or metric} ({plugin.distribution} {plugin.version})"
     return say(f"metric.{metric}")
 
 
