@@ -160,7 +160,7 @@ def test_the_family_is_extracted_probed_and_fine_tuned_and_its_package_is_named(
     (probed,) = (study / "result").glob("mood-mine-linear-*")
     page = (probed / "report.html").read_text(encoding="utf-8")
     assert "unispeech-sat-family" in page and plugin["sha256"] in page
-    tuning = ("--epochs", 1, "--batch", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
+    tuning = ("--epochs", 1, "--batch-size", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
     toolkit(site, "finetune", "--from", probed.name, "--train", "head", *tuning, *place)
     (tuned,) = (study / "result").glob("mood-mine-finetune-head-*")
     assert json.loads((tuned / "run.json").read_text())["provenance"]["family plugin"] == plugin
