@@ -14,6 +14,7 @@ from toolkit.core.i18n import of
 from toolkit.corpus.splits import Folds
 from toolkit.result import compare, paired
 from toolkit.result import run as result_run
+from toolkit.result.jackknife import Score
 from toolkit.result.metrics import headline_score
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import compare_files, compare_narrative, compare_page
@@ -81,6 +82,17 @@ def test_a_difference_whose_interval_holds_zero_is_said_to_be_none(run_of: RunOf
     assert compare_narrative.answer(found).startswith(
         "No difference is shown between fine-tuning whisper-tiny.en (full)"
     )
+
+
+def test_a_gain_is_said_where_p_is_below_5_percent_and_at_5_percent_it_is_not(run_of: RunOf) -> None:
+    frozen = run_of()
+    found = compare.compare({"a": frozen, "b": tuned(frozen, frozen.predictions)})
+    assert found.tuned is not None
+    gained = Score(0.03, 0.0, 0.06)
+    for p_value, gains, equal in ((0.0499, True, True), (0.05, False, False)):
+        shown = paired.Difference(gained, p_value, gained, p_value, p_value)
+        told = compare_narrative.answer(replace(found, tuned=replace(found.tuned, difference=shown)))
+        assert ("gains" in told, "equal within 2 points" in told) == (gains, equal)
 
 
 def test_a_frozen_probe_that_is_ahead_is_said_to_be_ahead(

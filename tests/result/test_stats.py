@@ -73,6 +73,10 @@ def test_an_interval_by_hand() -> None:
     assert (round(score.lower, 4), round(score.upper, 4)) == (0.4766, 0.8567)
 
 
+def test_a_score_reads_with_its_interval_and_without_one() -> None:
+    assert str(Score(0.8, 0.7, 0.9499)) == "0.800 [0.700, 0.950]" and str(Score(0.8, None, None)) == "0.800"
+
+
 def test_a_perfect_score_is_bounded_by_its_speakers_and_so_is_one_of_nothing() -> None:
     groups = [f"s{k % 10}" for k in range(40)]
     truth = [k % 2 for k in range(40)]

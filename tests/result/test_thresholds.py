@@ -58,6 +58,8 @@ def test_scores_that_a_model_could_not_give_do_not_choose() -> None:
     found = thresholds_of(TWO, truth, scores)
     assert found[0] == 0.0 and np.isnan(found[1])  # half-way between 1 and -1; no positive is left of the other
     assert thresholds_of(EMOTION, np.array([0, 1]), scores[:2]).size == 0
+    assert np.isnan(thresholds_of(ONE, np.array([[1], [0]]), np.array([[2.0], [2.0]])))  # one score for both
+    assert thresholds_of(ONE, np.array([[1], [1]]), np.array([[1.0], [3.0]])) == 0.5  # below all of them
 
 
 def test_a_scale_is_the_mean_and_the_deviation_of_the_log_odds_and_goes_both_ways() -> None:
@@ -111,6 +113,7 @@ def test_balanced_probabilities_are_bayes_rule_with_even_priors() -> None:
     assert found == pytest.approx(np.array([[0.8 / 0.9, 0.2 / 0.1]]) / (0.8 / 0.9 + 0.2 / 0.1))
     labels = balanced(TWO, np.array([[0.2, 0.4]]), np.array([0.1, 1.0]))
     assert labels == pytest.approx(np.array([[0.25 / (0.25 + 1 / 9), 0.4]]))  # odds of 1 to 4, of 1 to 9 by prevalence
+    assert balanced(TWO, np.array([[0.2, 0.4]]), np.array([0.0, 1.0])).tolist() == [[0.2, 0.4]]
 
 
 @settings(max_examples=40)

@@ -162,10 +162,9 @@ def _settled(
     notes: list[str] = []
     for column in dict.fromkeys((*names, group_by, "speaker")):
         if column in columns:
-            group = column in (group_by, "speaker")
-            if group:
+            if column in (group_by, "speaker"):
                 _refuse_empty(column, columns[column], manifest.lines)
-            own = spellings.settle(column, columns[column], manifest.lines, rules, group and column not in names)
+            own = spellings.settle(column, columns[column], manifest.lines, rules, group=column not in names)
             columns[column] = own.cells
             notes += own.notes
     if all(name in columns for name in names):
