@@ -6,12 +6,13 @@ PYTHON ?= python3
 IN_VENV = .venv/bin/python
 
 .NOTPARALLEL:
-.PHONY: help demo test check slow bench faults honesty clean
+.PHONY: help demo test check dist slow bench faults honesty clean
 
 help:
 	@echo 'make demo    real Whisper weights, real speech, a layer curve: ends with the path of a report page'
 	@echo 'make test    the tests, less the slow ones'
 	@echo 'make check   format, lint (security too), types, known vulnerabilities of the dependencies'
+	@echo 'make dist    source distribution and wheel, in dist/'
 	@echo 'make slow    the tests that take minutes or gigabytes'
 	@echo 'make bench   every benchmark in bench/, one by one'
 	@echo 'make faults  kills, full disks, power cuts, damage, nonsense, injected and survived (docs/reliability.md); needs cc'
@@ -38,6 +39,10 @@ check: .venv/installed-dev
 	@$(IN_VENV) -m mypy
 	@.venv/bin/lint-imports --no-logo --no-cache
 	@$(IN_VENV) .ci/audit.py
+
+dist: .venv/installed-dev
+	@$(IN_VENV) -m build --no-isolation --outdir dist . >dist.log 2>&1 || { cat dist.log; exit 1; }
+	@rm -f dist.log && ls dist
 
 slow: .venv/installed-dev
 	@$(IN_VENV) -m pytest -m slow

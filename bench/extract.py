@@ -38,10 +38,10 @@ from toolkit.core.matmul import rounded_up
 from toolkit.core.progress import Advance, quiet
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches
-from toolkit.extract.loading import decode_all
+from toolkit.extract.options import Options
 from toolkit.extract.run import BUDGETS_FILE, Extraction, extract
-from toolkit.extract.setup import Options
 from toolkit.features.layout import CLIPS_PER_SHARD
+from toolkit.features.loading import decode_all
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import on_device, waveforms
 from toolkit.models.load import choose_device, choose_dtype, load

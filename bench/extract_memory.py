@@ -26,8 +26,8 @@ from workload import checkpoint_of, corpus_of, machine, processor_seconds
 
 from toolkit.core.progress import Advance, quiet
 from toolkit.corpus import manifest as manifests
+from toolkit.extract.options import Options
 from toolkit.extract.run import BUDGETS_FILE, extract
-from toolkit.extract.setup import Options
 from toolkit.models.checkpoint import inspect
 
 FILES = 64

@@ -118,8 +118,8 @@ def driver(count: int) -> dict[str, float]:
     import soundfile
 
     from toolkit.corpus import manifest as manifests
-    from toolkit.extract.loading import source_of
     from toolkit.extract.plan import plan
+    from toolkit.features.loading import source_of
     from toolkit.features.shard import ClipRecord, ShardContent
     from toolkit.features.store import create
 

@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 import toolkit.audio.decode as decode
-import toolkit.extract.loading as extract_loading
 import toolkit.extract.run as extract_run
+import toolkit.features.loading as loading
 import toolkit.finetune.audio_cache as audio_cache
 from tests.models import tiny
 from toolkit.cli import diagnostics, main
@@ -71,7 +71,7 @@ def command(*words: object, decode_here: bool = True, figures: bool = True) -> N
     diagnostics.install = lambda: None
     extract_run.measure_budget = lambda *_: 4.0  # what a clock finds differs from run to run
     if decode_here:
-        for module in (extract_loading, audio_cache, plan):
+        for module in (loading, audio_cache, plan):
             module.decode = _decode
     if not figures:
         from toolkit.result.report import run_page
@@ -96,8 +96,8 @@ def probe(workspace: Path, *more: object, figures: bool = False) -> None:
 
 
 def finetune(workspace: Path, *more: object, figures: bool = False) -> None:
-    command("finetune", "-m", "mine", "-t", "high", "--folds", 3, "--epochs", 3, "--patience", 3, "--batch", 8,
-            "--keep", "best", "--dtype", "float32", "--device", "cpu", "--workers", 1, "-w", workspace, *more,
+    command("finetune", "-m", "mine", "-t", "high", "--folds", 3, "--epochs", 3, "--patience", 3, "--batch-size", 8,
+            "--save-weights", "--dtype", "float32", "--device", "cpu", "--workers", 1, "-w", workspace, *more,
             figures=figures)  # fmt: skip
 
 

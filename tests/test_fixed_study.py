@@ -19,7 +19,7 @@ from toolkit.result.report import charts
 
 PINNED = Path(__file__).with_name("fixed_study.json")
 SPEAKERS, CLIPS = 6, 6
-TRAINING = ("--epochs", "1", "--batch", "4", "--dtype", "float32", "--device", "cpu", "--workers", "1")
+TRAINING = ("--epochs", "1", "--batch-size", "4", "--dtype", "float32", "--device", "cpu", "--workers", "1")
 COMMANDS = (
     ("extract", "--model", "tiny-hubert", "--dtype", "float32", "--device", "cpu", "--workers", "1"),
     ("extract", "--model", "tiny-whisper", "--context", "clip", "--dtype", "float32", "--device", "cpu"),

@@ -26,8 +26,8 @@ from toolkit.corpus import evaluation_task
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract import plan, ray
+from toolkit.extract.options import Options
 from toolkit.extract.run import Extraction, extract
-from toolkit.extract.setup import Options
 from toolkit.features import staging
 from toolkit.features.store import Store
 from toolkit.models.checkpoint import Checkpoint, inspect

@@ -19,7 +19,7 @@ from tests.conftest import WriteSound
 from toolkit.audio import decode, decode_pool
 from toolkit.core.errors import AudioError, MachineError
 from toolkit.corpus import manifest
-from toolkit.extract.loading import decode_all
+from toolkit.features.loading import decode_all
 
 # What the process runs instead of its own program: files by these names make its decoder misbehave, for real.
 HOSTILE = """

@@ -83,8 +83,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "timeline.zh": timeline_page.page(drawn, summed, LABELS[:1], "=run-1", 1, of("zh")),
         }
     found = {}
-    for name, text in html.items():
-        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    for name, made in html.items():
+        (folder / f"{name}.html").write_text(made.html, encoding="utf-8")
         found[name] = (folder / f"{name}.html").as_uri()
     return found
 
@@ -156,7 +156,7 @@ def test_a_tooltip_shows_a_hostile_name_as_text(opened: dict[str, Opened]) -> No
 @pytest.mark.parametrize("name", ["timeline", "timeline.zh"])
 def test_a_timelines_bars_tell_what_was_said_when(opened: dict[str, Opened], name: str) -> None:
     page = opened[name].page
-    page.locator("#chart-recording-0 .mark-rect path").first.hover(force=True)
+    page.locator("#chart-a .mark-rect path").first.hover(force=True)
     tip = page.locator("#vg-tooltip-element.visible")
     tip.wait_for(timeout=10_000)
     text = tip.inner_text()

@@ -36,8 +36,8 @@ REFUSED: list[tuple[str, ...]] = [
     (*BY_HAND, "--depth", "full", "--layer", "2"),
     (*FROM, "--learning-rate", "1e-5", "--train", "head"),
     (*FROM, "--layer-decay", "0.9", "--search", "5", "--train", "head,top-1"),
-    (*FROM, "--recompute", "--train", "head"),
-    (*FROM, "--rank", "8", "--search", "5", "--train", "full,head"),
+    (*FROM, "--gradient-checkpointing", "--train", "head"),
+    (*FROM, "--lora-rank", "8", "--search", "5", "--train", "full,head"),
     (*FROM, "--train-convolutions", "--train", "lora"),
     (*PROBE, "--trials", "30", "--minutes", "2"),
     (*PROBE, "--minutes", "2", "--ray", "local"),
@@ -47,16 +47,16 @@ REFUSED: list[tuple[str, ...]] = [
     ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
     ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
     ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
-    ("compare", "--gaps", "none", "--manifest", "m.csv"),
-    ("compare", "--gaps", "none", "--audio-root", "."),
-    ("compare", "--gaps", "none", "--spellings", "merge"),
-    ("compare", "--gaps", "none", "--unknown", "keep"),
+    ("compare", "--subgroups", "none", "--manifest", "m.csv"),
+    ("compare", "--subgroups", "none", "--audio-root", "."),
+    ("compare", "--subgroups", "none", "--spellings", "merge"),
+    ("compare", "--subgroups", "none", "--unknown", "keep"),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
 ]
 # Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
 # an option decides: a row of the table where it may be idle, or a word here.
 ALWAYS = {
-    "*": {"workspace", "language", "note", "seed", "json", "help"},
+    "*": {"workspace", "language", "note", "seed", "json", "quiet", "help"},
     "manifest folder": {"ROOT", "out", "label-column", "speaker-regex"},
     "manifest hotline": {"ROOT", "out"},
     "manifest check": {"manifest", "audio-root", "spellings", "unknown"},
@@ -84,7 +84,8 @@ ALWAYS = {
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
         "refit-on-development", "seeds", "weight-decay", "warmup",
-        "epochs", "batch", "accumulate", "gradient-norm", "dtype", "device", "workers", "keep", "head-rate",
+        "epochs", "batch-size", "grad-accum-steps", "max-grad-norm", "dtype", "device", "workers", "save-weights",
+        "head-lr",
         "head-epochs",  # 0 for none; the head's rate is its rate in the epochs behind, too
         "patience",  # as many as --epochs, or more: no stop before the end
         "spec-augment", "layer-drop",  # with --train head too: what enters the head is then noisy
@@ -92,7 +93,7 @@ ALWAYS = {
     "predict": {
         "AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop", "channel",
     },
-    "compare": {"RESULTS", "gaps"},
+    "compare": {"RESULTS", "subgroups"},
     "score": {"FILE", "spellings", "unknown"},
     "run": {"RECIPE", "dry-run"},
 }  # fmt: skip
@@ -121,7 +122,7 @@ def test_an_option_without_effect_is_refused_by_name(
 
 def test_what_is_not_typed_is_not_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLKIT_WORKSPACE", str(tmp_path))
-    code, _, err = run("compare", "--gaps", "none")
+    code, _, err = run("compare", "--subgroups", "none")
     assert code == 2 and "No finished run to compare" in err
 
 

@@ -206,14 +206,14 @@ def test_the_papers_numbers_are_its_codes(run: Run, study: Path) -> None:
         ]
 
     plain = "--head-epochs 0 --class-weights none --weight-decay 0.0 --warmup 0.0"
-    whisper = f"--train encoder-frozen --learning-rate 0.0001 --head-rate 0.0001 {plain}"
-    hubert = f"--train full --depth full --train-convolutions --learning-rate 1e-05 --head-rate 1e-05 {plain}"
-    assert told(RECIPES / "paper-binary.toml") == 2 * [f"{whisper} --epochs 1 --batch 32 --accumulate 2"] + 2 * [
-        f"{hubert} --epochs 1 --batch 4 --accumulate 2"
-    ]
+    whisper = f"--train encoder-frozen --learning-rate 0.0001 --head-lr 0.0001 {plain}"
+    hubert = f"--train full --depth full --train-convolutions --learning-rate 1e-05 --head-lr 1e-05 {plain}"
+    assert told(RECIPES / "paper-binary.toml") == 2 * [
+        f"{whisper} --epochs 1 --batch-size 32 --grad-accum-steps 2"
+    ] + 2 * [f"{hubert} --epochs 1 --batch-size 4 --grad-accum-steps 2"]
     assert told(RECIPES / "paper-multilabel.toml") == [
-        f"{whisper} --epochs 3 --batch 32 --accumulate 2",
-        f"{whisper} --epochs 1 --batch 8 --accumulate 2",
+        f"{whisper} --epochs 3 --batch-size 32 --grad-accum-steps 2",
+        f"{whisper} --epochs 1 --batch-size 8 --grad-accum-steps 2",
     ]
 
 
@@ -234,7 +234,7 @@ def test_float16_is_refused_in_time_where_there_is_no_cuda(
 def test_the_papers_way_trains(run: Run, study: Path, name: str) -> None:
     text = tiny_of(RECIPES / f"{name}.toml").replace('dtype = "float16"', 'dtype = "float32"\nworkers = 1')
     text = text.replace("trials = 30", "trials = 1\nworkers = 1").replace("folds = 5", "folds = 3")
-    text = text.replace("batch = 32", "batch = 8")  # of 18 clips
+    text = text.replace("batch-size = 32", "batch-size = 8")  # of 18 clips
     code, out, err = run("run", recipe(study, text))
     assert code == 0, err
     done = [json.loads(path.read_text()) for path in (study / "result").glob("*-finetune-*/run.json")]
@@ -288,7 +288,12 @@ WRONG = [
     ),
     ("epochs = 1", "epochs = 0", "20, column 10", "epochs = 0, expected a whole number from 1"),
     ("# more of finetune", 'target = "high"', "24, column 1", "unknown key in [finetune]: 'target'"),
-    ("# more of finetune", "accumulate = 3", "24, column 14", "--accumulate 3: a batch of 8 clips has no so many"),
+    (
+        "# more of finetune",
+        "grad-accum-steps = 3",
+        "24, column 20",
+        "--grad-accum-steps 3: a batch of 8 has",
+    ),
     ("# more of finetune", "warmup = 1.5", "24, column 10", "Bad --warmup 1.5, expected 0 to below 1"),
     ("# more of finetune", 'device = "gpu"', "24, column 10", "Bad device 'gpu', expected one of"),
     ("# more of finetune", 'class-weights = "some"', "24, column 17", "Bad --class-weights 'some', expected one of"),
@@ -302,8 +307,13 @@ WRONG = [
     ("# more of finetune", 'probe = "mlp"', "24, column 9", "Bad probe 'mlp', expected one of ['linear']"),
     ("# more of finetune", 'top = 2\ndepth = "full"', "24, column 7", "--top takes the best layers of a"),
     ("# more of finetune", "top = 9", "24, column 7", "--top 9: a probe of tiny-whisper has 3 layers"),
-    ("# more of finetune", "batch = 99", "24, column 9", "--batch 99: there are 24 clips"),
-    ("# more of finetune", "rank = 4", "24, column 8", "--rank is LoRA's; it has no effect without --train lora"),
+    ("# more of finetune", "batch-size = 99", "24, column 14", "--batch-size 99: there are 24 clips"),
+    (
+        "# more of finetune",
+        "lora-rank = 4",
+        "24, column 13",
+        "--lora-rank is LoRA's; it has no effect without",
+    ),
     ("# more of finetune", 'statistics = "max"', "24, column 14", "Bad --statistics 'max', expected one of"),
     ("# more of finetune", "search = 5\ntop = 2", "25, column 7", "--top gives each model its layer, and --search"),
     (
@@ -325,7 +335,12 @@ WRONG = [
         "16, column 10",
         "Bad device 'gpu', expected one of ['cpu', 'cuda', 'gpu (of",
     ),
-    ("# more of finetune", '[compare]\ngaps = "sex"', "25, column 8", "Bad gaps 'sex', expected one of ['high', "),
+    (
+        "# more of finetune",
+        '[compare]\nsubgroups = "sex"',
+        "25, column 13",
+        "Bad subgroups 'sex', expected one of ['high', ",
+    ),
     ("# more of finetune", '[compare]\nlanguage = "fr"', "25, column 12", "Bad language 'fr', expected one of ['en', "),
     ("# more of finetune", "learning_rate = 1", "24, column 1", "unknown key in [finetune]: 'learning_rate', did you"),
 ]
@@ -363,12 +378,13 @@ def test_a_question_that_a_round_cannot_learn_is_refused_in_time(run: Run, study
 
 
 def test_what_is_false_in_a_recipe_is_typed_so(run: Run, corpus: Path, tmp_path: Path) -> None:
-    text = SMALL.replace("# more of finetune", "refit-on-development = false\nseeds = 3\nrecompute = false")
+    more = "refit-on-development = false\nseeds = 3\ngradient-checkpointing = false"
+    text = SMALL.replace("# more of finetune", more)
     text = text.replace('"head"', '"lora"')
     code, asked, err = run("run", recipe(tmp_path, text), "--dry-run", "-w", corpus)
     assert code == 0, err
     (line,) = (line for line in asked.splitlines() if " finetune " in line)
-    assert line.endswith(" --no-refit-on-development --seeds 3") and "recompute" not in line
+    assert line.endswith(" --no-refit-on-development --seeds 3") and "gradient-checkpointing" not in line
 
 
 def test_seeds_of_probes_and_tunings_are_runs_of_one_study(run: Run, study: Path) -> None:

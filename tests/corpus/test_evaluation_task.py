@@ -10,6 +10,7 @@ from toolkit.audio.clip import Clip
 from toolkit.core.errors import LabelError, SplitError
 from toolkit.corpus import evaluation_task, splits
 from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.spellings import Rules
 
 
 def manifest(rows: Sequence[dict[str, str]]) -> Manifest:
@@ -48,7 +49,7 @@ def test_another_column_is_kept_apart_and_the_speakers_on_both_sides_are_told() 
 def test_clips_are_split_only_when_leakage_is_accepted_and_intervals_still_resample_speakers() -> None:
     asked = evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0, split_by="clip")
     assert asked.folds.groups == asked.folds.ids and asked.group == "speaker" and len(set(asked.groups)) == 10
-    assert "the figures flatter" in asked.notes[0]
+    assert "so the scores are optimistic" in asked.notes[0]
 
 
 def test_clip_by_clip_what_an_interval_resamples_is_the_group_that_is_named() -> None:
@@ -76,6 +77,32 @@ def test_no_speaker_column_is_refused_unless_clips_may_be_split() -> None:
     assert asked.groups == asked.folds.ids
     with pytest.raises(SplitError, match="No column 'call' to keep apart"):
         evaluation_task.pose(manifest(without), "emotion", 5, seed=0, split_by="clip", group_by="call")
+    with pytest.raises(SplitError, match=r"the manifest has \['syllable', 'emotion'\]\."):  # and none that names audio
+        evaluation_task.pose(
+            manifest([{**row, "start": "", "end": "", "duration": ""} for row in without]), "emotion", 5, 0
+        )
+    assert (asked.group, len(asked.notes)) == ("speaker", 2) and asked.notes[0].startswith(
+        "Clips were split one by one"
+    )
+    with pytest.raises(SplitError, match="--group-by clip stands for clips one by one"):
+        evaluation_task.pose(manifest([{**row, "clip": row["id"]} for row in rows()]), "emotion", 5, 0, group_by="clip")
+
+
+@pytest.mark.parametrize("column", ["speaker", "syllable"])
+def test_an_empty_cell_of_what_is_kept_apart_is_refused_with_its_line(column: str) -> None:
+    """And of the speaker, who is counted where something else is kept apart."""
+    corpus = rows()
+    corpus[3][column] = " "
+    with pytest.raises(SplitError, match=f"Manifest line 5, column '{column}': it is empty"):
+        evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0, group_by="syllable")
+
+
+def test_speakers_who_are_asked_for_are_read_as_labels() -> None:
+    corpus = manifest([{**row, "speaker": f"{number % 2}.0"} for number, row in enumerate(rows())])
+    asked = evaluation_task.pose(corpus, "speaker", 5, seed=0, split_by="clip", rules=Rules("merge"))
+    assert (asked.task.kind, asked.task.labels) == ("binary", ("not speaker", "speaker"))
+    with pytest.raises(LabelError, match="column 'speaker'"):
+        evaluation_task.pose(corpus, "speaker", 5, seed=0, split_by="clip")
 
 
 def test_a_split_column_is_honoured() -> None:
@@ -108,8 +135,10 @@ def test_the_same_audio_under_two_ids_on_both_sides_is_refused() -> None:
     other = next(clip for clip, fold in zip(asked.folds.ids, asked.folds.fold) if fold != asked.folds.fold[0])
     audio = {clip: clip for clip in asked.folds.ids}
     evaluation_task.refuse_leaks(asked, audio)
-    with pytest.raises(SplitError, match="the same audio is in fold"):
+    with pytest.raises(SplitError, match=r"the same audio is in fold .* \(clip '\w+'\)\. Give"):
         evaluation_task.refuse_leaks(asked, {**audio, other: first})
+    with pytest.raises(SplitError, match=r" \(and 1 more\)\. Give"):
+        evaluation_task.refuse_leaks(asked, {clip: str(number % 2) for number, clip in enumerate(asked.folds.ids)})
 
 
 def test_what_the_folds_keep_apart_cannot_be_asked_for() -> None:
@@ -162,8 +191,12 @@ def test_one_audio_under_two_groups_is_refused_from_the_manifest_alone(one: Any,
 
 
 def test_wrong_questions_are_refused_with_both_sides_of_the_story() -> None:
-    with pytest.raises(LabelError, match="'mood'"):
-        evaluation_task.pose(manifest(rows()), "mood", 5, seed=0)
+    for target in ("mood", "emotion,mood"):
+        with pytest.raises(LabelError, match="'mood'"):
+            evaluation_task.pose(manifest(rows()), target, 5, seed=0)
+    for spelt in ("refuse", "merge", "keep"):  # a column that is not there is no spelling of one that is
+        with pytest.raises(LabelError, match="No label column 'Emotion'"):
+            evaluation_task.pose(manifest(rows()), "emotion,Emotion", 5, seed=0, rules=Rules(spelt))
     with pytest.raises(SplitError, match=r"11 folds.*10"):
         evaluation_task.pose(manifest(rows()), "emotion", 11, seed=0)
     with pytest.raises(SplitError, match="Bad --split-by"):
@@ -174,6 +207,7 @@ def test_the_folds_are_written_once_and_shared(tmp_path: Path) -> None:
     asked = evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0)
     path = evaluation_task.keep(asked, tmp_path)
     assert path == evaluation_task.keep(asked, tmp_path) and path.parent.name == "folds"
+    assert path.name == f"emotion-5-{asked.folds.sha256[:12]}.json"
     assert np.array_equal(splits.read(path).fold, asked.folds.fold)
 
 
@@ -185,6 +219,8 @@ def test_all_folds_leave_one_speaker_out() -> None:
     assert "chooses on a single speaker" in asked.notes[0]
     with pytest.raises(SplitError, match="split column deals"):
         evaluation_task.pose(manifest(rows(split="train")), "emotion", None, seed=0)
+    with pytest.raises(SplitError, match=r"--folds all .*--split-by clip deals"):
+        evaluation_task.pose(manifest(rows()), "emotion", None, seed=0, split_by="clip")
 
 
 def test_one_deal_of_the_folds_is_not_counted_twice() -> None:

@@ -78,6 +78,14 @@ def test_bad_targets_are_refused_with_the_line(target: str, columns: dict[str, l
         task_of(target, **columns)
 
 
+@pytest.mark.parametrize(("clips", "most"), [(60, 50), (400, 100)])
+def test_a_column_of_so_many_values_is_a_label_and_of_one_more_is_not(clips: int, most: int) -> None:
+    """50, and a quarter of the clips where that is more."""
+    assert len(task_of("call", call=[f"{clip % most:03d}" for clip in range(clips)])[0].labels) == most
+    with pytest.raises(LabelError, match=f"{most + 1} different values in {clips} clips"):
+        task_of("call", call=[f"{clip % (most + 1):03d}" for clip in range(clips)])
+
+
 @given(st.lists(st.text(min_size=1, max_size=100).filter(lambda name: "," not in name), min_size=1, max_size=12))
 def test_a_tasks_name_is_safe_in_a_file_name(names: list[str]) -> None:
     names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
@@ -89,3 +97,20 @@ def test_a_tasks_name_is_safe_in_a_file_name(names: list[str]) -> None:
     assert not task.name.startswith((".", "-"))
     assert not set(task.name) & set("/\\ \0\n\t:*?\"<>|'")
     assert task.columns == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [
+        (["a" * 40], "a" * 40),
+        (["a" * 41], "a" * 36),
+        (["a" * 20, "b" * 19], "a" * 20 + "+" + "b" * 19),
+        (["a" * 20, "b" * 20, "c"], "a" * 20 + "+2"),
+        (["怒" * 13], "怒" * 13),
+        (["怒" * 14], "怒" * 12),  # of three bytes each
+        ([".é/x"], "é_x"),
+        (["..."], "target"),
+    ],
+)
+def test_a_tasks_name_is_its_columns_or_the_first_of_them_where_they_are_long(columns: list[str], name: str) -> None:
+    assert task_of(",".join(columns), **{column: ["0", "1"] for column in columns})[0].name == name

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.cli import hearing
 from toolkit.core.errors import InputError
 from toolkit.core.i18n import of
 from toolkit.corpus import manifest
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import Material, flag_notes
+from toolkit.predict.channels import of_channel
 from toolkit.result.report import narrative
 
 WriteSound = Callable[..., Path]
@@ -19,8 +19,8 @@ CALLERS = Material((1,), (1.0, 3.0, 9.0))
 
 @pytest.fixture
 def calls(tmp_path: Path, write_sound: WriteSound) -> Manifest:
-    for name, channels in (("one.wav", 1), ("two.wav", 2), ("named.wav", 2)):
-        write_sound(name, channels=channels)
+    for name, count in (("one.wav", 1), ("two.wav", 2), ("named.wav", 2)):
+        write_sound(name, channels=count)
     rows = [("one", "one.wav", ""), ("two", "two.wav", ""), ("named", "named.wav", "0"), ("gone", "one.wav", "9")]
     manifest.write(tmp_path / "manifest.csv", ("id", "path", "channel"), rows)
     return manifest.read(tmp_path / "manifest.csv")
@@ -40,12 +40,12 @@ def calls(tmp_path: Path, write_sound: WriteSound) -> Manifest:
 def test_the_channel_is_the_runs_unless_another_is_asked_for(
     asked: str | None, material: Material | None, channels: list[int | None], calls: Manifest
 ) -> None:
-    assert [clip.channel for clip in hearing.of_channel(calls, asked, material).clips] == channels
+    assert [clip.channel for clip in of_channel(calls, asked, material, print).clips] == channels
 
 
 def test_what_is_no_channel_is_refused(calls: Manifest) -> None:
     with pytest.raises(InputError, match="Bad --channel 'left', expected 0, 1"):
-        hearing.of_channel(calls, "left", CALLERS)
+        of_channel(calls, "left", CALLERS, print)
 
 
 def test_a_run_remembers_channels_and_lengths() -> None:

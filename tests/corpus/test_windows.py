@@ -58,6 +58,15 @@ def test_a_window_is_a_clip_with_the_cells_of_its_recording(tmp_path: Path) -> N
         assert decode(tmp_path / clip.path, clip.start, clip.end).seconds == pytest.approx(10, abs=1e-3)
 
 
+@pytest.mark.parametrize(("samples", "windows"), [(80_004, 1), (80_006, 2)])
+def test_what_is_longer_by_less_than_a_millisecond_is_one_window(tmp_path: Path, samples: int, windows: int) -> None:
+    """Of 10 s: half a millisecond is four samples."""
+    assert (
+        len(cut(corpus(tmp_path, [("a", "a.wav")], ("id", "path"), a=samples / RATE), Windows.of(10, 5)).clips)
+        == windows
+    )
+
+
 def test_a_segment_is_cut_within_itself(tmp_path: Path) -> None:
     whole = corpus(tmp_path, [("a", "a.wav", "3.5", "16")], ("id", "path", "start", "end"), a=25.0)
     clips = cut(whole, Windows.of(5, None)).clips
@@ -103,7 +112,8 @@ def test_windows_of_a_recording_stay_on_one_side_even_when_clips_are_split(tmp_p
     for clip, fold in zip(clips.clips, question.folds.fold):
         sides.setdefault(str(clip.recording), set()).add(int(fold))
     assert len(sides) == 9 and all(len(folds) == 1 for folds in sides.values())
-    assert question.groups[:3] == ("r0", "r0", "r0")
+    assert question.groups[:3] == ("r0", "r0", "r0") and question.group == "recording"
+    assert question.notes[0].startswith("Recordings were split one by one")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +122,12 @@ def test_windows_of_a_recording_stay_on_one_side_even_when_clips_are_split(tmp_p
 def test_windows_that_skip_audio_are_refused(seconds: float | None, hop: float | None) -> None:
     with pytest.raises(InputError, match="--hop"):
         Windows.of(seconds, hop)
+
+
+def test_windows_may_touch_and_start_every_tenth_of_a_second() -> None:
+    assert Windows.of(5, None) == Windows.of(5, 5) == Windows(5.0, 5.0)
+    assert Windows.of(0.1, None) == Windows(0.1, 0.1) and Windows.of(5.0004, 0.1) == Windows(5.0, 0.1)
+    assert Windows.of(None, None) is None
 
 
 def test_stores_that_were_cut_differently_are_not_compared() -> None:

@@ -8,8 +8,8 @@ import pytest
 from tests.devices import DEVICES
 from tests.extract.test_extract import corpus
 from tests.models import tiny
+from toolkit.extract.options import Options
 from toolkit.extract.run import extract
-from toolkit.extract.setup import Options
 from toolkit.models.checkpoint import locate
 
 

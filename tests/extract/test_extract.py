@@ -20,12 +20,12 @@ from toolkit.audio.decode import Samples, decode
 from toolkit.core.errors import CheckpointError, DiskFullError, InputError, MachineError, StoreError
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
-from toolkit.extract import loading, pipeline, run, setup
+from toolkit.extract import pipeline, run, setup
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.check import check_checkpoint
+from toolkit.extract.options import Options
 from toolkit.extract.run import extract
-from toolkit.extract.setup import Options
-from toolkit.features import layout
+from toolkit.features import layout, loading
 from toolkit.features.store import Store
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.encoder import Encoder, LayerStates
@@ -212,7 +212,7 @@ def test_a_file_that_was_only_touched_is_the_same(tmp_path: Path, hubert: Checkp
 def test_only_the_layers_asked_for_are_kept(tmp_path: Path, hubert: Checkpoint) -> None:
     clips = corpus(tmp_path, count=3)
     whole = extract(clips, hubert, tmp_path / "features", Options(dtype="float32")).store
-    part = extract(clips, hubert, tmp_path / "features", Options(dtype="float32", layers=(1, 2))).store
+    part = extract(clips, hubert, tmp_path / "features", Options(dtype="float32", layers="1-2")).store
     assert part.layers == ("encoder.1", "encoder.2")
     np.testing.assert_array_equal(part.layer("encoder.2").mean, whole.layer("encoder.2").mean)
 
@@ -322,7 +322,7 @@ def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpo
     script = (
         "import sys, time; from pathlib import Path; import toolkit.extract.plan as plan; plan.CLIPS_PER_SHARD = 3\n"
         "import toolkit.extract.run as run, toolkit.corpus.manifest as manifest\n"
-        "from toolkit.extract.setup import Options; from toolkit.models.checkpoint import inspect\n"
+        "from toolkit.extract.options import Options; from toolkit.models.checkpoint import inspect\n"
         "from toolkit.features.store import Writer; commit = Writer.commit\n"
         "def slow(self, content):\n"
         "    print('commit', flush=True); commit(self, content)\n"
@@ -478,7 +478,7 @@ def test_the_clips_to_compare_come_from_all_of_the_corpus() -> None:
     [
         (Options(dtype="float64"), "Bad dtype 'float64'"),
         (Options(context="half"), "Bad context 'half'"),
-        (Options(layers=(0, 99)), "Bad layers 0-99"),
+        (Options(layers="0-99"), "Bad layers 0-99"),
         (Options(decoder=True), "has no decoder"),
         (Options(frames=("encoder.99",)), "Bad layer for --frames"),
         (Options(device="tpu"), "Bad device 'tpu'"),

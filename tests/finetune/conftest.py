@@ -15,14 +15,14 @@ from toolkit.corpus import manifest
 from toolkit.corpus.evaluation_task import Question, pose
 from toolkit.corpus.manifest import Manifest, read
 from toolkit.finetune.audio_cache import record
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import Job
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.result import run as result_run
 from toolkit.result.predictions import Predictions
 
 Run = Callable[..., tuple[int, str, str]]
-QUICK = ("--epochs", 3, "--batch", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
+QUICK = ("--epochs", 3, "--batch-size", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
 COLUMNS = ("id", "path", "speaker", "high", "noisy", "never", "kind")
 
 

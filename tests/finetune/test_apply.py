@@ -14,7 +14,7 @@ from toolkit.corpus.labels import one_hot
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import rounds
 from toolkit.finetune.apply import apply, kept_in
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.training import train
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.result.thresholds import decide
@@ -34,7 +34,7 @@ def test_the_runs_test_clips_get_the_runs_own_bits(
 ) -> None:  # fmt: skip
     checkpoint = checkpoints[family]
     statistics = "mean" if way == "encoder-frozen" else "both"
-    recipe = Recipe(way, learning_rate=1e-3, epochs=1, batch=4, dtype=dtype, statistics=statistics)
+    recipe = Recipe(way, learning_rate=1e-3, epochs=1, batch_size=4, dtype=dtype, statistics=statistics)
     job, question = make_job(manifest_of, checkpoint, target, recipe)
     round_ = list(question.folds.rounds())[1]
     done = train(job, round_, "decoder.2" if way == "encoder-frozen" else "encoder.2", tmp_path, lambda _: None)

@@ -19,7 +19,7 @@ from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import apply, audio_cache, distributed, epochs
 from toolkit.finetune import run as finetune_run
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import Inputs, Job
 from toolkit.finetune.trainer import arguments
 from toolkit.finetune.training import Trained, train
@@ -62,7 +62,7 @@ def one_round(manifest: Manifest, checkpoint: Checkpoint, folder: Path, recipe: 
 def test_float16_learns_skips_steps_that_overflow_and_goes_on_with_its_scale(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, scalers: list[torch.amp.GradScaler]
 ) -> None:
-    recipe = Recipe("full", learning_rate=1e-3, epochs=6, patience=6, batch=4, dtype="float16",
+    recipe = Recipe("full", learning_rate=1e-3, epochs=6, patience=6, batch_size=4, dtype="float16",
                     refit_on_development=False)  # fmt: skip
     given = manifest_of, checkpoints["hubert-group"]
     done = one_round(*given, tmp_path / "whole", recipe)
@@ -174,8 +174,12 @@ def test_where_memory_runs_out_it_says_what_takes_less(
     monkeypatch.setattr(finetune_run, "train", full)
     words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3, "--seed", 7)
     code, _, err = finetune(run, study, *words)
-    assert code == 4 and "Memory ran out with 4 clips at a time; take --accumulate 2 or --recompute or --tr" in err
-    code, _, err = finetune(run, study, *words, "--accumulate", 4, "--recompute", "--train", "lora")
+    assert (
+        code == 4
+        and "Memory ran out with 4 clips at a time; take --grad-accum-steps 2 or --gradient-checkpointing or --tr"
+        in err
+    )
+    code, _, err = finetune(run, study, *words, "--grad-accum-steps", 4, "--gradient-checkpointing", "--train", "lora")
     assert code == 4 and "with 1 clips at a time; take another device" in err
 
 
@@ -199,7 +203,7 @@ def test_float32_is_not_rounded_in_training_whatever_an_extraction_before_it_all
 def test_clips_that_workers_decode_beside_a_gpu_are_those_of_memory_and_one_that_is_gone_is_named(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe("head", epochs=2, batch=4, head_epochs=0)
+    recipe = Recipe("head", epochs=2, batch_size=4, head_epochs=0)
     for name in [clip.path for clip in manifest_of.clips]:
         shutil.copy(manifest_of.root / name, tmp_path)
     job, question = make_job(replace(manifest_of, root=tmp_path), checkpoints["hubert-group"], "high", recipe)

@@ -7,14 +7,14 @@ from tests.finetune.conftest import make_job
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.head import standard, teach
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load_trainable import load_trainable
 
 
 def test_weights_decay_and_biases_do_not(manifest_of: Manifest, checkpoints: dict[str, Checkpoint]) -> None:
     """Where nothing can be learnt, a step only decays: weights by 1 - rate x decay, biases not at all."""
-    recipe = Recipe("head", head_rate=0.1, weight_decay=0.5, head_epochs=3)
+    recipe = Recipe("head", head_lr=0.1, weight_decay=0.5, head_epochs=3)
     job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
     clips = np.arange(16)
     backbone = load_trainable(checkpoints["hubert-group"], "encoder.1")

@@ -13,7 +13,7 @@ from tests.finetune.conftest import make_job
 from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import scored
 from toolkit.finetune.training import train
 from toolkit.models.checkpoint import Checkpoint
@@ -26,7 +26,7 @@ from toolkit.result.thresholds import log_odds
 def test_each_labels_column_is_its_own(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], seed: int, refit: bool
 ) -> None:
-    recipe = Recipe("head", head_rate=1e-2, head_epochs=100, epochs=1, batch=4, refit_on_development=refit)
+    recipe = Recipe("head", head_lr=1e-2, head_epochs=100, epochs=1, batch_size=4, refit_on_development=refit)
     job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
     (round_, *_) = question.folds.rounds()
     draw = np.random.default_rng(seed)

@@ -7,15 +7,8 @@ import torch
 from toolkit.core.errors import InputError
 from toolkit.corpus.labels import Task
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.recipe import (
-    Recipe,
-    blank_spans,
-    choose_weights,
-    count,
-    parameter_groups,
-    refuse_too_shallow,
-    trained,
-)
+from toolkit.finetune.options import Recipe
+from toolkit.finetune.recipe import blank_spans, choose_weights, count, parameter_groups, refuse_too_shallow, trained
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load_trainable import load_trainable
 
@@ -70,7 +63,7 @@ def test_encoder_frozen_trains_the_decoder_and_what_it_starts_from(checkpoints: 
 def test_lora_adapts_each_projection_and_every_adapter_gets_a_gradient(checkpoints: dict[str, Checkpoint]) -> None:
     for name, checkpoint in checkpoints.items():
         layer = f"decoder.{checkpoint.backbone.decoder_layers}" if checkpoint.backbone.decoder_layers else None
-        model = classifier(checkpoint, Recipe("lora", rank=2), layer)
+        model = classifier(checkpoint, Recipe("lora", lora_rank=2), layer)
         assert all("lora_" in weight for weight in learning(model)), name
         clips = [torch.randn(9_000).numpy(), torch.randn(5_000).numpy()]
         batch = model.backbone.collate([model.backbone.prepare(clip) for clip in clips])  # type: ignore[operator, union-attr]
@@ -83,7 +76,7 @@ def test_lora_adapts_each_projection_and_every_adapter_gets_a_gradient(checkpoin
 
 
 def test_the_head_learns_at_its_own_rate_and_lower_layers_slower(checkpoints: dict[str, Checkpoint]) -> None:
-    recipe = Recipe("full", learning_rate=1e-4, head_rate=1e-2, layer_decay=0.5)
+    recipe = Recipe("full", learning_rate=1e-4, head_lr=1e-2, layer_decay=0.5)
     model = classifier(checkpoints["hubert-group"], recipe)
     groups = parameter_groups(model, recipe)
     rates = {id(weight): group["lr"] for group in groups for weight in group["params"]}
@@ -101,11 +94,11 @@ def test_the_head_learns_at_its_own_rate_and_lower_layers_slower(checkpoints: di
         ({"train": "all"}, "Bad --train 'all'"),
         ({"train": "top-K"}, "such as top-4"),
         ({"train": "top-0"}, "Bad --train"),
-        ({"batch": 8, "accumulate": 3}, "no so many equal parts"),
+        ({"batch_size": 8, "grad_accum_steps": 3}, "no so many equal parts"),
         ({"class_weights": "some"}, "Bad --class-weights 'some', expected one of"),
         ({"layer_drop": 1.5}, "Bad --layer-drop"),
         ({"learning_rate": float("inf")}, "Bad --learning-rate inf, expected a number"),
-        ({"head_rate": float("inf")}, "Bad --head-rate inf"),
+        ({"head_lr": float("inf")}, "Bad --head-lr inf"),
         ({"weight_decay": float("nan")}, "Bad --weight-decay nan"),
     ],
 )

@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 from tests.finetune.conftest import finetune, make_job
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import epochs
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import standings
-from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.search import STUDY, Search, Studies, settle
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.result import run as result_run
@@ -52,7 +52,7 @@ def searched(
     manifest: Manifest, checkpoint: Checkpoint, folder: Path, stop_at: str = "never"
 ) -> tuple[tuple[Recipe, str], list[optuna.trial.FrozenTrial]]:
     """The first round's search, and its trials; interrupted at the sentence that says `stop_at`."""
-    job, question = make_job(manifest, checkpoint, recipe=Recipe(epochs=4, batch=4, head_epochs=0))
+    job, question = make_job(manifest, checkpoint, recipe=Recipe(epochs=4, batch_size=4, head_epochs=0))
     (round_, *_) = question.folds.rounds()
     folder.mkdir(exist_ok=True)
 
@@ -103,7 +103,7 @@ def test_a_trial_below_the_median_is_given_up(
 
 def test_every_round_trains_what_its_search_found(run: Run, study: Path) -> None:
     words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3)
-    code, _, err = finetune(run, study, *words, "--search", 2, "--train", "head,lora", "--keep", "best")
+    code, _, err = finetune(run, study, *words, "--search", 2, "--train", "head,lora", "--save-weights")
     assert code == 0 and "trial 2 of 2" in err, err
     (folder,) = (study / "result").glob("high-tiny-hubert-finetune-search-*")
     done = result_run.read(folder)

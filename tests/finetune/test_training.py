@@ -19,7 +19,7 @@ from toolkit.corpus.splits import Round
 from toolkit.finetune import epochs
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.head import standard, teach
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import layer_of, scored
 from toolkit.finetune.trainer import EpochOrder
 from toolkit.finetune.training import Trained, train
@@ -27,7 +27,7 @@ from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load_trainable import load_trainable
 from toolkit.result.thresholds import log_odds
 
-QUICK = {"epochs": 2, "patience": 2, "batch": 4, "head_epochs": 0}
+QUICK = {"epochs": 2, "patience": 2, "batch_size": 4, "head_epochs": 0}
 
 
 def one_round(
@@ -67,7 +67,7 @@ def test_every_way_trains_what_it_names_and_nothing_else(
 
 
 def test_it_learns_what_pitch_tells(manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
-    recipe = Recipe("full", learning_rate=1e-3, epochs=8, patience=8, batch=4)
+    recipe = Recipe("full", learning_rate=1e-3, epochs=8, patience=8, batch_size=4)
     job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
     (round_, *_) = question.folds.rounds()
     done = train(job, round_, "encoder.3", tmp_path, lambda sentence: None)
@@ -88,7 +88,7 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(
 ) -> None:
     found = []
     for parts in (1, 3):
-        recipe = Recipe("head", epochs=1, batch=12, accumulate=parts)
+        recipe = Recipe("head", epochs=1, batch_size=12, grad_accum_steps=parts)
         found.append(one_round(manifest_of, checkpoints["hubert-group"], tmp_path / str(parts), recipe, "encoder.2"))
     assert torch.allclose(found[0].weights["dense.weight"], found[1].weights["dense.weight"], atol=1e-5)
 
@@ -122,7 +122,7 @@ def test_of_epochs_with_equal_losses_the_first_is_chosen(
 def test_numbers_that_are_not_finite_end_the_run_with_a_sentence(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
-    recipe = Recipe("full", 1e30, 1e-3, gradient_norm=0.0, epochs=2, head_epochs=0)
+    recipe = Recipe("full", learning_rate=1e30, head_lr=1e-3, max_grad_norm=0.0, epochs=2, head_epochs=0)
     said = (
         "Epoch 1 of the round that tests fold 0: the backbone diverged and gives no finite numbers in float32; take a "
     )
@@ -156,15 +156,15 @@ def test_a_head_that_diverges_is_what_the_sentence_is_about(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     said = (
-        "^The head's first fit diverged in epoch [0-9] of 9, in the round that tests fold 0; take a smaller --head-rate"
+        "^The head's first fit diverged in epoch [0-9] of 9, in the round that tests fold 0; take a smaller --head-lr"
     )
     with pytest.raises(MachineError, match=f"{said} than 1e\\+38$"):
         one_round(
-            manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", None, 1e38, head_epochs=9), "encoder.1"
+            manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", head_lr=1e38, head_epochs=9), "encoder.1"
         )
     said = "^Epoch 1 of the round that tests fold 0: the head diverged and gives no finite numbers in bfloat16; take a "
-    with pytest.raises(MachineError, match=f"{said}smaller --head-rate than 1e\\+38, or take --dtype float32$"):
-        recipe = Recipe("head", None, 1e38, gradient_norm=0.0, warmup=0.0, head_epochs=0, dtype="bfloat16")
+    with pytest.raises(MachineError, match=f"{said}smaller --head-lr than 1e\\+38, or take --dtype float32$"):
+        recipe = Recipe("head", head_lr=1e38, max_grad_norm=0.0, warmup=0.0, head_epochs=0, dtype="bfloat16")
         one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
 
 
@@ -173,7 +173,7 @@ def test_the_head_alone_competes_with_the_epochs_behind_it(
 ) -> None:
     losses = iter([0.1, 0.3, 0.2])
     monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
-    recipe = Recipe("full", epochs=5, patience=2, batch=4)
+    recipe = Recipe("full", epochs=5, patience=2, batch_size=4)
     done = one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
     assert (done.epoch, done.epochs) == (0, 2)
     before = dict(load_trainable(checkpoints["hubert-group"], "encoder.1").named_parameters())
@@ -185,8 +185,8 @@ def test_training_with_everything_asked_for_still_gives_finite_predictions(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     for family in ("hubert-group", "whisper-80"):
-        recipe = Recipe("full", spec_augment=0.1, layer_drop=0.3, recompute=True, dtype="bfloat16", layer_decay=0.9,
-                        train_convolutions=True, **QUICK)  # type: ignore[arg-type] # fmt: skip
+        recipe = Recipe("full", spec_augment=0.1, layer_drop=0.3, gradient_checkpointing=True, dtype="bfloat16",
+                        layer_decay=0.9, train_convolutions=True, **QUICK)  # type: ignore[arg-type] # fmt: skip
         done = one_round(manifest_of, checkpoints[family], tmp_path / family, recipe, "encoder.2")
         assert np.isfinite(done.probability).all()
 
@@ -196,7 +196,7 @@ def test_what_is_computed_again_for_the_way_back_teaches_the_same(
 ) -> None:
     found = []
     for recompute in (False, True):
-        recipe = Recipe("full", recompute=recompute, **QUICK)  # type: ignore[arg-type]
+        recipe = Recipe("full", gradient_checkpointing=recompute, **QUICK)  # type: ignore[arg-type]
         folder = tmp_path / str(recompute)
         found.append(one_round(manifest_of, checkpoints["hubert-group"], folder, recipe, "encoder.2"))
     assert all(torch.allclose(value, found[1].weights[name], atol=1e-5) for name, value in found[0].weights.items())
@@ -211,7 +211,7 @@ def test_rates_rise_for_their_share_of_the_steps_then_fall_to_nothing(
         rates.append(optimizer.param_groups[0]["lr"])
 
     monkeypatch.setattr(epochs.KeepBest, "on_pre_optimizer_step", seen, raising=False)
-    recipe = Recipe("head", head_rate=1e-2, epochs=4, patience=4, batch=4, warmup=0.25, head_epochs=0)
+    recipe = Recipe("head", head_lr=1e-2, epochs=4, patience=4, batch_size=4, warmup=0.25, head_epochs=0)
     one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
     expected = [0, 1 / 3, 2 / 3, 1, *(1 - step / 9 for step in range(1, 9))]  # 3 of 12 steps
     assert rates == pytest.approx([1e-2 * part for part in expected])
@@ -232,7 +232,7 @@ def test_the_disk_that_a_round_takes_is_bounded(
 
     monkeypatch.setattr(epochs, "commit_file", counted)
     monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
-    recipe = Recipe("full", epochs=5, batch=4, refit_on_development=False)
+    recipe = Recipe("full", epochs=5, batch_size=4, refit_on_development=False)
     one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.2")
     assert most == {"checkpoint-*": 2, "best-*.safetensors": 2}
     (optimizer,) = {path.name for path in tmp_path.glob("selection/checkpoint-*/optimizer.pt")}
@@ -292,7 +292,7 @@ def test_the_chosen_epochs_are_learnt_again_from_training_and_development_at_the
         rates[type(self)].append(max(group["lr"] for group in optimizer.param_groups))
 
     monkeypatch.setattr(epochs.Watch, "on_pre_optimizer_step", seen, raising=False)
-    recipe = Recipe("top-1", epochs=3, patience=3, batch=4, warmup=0.25, head_rate=1e-2, head_epochs=2)
+    recipe = Recipe("top-1", epochs=3, patience=3, batch_size=4, warmup=0.25, head_lr=1e-2, head_epochs=2)
     job, question = make_job(manifest_of, checkpoints["hubert-group"], "kind", recipe)
     (round_, *_) = question.folds.rounds()
     done = train(job, round_, "encoder.2", tmp_path, lambda sentence: None)
@@ -318,7 +318,7 @@ def test_where_no_epoch_was_better_the_head_alone_learns_again(
 ) -> None:
     losses = iter([0.1, 0.3, 0.2])
     monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
-    recipe = Recipe("full", epochs=2, patience=2, batch=4, head_epochs=3)
+    recipe = Recipe("full", epochs=2, patience=2, batch_size=4, head_epochs=3)
     job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
     (round_, *_) = question.folds.rounds()
     done = train(job, round_, "encoder.1", tmp_path, lambda sentence: None)
@@ -336,7 +336,7 @@ def test_where_no_epoch_was_better_the_head_alone_learns_again(
 def test_without_a_refit_the_chosen_epochs_own_model_predicts(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, rising: None
 ) -> None:
-    recipe = Recipe("full", epochs=3, patience=3, batch=4, learning_rate=1e-3, refit_on_development=False)
+    recipe = Recipe("full", epochs=3, patience=3, batch_size=4, learning_rate=1e-3, refit_on_development=False)
     job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
     (round_, *_) = question.folds.rounds()
     done = train(job, round_, "encoder.2", tmp_path, lambda sentence: None)
@@ -350,7 +350,7 @@ def test_the_scale_and_the_scores_are_of_the_clips_that_the_model_learnt_from(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     for refit in (True, False):
-        recipe = Recipe("head", epochs=1, batch=4, refit_on_development=refit)
+        recipe = Recipe("head", epochs=1, batch_size=4, refit_on_development=refit)
         job, question = make_job(manifest_of, checkpoints["hubert-group"], "high,noisy", recipe)
         (round_, *_) = question.folds.rounds()
         folder = tmp_path / str(refit)
@@ -374,7 +374,7 @@ def test_stopped_while_it_learns_again_it_ends_in_the_same_bytes(
     stop_at: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(epochs.KeepBest, "_loss", lambda self, *_: 1.0 / (1 + self.epochs))  # the last is the best
-    recipe = Recipe("full", learning_rate=1e-3, epochs=3, batch=4, dtype="float32")
+    recipe = Recipe("full", learning_rate=1e-3, epochs=3, batch_size=4, dtype="float32")
     job, question = make_job(manifest_of, checkpoints["hubert-group"], "high,noisy", recipe)
     (round_, *_) = question.folds.rounds()
     (tmp_path / "whole").mkdir()

@@ -16,10 +16,10 @@ from toolkit.core.artifacts import signature
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.evaluation_task import pose
 from toolkit.corpus.manifest import read
+from toolkit.extract.options import Options
 from toolkit.extract.run import extract
-from toolkit.extract.setup import Options
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import by_hand
-from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.rounds import OWN_HASH
 from toolkit.finetune.run import Options as Tuning
 from toolkit.finetune.run import finetune
@@ -46,7 +46,7 @@ def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         asked = Probing(probe, trials=2, workers=1)
         sweep(store, pose(corpus_of, target, 3, 0), asked, folder / "result", {"packages": {}}, (), lambda *_: None)
     source = by_hand(checkpoint, None, pose(corpus_of, "high", 3, 0), 1, None, "head")
-    tuning = Tuning(Recipe("head", epochs=1, dtype="float32"), device="cpu", workers=1, keep="best")
+    tuning = Tuning(Recipe("head", epochs=1, dtype="float32"), device="cpu", workers=1, save_weights=True)
     finetune(corpus_of, source, tuning, folder / "result", {"packages": {}})
     return folder
 
@@ -227,7 +227,7 @@ def test_models_of_another_run_or_none_and_another_backbone_are_refused(run: Run
     (weights / "round-1.safetensors").write_bytes(b"damaged")
     refused("finetune-head", "round-1.safetensors is damaged")
     shutil.rmtree(weights)
-    refused("finetune-head", "kept no weights; fine-tune with --keep best")
+    refused("finetune-head", "kept no weights; fine-tune with --save-weights")
     index = folders["linear"] / "winners" / "winners.json"
     index.write_text(index.read_text().replace('"C": ', '"C": 1'))
     refused("linear", "winners.json is no index of saved winners, or is damaged: its hash does not fit")

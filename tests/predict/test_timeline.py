@@ -165,26 +165,26 @@ def test_a_long_recording_is_drawn_in_few_pieces_and_hostile_labels_stay_text() 
     pieces = 2_000
     values = np.random.default_rng(0).dirichlet((1, 1, 1), pieces)
     found = made(hostile, [(second, second + 1) for second in range(pieces)], values.tolist())
-    spec = timeline_page.spec(found)
+    spec = charts.themed(timeline_page.specs({"call": found})["call"])
     (rows,) = (layer["data"]["values"] for layer in spec["layer"] if layer["mark"]["type"] == "rect")
     assert len(rows) == 3 * timeline_page.BINS and rows[0]["start"] == 0 and rows[-1]["end"] == pieces
     drawn = charts.svg(spec)
     assert "&lt;/script&gt;" in drawn and "<img" not in drawn and "alert(1)" in drawn
-    html = timeline_page.page({"call": found}, [(found, summary(found, ()))], (), "run")
-    assert "<img src=x>" not in html and "33:20" in html and "By run; 2,000 windows of 1 recording." in html
+    html = timeline_page.page({"call": found}, [(found, summary(found, ()))], (), "run").html
+    assert "<img src=x>" not in html and "33:20" in html and "Predicted by run; 2,000 windows of 1 recording." in html
 
 
 def test_the_page_says_what_it_leaves_out_in_both_languages() -> None:
     found = made(MOOD, [(0, 20), (20, 80)], [(0.8, 0.1, 0.1), (0.2, 0.7, 0.1)])
     summed = [(found, summary(found, ["=anger"]))]
-    english = timeline_page.page({"call": found}, summed * 2, ["=anger"], "a-run", 3)
+    english = timeline_page.page({"call": found}, summed * 2, ["=anger"], "a-run", 3).html
     assert "mood over time" in english and "1 of 2 recordings are drawn" in english and "3 windows or rec" in english
-    assert "In 2:40 minutes of speech, of 2:40 in 2 recordings, the decision changes 0.8 times a minute" in english
+    assert "In 2:40 minutes of speech, of 2:40 in 2 recordings, the prediction changes 0.8 times a minute" in english
     assert "75 % of the speech is negative (=anger)" in english
-    chinese = timeline_page.page({"call": found}, summed * 2, ["=anger"], "a-run", 3, of("zh"))
+    chinese = timeline_page.page({"call": found}, summed * 2, ["=anger"], "a-run", 3, of("zh")).html
     body = re.sub(r"<[^>]*>", " ", chinese[chinese.index("<body>") : chinese.index('<script type="application/json"')])
     assert "每分钟变化 0.8 次，75 % 的语音是负面的（=anger）" in body and '<html lang="zh">' in chinese
     names = {"mood", "a", "run", "call", "calm", "anger", "joy", "csv", "timeline", "summary", "predict", "json"}
     assert set(re.findall(r"[A-Za-z]+", body)) <= names
-    drawn = json.dumps(timeline_page.spec(found, charts.Style(say=of("zh"))), ensure_ascii=False)
-    assert "被判定" in drawn and "文件中的时间" in drawn and "decided" not in drawn.replace("datum.held", "")
+    drawn = json.dumps(timeline_page.specs({"call": found}, of("zh")), ensure_ascii=False)
+    assert "被判定" in drawn and "文件中的时间" in drawn and "predicted" not in drawn

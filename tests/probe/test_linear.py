@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from tests.probe.conftest import Corpus
+from tests.probe.conftest import WIDTH, Corpus
 from tests.probe.test_probe_run import run
 from toolkit.core.errors import StoreError
 from toolkit.features.layout import LayerFeatures
-from toolkit.probe import reference
+from toolkit.probe import linear, reference
 from toolkit.probe.linear import LinearFitter, predict
 from toolkit.probe.protocol import Setting
-from toolkit.probe.solver import Penalised
+from toolkit.probe.solver import Penalised, principal_axes
 from toolkit.probe.targets import ALL, scaler_of, targets_of
 
 Make = Callable[..., Corpus]
@@ -34,6 +35,53 @@ def test_a_refit_on_the_same_clips_is_the_search_s_fit(make_corpus: Make, kind: 
         assert searched.found == {ALL: len(train)}
         again = fitter.refit(train, development, setting, searched.found, "r")
         np.testing.assert_allclose(again.probability, searched.probability, atol=5e-3)
+
+
+def test_a_rounds_axes_are_of_all_its_clips_but_the_test_s_and_are_made_once(
+    make_corpus: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, made = make_corpus("binary"), []
+
+    def spied(features: np.ndarray, device: str) -> torch.Tensor:
+        made.append(features)
+        return principal_axes(features, device)
+
+    monkeypatch.setattr(linear, "principal_axes", spied)
+    fitter = LinearFitter(corpus.layer("encoder.1"), corpus.task, corpus.truth)
+    train, development, test = (np.flatnonzero(corpus.folds.fold == fold) for fold in range(3))
+    (searched,) = fitter.search(train, development, SETTINGS[:1], "r")
+    both = np.union1d(train, development)
+    fitter.refit(both, test, SETTINGS[0], searched.found, "r")
+    (only,) = made
+    mean = corpus.layer("encoder.1").mean[both]
+    np.testing.assert_allclose(only, scaler_of(mean)(mean))
+    fitter.refit(train[:WIDTH], test, SETTINGS[0], searched.found, "as many clips as features")
+    fitter.refit(train[: WIDTH - 1], test, SETTINGS[0], searched.found, "fewer clips than features")
+    assert [len(features) for features in made[1:]] == [WIDTH]
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_a_kept_model_gives_each_clip_the_probabilities_of_its_refit(make_corpus: Make, kind: str) -> None:
+    corpus = make_corpus(kind)
+    layer, clips = corpus.layer("encoder.1"), np.arange(len(corpus.ids))
+    setting: Setting = {"C": 0.1, "statistics": "both", "class_weights": "none"}
+    fit = LinearFitter(layer, corpus.task, corpus.truth).refit(clips, clips, setting, {ALL: len(clips)}, "r")
+    targets = targets_of(corpus.task, corpus.truth)
+    found = targets.probability(linear.apply([layer], fit.model, setting, targets), corpus.task, "none")
+    np.testing.assert_allclose(found, fit.probability, atol=1e-12)
+
+
+def test_two_parts_of_one_round_are_each_fitted_on_their_own_clips(make_corpus: Make) -> None:
+    """As inner folds are: the second part is not the first one's, nor are other labels the same ones."""
+    corpus = make_corpus("multiclass")
+    layer, folds = corpus.layer("encoder.1"), [np.flatnonzero(corpus.folds.fold == fold) for fold in range(2)]
+    fitter = LinearFitter(layer, corpus.task, corpus.truth)
+    for train, development in (folds, folds[::-1], folds):
+        (found,) = fitter.search(train, development, SETTINGS[2:3], "r")
+        (alone,) = LinearFitter(layer, corpus.task, corpus.truth).search(train, development, SETTINGS[2:3], "r")
+        np.testing.assert_allclose(found.probability, alone.probability, atol=1e-3)
+    (other,) = fitter.relabelled((corpus.truth + 1) % 3).search(*folds, SETTINGS[2:3], "r")
+    np.testing.assert_allclose(other.probability, np.roll(alone.probability, 1, axis=1), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])

@@ -6,7 +6,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from toolkit.core.errors import ToolkitError
 from toolkit.corpus.labels import Task
-from toolkit.probe.targets import scaler_of, targets_of, unlearnable
+from toolkit.probe.targets import ALL, scaler_of, targets_of, unlearnable
 
 EMOTIONS = Task("emotion", "multiclass", ("anger", "fear", "joy"), ("emotion",))
 YES = Task("yes", "binary", ("not yes", "yes"), ("yes",))
@@ -24,6 +24,12 @@ def test_balanced_weights_of_each_label_of_many() -> None:
     weights = targets_of(LABELS, truth).weights("balanced")
     for label in range(3):
         np.testing.assert_allclose(weights[:, label], compute_sample_weight("balanced", truth[:, label]))
+
+
+def test_what_is_one_for_all_labels_is_no_label() -> None:
+    many = targets_of(LABELS, np.array([[1, 0, 1], [0, 1, 0]]))
+    assert many.problems == [0, 1, 2] and ALL not in many.problems
+    assert targets_of(EMOTIONS, np.array([0, 1, 2])).problems == [ALL]
 
 
 def test_other_clips_get_the_training_parts_weights() -> None:

@@ -1,6 +1,7 @@
 """Made-up but realistic runs, for every test of this room."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,24 @@ TASKS = {
     "binary": Task("negative", "binary", ("not negative", "negative"), ("negative",)),
     "multilabel": Task("hotline", "multilabel", HOTLINE, HOTLINE),
 }
+
+
+NAMES = ("fold", "truth", "prediction", "probability")
+BINARY = Task("t", "binary", ("not t", "t"), ("t",))
+
+
+def picked(given: Predictions, clips: np.ndarray) -> Predictions:
+    arrays = {name: getattr(given, name)[clips] for name in NAMES}
+    ids, groups = (tuple(np.array(names, dtype=object)[clips]) for names in (given.ids, given.groups))
+    return replace(given, ids=ids, groups=groups, **arrays)
+
+
+def binary(truth: list[int], prediction: list[int], groups: list[str]) -> Predictions:
+    n = len(truth)
+    nothing = np.full((n, 2), np.nan)
+    fold = np.zeros(n, dtype=np.int64)
+    ids = tuple(map(str, range(n)))
+    return Predictions(BINARY, ids, tuple(groups), fold, np.array(truth), np.array(prediction), nothing)
 
 
 def make_predictions(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp, ttest_ind
+from scipy.stats import t, ttest_1samp, ttest_ind
 from sklearn.linear_model import LogisticRegression
 
 from toolkit.audio.clip import Clip
@@ -14,7 +14,7 @@ from toolkit.core.errors import InputError
 from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.result.calibration import calibrate
-from toolkit.result.jackknife import Score
+from toolkit.result.jackknife import Score, score_of
 from toolkit.result.metrics import headline_score
 from toolkit.result.paired import holm
 from toolkit.result.predictions import Predictions
@@ -54,6 +54,19 @@ def test_the_error_is_that_of_a_naive_loop_over_bins(predictions_of: Make, tasks
 def bins_of(said: np.ndarray) -> list[np.ndarray]:
     place = np.minimum((said * 10).astype(int), 9)
     return [place == number for number in range(10)]
+
+
+def test_a_bins_share_is_about_the_speakers_who_are_in_it(predictions_of: Make, tasks: dict[str, Task]) -> None:
+    given = predictions_of(tasks["binary"], clips=300, speakers=12)
+    names = np.array(given.groups)
+    said = np.where(names < "speaker04", 0.95, np.where(names < "speaker10", 0.75, 0.55))
+    probability = np.where(np.arange(2) == given.prediction[:, None], said[:, None], 1 - said[:, None])
+    found = calibrate(replace(given, probability=probability))
+    assert found is not None and found.bins[9].happened.lower is None  # four speakers
+    inside, right = said == 0.75, given.prediction == given.truth
+    rest = np.array([right[inside & (names != name)].mean() for name in sorted(set(names))])
+    assert found.bins[7].happened == score_of(right[inside].mean(), rest, 6)
+    assert found.bins[7].happened.lower is not None
 
 
 def test_right_probabilities_have_slope_1_and_intercept_0_and_doubled_log_odds_half_the_slope(
@@ -98,6 +111,21 @@ def test_what_one_number_separates_has_no_slope(predictions_of: Make, tasks: dic
     perfect = replace(given, prediction=given.truth, probability=np.eye(2)[given.truth] * 0.8 + 0.1)
     found = calibrate(perfect)
     assert found is not None and found.slope == Score(None, None, None) == found.intercept
+
+
+def test_a_slope_beyond_100_separates_and_one_number_for_all_has_none(
+    predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    given = predictions_of(tasks["binary"], clips=400)
+    prediction = np.tile([0, 0, 1, 1], 100)
+    right = np.where(np.arange(400) % 10 < 3, prediction < 1, prediction > 0)  # 7 of 10 where it is surer
+    for odds, slope in ((0.0112, np.log(7 / 3) / 0.0112), (0.006, None), (0.0, None)):
+        given_label = 1 / (1 + np.exp(np.where(prediction == 1, -odds, odds)))
+        probability = np.where(np.arange(2) == prediction[:, None], given_label[:, None], 1 - given_label[:, None])
+        truth = np.where(right, prediction, 1 - prediction)
+        found = calibrate(replace(given, truth=truth, prediction=prediction, probability=probability))
+        assert found is not None
+        assert found.slope.estimate == (slope and pytest.approx(slope, rel=1e-3)), odds
 
 
 def test_every_caller_is_scored_alone_and_groups_against_all_others(
@@ -174,6 +202,18 @@ def test_callers_who_are_all_alike_have_no_gap_and_no_standard_error() -> None:
     assert old.gap == Score(pytest.approx(0.3), None, None) and old.p_value is None  # type: ignore[arg-type]
 
 
+def test_a_gap_that_hangs_on_a_single_caller_has_no_interval() -> None:
+    """One caller alone has the label and is given it: without that caller its side has no F1."""
+    task = Task("t", "multilabel", ("a",), ("a",))
+    groups = tuple(f"s{caller:02d}" for caller in range(12))
+    truth = np.array([[caller == 0 or caller > 5] for caller in range(12)]).astype(np.int64)
+    nothing, fold = np.full((12, 1), np.nan), np.zeros(12, dtype=np.int64)
+    given = Predictions(task, groups, groups, fold, truth, truth * (np.arange(12) != 7)[:, None], nothing)
+    one, other = parts(given, ["one"] * 6 + ["other"] * 6)
+    assert (one.callers, other.callers, one.score) == (6, 6, Score(1.0, None, None))
+    assert one.gap == Score(pytest.approx(1 - 10 / 11), None, None) and one.p_value is None is other.p_value  # type: ignore[arg-type]
+
+
 def test_columns_are_found_by_clip_and_windows_are_of_their_recording(
     predictions_of: Make, tasks: dict[str, Task]
 ) -> None:
@@ -190,8 +230,60 @@ def test_columns_are_found_by_clip_and_windows_are_of_their_recording(
     found = columns(manifest, None, [given])
     assert list(found) == ["sex"] and found["sex"][ids[0]] == "f"  # the age of each is another one
     assert columns(manifest, ["sex"], [given]) == found
-    for name, message in (("height", "--gaps"), ("age", "20 different values"), ("one", "1 different values")):
+    for name, message in (("height", "--subgroups"), ("age", "20 different values"), ("one", "1 different values")):
         with pytest.raises(InputError, match=message):
             columns(manifest, [name], [given])
+    unknown = replace(manifest, clips=clips[1:])
     with pytest.raises(InputError, match=r"manifest\.csv has no clip"):
-        columns(replace(manifest, clips=clips[1:]), ["sex"], [given])
+        columns(unknown, ["sex"], [given])
+    assert columns(unknown, None, [given]) == {}  # what was not asked for is no defect
+
+
+def test_a_column_makes_up_to_12_groups(predictions_of: Make, tasks: dict[str, Task]) -> None:
+    given = predictions_of(tasks["binary"], clips=26)
+    rows = [(name, "x", str(n % 12), str(n % 13)) for n, name in enumerate(given.ids)]
+    clips = tuple(Clip(row[0], "x", n, cells=row) for n, row in enumerate(rows))
+    twelve, thirteen = (Manifest("m.csv", Path(), ("id", "path", *own), clips) for own in (("age", "b"), ("b", "age")))
+    assert len(set(columns(twelve, None, [given])["age"].values())) == 12
+    assert columns(twelve, ["age"], [given]) == columns(twelve, None, [given])
+    assert columns(thirteen, None, [given]) == {}
+    with pytest.raises(InputError, match="13 different values in the tested clips; 2 to 12"):
+        columns(thirteen, ["age"], [given])
+
+
+def test_callers_without_a_score_are_counted_and_of_equal_scores_those_of_fewer_clips_come_first() -> None:
+    task = Task("t", "multilabel", ("a",), ("a",))
+    groups = tuple("aaabbc")
+    truth = np.array([[1], [1], [1], [1], [1], [0]])
+    given = Predictions(
+        task, tuple("123456"), groups, np.zeros(6, dtype=np.int64), truth, truth, np.full((6, 1), np.nan)
+    )
+    found = spread(given)
+    assert (found.scores.tolist(), found.clips.tolist(), found.undefined) == ([1.0, 1.0], [2, 3], 1)
+    silent = spread(replace(given, truth=truth * 0, prediction=truth * 0))
+    assert silent.undefined == 3 and silent.quantile(0.5) is None
+
+
+def test_a_gap_of_callers_on_both_sides_is_that_of_a_naive_loop_over_all_of_them() -> None:
+    given = accuracies([5, 6, 7, 5, 4, 6, 9, 8, 8, 7, 9, 8])
+    names = np.array(given.groups)
+    mixed = [f"s{caller:02d}" for caller in (0, 5)]
+    inside = np.where(np.isin(names, mixed), np.arange(240) % 2 == 0, names < "s07")
+
+    def score(clips: np.ndarray) -> float:
+        return headline_score(given.task, given.truth[clips], given.prediction[clips]) or 0.0
+
+    rest = [score(inside & (names != name)) - score(~inside & (names != name)) for name in sorted(set(names))]
+    error = np.sqrt(11 / 12 * ((np.array(rest) - np.mean(rest)) ** 2).sum())
+    one, other = parts(given, np.where(inside, "one", "other").tolist())
+    gap = score(inside) - score(~inside)
+    assert (one.callers, other.callers, one.gap.estimate) == (7, 7, pytest.approx(gap))
+    assert one.gap.upper == pytest.approx(gap + 2.200985160082949 * error)
+    assert one.p_value == pytest.approx(2 * t.sf(abs(gap) / error, 11))
+
+
+def test_a_probability_of_1_is_in_the_last_bin(predictions_of: Make, tasks: dict[str, Task]) -> None:
+    given = predictions_of(tasks["binary"], clips=50)
+    sure = calibrate(replace(given, probability=np.eye(2)[given.prediction]))
+    assert sure is not None and [one.count for one in sure.bins] == [0] * 9 + [50]
+    assert (sure.bins[9].low, sure.bins[9].high, sure.bins[9].predicted) == (0.9, 1.0, 1.0)

@@ -90,7 +90,7 @@ def test_a_frozen_probe_that_is_ahead_is_said_to_be_ahead(
     worse = predictions_of(frozen.task, strength=0.5, seed=78)
     found = compare.compare({"a": frozen, "b": tuned(frozen, worse, "lora")})
     assert found.tuned is not None and found.tuned.difference.score is not None
-    lost = f"loses {-100 * found.tuned.difference.score.estimate:.1f} points of UAR"  # type: ignore[operator]
+    lost = f"loses {-100 * found.tuned.difference.score.estimate:.1f} points of unweighted average recall (UAR)"  # type: ignore[operator]
     told = compare_narrative.answer(found)
     assert told.startswith("Frozen is ahead: fine-tuning") and lost in told and "linear probe on encoder.2" in told
     assert compare_narrative.answer(found, of("zh")).startswith("冻结领先：微调 whisper-tiny.en（lora）")
@@ -112,12 +112,12 @@ def test_the_price_is_told_where_both_are_known_and_nothing_unknown_is_0(run_of:
 
 def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf) -> None:
     frozen = run_of()
-    assert "Only frozen runs" in compare_narrative.answer(
+    assert "only frozen runs" in compare_narrative.answer(
         compare.compare({"a": frozen, "b": replace(frozen, probe="mlp")})
     )
     both = {name: tuned(frozen, frozen.predictions, name) for name in ("full", "lora")}
     alone = compare.compare(both)
-    assert "Only fine-tuned runs" in compare_narrative.answer(alone) and all(
+    assert "only fine-tuned runs" in compare_narrative.answer(alone) and all(
         line.difference == paired.NOTHING for line in alone.lines
     )
     compare_page.page(alone)
@@ -129,8 +129,9 @@ def test_other_tested_clips_are_not_paired_and_the_reason_is_told(run_of: RunOf)
     fewer = Predictions(p.task, p.ids[1:], p.groups[1:], p.fold[1:], p.truth[1:], p.prediction[1:], p.probability[1:])
     found = compare.compare({"a": frozen, "b": tuned(frozen, fewer)})
     assert found.lines[1].difference == paired.NOTHING and "Not the same clips" in found.lines[1].why
-    assert "No difference between" in compare_narrative.answer(found) and "Not the same clips" in compare_page.page(
-        found
+    assert (
+        "No difference between" in compare_narrative.answer(found)
+        and "Not the same clips" in compare_page.page(found).html
     )
 
 
@@ -147,7 +148,7 @@ def test_csv_and_latex_have_every_run_and_nothing_a_spreadsheet_or_latex_would_r
 
 def test_the_page_stands_alone_and_shows_hostile_names_as_text(runs: dict[str, Run]) -> None:
     hostile = {name: replace(run, backbone="<script>alert(1)</script>") for name, run in runs.items()}
-    html = compare_page.page(compare.compare(hostile))
+    html = compare_page.page(compare.compare(hostile)).html
     assert "<script>alert" not in html and "&lt;script&gt;alert(1)" in html
     assert 'src="http' not in html and "@import" not in html
     for name in (
@@ -239,10 +240,10 @@ def test_groups_of_the_manifest_are_held_against_each_other(runs: dict[str, Run]
         assert (female.value, female.callers, male.callers) == ("female", 4, 6)
         assert female.gap.estimate == pytest.approx(female.score.estimate - male.score.estimate)  # type: ignore[operator]
         assert female.gap.estimate == pytest.approx(-male.gap.estimate)  # type: ignore[operator]
-    html = compare_page.page(found)
+    html = compare_page.page(found).html
     assert 'id="chart-gaps-1"' in html and "<b>sex" not in html and "&lt;b&gt;sex&lt;/b&gt;" in html
-    chinese = compare_page.page(found, of("zh"))
-    assert '<html lang="zh">' in chinese and "对谁的效果较差" in chinese
+    chinese = compare_page.page(found, of("zh")).html
+    assert '<html lang="zh">' in chinese and "组间差距" in chinese
 
 
 def test_a_series_is_one_line_its_runs_averaged_and_their_spread_shown(
@@ -277,7 +278,7 @@ def test_a_series_is_one_line_its_runs_averaged_and_their_spread_shown(
     )
     rows = list(csv.DictReader(io.StringIO(compare_files.to_csv(found))))
     assert [row["runs"] for row in rows] == ["1", "3"] and rows[0]["spread_of_runs"] == ""
-    html = compare_page.page(found)
+    html = compare_page.page(found).html
     assert all(name in html for name in trained)
 
 
@@ -344,14 +345,16 @@ def test_the_answer_follows_the_corrected_p_value_and_says_whom_it_is_about(
     )
     assert compare_narrative.answer(alone).startswith("Fine-tuning whisper-tiny.en (full) gains")
     assert compare_narrative.answer(found).startswith("No difference is shown between fine-tuning")
-    assert "for the two methods, trained anew on other speakers" in compare_narrative.answer(alone).lower()
+    assert "for the two methods, retrained on other speakers" in compare_narrative.answer(alone).lower()
     learnt = {"learnt_from": "train+development"}
     both = {
         name: replace(run, provenance={**run.provenance, **learnt})
         for name, run in {"a": frozen, "b": tuned(frozen, frozen.predictions)}.items()
     }
     told = compare_narrative.answer(compare.compare(both))
-    assert told.endswith("Both learnt from training and development clips.") and "equal within 2 points" in told
+    assert told.endswith("Both were trained on training and development clips.") and "equal within 2 points" in told
     both["b"] = replace(both["b"], provenance={**both["b"].provenance, "learnt_from": "train"})
     told = compare_narrative.answer(compare.compare(both))
-    assert told.endswith("The probe learnt from training and development clips, fine-tuning from training clips alone.")
+    assert told.endswith(
+        "The probe was trained on training and development clips, fine-tuning on training clips alone."
+    )

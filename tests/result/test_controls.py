@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from toolkit.core.errors import InputError, StoreError
+from toolkit.core.i18n import ENGLISH
 from toolkit.result import controls, paired, run, stats
 from toolkit.result.controls import compare
-from toolkit.result.report import charts, curves, narrative, overview, overview_files, overview_page, run_page
+from toolkit.result.report import curves, narrative, overview, overview_files, overview_page, run_page
 from toolkit.result.report.overview import Entry
 from toolkit.result.run import Run, curve
 
@@ -76,7 +77,7 @@ def test_what_is_beside_a_run_is_kept_added_to_and_drawn(run_of, tmp_path: Path)
 def test_the_inflation_stands_among_the_first_things_told(run_of) -> None:
     leaky, honest = run_of(layers=2), run_of(layers=2)
     found = compare("split", "speakers kept apart", Path("x"), leaky, honest)
-    html = run_page.page(leaky, curve(leaky), stats.evaluate(leaky.predictions), [found])
+    html = run_page.page(leaky, curve(leaky), stats.evaluate(leaky.predictions), [found]).html
     assert "the inflation is 0.000 [0.000, 0.000]" in html[: html.index("<main>")]
 
 
@@ -90,14 +91,17 @@ def test_an_overview_pairs_all_with_the_best_on_development(run_of, tmp_path: Pa
     assert [line.behind is None for line in found] == [True, False, True]  # the best itself, and other clips
     difference = paired.difference([bad.predictions], [good.predictions], good.metric)
     assert found[1].behind == difference.score and found[1].p_value == difference.p_value
-    assert overview.answer(found).startswith("Of 3 runs good with the linear probe is best on development; its UAR")
+    assert overview.answer(found).startswith(
+        "The linear probe on encoder.2 of good is the best of 3 runs on the development sets: unweighted average "
+        "recall (UAR) 0."
+    )
     folder = overview_files.write(tmp_path, found)
     assert folder == overview_files.write(tmp_path, found) and folder.name.startswith("emotion-overview-")
     for name in ("overview.csv", "curves.csv", "report.html", "figures/backbones.json"):
         assert (folder / name).stat().st_size > 100
     assert [row["runs"] for row in csv.DictReader((folder / "overview.csv").read_text().splitlines())] == ["1"] * 3
     assert curves.depths(len(good.layers)) == [0.0, 0.25, 0.5, 0.75, 1.0]
-    (spec,) = overview_page.specs(found, charts.PLAIN).values()
+    (spec,) = overview_page.specs(found, ENGLISH).values()
     assert "http" not in str(spec["layer"])
 
 
@@ -117,8 +121,7 @@ def test_an_overview_of_series_shows_their_means(run_of, tmp_path: Path) -> None
     for layer in good.layers:
         assert first.curve[layer] == stats.headline_score(good.layers[layer], bad.layers[layer])
     said = overview.answer([first, second])
-    assert said.endswith(" Every figure is the mean over a series of 2 runs, of other training seeds or deals of the "
-                         "folds.")  # fmt: skip
+    assert said.endswith(" Every figure is the mean over a series of 2 runs with other training seeds or folds.")
     folder = overview_files.write(tmp_path, [first, second])
     rows = list(csv.DictReader((folder / "overview.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["runs"], row["score"]) for row in rows] == [

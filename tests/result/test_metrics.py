@@ -175,6 +175,14 @@ def test_brier_score_and_log_loss_are_scikit_learns(kind, predictions_of, tasks)
     assert log_loss(given).mean() == pytest.approx(loss, abs=1e-6)
 
 
+def test_a_log_loss_of_a_certain_error_is_finite(tasks):
+    truth, ids = np.array([0, 1, 1]), tuple("xyz")
+    probability = np.array([[1.0, 0.0], [1.0, 0.0], [0.75, 0.25]])
+    given = Predictions(tasks["binary"], ids, ids, np.zeros(3, dtype=np.int64), truth, truth, probability)
+    assert log_loss(given) == pytest.approx([0.0, -np.log(1e-7), np.log(4)])
+    assert brier(given) == pytest.approx([0.0, 1.0, 0.5625])
+
+
 def test_chance_is_the_score_of_a_guess_by_the_same_function_on_the_same_clips(predictions_of, tasks):
     given = predictions_of(tasks["multilabel"], clips=2000)
     value, name = metrics.chance(given)
@@ -192,6 +200,12 @@ def test_a_label_that_never_occurs_does_not_lower_chance(tasks):
     given = Predictions(task, ids, ids, np.zeros(100, dtype=np.int64), truth, truth, np.full((100, 3), np.nan))
     value, _ = metrics.chance(given)
     assert value == pytest.approx((2 * 0.4 / 1.4 + 2 * 0.25 / 1.25) / 2)  # and not a third of their sum
+
+
+def test_where_no_label_occurs_there_is_nothing_to_guess(tasks):
+    nothing, ids = np.zeros((4, 11), dtype=np.int64), tuple("wxyz")
+    given = Predictions(tasks["multilabel"], ids, ids, nothing[:, 0], nothing, nothing, np.full((4, 11), np.nan))
+    assert metrics.chance(given)[0] == 0.0
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])

@@ -1,4 +1,4 @@
-"""Intervals by leaving out each speaker, differences, p-values: each against a naive loop and a known number."""
+"""Intervals by leaving out each speaker, and the layers that may be best: against a naive loop and known numbers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,34 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from toolkit.core.errors import InputError, ToolkitError
-from toolkit.corpus.labels import Task
-from toolkit.corpus.splits import Folds
-from toolkit.result import jackknife, paired, stats
+from tests.result.conftest import binary, picked
+from toolkit.corpus.labels import Task, one_hot
+from toolkit.result import jackknife, stats
 from toolkit.result.jackknife import Score, score_of, units_of
 from toolkit.result.metrics import headline_score as point
-from toolkit.result.paired import difference, difference_of, holm, widening
+from toolkit.result.paired import difference
 from toolkit.result.predictions import Predictions
 from toolkit.result.probability_metrics import measure
 from toolkit.result.stats import caution, evaluate, headline_score, headline_scores, may_be_best
 
 Make = Callable[..., Predictions]
-NAMES = ("fold", "truth", "prediction", "probability")
-BINARY = Task("t", "binary", ("not t", "t"), ("t",))
-
-
-def picked(given: Predictions, clips: np.ndarray) -> Predictions:
-    arrays = {name: getattr(given, name)[clips] for name in NAMES}
-    ids, groups = (tuple(np.array(names, dtype=object)[clips]) for names in (given.ids, given.groups))
-    return replace(given, ids=ids, groups=groups, **arrays)
-
-
-def binary(truth: list[int], prediction: list[int], groups: list[str]) -> Predictions:
-    n = len(truth)
-    nothing = np.full((n, 2), np.nan)
-    fold = np.zeros(n, dtype=np.int64)
-    ids = tuple(map(str, range(n)))
-    return Predictions(BINARY, ids, tuple(groups), fold, np.array(truth), np.array(prediction), nothing)
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
@@ -63,6 +46,16 @@ def test_intervals_are_those_of_a_naive_loop_that_leaves_out_each_speaker(
             half = t * np.sqrt(6 / 7 * ((odds - odds.mean()) ** 2).sum())
             expected = [1 / (1 + np.exp(-(np.log(estimate / (1 - estimate)) + side * half))) for side in (-1, 1)]
         np.testing.assert_allclose([score.lower, score.upper], expected, atol=1e-9, err_msg=metric)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_support_and_predicted_are_the_clips_that_have_a_label_and_that_were_given_it(
+    kind: str, predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    given = predictions_of(tasks[kind], clips=200)
+    evaluation = evaluate(given)
+    for found, labels in ((evaluation.support, given.truth), (evaluation.predicted, given.prediction)):
+        assert found == dict(zip(given.task.labels, one_hot(given.task, labels).sum(axis=0).tolist()))
 
 
 def test_an_interval_by_hand() -> None:
@@ -97,6 +90,7 @@ def test_a_figure_about_few_speakers_has_fewer_degrees_of_freedom_or_no_interval
     half = 2.5705818366147395 * np.sqrt(9 / 10 * ((odds - odds.mean()) ** 2).sum())
     assert about_six.upper == pytest.approx(1 / (1 + np.exp(-(np.log(0.55 / 0.45) + half))))
     assert whole.upper < about_six.upper  # type: ignore[operator]
+    assert score_of(0.55, rest, groups=20) == whole  # of no more than were left out
     assert score_of(0.55, rest, groups=4) == Score(0.55, None, None) == score_of(0.55, rest[:4])
     assert score_of(0.55, np.where(np.arange(10) == 3, np.nan, rest)) == Score(0.55, None, None)
     assert score_of(0.5, np.full(10, 0.5)) == Score(0.5, None, None) == score_of(0.5, np.full(10, 0.5), bounded=False)
@@ -109,11 +103,12 @@ def test_an_interval_near_an_end_does_not_collapse() -> None:
     assert score_of(0.9998, rest) == Score(0.9998, pytest.approx(0.9998 - room), 1.0)  # type: ignore[arg-type]
     loud = score_of(0.0, np.append(np.zeros(9), 1.0))
     assert loud.lower == 0.0 and loud.upper is not None and loud.upper > 0.9
-    inside = np.linspace(0.9960, 0.9985, 10)
-    odds = np.log(inside / (1 - inside))
-    half = 2.2621571628540993 * np.sqrt(9 / 10 * ((odds - odds.mean()) ** 2).sum())
-    found = score_of(0.9975, inside)
-    assert found.lower == pytest.approx(1 / (1 + np.exp(half - np.log(0.9975 / 0.0025))))  # no replicate at the end
+    for inside, score in ((np.linspace(0.996, 0.999, 10), 0.9975), (np.linspace(0.001, 0.004, 10), 0.0025)):
+        odds = np.log(inside / (1 - inside))
+        half = 2.2621571628540993 * np.sqrt(9 / 10 * ((odds - odds.mean()) ** 2).sum())
+        found = score_of(score, inside)  # no replicate is beyond 0.001 or 0.999
+        assert found.lower == pytest.approx(1 / (1 + np.exp(half - np.log(score / (1 - score)))))
+        assert found.upper == pytest.approx(1 / (1 + np.exp(-half - np.log(score / (1 - score)))))
 
 
 def test_a_label_of_few_speakers_has_no_interval_and_of_six_has_one(
@@ -131,6 +126,21 @@ def test_a_label_of_few_speakers_has_no_interval_and_of_six_has_one(
     assert six.lower is not None and six.lower < six.estimate < six.upper  # type: ignore[operator]
 
 
+def test_a_labels_precision_is_about_the_speakers_who_were_given_it_and_of_a_series_the_fewest(
+    predictions_of: Make, tasks: dict[str, Task]
+) -> None:
+    given = predictions_of(tasks["multilabel"], clips=600, speakers=12)
+    names, label = np.array(given.groups), given.task.labels[0]
+    truth, several = given.truth.copy(), given.prediction.copy()
+    several[:, 0], truth[names >= "speaker04", 0] = names < "speaker06", 0
+    four = several * (np.arange(11) > 0) + (truth * (np.arange(11) == 0))
+    six = replace(given, truth=truth, prediction=several)
+    scores = evaluate(six).per_label[label]
+    assert scores["recall"].lower is None is scores["roc_auc"].lower and scores["precision"].lower is not None
+    assert scores["f1"].lower is not None
+    assert evaluate(six, replace(six, prediction=four)).per_label[label]["precision"].lower is None
+
+
 def test_more_speakers_than_are_left_out_in_turn_go_in_blocks() -> None:
     n = 1203
     generator = np.random.default_rng(0)
@@ -139,7 +149,13 @@ def test_more_speakers_than_are_left_out_in_turn_go_in_blocks() -> None:
     given = binary(truth.tolist(), prediction.tolist(), [str(k) for k in range(n)])
     blocks, member = units_of(given)
     assert blocks == 500 and set(np.bincount(member)) == {2, 3}
-    score = evaluate(given).overall["accuracy"]
+    assert member[:5].tolist() == [93, 63, 43, 147, 290]  # the same whenever a page is made
+    evaluation = evaluate(given)
+    assert (
+        evaluation.to_json()["intervals"] | {"number": 1203, "left_out_in_turn": 500}
+        == evaluation.to_json()["intervals"]
+    )
+    score = evaluation.overall["accuracy"]
     share = (truth == prediction).mean()
     half = 1.96 * np.sqrt(share * (1 - share) / n)  # by the binomial
     assert score.upper - score.lower == pytest.approx(2 * half, rel=0.15)  # type: ignore[operator]
@@ -187,17 +203,19 @@ def test_one_speaker_has_no_interval_and_few_are_flagged(predictions_of: Make, t
     alone = replace(given, groups=("s",) * 60)
     evaluation = evaluate(alone)
     assert evaluation.overall["accuracy"].estimate is not None and evaluation.overall["accuracy"].lower is None
-    assert evaluation.caution == "1 speaker: there is no interval over fewer than 5 speakers."
-    four, five, twenty = (replace(given, groups=tuple(f"s{k % n:02d}" for k in range(60))) for n in (4, 5, 20))
-    assert caution(four) == "4 speakers: there is no interval over fewer than 5 speakers."
-    assert evaluate(four).overall["accuracy"].lower is None and evaluate(five).overall["accuracy"].lower is not None
-    assert (caution(five) or "").startswith("5 speakers: intervals over so few speakers are wide")
-    assert caution(twenty) is None
-    assert (caution(replace(twenty, group="recording")) or "").startswith(
-        "Intervals are over recordings, for no speaker"
+    assert evaluation.caution == "Only 1 speaker: with fewer than 5 speakers no interval is given."
+    four, five, nineteen, twenty = (
+        replace(given, groups=tuple(f"s{k % n:02d}" for k in range(60))) for n in (4, 5, 19, 20)
     )
-    assert (caution(replace(given, groups=given.ids)) or "").startswith("Intervals are over clips, for no speaker")
-    assert (caution(replace(given, groups=given.ids, group="clip")) or "").startswith("Intervals are over clips; clips")
+    assert caution(four) == "Only 4 speakers: with fewer than 5 speakers no interval is given."
+    assert evaluate(four).overall["accuracy"].lower is None and evaluate(five).overall["accuracy"].lower is not None
+    assert (caution(five) or "").startswith("Only 5 speakers: intervals over so few speakers are wide")
+    assert (caution(nineteen) or "").startswith("Only 19 speakers: ") and caution(twenty) is None
+    assert "so intervals are over recordings" in (caution(replace(twenty, group="recording")) or "")
+    assert "so intervals are over clips" in (caution(replace(given, groups=given.ids)) or "")
+    assert (caution(replace(given, groups=given.ids, group="clip")) or "").startswith(
+        "Intervals are over clips and too"
+    )
 
 
 def test_a_metric_undefined_without_a_speaker_has_no_interval(predictions_of: Make, tasks: dict[str, Task]) -> None:
@@ -236,118 +254,19 @@ def test_a_layer_is_out_where_another_is_ahead_at_5_percent_over_their_number() 
     assert (found.p_value or 1) / 2 < 0.05 and may_be_best(layers) == [False, True]
     layers[1] = binary(truth, [int(k < n) for n in (6, 5, 8, 4, 6, 8) * 2 for k in range(10)], groups)
     assert may_be_best(layers) == [True, True]
-
-
-def test_a_p_value_by_hand_and_turned_round() -> None:
-    """Differences of 10 speakers of 10 clips: accuracies differ by so many clips each, 7 of 100."""
-    gained = (1, 1, 2, 0, 1, -1, 2, 0, 1, 0)
-    truth, groups = [1] * 100, [f"s{speaker}" for speaker in range(10) for _ in range(10)]
-    first = binary(truth, [int(k < 5 + more) for more in gained for k in range(10)], groups)
-    second = binary(truth, [int(k < 5) for _ in gained for k in range(10)], groups)
-    found = difference([first], [second], "accuracy", widen=1.5)
-    expected = scipy_stats.ttest_1samp(np.array(gained) / 10, 0)  # of equally many clips the jackknife is this test
-    assert found.score is not None and found.score.estimate == pytest.approx(7 / 100)
-    assert found.p_value == pytest.approx(expected.pvalue)
-    low, high = expected.confidence_interval()
-    assert (found.score.lower, found.score.upper) == (pytest.approx(low), pytest.approx(high))
-    error = np.std(np.array(gained) / 10, ddof=1) / np.sqrt(10)
-    assert found.method_p == pytest.approx(2 * scipy_stats.t.sf(7 / 100 / (1.5 * error), 9))
-    assert found.method is not None and found.method.upper == pytest.approx(7 / 100 + 1.5 * (high - 7 / 100))
-    assert found.equal_p == pytest.approx(scipy_stats.t.cdf((7 / 100 - 0.02) / error, 9))
-    back = difference([second], [first], "accuracy", widen=1.5)
-    assert back.score is not None and back.score.estimate == -found.score.estimate  # type: ignore[operator]
-    assert back.p_value == pytest.approx(found.p_value) and back.equal_p == pytest.approx(found.equal_p)
-
-
-def test_fewer_than_ten_speakers_have_an_interval_and_no_p_value(predictions_of: Make, tasks: dict[str, Task]) -> None:
-    first, second = (predictions_of(tasks["binary"], speakers=9, seed=seed) for seed in (0, 1))
-    found = difference([first], [second], "accuracy")
-    assert found.score is not None and found.score.lower is not None
-    assert (found.p_value, found.method_p, found.equal_p) == (None, None, None)
-    assert paired.against(1, [[first], [second]], "accuracy")[0].difference == found
-
-
-def test_equal_is_shown_by_the_larger_of_two_one_sided_tests() -> None:
-    rest = 0.001 + 0.0004 * np.linspace(-1, 1, 10)
-    found = difference_of(0.001, rest, widen=1.0)
-    error = np.sqrt(9 / 10 * ((rest - rest.mean()) ** 2).sum())
-    sides = [scipy_stats.t.sf((0.02 + side * 0.001) / error, 9) for side in (-1, 1)]
-    assert found.equal_p == pytest.approx(max(sides)) and found.equal_p < 0.001
-    assert difference_of(0.03, rest + 0.029, widen=1.0).equal_p > 0.99  # type: ignore[operator]
-
-
-def test_nothing_against_itself_differs_and_what_all_speakers_share_is_as_rare_as_their_number(
-    predictions_of: Make, tasks: dict[str, Task]
-) -> None:
-    given = predictions_of(tasks["multiclass"])
-    result = difference([given], [given], "accuracy")
-    assert result.score == Score(0.0, 0.0, 0.0) and result.p_value == 1.0
-    truth = [k % 2 for k in range(40)]
-    groups = [f"s{k // 4}" for k in range(40)]
-    always = difference([binary(truth, truth, groups)], [binary(truth, [1] * 40, groups)], "accuracy")
-    assert always.p_value == 2.0**-9 and always.score == Score(0.5, None, None)
-    few = difference([binary(truth, truth, ["a", "b"] * 20)], [binary(truth, [1] * 40, ["a", "b"] * 20)], "accuracy")
-    assert few.p_value is None and few.method_p is None and few.equal_p is None
-
-
-def test_the_reference_may_stand_anywhere_and_holm_is_over_all_the_others(
-    predictions_of: Make, tasks: dict[str, Task]
-) -> None:
-    several = [[predictions_of(tasks["multiclass"], strength=value, seed=seed)] for seed, value in
-               enumerate((2.0, 2.6, 1.7, 3.2))]  # fmt: skip
-    for best in range(4):
-        found = paired.against(best, several, "accuracy", widen=1.3)
-        alone = [difference(one, several[best], "accuracy", widen=1.3) for one in several]
-        others = [place for place in range(4) if place != best]
-        corrected = holm([alone[place].p_value or 0.0 for place in others])
-        assert found[best] == paired.Against()
-        assert [found[place].difference.p_value for place in others] == corrected
-        assert [found[place].difference.score for place in others] == [alone[place].score for place in others]
-        widened = holm([alone[place].method_p or 0.0 for place in others])
-        assert [found[place].difference.method_p for place in others] == widened
-    assert paired.against(None, several, "accuracy", widen=1.3) == [paired.Against()] * 4
-
-
-def test_methods_are_less_sure_than_their_models_by_nadeau_and_bengio() -> None:
-    fold = np.repeat(np.arange(5), 8)
-    ids = tuple(map(str, range(40)))
-    assert widening(Folds(ids, ids, fold, "speaker", 0)) == pytest.approx(np.sqrt(1 + 5 / 4))
-    fixed = np.repeat([0, 1, 2, 2], 10)  # 10 test, 10 development, 20 train
-    assert widening(Folds(ids, ids, fixed, "speaker", 0, "fixed")) == pytest.approx(np.sqrt(1 + 10 / 30))
-
-
-def test_a_pair_is_matched_by_clip_and_refused_when_it_does_not_match(
-    predictions_of: Make, tasks: dict[str, Task]
-) -> None:
-    first = predictions_of(tasks["multiclass"])
-    turned = picked(first, np.arange(400)[::-1])
-    assert difference([first], [turned], "accuracy").score.estimate == 0.0  # type: ignore[union-attr]
-    with pytest.raises(InputError, match="another truth"):
-        difference([first], [replace(first, truth=(first.truth + 1) % 7)], "accuracy")
-    with pytest.raises(InputError, match="Not the same clips: 'other'"):
-        difference([first], [replace(first, ids=("other", *first.ids[1:]))], "accuracy")
-    with pytest.raises(InputError, match="The labels differ"):
-        difference([first], [predictions_of(tasks["binary"])], "accuracy")
-    renamed = replace(first, task=replace(first.task, labels=("other", *first.task.labels[1:])))
-    with pytest.raises(InputError, match="The labels differ"):  # of one kind and as many
-        difference([first], [renamed], "accuracy")
-    with pytest.raises(InputError, match="Bad metric 'hamming_loss', expected one of"):
-        difference([first], [first], "hamming_loss")
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_is_its_definition(p_values: list[float]) -> None:
-    adjusted = holm(p_values)
-    m = len(p_values)
-    order = np.argsort(p_values, kind="stable")
-    for rank, number in enumerate(order):
-        expected = max(min(1.0, (m - k) * p_values[order[k]]) for k in range(rank + 1))
-        assert adjusted[number] == expected >= p_values[number]
-
-
-def test_holm_refuses_what_is_no_probability() -> None:
-    with pytest.raises(ToolkitError, match="expected 0 to 1"):
-        holm([0.5, float("nan")])
+    layers = [binary(truth, [int(k < 5 + more) for more in own for k in range(10)], groups)
+              for own in ([0] * 12, [1] * 3 + [0] * 9)]  # fmt: skip
+    assert (difference([layers[1]], [layers[0]], "accuracy").p_value or 1) / 2 == pytest.approx(0.0410, abs=1e-4)
+    assert may_be_best(layers) == [False, True]
+    assert may_be_best([*layers, layers[0]]) == [True] * 3  # each is held against two, at 2.5 %
+    for gained, p_value, first in (
+        ((-2, -2, -2, -1, 1, 2, 3, 3, 3, 3, 3, 3), 0.04995, False),
+        ((-2, -2, -2, -2, 2, 3, 3, 3, 3, 3, 3, 3), 0.05035, True),
+    ):
+        layers[1] = binary(truth, [int(k < 5 + more) for more in gained for k in range(10)], groups)
+        found = difference([layers[1]], [layers[0]], "accuracy")
+        assert (found.p_value or 1) / 2 == pytest.approx(p_value, abs=1e-5)
+        assert may_be_best(layers) == [first, True]
 
 
 def test_chunks_of_left_out_speakers_do_not_change_ranked_metrics(
@@ -355,6 +274,7 @@ def test_chunks_of_left_out_speakers_do_not_change_ranked_metrics(
 ) -> None:
     given = predictions_of(tasks["multilabel"], clips=200)
     whole = evaluate(given)
-    monkeypatch.setattr(stats, "WEIGHTS", 600)  # three speakers at a time
-    assert evaluate(given) == whole
+    for weights in (600, 100):  # three speakers at a time, and one
+        monkeypatch.setattr(stats, "WEIGHTS", weights)
+        assert evaluate(given) == whole
     assert jackknife.MOST_UNITS == 500

@@ -46,6 +46,12 @@ def test_no_threshold_has_a_better_f1_and_of_equals_the_nearest_to_0_is_taken(cl
     assert abs(threshold) == min(abs(cut) for cut in cuts if f1(cut) == best)
 
 
+@pytest.mark.parametrize(("scores", "nearest"), [([3, 2, 1, -5], 2.5), ([9, 8, 7, 1], 0.5)])
+def test_of_two_thresholds_alike_the_nearest_to_0_is_taken(scores: list[float], nearest: float) -> None:
+    """One of two found and no other, or both and two others: an F1 of 2 / 3 either way."""
+    assert thresholds_of(ONE, np.array([[1], [0], [0], [1]]), np.array(scores)[:, None]) == nearest
+
+
 def test_scores_that_a_model_could_not_give_do_not_choose() -> None:
     truth = np.array([[1, 0], [0, 1], [1, 0], [0, 0]])
     scores = np.array([[2.0, np.nan], [-1.0, np.nan], [1.0, -3.0], [np.nan, 5.0]])
@@ -86,6 +92,20 @@ def test_a_single_label_is_the_one_whose_probability_exceeds_its_prevalence_most
     assert decide(TWO, np.array([[0.5, 0.6]]), np.array([0.5, 0.5])).tolist() == [[0, 1]]
 
 
+def test_log_odds_that_hardly_vary_are_one_number() -> None:
+    scale = Scale(np.array([-1.0, -1.0]), np.array([1e-9, 1.5e-9]))
+    odds = np.array([[-1 + 2e-9, -1 + 3e-9]])
+    assert scale.scores(1 / (1 + np.exp(-odds))) == pytest.approx(np.array([[0.0, 2.0]]), abs=1e-5)
+    bars = bars_of(TWO, np.array([0.3, 0.3]), scale, np.zeros(2))
+    assert bars == pytest.approx([0.5, 1 / (1 + np.e)])
+
+
+def test_a_clip_that_can_only_be_what_training_lacks_keeps_its_probabilities() -> None:
+    probability = np.array([[0.0, 0.0, 1.0], [0.05, 0.15, 0.8], [0.5, 0.3, 0.2]])
+    found = balanced(EMOTION, probability, np.array([0.5, 0.5, 0.0]))
+    assert found == pytest.approx(np.array([[0.0, 0.0, 1.0], [0.25, 0.75, 0.0], [0.625, 0.375, 0.0]]))
+
+
 def test_balanced_probabilities_are_bayes_rule_with_even_priors() -> None:
     found = balanced(BINARY, np.array([[0.8, 0.2]]), np.array([0.9, 0.1]))
     assert found == pytest.approx(np.array([[0.8 / 0.9, 0.2 / 0.1]]) / (0.8 / 0.9 + 0.2 / 0.1))
@@ -113,5 +133,6 @@ def test_the_loss_of_labels_weighs_both_sides_alike_and_no_clip_decides_alone() 
     expected = (-np.log(0.8) - (np.log(0.6) + np.log(0.9)) / 2) / 2  # the other label never occurs
     assert balanced_log_loss(TWO, truth, probability, even) == pytest.approx(expected)
     assert np.isnan(balanced_log_loss(TWO, np.zeros((3, 2), dtype=np.int64), probability, even))
+    assert balanced_log_loss(TWO, truth | [[0, 1]], probability, even) == pytest.approx(expected)  # nor ever lacks
     sure = balanced_log_loss(BINARY, np.array([0, 1]), np.array([[1.0, 0.0], [1.0, 0.0]]), even)
     assert sure == pytest.approx(-np.log(1e-3) / 2)

@@ -15,7 +15,7 @@ from toolkit.study.toml_positions import offsets, place
 SHAPES = {
     "study": Shape({"target": Option(str, several=True), "folds": Option(str), "seed": Option(int)}, ("target",)),
     "probe": Shape({"trials": Option(int, low=1), "minutes": Option(float, low=0, high=60)}),
-    "finetune": Shape({"train": Option(str), "rate": Option(float), "recompute": Option(bool)}, many=True),
+    "finetune": Shape({"train": Option(str), "rate": Option(float), "gradient-checkpointing": Option(bool)}, many=True),
 }
 GOOD = """\
 [study] # a comment
@@ -27,7 +27,7 @@ minutes = 2
 
 [[finetune]]
 train = "full"
-recompute = true
+gradient-checkpointing = true
 [[finetune]]
 rate = 1e-4
 """
@@ -40,7 +40,7 @@ def test_a_recipe_is_read_with_the_place_of_every_value(tmp_path: Path) -> None:
     assert {name: [dict(table.values) for table in found] for name, found in tables.items()} == {
         "study": [{"target": ["fear", "joy"], "folds": "5"}],
         "probe": [{"minutes": 2.0}],
-        "finetune": [{"train": "full", "recompute": True}, {"rate": 1e-4}],
+        "finetune": [{"train": "full", "gradient-checkpointing": True}, {"rate": 1e-4}],
     }
     second = tables["finetune"][1]
     assert str(second.refusal("rate", "too fast")) == "r.toml, line 12, column 8: too fast"

@@ -11,10 +11,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from toolkit import __version__
-from toolkit.cli import combinations, diagnostics, features, finetune, manifest, models, predict, recipes, study
+from toolkit.cli import combinations, diagnostics, features, manifest, models, recipes
 from toolkit.cli.common import Made
+from toolkit.cli.compare import compare
+from toolkit.cli.extract import extract
+from toolkit.cli.finetune import finetune
+from toolkit.cli.predict import predict
+from toolkit.cli.probe import probe
+from toolkit.cli.runs import runs
+from toolkit.cli.score import score
 from toolkit.core.errors import DONE, FAULT, MACHINE, ToolkitError, is_out_of_memory
+from toolkit.core.version import __version__
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 a fault of ours; 2 bad input or usage; 3 done, but some clips failed (they are named);
@@ -33,9 +40,8 @@ app = typer.Typer(
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")
-study.add_to(app)
-finetune.add_to(app)
-predict.add_to(app)
+for one in (extract, probe, score, finetune, compare, predict, runs):
+    app.command()(one)
 recipes.add_to(app)
 combinations.guard(app)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.cli import combinations, recipe_options, tuning_checks
-from toolkit.cli.probe import ALL, fold_count, known_device
-from toolkit.cli.study import layer_range
 from toolkit.core.errors import InputError, LabelError, one_of
+from toolkit.core.options import names as names_of
 from toolkit.core.seeds import RANDOM
-from toolkit.corpus.evaluation_task import SPLIT_BY, Question, kept_apart, pose, refuse_repeats
+from toolkit.corpus.evaluation_task import ALL, SPLIT_BY, Question, fold_count, kept_apart, pose, refuse_repeats
 from toolkit.corpus.manifest import FILE_NAME, Manifest, read
 from toolkit.corpus.spellings import SPELLINGS, UNKNOWN, Rules
 from toolkit.corpus.windows import cut
+from toolkit.extract.options import Options
 from toolkit.study.recipe import Table, placed
 
 
@@ -71,9 +71,9 @@ def check(tables: Mapping[str, tuple[Table, ...]], workspace: Path) -> Study:
     _learnable(study, probe, asked)
     for table in tables["finetune"]:
         tuning_checks.refuse(table, dict(zip(names, checkpoints)), probes, extraction(extract), asked)
-    for name in listed(tables["compare"][0], "gaps"):
+    for name in listed(tables["compare"][0], "subgroups"):
         if name not in (*corpus.columns, "none"):
-            raise tables["compare"][0].refusal("gaps", one_of("gaps", name, [*corpus.label_columns, "none"]))
+            raise tables["compare"][0].refusal("subgroups", one_of("subgroups", name, [*corpus.label_columns, "none"]))
     return Study(tables, workspace, corpus, names, checkpoints, questions, honest, probes)
 
 
@@ -82,7 +82,7 @@ def _choices(name: str, table: Table) -> None:
     from toolkit.core.i18n import LANGUAGES
     from toolkit.extract.setup import CONTEXTS
     from toolkit.finetune.origin import DEPTHS
-    from toolkit.finetune.run import KEEP, TRAINING_DTYPES
+    from toolkit.finetune.run import TRAINING_DTYPES
     from toolkit.models.load import DTYPES
     from toolkit.probe.controls import CONTROLS
     from toolkit.probe.registry import PROBES
@@ -97,7 +97,6 @@ def _choices(name: str, table: Table) -> None:
         ("probe", "control"): CONTROLS,
         ("finetune", "context"): CONTEXTS,
         ("finetune", "depth"): DEPTHS,
-        ("finetune", "keep"): KEEP,
         ("finetune", "dtype"): TRAINING_DTYPES,
         **{(table, "language"): LANGUAGES for table in ("probe", "finetune", "compare")},
     }
@@ -152,7 +151,7 @@ def _extraction(extract: Table, checkpoints: Sequence[Any], corpus: Manifest) ->
     for checkpoint in checkpoints:
         with placed(extract, "layers"):
             layers = layer_names(checkpoint, options)
-        for name in options.frames:
+        for name in names_of(options.frames):
             if not (name.startswith("encoder.") and name in layers):
                 raise extract.refusal(
                     "frames", f"{checkpoint.name} has no encoder layer {name!r} among those extracted"
@@ -161,14 +160,13 @@ def _extraction(extract: Table, checkpoints: Sequence[Any], corpus: Manifest) ->
         return cut(corpus, options.windows)
 
 
-def extraction(extract: Table) -> Any:
-    """The table as `extract.session.Options`. Raises InputError."""
-    from toolkit.extract.setup import Options
-
+def extraction(extract: Table) -> Options:
+    """Raises InputError for layers that are no range."""
     known = {one.name for one in fields(Options)}
     given = {key.replace("-", "_"): value for key, value in extract.values.items()}
-    given = {key: value for key, value in given.items() if key in known}
-    return Options(**{**given, "layers": layer_range(given.get("layers")), "frames": tuple(given.get("frames", ()))})
+    options = Options(**{key: value for key, value in given.items() if key in known})
+    _ = options.span
+    return options
 
 
 def deals(study: Table, probe: Table) -> range:
@@ -222,6 +220,7 @@ def _probing(probe: Table, questions: Mapping[str, Question], corpus: Manifest) 
     from toolkit.models.load import choose_device
     from toolkit.probe import nuisance
     from toolkit.probe.registry import PROBES
+    from toolkit.probe.stage import known_device
 
     question = next(iter(questions.values()))
     for name in listed(probe, "nuisance"):

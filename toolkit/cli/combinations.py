@@ -65,12 +65,12 @@ RULES = (
     Rule("finetune", "depth", lambda values: values["layer"] is not None,
          "has no effect with --layer, which says where the model ends"),
     Rule("finetune", "learning-rate", lambda values: _only(values, "head"),
-         "has no effect with --train head; the head's own is --head-rate"),
+         "has no effect with --train head; the head's own is --head-lr"),
     Rule("finetune", "layer-decay", lambda values: _only(values, "head", "top-1"),
          "has no effect with --train head or top-1: it lowers the rate from one layer to the one below"),
-    Rule("finetune", "recompute", lambda values: _only(values, "head"),
+    Rule("finetune", "gradient-checkpointing", lambda values: _only(values, "head"),
          "has no effect with --train head: nothing is kept of the backbone for the backward pass"),
-    Rule("finetune", "rank", lambda values: not any(way == "lora" for way in _ways(values)),
+    Rule("finetune", "lora-rank", lambda values: not any(way == "lora" for way in _ways(values)),
          "is LoRA's; it has no effect without --train lora"),
     Rule("finetune", "train-convolutions", lambda values: not any(way == "full" for way in _ways(values)),
          "has no effect without --train full"),
@@ -90,8 +90,8 @@ RULES = (
         for option in ("audio-root", *SPELT)
     ),
     *(
-        Rule("compare", option, lambda values: values["gaps"] == "none",
-             "has no effect with --gaps none, which reads no manifest")
+        Rule("compare", option, lambda values: values["subgroups"] == "none",
+             "has no effect with --subgroups none, which reads no manifest")
         for option in ("manifest", "audio-root", *SPELT)
     ),
     Rule("manifest anonymise", "manifest", lambda values: values["who"] is not None,

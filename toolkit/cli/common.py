@@ -1,7 +1,6 @@
 """Options that several commands share, and the two ways of talking: results on stdout, remarks on stderr."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,6 +49,8 @@ Unknown = Annotated[
         help="nan, NA, none, unknown, ? and the like as a label, speaker or group: refuse, or keep as a name.",
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks; results and refusals alone.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 HERE = Path()
 
 
@@ -79,9 +80,18 @@ class Made:
     exit_code: int = DONE
 
 
+_watched = [True]
+
+
+def watched(by_someone: bool) -> None:
+    """Whether remarks and progress are shown from here on."""
+    _watched[:] = [by_someone]
+
+
 def remark(sentence: str) -> None:
     """A sentence for the person who watches, on standard error."""
-    print(sentence, file=sys.stderr, flush=True)
+    if _watched[0]:
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def show(renderable: Any) -> None:
@@ -92,6 +102,24 @@ def show(renderable: Any) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=140, soft_wrap=isinstance(renderable, str))
     console.print(renderable, markup=False)
+
+
+def show_json(asked: bool, *results: Any) -> None:
+    """Results as JSON on standard output, a list of them where there are several. results: with `to_json`."""
+    if asked:
+        import json
+
+        values = [one.to_json() for one in results]
+        print(json.dumps(values[0] if len(values) == 1 else values, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def place_of(workspace: Path, manifest: Path | None = None, audio_root: Path | None = None) -> Any:
+    """A `corpus.place.Place` that speaks on standard error, for the command that was typed."""
+    from toolkit.core.artifacts import command_line
+    from toolkit.core.progress import bar, unseen
+    from toolkit.corpus.place import Place
+
+    return Place(workspace, manifest, audio_root, remark, bar if _watched[0] else unseen, command=command_line())
 
 
 def workspace_folder(workspace: Path) -> Path:
@@ -105,17 +133,6 @@ def manifest_file(workspace: Path, manifest: Path | None) -> Path:
     """The manifest of a workspace, which must be there, lest a misspelt one begin everything anew."""
     folder = workspace_folder(workspace)
     return manifest or folder / "manifest.csv"
-
-
-def report_in(language: str, folder: Path, run: Any, points: Any, evaluation: Any, beside: Any = ()) -> Path:
-    """A run's page in the language; the English one was drawn when the run was written."""
-    from toolkit.core.i18n import ENGLISH, of
-    from toolkit.result.report import run_page
-    from toolkit.result.run import REPORT
-
-    if of(language) is ENGLISH:
-        return folder / REPORT
-    return run_page.draw(folder, run, points, evaluation, beside, of(language))
 
 
 def relative(path: Path, workspace: Path) -> str:
@@ -136,19 +153,3 @@ def of_bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
-
-
-def of_lines(lines: Sequence[int]) -> str:
-    """Line numbers, in order, as a person reads them.
-
-    >>> of_lines([2, 3, 4, 9]), of_lines([7])
-    ('lines 2-4, 9', 'line 7')
-    """
-    runs: list[list[int]] = []
-    for line in lines:
-        if runs and line == runs[-1][-1] + 1:
-            runs[-1].append(line)
-        else:
-            runs.append([line])
-    told = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-    return f"{'line' if len(lines) == 1 else 'lines'} {told}"

@@ -12,6 +12,7 @@ from toolkit.cli.common import (
     Workspace,
     manifest_file,
     of_bytes,
+    place_of,
     remark,
     show,
     workspace_folder,
@@ -127,31 +128,9 @@ def import_file(
 
     Example: toolkit features import my-model embeddings.npy --ids ids.txt
     """
-    from collections.abc import Iterator, Sequence
-    from contextlib import closing
+    from toolkit.features import import_
 
-    from toolkit.core.artifacts import cores
-    from toolkit.core.progress import bar
-    from toolkit.corpus.manifest import read
-    from toolkit.extract.loading import decode_all
-    from toolkit.features.import_ import import_, opened
-    from toolkit.features.shard import ClipRecord, FailedRecord
-
-    corpus = read(manifest_file(workspace, manifest), audio_root)
-    by_id = {clip.id: clip for clip in corpus.clips}
-
-    def records(clips: Sequence[str]) -> Iterator[ClipRecord | FailedRecord]:
-        with (
-            closing(decode_all(corpus, (by_id[clip] for clip in clips), cores())) as decoded,
-            bar("import", len(clips), "clips") as advance,
-        ):
-            for item in decoded:
-                advance(1, item.seconds)
-                yield item.record if item.audio else FailedRecord(item.clip.id, item.source, item.reason)
-
-    with opened(file, ids) as embeddings:
-        embeddings.check([clip.id for clip in corpus.clips], corpus.name)
-        store, failed = import_(workspace / "features", name, embeddings, records)
+    store, failed = import_.import_file(place_of(workspace, manifest, audio_root), name, file, ids)
     print(f"{len(store.ids):,} clips, {len(store.layers)} layers of {store.width:,} values: {store.folder.name}")
     for clip, reason in failed.items():
         print(f"failed: {clip!r} {reason}")
@@ -181,7 +160,7 @@ def purge(
 
     Example: toolkit features purge --speaker call0042 --dry-run
     """
-    from toolkit.cli.purge import Purge
+    from toolkit.privacy.purge import Purge
     from toolkit.privacy.purge_results import finish
 
     if not speaker and not clip:

@@ -172,7 +172,7 @@ def check(
     Example: toolkit models check hubert-base-ls960
     """
     from toolkit.extract.check import check_checkpoint
-    from toolkit.extract.setup import Options
+    from toolkit.extract.options import Options
     from toolkit.models.checkpoint import locate
 
     checkpoint = locate(name, workspace_folder(workspace) / "models")

@@ -11,10 +11,10 @@ from typer.models import ArgumentInfo, OptionInfo
 from toolkit.cli.combinations import SPELT
 from toolkit.cli.common import Made
 from toolkit.cli.compare import compare
+from toolkit.cli.extract import extract
 from toolkit.cli.finetune import finetune
 from toolkit.cli.models import randomise
 from toolkit.cli.probe import probe
-from toolkit.cli.study import extract
 from toolkit.study.recipe import Option, Shape
 
 COMMANDS: dict[str, Callable[..., Made | None]] = {
@@ -34,7 +34,7 @@ SHARED = (
     "unknown",
     "seed",
 )  # of `toolkit probe`, said in [study]
-PLACES = ("", "workspace", "manifest", "audio-root")
+PLACES = ("", "workspace", "manifest", "audio-root", "json", "quiet")
 ASKED = (*PLACES, *SPELT, "model", "target", "folds", "group-by", "split-by")
 # What `toolkit finetune --from` takes from the probe run, and `toolkit probe --explain`, have no place in a recipe.
 LEFT_OUT = {"probe": (*ASKED, "seed", "explain"), "finetune": (*ASKED, "from", "layer", "window", "hop", "repeats")}

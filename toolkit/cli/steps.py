@@ -12,8 +12,8 @@ from typing import Any
 from toolkit.cli.checks import Study, deals, dealt, extraction, listed
 from toolkit.cli.combinations import SPELT
 from toolkit.cli.common import Made
-from toolkit.cli.probe import SHUFFLES, TRIALS
 from toolkit.cli.recipe_options import PLACES, SHARED, options
+from toolkit.probe.options import TRIALS, ProbeOptions
 from toolkit.study.recipe import Table
 
 Standing = Callable[[], tuple[Path, ...] | None]
@@ -158,7 +158,7 @@ def _compare(study: Study, runs: Sequence[Path], title: str, take: Take, outcome
 
     if len(runs) > 1:
         table = study.table("compare")
-        reads = table.values.get("gaps") != "none"
+        reads = table.values.get("subgroups") != "none"
         shared = set((*PLACES, *SPELT)) & set(options("compare"))
         given = {name: value for name, value in study.table("study").values.items() if reads and name in shared}
         made = take(Step("compare", {"": [run.name for run in runs], **given, **table.values}))
@@ -226,7 +226,7 @@ def _accompanied(study: Study, target: str, run: Path) -> bool:
     there = controls.read(run)
     if not wanted <= {name for one in there for name in (one.kind, one.name)}:
         return False
-    shuffles = table.values.get("shuffles", SHUFFLES)
+    shuffles = table.values.get("shuffles", ProbeOptions.shuffles)
     if "shuffled" in wanted and not any(one.kind == "shuffled" and len(one.shuffles) == shuffles for one in there):
         return False
     return not table.values.get("online", False) or online.read(run) is not None

@@ -21,7 +21,7 @@ def refuse(
 
     Raises RecipeError.
     """
-    from toolkit.finetune.recipe import Recipe
+    from toolkit.finetune.options import Recipe
     from toolkit.finetune.run import device_for, refuse_batch, refuse_unlearnable
     from toolkit.finetune.search import Search
     from toolkit.probe.registry import PROBES
@@ -46,8 +46,8 @@ def refuse(
     for name in dict.fromkeys(table.values.get("model", checkpoints)):
         _backbone(table, recipe, ways, checkpoints[name], extraction)
     for question in questions:
-        with placed(table, "batch"):
-            refuse_batch(recipe.batch, len(question.folds.ids))
+        with placed(table, "batch-size"):
+            refuse_batch(recipe.batch_size, len(question.folds.ids))
         with placed(table, ""):
             refuse_unlearnable(question.task, question.truth, question.folds, recipe.refit_on_development)
     with placed(table, "device"):

@@ -17,8 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from toolkit import __version__
 from toolkit.core.errors import InputError, MachineError, StoreError, disk_full_is_named
+from toolkit.core.version import __version__
 
 LOCK_WAIT_SECONDS = 2.0  # a dying process can hold a lock for a moment
 PROVENANCE_PACKAGES = (

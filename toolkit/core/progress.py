@@ -14,6 +14,12 @@ def quiet(items: int, audio_seconds: float = 0.0) -> None:
 
 
 @contextmanager
+def unseen(title: str, total: int, unit: str) -> Iterator[Advance]:
+    """A `bar` that nobody sees."""
+    yield quiet
+
+
+@contextmanager
 def bar(title: str, total: int, unit: str) -> Iterator[Advance]:
     """Show progress on standard error while the block runs; yields the function that advances it."""
     from rich.console import Console

@@ -19,10 +19,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from toolkit import __version__
 from toolkit.core import errors
 from toolkit.core.artifacts import PROVENANCE_PACKAGES
 from toolkit.core.errors import InputError, MachineError, ToolkitError, one_of
+from toolkit.core.version import __version__
 
 LOCAL = "local"  # the address of a Ray of this run's own
 LOCAL_OBJECT_STORE_BYTES = 100_000_000  # tasks hand over files, not arrays

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit.core.artifacts import make_folder
-from toolkit.core.errors import LabelError, SplitError, one_of
+from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 from toolkit.corpus import repeats, spellings, splits
 from toolkit.corpus.labels import IntArray, Task, columns_of, one_hot, task_of
 from toolkit.corpus.manifest import Manifest
@@ -13,6 +13,7 @@ from toolkit.corpus.spellings import REFUSE, Rules
 from toolkit.corpus.splits import Folds
 
 SPLIT_BY = ("group", "clip")
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,16 @@ class Question:
     group: str = "speaker"
     notes: tuple[str, ...] = field(default=())
     rules: Rules = REFUSE
+
+
+def fold_count(folds: str | int) -> int | None:
+    """None for "all". Raises InputError."""
+    text = str(folds)
+    if text == ALL:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise InputError(f"Bad --folds {text!r}, expected a number from 3, or {ALL}")
+    return int(text)
 
 
 def pose(
@@ -81,7 +92,7 @@ def pose(
         folds = splits.make(ids, groups, one_hot(task, truth), count or len(set(groups)), seed, group_by)
         if count is None:
             notes.append(f"Every {group_by} is a fold of its own, so each round chooses on a single {group_by}.")
-    if group_by != "speaker" and "speaker" in columns:
+    if "speaker" in columns:
         split = splits.audit(folds, {}, dict(zip(ids, columns["speaker"])))
         speakers = len(set(columns["speaker"]))
         if split:
@@ -128,13 +139,14 @@ def _clip_by_clip(
     if group_by in columns:
         group, groups = group_by, tuple(columns[group_by])
         leaks = splits.audit(replace(folds, groups=groups), {})
-        told = f"{group}s are on both sides, the figures flatter" if leaks else f"no {group} is on both sides"
+        told = f"{group}s are on both sides, so the scores are optimistic" if leaks else f"no {group} is on both sides"
         notes = [*notes, f"{dealt} were split one by one (--split-by clip): {told}."]
     else:
         group, groups = "speaker" if apart == ids else "recording", apart
         notes = [
             *notes,
-            f"{dealt} were split one by one (--split-by clip): speakers may be on both sides, the figures may flatter.",
+            f"{dealt} were split one by one (--split-by clip): speakers may be on both sides, so the scores may be "
+            "optimistic.",
             "Without a speaker column it cannot be measured by how much.",
         ]
     if "split" in columns:

@@ -110,11 +110,7 @@ def _cut(manifest: Manifest, clip: Clip, windows: Windows) -> list[Clip]:
         start, end = _milliseconds(base + offset), _milliseconds(base + offset + windows.seconds)
         name = f"{clip.id}@{start:.10g}-{end:.10g}"
         cells = tuple(name if column == "id" else cell for column, cell in zip(manifest.columns, clip.cells))
-        parts.append(
-            replace(
-                clip, id=name, start=start, end=end, duration=None, cells=cells, recording=clip.recording or clip.id
-            )
-        )
+        parts.append(replace(clip, id=name, start=start, end=end, duration=None, cells=cells, recording=clip.id))
     return parts
 
 

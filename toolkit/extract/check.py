@@ -10,8 +10,9 @@ import torch
 from toolkit.audio.decode import SAMPLE_RATE, Samples
 from toolkit.core import seeds
 from toolkit.core.artifacts import commit_json
+from toolkit.extract.options import Options
 from toolkit.extract.pipeline import name_of
-from toolkit.extract.setup import Kept, Options, Session, relative_errors
+from toolkit.extract.setup import Kept, Session, relative_errors
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
 

@@ -19,9 +19,9 @@ from toolkit.core.errors import MachineError
 from toolkit.core.progress import Advance
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches, find_budget, run_halving
-from toolkit.extract.loading import Decoded, decode_all
 from toolkit.extract.plan import Plan
 from toolkit.features.layout import STATISTICS
+from toolkit.features.loading import Decoded, decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.store import Writer
 from toolkit.models.encoder import Encoder, on_device

@@ -15,10 +15,11 @@ from toolkit.core.errors import CheckpointError
 from toolkit.core.progress import Advance
 from toolkit.core.ray_cluster import Cluster, Place, Work
 from toolkit.corpus.manifest import Manifest
+from toolkit.extract.options import Options
 from toolkit.extract.pipeline import Pipeline, name_of
 from toolkit.extract.plan import Plan
 from toolkit.extract.run import CALIBRATION_CLIPS, budget_of, compared_of, drawn, first
-from toolkit.extract.setup import Compared, Options, Session
+from toolkit.extract.setup import Compared, Session
 from toolkit.features import staging
 from toolkit.features.store import Store, Writer
 from toolkit.models.checkpoint import Checkpoint, inspect

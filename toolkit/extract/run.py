@@ -24,11 +24,12 @@ from toolkit.core.errors import AudioError, DiskFullError
 from toolkit.core.progress import Advance, bar
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.windows import cut
-from toolkit.extract.loading import decode_all
+from toolkit.extract.options import Options
 from toolkit.extract.pipeline import Pipeline, measure_budget
 from toolkit.extract.plan import Plan, plan
-from toolkit.extract.setup import FEWEST_COMPARED, MOST_COMPARED, Compared, Options, Session
+from toolkit.extract.setup import FEWEST_COMPARED, MOST_COMPARED, Compared, Session
 from toolkit.features import costs
+from toolkit.features.loading import decode_all
 from toolkit.features.store import Store, Writer
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder

@@ -14,8 +14,9 @@ import torch
 from toolkit.audio.decode import SAMPLE_RATE, Samples
 from toolkit.core.artifacts import commit_json
 from toolkit.core.errors import CheckpointError, InputError, one_of
+from toolkit.core.options import names as given
 from toolkit.core.progress import Advance, bar, quiet
-from toolkit.corpus.windows import Windows
+from toolkit.extract.options import Options
 from toolkit.extract.pipeline import name_of
 from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store, create, folder_of
@@ -39,33 +40,6 @@ ROUNDED = (
     "what the costly products multiply, and their biases but those of what joins the states; "
     "not where a layer norm follows a convolution, nor in Whisper's first attention"
 )
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user may choose; the first seven change the numbers.
-
-    dtype: for `models.load.choose_dtype`. context: one of CONTEXTS; "clip" gives Whisper the clip alone, not 30 s.
-    decoder: also Whisper's decoder, fed its start token alone. layers: (first, last) encoder layers, None for all.
-    frames: layers whose frame-level states are kept as well. window, hop: seconds; recordings longer than a window are
-    cut, see `toolkit.corpus.windows`. workers: threads that decode; None for one per core.
-    """
-
-    dtype: str = "auto"
-    context: str = "full"
-    decoder: bool = False
-    layers: tuple[int, int] | None = None
-    frames: tuple[str, ...] = ()
-    window: float | None = None
-    hop: float | None = None
-    device: str = "auto"
-    workers: int | None = None
-    retry_failed: bool = False
-
-    @property
-    def windows(self) -> Windows | None:
-        """Raises InputError for a window and hop that fit no recording."""
-        return Windows.of(self.window, self.hop)
 
 
 @dataclass(frozen=True)
@@ -117,7 +91,7 @@ class Session:
 
     def _load(self, dtype: torch.dtype) -> Encoder:
         options = self.options
-        last = options.layers[1] if options.layers else None
+        last = options.span[1] if options.span else None
         context: Context = "clip" if options.context == "clip" and self._whisper else "full"
         return load(self.checkpoint, self.device, dtype, context=context, decoder=options.decoder, last_layer=last)
 
@@ -269,7 +243,7 @@ def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
         raise CheckpointError(f"{checkpoint.name}: the family {backbone.family} cannot be extracted yet")
     if options.context not in CONTEXTS:
         raise InputError(one_of("context", options.context, CONTEXTS))
-    first, last = options.layers or (0, backbone.layers)
+    first, last = options.span or (0, backbone.layers)
     if not 0 <= first <= last <= backbone.layers:
         raise InputError(f"Bad layers {first}-{last}, expected a range within 0-{backbone.layers} of {checkpoint.name}")
     if options.decoder and not backbone.decoder_layers:
@@ -288,7 +262,7 @@ def frame_layers(checkpoint: Checkpoint, options: Options) -> list[str]:
     Raises InputError for one that is not stored, and all that `layer_names` does.
     """
     names = [name for name in layer_names(checkpoint, options) if name.startswith("encoder.")]
-    for name in options.frames:
+    for name in given(options.frames):
         if name not in names:
             raise InputError(one_of("layer for --frames", name, names))
-    return [name for name in names if name in options.frames]
+    return [name for name in names if name in given(options.frames)]

@@ -7,7 +7,7 @@ near-copies, nuisances and purges work as they do there.
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,9 +17,11 @@ from zipfile import BadZipFile
 import h5py
 import numpy as np
 
-from toolkit.core.artifacts import sha256_of_file, signature
+from toolkit.core.artifacts import cores, sha256_of_file, signature
 from toolkit.core.errors import InputError, one_of
+from toolkit.corpus.place import Place
 from toolkit.features.layout import CLIPS_PER_SHARD, FloatArray
+from toolkit.features.loading import decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.store import Store, create
 
@@ -213,3 +215,25 @@ def import_(features: Path, name: str, embeddings: Embeddings, records: Records)
             failures |= {record.id: record.reason for record in failed}
     store.refresh()
     return store, failures
+
+
+def import_file(place: Place, name: str, file: Path, ids: Path | None = None) -> tuple[Store, dict[str, str]]:
+    """`import_` of a file whose rows are the manifest's clips; their audio is decoded once.
+
+    Raises what `opened`, `Embeddings.check` and `import_` raise.
+    """
+    corpus = place.corpus()
+    by_id = {clip.id: clip for clip in corpus.clips}
+
+    def records(clips: Sequence[str]) -> Iterator[ClipRecord | FailedRecord]:
+        with (
+            closing(decode_all(corpus, (by_id[clip] for clip in clips), cores())) as decoded,
+            place.bar("import", len(clips), "clips") as advance,
+        ):
+            for item in decoded:
+                advance(1, item.seconds)
+                yield item.record if item.audio else FailedRecord(item.clip.id, item.source, item.reason)
+
+    with opened(file, ids) as embeddings:
+        embeddings.check([clip.id for clip in corpus.clips], corpus.name)
+        return import_(place.features, name, embeddings, records)

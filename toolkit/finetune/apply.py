@@ -1,4 +1,4 @@
-"""The models that a fine-tuning kept (`--keep best`), on other clips; on its own test clips, the run's own bits."""
+"""The models that a fine-tuning kept (`--save-weights`), on other clips; on its own test clips, the run's own bits."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,8 @@ from toolkit.core.registry import check_plugins
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.recipe import Recipe, choose_weights
+from toolkit.finetune.options import Recipe
+from toolkit.finetune.recipe import choose_weights
 from toolkit.finetune.round_context import Job, scored
 from toolkit.finetune.rounds import OWN_HASH, WEIGHTS
 from toolkit.models.checkpoint import Checkpoint
@@ -63,7 +64,7 @@ def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:
     """
     check_plugins(run.provenance, folder.name)
     if not (folder / WEIGHTS).is_dir():
-        raise InputError(f"{folder.name} kept no weights; fine-tune with --keep best")
+        raise InputError(f"{folder.name} kept no weights; fine-tune with --save-weights")
     found = []
     for choice in run.choices:
         weights = folder / WEIGHTS / f"round-{choice.fold}.safetensors"

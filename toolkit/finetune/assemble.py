@@ -12,8 +12,8 @@ from toolkit.corpus.material import Material
 from toolkit.corpus.splits import Folds
 from toolkit.finetune import distributed
 from toolkit.finetune.audio_cache import Recordings
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import Source
-from toolkit.finetune.recipe import Recipe
 from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
 from toolkit.models.families import FAMILIES

@@ -8,7 +8,7 @@ from torch import Tensor
 from toolkit.core.errors import MachineError
 from toolkit.corpus.labels import IntArray
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import Job
 
 ASTRAY = 1e3  # standard deviations of the untrained layer: no speech is so far out
@@ -39,7 +39,7 @@ def error(job: Job, fold: int, epoch: int, model: Classifier, clips: Sequence[in
         advice = _or_left_out(recipe, "them" if len(broken) > 1 else "it")
         return MachineError(f"{where}: the backbone gives no finite numbers for {which} in {recipe.dtype}; {advice}")
     far = bool((((pooled - model.centre) / model.scale).abs() > ASTRAY).any())
-    part, option, rate = "head", "--head-rate", recipe.head_rate
+    part, option, rate = "head", "--head-lr", recipe.head_lr
     if recipe.train != "head" and (broken or far):
         part, option, rate = "backbone", "--learning-rate", recipe.rate
     advice = _or_float32(recipe, f"take a smaller {option} than {rate:g}")

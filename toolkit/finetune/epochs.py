@@ -19,9 +19,10 @@ from toolkit.core.artifacts import commit_file
 from toolkit.core.errors import MachineError
 from toolkit.corpus.labels import IntArray, Task, one_hot
 from toolkit.corpus.splits import Round
-from toolkit.finetune import distributed, diverged, resume
+from toolkit.finetune import distributed, diverged, history, resume
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.head import standard, teach
+from toolkit.finetune.history import Epoch
 from toolkit.finetune.recipe import blank_spans, choose_weights, parameter_groups
 from toolkit.finetune.round_context import Job, collate, layer_of, scored
 from toolkit.finetune.trainer import EpochOrder, FoldTrainer, arguments
@@ -40,7 +41,7 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
     """
     recipe, name = job.recipe, ("finetune", fold)
     backbone: Any = load_trainable(job.checkpoint, layer, job.context).to(job.device)
-    backbone.recompute, backbone.layer_drop = recipe.recompute, recipe.layer_drop
+    backbone.recompute, backbone.layer_drop = recipe.gradient_checkpointing, recipe.layer_drop
     if recipe.spec_augment:
         backbone.augment = partial(_augment, share=recipe.spec_augment)
     pooled = layer_of(job, backbone, clips)
@@ -55,7 +56,7 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
     trainer = FoldTrainer(
         job,
         fold,
-        EpochOrder(lengths, recipe.batch, job.seed, fold),
+        EpochOrder(lengths, recipe.batch_size, job.seed, fold),
         model=model,
         args=arguments(job, folder, seeds.integer(job.seed, *name), keep=watch.keeps),
         train_dataset=[int(clip) for clip in clips],
@@ -63,6 +64,7 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
         optimizers=(torch.optim.AdamW(parameter_groups(model, recipe), fused=True), None),
         callbacks=[watch],
     )
+    watch.taken_loss = trainer.taken_loss
     trainer.remove_callback(transformers.PrinterCallback)
     resumed = distributed.main_first(watch.go_on)
     if resumed is None and recipe.head_epochs:
@@ -108,6 +110,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     """
 
     model: Classifier
+    taken_loss: Callable[[], float | None]
     keeps = True  # a checkpoint after every epoch
 
     def __init__(self, folder: Path, last: int, spent: Spent) -> None:
@@ -203,14 +206,23 @@ class KeepBest(Watch):
             pooled = layer_of(self.job, self.model.backbone, clips)
             raise diverged.error(self.job, self.round.fold, epoch, self.model, clips.tolist(), pooled)
         score, loss = headline_on(task, truth, probability, self.share), self._loss(truth, probability)
-        self.say(
-            f"epoch {epoch} of the round that tests fold {self.round.fold}: development loss {loss:.3f}, "
-            f"score {score:.3f}"
-        )
+        self._tell(epoch, loss, score)
         if loss < self.loss:
             self.score, self.loss, self.epoch = score, loss, epoch
             self._keep()
         return loss
+
+    def _tell(self, epoch: int, loss: float, score: float) -> None:
+        """Say what the epoch came to, and how long the rest may take; keep it in the run's history."""
+        fold, seconds = self.round.fold, self.spent.seconds
+        training = self.taken_loss() if epoch else None
+        told = f"epoch {epoch} of the round that tests fold {fold}: development loss {loss:.3f}, score {score:.3f}"
+        if training is not None:
+            left = (self.last - epoch) * seconds / epoch
+            told += f"; training loss {training:.3f}; {seconds:,.0f} s, at most {left:,.0f} s of it left"
+        self.say(told)
+        if self.job.history is not None and self.stop is None and not distributed.rank():
+            history.add(self.job.history, Epoch(fold, epoch, training, loss, score, seconds))
 
     def _loss(self, truth: IntArray, probability: FloatArray) -> float:
         return balanced_log_loss(self.job.task, truth, probability, self.share)

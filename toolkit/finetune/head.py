@@ -36,7 +36,7 @@ def teach(job: Job, model: Classifier, fold: int, clips: IntArray, pooled: Tenso
         {"params": [model.dense.weight, model.out.weight], "weight_decay": recipe.weight_decay},
         {"params": [model.dense.bias, model.out.bias], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.head_rate, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=recipe.head_lr, fused=True)
     labels = torch.from_numpy(job.truth[clips]).to(job.device)
     for epoch in range(recipe.head_epochs):
         order = seeds.generator(job.seed, "finetune", fold, "head", epoch).permutation(len(labels))
@@ -51,6 +51,6 @@ def teach(job: Job, model: Classifier, fold: int, clips: IntArray, pooled: Tenso
         if not finite:
             raise MachineError(
                 f"The head's first fit diverged in epoch {epoch + 1} of {recipe.head_epochs}, in the round that tests "
-                f"fold {fold}; take a smaller --head-rate than {recipe.head_rate:g}"
+                f"fold {fold}; take a smaller --head-lr than {recipe.head_lr:g}"
             )
     optimizer.zero_grad()

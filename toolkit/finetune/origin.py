@@ -48,19 +48,6 @@ class Source:
     chosen: bool = False
 
 
-def find_run(name: str, result: Path) -> Path:
-    """A run's folder by its name in `result`, the beginning of that name, or its path. Raises InputError."""
-    if (path := Path(name)).is_dir() and (path / "run.json").is_file():
-        return path
-    plain = Path(name).name == name
-    found = sorted(path.parent for path in result.glob("*/run.json") if plain and path.parent.name.startswith(name))
-    exact = [path for path in found if path.name == name]
-    if len(exact or found) != 1:
-        finished = sorted(path.parent.name for path in result.glob("*/run.json"))
-        raise InputError(one_of("result", path.name or name, [path.name for path in found] or finished))
-    return (exact or found)[0]
-
-
 def from_run(
     run: Run,
     name: str,

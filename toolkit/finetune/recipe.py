@@ -1,99 +1,18 @@
 """How a backbone is trained: the recipe's numbers, and which of the weights learn."""
 
-import math
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from toolkit.core.errors import InputError, one_of
+from toolkit.core.errors import InputError
+from toolkit.finetune.options import Recipe
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import parsed
 from toolkit.models.trainable_linear import quicken
 
-WAYS = ("full", "encoder-frozen", "top-K", "lora", "head")
-TOP = re.compile(r"top-([1-9][0-9]*)")
-# Of the backbone's weights. Low-rank factors start at zero and take more.
-LEARNING_RATES = {"full": 1e-5, "encoder-frozen": 5e-5, "top": 1e-5, "lora": 5e-4, "head": 0.0}
-CLASS_WEIGHTS = ("balanced", "none")
-STATISTICS = ("mean", "std", "both")
 ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense", "fc1", "fc2")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that changes what is learnt.
-
-    train: one of WAYS, K a number. learning_rate: of the backbone's weights, None for the way's own; head_rate: of the
-    head's. layer_decay: factor on the learning rate from one layer to the one below. warmup: share of all steps.
-    epochs: at most; patience: epochs without a better development score before a round stops. batch: clips a step,
-    in `accumulate` parts. gradient_norm: gradients are scaled down to it. rank: of LoRA. spec_augment: share of
-    the frames, and of the channels, that are blanked; layer_drop: probability that a layer is skipped; both 0 for none.
-    train_convolutions: those of wav2vec 2.0 and its kin too, which its authors keep frozen. dtype: of the products.
-    head_epochs: of the head alone, on the frozen layer, before the backbone learns too; what that gives competes with
-    the epochs behind it. class_weights: "balanced" lets every class count the same in the loss, "none" every clip.
-    recompute: keep less for the backward pass and compute it again (gradient checkpointing). statistics: over its own
-    frames, that stand for a clip: one of STATISTICS. refit_on_development: once development has chosen the epoch, begin
-    again and learn that many epochs from training and development clips together, as a probe is fitted again.
-    """
-
-    train: str = "full"
-    learning_rate: float | None = None
-    head_rate: float = 1e-3
-    layer_decay: float = 1.0
-    weight_decay: float = 0.01
-    warmup: float = 0.3
-    epochs: int = 10
-    patience: int = 5
-    batch: int = 8
-    accumulate: int = 1
-    gradient_norm: float = 1.0
-    rank: int = 8
-    spec_augment: float = 0.0
-    layer_drop: float = 0.0
-    train_convolutions: bool = False
-    dtype: str = "float32"
-    recompute: bool = False
-    head_epochs: int = 30
-    class_weights: str = "balanced"
-    statistics: str = "mean"
-    refit_on_development: bool = True
-
-    def __post_init__(self) -> None:
-        if self.train not in WAYS and not TOP.fullmatch(self.train):
-            raise InputError(one_of("--train", self.train, WAYS))
-        if self.train == "top-K":
-            raise InputError("--train top-K: give the number of layers, such as top-4")
-        if self.accumulate < 1 or self.batch % self.accumulate:
-            raise InputError(
-                f"--accumulate {self.accumulate}: a batch of {self.batch} clips has no so many equal parts"
-            )
-        if self.class_weights not in CLASS_WEIGHTS:
-            raise InputError(one_of("--class-weights", self.class_weights, CLASS_WEIGHTS))
-        if self.statistics not in STATISTICS:
-            raise InputError(one_of("--statistics", self.statistics, STATISTICS))
-        for name in ("warmup", "spec_augment", "layer_drop"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"Bad --{name.replace('_', '-')} {getattr(self, name)}, expected 0 to below 1")
-        for name in ("rate", "head_rate", "layer_decay", "weight_decay", "gradient_norm"):
-            if not 0 <= getattr(self, name) < math.inf:
-                option = "learning-rate" if name == "rate" else name.replace("_", "-")
-                raise InputError(f"Bad --{option} {getattr(self, name)}, expected a number from 0")
-
-    @property
-    def rate(self) -> float:
-        """The learning rate of the backbone's weights."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return LEARNING_RATES["top" if self.top else self.train]
-
-    @property
-    def top(self) -> int | None:
-        match = TOP.fullmatch(self.train)
-        return int(match.group(1)) if match else None
 
 
 def too_shallow(recipe: Recipe, layers: Mapping[int, str], encoder_layers: int) -> dict[int, str]:
@@ -143,7 +62,7 @@ def choose_weights(backbone: Any, recipe: Recipe) -> None:
     stack, _ = parsed(backbone.layer)
     layers = list(backbone.layers)
     if recipe.train == "lora":
-        _adapt(backbone, recipe.rank)
+        _adapt(backbone, recipe.lora_rank)
     elif recipe.train == "encoder-frozen":
         if stack != "decoder":
             raise InputError(
@@ -195,7 +114,7 @@ def parameter_groups(classifier: Any, recipe: Recipe) -> list[dict[str, Any]]:
     for name, weight in classifier.named_parameters():
         if not weight.requires_grad:
             continue
-        rate = recipe.head_rate
+        rate = recipe.head_lr
         if name.startswith("backbone."):
             parts = name.split(".")
             below = parts[1] in ("front", "convolutions")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from toolkit.corpus.labels import IntArray, Task
 from toolkit.finetune import distributed
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.finetune.classifier import Classifier, pool
-from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.options import Recipe
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import Prepared
 from toolkit.models.whisper import Context
@@ -46,7 +47,7 @@ def _budget() -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """What all rounds of a run share. truth: in the order of ids. device: "cpu" or "cuda"."""
+    """What all rounds of a run share. truth: in the order of ids. device: "cpu" or "cuda". history: a file."""
 
     checkpoint: Checkpoint
     context: Context
@@ -58,6 +59,7 @@ class Job:
     seed: int
     device: torch.device
     workers: int
+    history: Path | None = None
     inputs: Inputs = field(default_factory=lambda: Inputs(_budget()))
 
 

@@ -63,10 +63,10 @@ def write(folder: Path, round_: Round, trained: Trained, settings: Mapping[str, 
     return _finished(content)
 
 
-def read(folder: Path, fold: int, keep: str) -> Finished | None:
+def read(folder: Path, fold: int, save_weights: bool) -> Finished | None:
     """A round that was finished; None where it is not, is damaged, or lacks the weights that are to be kept."""
     weights = folder / WEIGHTS / f"round-{fold}.safetensors"
-    if keep == "best" and not (weights.is_file() and weights.with_suffix(".json").is_file()):
+    if save_weights and not (weights.is_file() and weights.with_suffix(".json").is_file()):
         return None
     try:
         content = json.loads(_file(folder, fold).read_text("utf-8"))

@@ -18,12 +18,13 @@ from toolkit.corpus.labels import IntArray, Task, one_hot
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
 from toolkit.corpus.splits import Folds, Round
-from toolkit.finetune import distributed
+from toolkit.finetune import distributed, history
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.assemble import collected, without_head
 from toolkit.finetune.audio_cache import record
+from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import Source, deepest
-from toolkit.finetune.recipe import Recipe, refuse_convolutions, refuse_too_shallow, too_shallow
+from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow, too_shallow
 from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.search import Search, Studies, settle
@@ -35,14 +36,13 @@ from toolkit.result.clips import write_clips
 from toolkit.result.run import TUNED, Run
 
 PROTOCOL = 4  # part of the folder's name: raise it when the same options would give other predictions
-KEEP = ("none", "best")
 TRAINING_DTYPES = ("auto", *DTYPES, "float16")
 PRIVATE = ".training"
 
 
 @dataclass(frozen=True)
 class Options:
-    """keep: "best" leaves each round's weights in the run's folder. workers: threads that decode, None: the cores.
+    """save_weights: leave each round's weights in the run's folder. workers: threads that decode, None: the cores.
     search: how each round finds its own recipe and layer; None: it takes the ones that are given."""
 
     recipe: Recipe
@@ -50,7 +50,7 @@ class Options:
     seed: int = 0
     device: str = "auto"
     workers: int | None = None
-    keep: str = "none"
+    save_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,6 @@ def finetune(
     goes on from its last epoch. A finished run is read, not run again.
     Raises InputError, SplitError, MachineError, and what `models.trainable` and `result.run.read` raise.
     """
-    if options.keep not in KEEP:
-        raise InputError(one_of("--keep", options.keep, KEEP))
     device, recipe = _device(options, say)
     _refuse_search(options, source)
     refuse_convolutions(recipe, source.checkpoint)
@@ -104,7 +102,7 @@ def finetune(
         *_shallow_notes(recipe, shallow),
         *notes,
     ]
-    refuse_batch(recipe.batch, len(folds.ids))
+    refuse_batch(recipe.batch_size, len(folds.ids))
     content = _content(source, recipe, options, notes, folds, truth, recordings.sha256)
     way = "search" if options.search else recipe.train
     folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{way}-{signature(content)[:12]}"
@@ -112,25 +110,25 @@ def finetune(
     with locked(make_folder(folder)) if main else nullcontext(), disk_full_is_named(folder):
         distributed.wait()  # now the others may look into the folder: only the main process changes it
         if (folder / result_run.RUN).exists():
-            if options.keep == "best" and not (folder / rounds_folder.WEIGHTS).exists():
-                say(f"{folder.name} was finished without --keep best; delete its folder to train it again")
+            if options.save_weights and not (folder / rounds_folder.WEIGHTS).exists():
+                say(f"{folder.name} was finished without --save-weights; delete its folder to train it again")
             if main:
                 _tidy(folder)
             return Finetuned(folder, result_run.read(folder), True, recordings.failed)
         job = Job(
             source.checkpoint, source.context, question.task, folds.ids, truth, recordings, recipe, options.seed,
-            device, workers,
+            device, workers, folder / history.FILE,
         )  # fmt: skip
         with closing(Studies(folder)) if options.search else nullcontext() as studies:
             finished = [
                 _round(_job_of(job, source, round_.fold, shallow), round_, source, folder, options, studies, say)
                 for round_ in folds.rounds()
             ]
-        weights = _weights_bytes(folder) if options.keep == "best" else None
+        weights = _weights_bytes(folder) if options.save_weights else None
         stated = {**provenance, "series": _series(content, folds, given_notes), "deal": question.folds.seed}
         run = collected(job, source, folds, groups, finished, left_out, notes, way, weights, stated)
         if main:
-            if options.keep == "best":
+            if options.save_weights:
                 write_clips(folder, {clip: recordings.sha256[clip] for clip in folds.ids})
             from toolkit.result.report import run_page  # Altair takes a second to import
 
@@ -200,7 +198,7 @@ def _job_of(job: Job, source: Source, fold: int, shallow: Collection[int]) -> Jo
 def refuse_batch(batch: int, clips: int) -> None:
     """Raises InputError for a batch of more clips than there are."""
     if batch > clips:
-        raise InputError(f"--batch {batch}: there are {clips} clips")
+        raise InputError(f"--batch-size {batch}: there are {clips} clips")
 
 
 def device_for(device: str, dtype: str) -> torch.device:
@@ -219,9 +217,10 @@ def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device,
     """The device, and the recipe with the dtype that stands in the end."""
     device, recipe = device_for(options.device, options.recipe.dtype), options.recipe
     together = distributed.count()
-    if recipe.batch // recipe.accumulate % together:
+    if recipe.batch_size // recipe.grad_accum_steps % together:
         raise InputError(
-            f"--batch {recipe.batch} --accumulate {recipe.accumulate}: {together} processes get no equal parts of it"
+            f"--batch-size {recipe.batch_size} --grad-accum-steps {recipe.grad_accum_steps}: {together} processes get "
+            "no equal parts of it"
         )
     device = distributed.join(device)
     if recipe.dtype == "float16":
@@ -308,7 +307,7 @@ def _round(
     say: Callable[[str], None],
 ) -> Finished:
     """One round, read if it was finished before."""
-    stood = rounds_folder.read(folder, round_.fold, options.keep)
+    stood = rounds_folder.read(folder, round_.fold, options.save_weights)
     if stood is not None:
         return stood
     private, layer = make_folder(folder / PRIVATE / f"round-{round_.fold}"), source.layers[round_.fold]
@@ -326,10 +325,10 @@ def _round(
                 "device": job.device.type, "threads": torch.get_num_threads(),
                 "folds": source.question.folds.sha256, "seed": job.seed}  # fmt: skip
     if not distributed.rank():
-        rounds_folder.write(folder, round_, trained, settings if options.keep == "best" else None)
+        rounds_folder.write(folder, round_, trained, settings if options.save_weights else None)
         shutil.rmtree(private)
     distributed.wait()
-    finished = rounds_folder.read(folder, round_.fold, options.keep)
+    finished = rounds_folder.read(folder, round_.fold, options.save_weights)
     assert finished is not None
     return finished
 
@@ -337,9 +336,11 @@ def _round(
 def _too_much(recipe: Recipe) -> str:
     """What to say where memory ran out."""
     together = distributed.count()
-    parts = [n for n in range(recipe.accumulate + 1, recipe.batch + 1) if recipe.batch % (n * together) == 0]
-    advice = [f"--accumulate {parts[0]}"] if parts else []
-    advice += [] if recipe.recompute else ["--recompute"]
+    parts = [
+        n for n in range(recipe.grad_accum_steps + 1, recipe.batch_size + 1) if recipe.batch_size % (n * together) == 0
+    ]
+    advice = [f"--grad-accum-steps {parts[0]}"] if parts else []
+    advice += [] if recipe.gradient_checkpointing else ["--gradient-checkpointing"]
     advice += [] if recipe.train in ("lora", "head") else ["--train lora"]
-    at_a_time = recipe.batch // recipe.accumulate // together
+    at_a_time = recipe.batch_size // recipe.grad_accum_steps // together
     return f"Memory ran out with {at_a_time} clips at a time; take {' or '.join(advice) or 'another device'}"

@@ -14,7 +14,8 @@ from toolkit.core.artifacts import commit_file, make_folder
 from toolkit.core.errors import InputError, StoreError
 from toolkit.corpus.splits import Round
 from toolkit.finetune.epochs import KeepBest, fit
-from toolkit.finetune.recipe import Recipe, least_depth
+from toolkit.finetune.options import Recipe
+from toolkit.finetune.recipe import least_depth
 from toolkit.finetune.round_context import Job
 from toolkit.models.trainable import parsed
 

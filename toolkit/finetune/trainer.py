@@ -23,12 +23,12 @@ def arguments(job: Job, folder: Path, seed: int, *, keep: bool) -> Any:
     made = transformers.TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch // recipe.accumulate // distributed.count(),
-        gradient_accumulation_steps=recipe.accumulate,
+        per_device_train_batch_size=recipe.batch_size // recipe.grad_accum_steps // distributed.count(),
+        gradient_accumulation_steps=recipe.grad_accum_steps,
         learning_rate=recipe.rate,  # of the groups each has its own
         lr_scheduler_type="linear",
         warmup_steps=recipe.warmup,  # below 1: a share
-        max_grad_norm=recipe.gradient_norm,
+        max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.dtype == "bfloat16",
         fp16=recipe.dtype == "float16",
         use_cpu=not cuda,
@@ -57,6 +57,7 @@ class FoldTrainer(transformers.Trainer):  # type: ignore[misc]
     def __init__(self, job: Job, fold: int, order: "EpochOrder", **options: Any) -> None:
         super().__init__(**options)
         self.job, self.fold, self.order = job, fold, order
+        self.losses: list[torch.Tensor] = []  # of each step since they were last taken
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         """As Trainer does; a loss that is no number ends the run, and says what it is of."""
@@ -65,7 +66,13 @@ class FoldTrainer(transformers.Trainer):  # type: ignore[misc]
         loss = found[0] if isinstance(found, tuple) else found
         if not torch.isfinite(loss):
             raise self._diverged(self.accelerator.unwrap_model(model), inputs, clips.tolist())
+        self.losses.append(loss.detach())
         return found
+
+    def taken_loss(self) -> float | None:
+        """The mean loss of the steps since it was last asked for; None without any."""
+        losses, self.losses = self.losses, []
+        return float(torch.stack(losses).float().mean()) if losses else None
 
     def _diverged(self, model: Classifier, inputs: dict[str, Any], clips: Sequence[int]) -> MachineError:
         batch = {name: value for name, value in inputs.items() if name != "labels"}

@@ -132,7 +132,6 @@ def _timelines(
     notes: Sequence[str],
 ) -> str:
     from toolkit.predict import timeline_page  # Altair takes a second to import
-    from toolkit.result.report import charts
 
     starts = [clip.start or 0.0 for clip in clips]
     parts = [
@@ -150,10 +149,7 @@ def _timelines(
     drawn = {names[one.recording]: one for one in found if len(one.start) > 1 or len(found) == 1}
     drawn = dict(list(drawn.items())[:DRAWN])
     for language in dict.fromkeys((ENGLISH, say)):
-        specs = {name: timeline_page.spec(one, charts.Style(say=language)) for name, one in drawn.items()}
-        charts.write_specs(make_folder(folder / language.file(FIGURES)), specs)
-        page = timeline_page.page(drawn, summed, negative, run, len(lost), language, notes)
-        commit_text(folder / language.file(PAGE), page)
+        timeline_page.page(drawn, summed, negative, run, len(lost), language, notes).write(folder, PAGE)
     return timeline_page.answer(summed, negative)
 
 

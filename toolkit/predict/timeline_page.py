@@ -10,18 +10,24 @@ import numpy.typing as npt
 
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.predict.timeline import BELOW_DECIBELS, FLOOR_DECIBELS, Summary, Timeline, stretches
-from toolkit.result.report import charts, narrative
-from toolkit.result.report.charts import Spec, Style
-from toolkit.result.report.page import Cell, Row, drawing, filled, table
+from toolkit.result.report import narrative
+from toolkit.result.report.charts import COLOUR, chart_of, specifications, titled
+from toolkit.result.report.page import Cell, Page, Row, drawing, filled, table
 
 BINS = 400  # that a figure shows at most; more would be finer than its pixels
-ROW_PIXELS, ROW_SHARE = 44, 0.86  # of a label, and the part of it that a probability of 1 fills
+ROW_PIXELS, ROW_SHARE = 56, 0.7  # of a label, and the part of it that a probability of 1 fills
 CLOCK = "floor(datum.value / 60) + ':' + format(datum.value % 60, '02.0f')"
 
 
-def spec(timeline: Timeline, style: Style = charts.PLAIN) -> Spec:
+@specifications
+def specs(drawn: Mapping[str, Timeline], say: Language = ENGLISH) -> dict[str, Any]:
+    """A chart a recording, by the figure's file name."""
+    return {name: chart(one, say) for name, one in drawn.items()}
+
+
+def chart(timeline: Timeline, say: Language) -> Any:
     """A row a label: bars as high as the probability, coloured where the label is decided."""
-    task, palette, say = timeline.task, style.palette, style.say
+    task = timeline.task
     labels = task.labels[1:] if task.kind == "binary" else task.labels
     held = say("timeline.decided"), say("timeline.not_decided")
     rows, silent = _rows(timeline, labels, say), _silent(timeline, say)
@@ -31,18 +37,19 @@ def spec(timeline: Timeline, style: Style = charts.PLAIN) -> Spec:
         labelExpr=f"{names}[floor(datum.value)]",
         labelLimit=150, ticks=False, domain=False, grid=False,
     )  # fmt: skip
-    y = alt.Y("base:Q", scale=alt.Scale(domain=[0, len(labels)], nice=False), title=None, axis=axis)
+    rows_scale = alt.Scale(domain=[0, len(labels)], nice=False)
+    y = alt.Y("base:Q", scale=rows_scale, title=None, axis=axis)
     span = [float(timeline.start[0]), float(timeline.end[-1])]
-    x = alt.X("start:Q", scale=alt.Scale(domain=span, nice=False), title=say("timeline.axis"),
-              axis=alt.Axis(labelExpr=CLOCK, grid=False))  # fmt: skip
+    times = alt.Axis(labelExpr=CLOCK, grid=False, labelFlush=False, labelOverlap=True, labelSeparation=6)
+    x = alt.X("start:Q", scale=alt.Scale(domain=span, nice=False), title=say("timeline.axis"), axis=times)
     legend = alt.Legend(title=None, orient="top")
     colour = alt.Color("held:N", sort=None, legend=legend,
-                       scale=alt.Scale(domain=list(held), range=[palette.score, palette.faint]))  # fmt: skip
+                       scale=alt.Scale(domain=list(held), range=[COLOUR.high, COLOUR.faint]))  # fmt: skip
     tooltip = [alt.Tooltip("label:N", title=say("figure.label")), alt.Tooltip("span:N", title=say("timeline.time")),
                alt.Tooltip("held:N", title=" "),
                alt.Tooltip("probability:Q", format=".3f", title=say("timeline.probability"))]  # fmt: skip
     bars = (
-        alt.Chart(alt.Data(values=rows))
+        chart_of(rows)
         .mark_rect()
         .encode(
             x=x,
@@ -55,19 +62,25 @@ def spec(timeline: Timeline, style: Style = charts.PLAIN) -> Spec:
         )
     )
     quiet = (
-        alt.Chart(alt.Data(values=silent))
-        .mark_rect(color=palette.second, opacity=0.18)
+        chart_of(silent)
+        .mark_rect(color=COLOUR.ink, opacity=0.12)
         .encode(x=x, x2="end:Q", tooltip=[alt.Tooltip("held:N", title=" "), tooltip[1]])
     )
-    floors = [{"base": level} for number in range(len(labels)) for level in (number, number + ROW_SHARE)]
-    lines = alt.Chart(alt.Data(values=floors)).mark_rule(color=palette.faint, opacity=0.35).encode(y=y)
-    told = [say("timeline.subtitle"), *([say("timeline.subtitle_silent")] if silent else [])]
-    heading = style.heading(timeline.recording, told)
-    height = max(2, len(labels)) * ROW_PIXELS
-    chart = alt.layer(*([quiet] if silent else []), lines, bars).properties(
-        title=heading, width=style.width, height=height
+    levels = [number + ROW_SHARE * share for number in range(len(labels)) for share in (0, 0.5, 1)]
+    right = alt.Axis(
+        orient="right", values=levels, labelExpr=f"format((datum.value % 1) / {ROW_SHARE}, '.1f')", labelFontSize=9,
+        title=say("timeline.probability_axis"), ticks=False, domain=False, grid=False,
+    )  # fmt: skip
+    lines = (
+        chart_of({"base": level} for level in levels)
+        .mark_rule(color=COLOUR.faint, opacity=0.35)
+        .encode(y=alt.Y("base:Q", scale=rows_scale, axis=right))
     )
-    return charts.configured(chart, palette)
+    told = [say("timeline.subtitle"), *([say("timeline.subtitle_silent")] if silent else [])]
+    heading = titled(timeline.recording, told)
+    height = max(2, len(labels)) * ROW_PIXELS
+    layers = alt.layer(*([quiet] if silent else []), lines, bars).resolve_axis(y="independent")
+    return layers.properties(title=heading, height=height)
 
 
 def _silent(timeline: Timeline, say: Language) -> list[dict[str, Any]]:
@@ -134,23 +147,19 @@ def page(
     lost: int = 0,
     say: Language = ENGLISH,
     notes: Sequence[str] = (),
-) -> str:
-    """The page's HTML.
+) -> Page:
+    """The page.
 
     drawn: what is shown as a figure, by the figure's file name; found: every recording. run: its folder's name.
     lost: windows and recordings that gave nothing. notes: more sentences that the reader must see.
     """
-
-    def specs(style: Style) -> dict[str, Spec]:
-        return {f"recording-{number}": spec(one, style) for number, one in enumerate(drawn.values())}
-
-    themes, stills = charts.drawn(specs, say)
+    figures = specs(drawn, say)
     shown = [
         {
             "heading": one.recording,
             "figure": drawing(name, still, say("timeline.spoken", recording=one.recording), say("timeline.caption")),
         }
-        for (name, still), one in zip(stills.items(), drawn.values())
+        for (name, still), one in zip(figures.items(), drawn.values())
     ]
     windows = sum(one.windows for one, _ in found)
     counted = {"windows": say.counted(windows, "window"), "recordings": say.counted(len(found), "recording")}
@@ -161,7 +170,7 @@ def page(
         cautions.append(say("timeline.lost", number=lost))
     return filled(
         "timeline.html",
-        themes,
+        figures,
         {"title": say("timeline.title", task=found[0][0].task.name), "answer": answer(found, negative, say),
          "protocol": say("timeline.protocol", run=run, **counted), "cautions": cautions,
          "figures": shown, "table": _table(found, say), "negative": say("common.list").join(negative),

@@ -1,4 +1,9 @@
-"""The lightgbm probe: gradient-boosted trees on features that are binned once for all trials and labels of a round."""
+"""The lightgbm probe: gradient-boosted trees on features that are binned once for all trials and labels of a round.
+
+LightGBM brings pandas and scikit-learn: a second and more, so that it is imported where trees grow.
+"""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -6,9 +11,8 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median_low
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +23,9 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Setting, never
 from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS
 from toolkit.probe.targets import ALL, FloatArray, Targets, targets_of
+
+if TYPE_CHECKING:
+    import lightgbm
 
 MAX_TREES = 200  # per class
 PATIENCE = 15  # trees without a better development loss before a fit stops
@@ -41,7 +48,7 @@ class BoostingFitter:
         self._features, self._task, self._truth, self._seed, self._device = features, task, truth, seed, device
         self._rounds: dict[str, _Round] = {}
 
-    def relabelled(self, truth: IntArray) -> "BoostingFitter":
+    def relabelled(self, truth: IntArray) -> BoostingFitter:
         """As `Fitter` asks; bins are shared."""
         other = copy(self)
         other._truth = truth
@@ -60,6 +67,8 @@ class BoostingFitter:
 
         A label that only these clips can teach gets the median of the others' trees.
         """
+        import lightgbm
+
         targets = targets_of(self._task, self._truth[train])
         parameters = self._parameters(setting, targets, name)
         weights = targets.weights(str(setting["class_weights"]))
@@ -100,7 +109,7 @@ class BoostingFitter:
 
     def _growing(
         self, targets: Targets, train: IntArray, development: IntArray, setting: Setting, name: str
-    ) -> list["_Growing"]:
+    ) -> list[_Growing]:
         own = self._rounds[name]
         columns = targets.columns_of(self._task, self._truth[development])
         weighting, parameters = str(setting["class_weights"]), self._parameters(setting, targets, name)
@@ -118,6 +127,8 @@ class BoostingFitter:
 
     def _booster(self, parameters: dict[str, Any], part: lightgbm.Dataset) -> lightgbm.Booster:
         """Raises MachineError for a device that this build of LightGBM, or this machine, does not have."""
+        import lightgbm
+
         try:
             return lightgbm.Booster(parameters, part)
         except lightgbm.basic.LightGBMError as error:
@@ -125,11 +136,13 @@ class BoostingFitter:
                 raise
             raise MachineError(f"LightGBM has no device_type {self._device} here: {error}") from None
 
-    def _round(self, name: str, clips: IntArray) -> "_Round":
+    def _round(self, name: str, clips: IntArray) -> _Round:
         return self._rounds.setdefault(name, _Round(np.unique(clips), {}))
 
-    def _subset(self, own: "_Round", statistics: str, clips: IntArray) -> lightgbm.Dataset:
+    def _subset(self, own: _Round, statistics: str, clips: IntArray) -> lightgbm.Dataset:
         """Some of the round's clips, binned with all of them. Raises ToolkitError for clips that are none of them."""
+        import lightgbm
+
         if not np.isin(clips, own.clips).all():
             raise ToolkitError(
                 "BoostingFitter: a fit on clips that the round's first fit did not get; name another round"
@@ -220,6 +233,8 @@ def _name(label: int) -> str:
 
 def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
     """Kept trees to one layer's clips: (n, n_fitted) probabilities. The texts must have been verified by hash."""
+    import lightgbm
+
     features = layers[0].matrix(str(setting["statistics"]))
     return _predicted([lightgbm.Booster(model_str=str(model[_name(label)])) for label in targets.problems], features)
 

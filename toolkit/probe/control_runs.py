@@ -79,7 +79,7 @@ def plan(
             refuse_leaks(honest, store.sounding_sha256)
             companions.append(Companion("split", f"{question.group}s kept apart", store, honest))
         except SplitError as error:
-            note = f"By how much the figures flatter cannot be measured. {error}."
+            note = f"By how much the scores are optimistic cannot be measured. {error}."
             question = replace(question, notes=(*question.notes, note))
     for name in dict.fromkeys(control):
         if name == "shuffled":

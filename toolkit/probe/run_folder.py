@@ -137,7 +137,7 @@ def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[
         "trained_parameters": max(learnt, default=0) or None,
         "seconds": seconds,
         "extraction_seconds": extraction_seconds(store),
-        "audio_seconds": audio_seconds(store, run.folds.ids),
+        "audio_seconds": audio_seconds(store, run.folds.ids) or None,  # of arrays none is known
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "bytes_on_disk": store.total().bytes + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
     }

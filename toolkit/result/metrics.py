@@ -176,7 +176,6 @@ class Metric:
 
     kinds: tuple[Kind, ...]
     function: Callable[[Counts], FloatArray]
-    higher_is_better: bool = True
     title: str = ""
 
 
@@ -200,7 +199,7 @@ METRICS = Registry(
         "recall_weighted": Metric(SINGLE + MULTI, lambda counts: recall(counts, "weighted")),
         "recall_micro": Metric(SINGLE + MULTI, lambda counts: recall(counts, "micro")),
         "exact_match": Metric(MULTI, accuracy),
-        "hamming_loss": Metric(MULTI, hamming_loss, higher_is_better=False),
+        "hamming_loss": Metric(MULTI, hamming_loss),
     },
 )
 PER_LABEL: dict[str, Callable[[Counts], FloatArray]] = {"precision": precision, "recall": recall, "f1": f1}

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from toolkit.core.artifacts import commit_file, commit_json, commit_text, make_folder, sha256_of_file, signature
-from toolkit.core.errors import StoreError, ToolkitError
+from toolkit.core.errors import InputError, StoreError, ToolkitError, one_of
 from toolkit.corpus import splits
 from toolkit.corpus.labels import Task
 from toolkit.result import predictions as predictions_file
@@ -202,6 +202,19 @@ def read(folder: Path) -> Run:
         raise
     except (KeyError, TypeError, AttributeError, ValueError, ToolkitError) as error:
         raise StoreError(f"{where} is damaged: {error!r}") from None
+
+
+def find_run(name: str, result: Path) -> Path:
+    """A run's folder by its name in `result`, the beginning of that name, or its path. Raises InputError."""
+    if (path := Path(name)).is_dir() and (path / RUN).is_file():
+        return path
+    plain = Path(name).name == name
+    found = sorted(path.parent for path in result.glob(f"*/{RUN}") if plain and path.parent.name.startswith(name))
+    exact = [path for path in found if path.name == name]
+    if len(exact or found) != 1:
+        finished = sorted(path.parent.name for path in result.glob(f"*/{RUN}"))
+        raise InputError(one_of("result", path.name or name, [path.name for path in found] or finished))
+    return (exact or found)[0]
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

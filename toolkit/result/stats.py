@@ -184,7 +184,7 @@ def may_be_best(layers: Sequence[Predictions]) -> list[bool]:
     ahead = scores[None] - scores[:, None]  # [layer, other]
     spread = without[None] - without[:, None]
     error = np.sqrt((units - 1) / units * np.square(spread - spread.mean(axis=-1, keepdims=True)).sum(axis=-1))
-    beaten = (ahead > 0) & (ahead > limit * error)
+    beaten = ahead > limit * error
     return [not np.isnan(score) and not own.any() for score, own in zip(scores, beaten)]
 
 

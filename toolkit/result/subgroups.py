@@ -32,7 +32,7 @@ def columns(
     for name in USUAL if names is None else dict.fromkeys(names):
         if name not in manifest.columns:
             if names is not None:
-                raise InputError(one_of("--gaps", name, manifest.label_columns))
+                raise InputError(one_of("--subgroups", name, manifest.label_columns))
             continue
         cells = {clip.id: cell for clip, cell in zip(manifest.clips, manifest.cells(name))}
         known = {clip: cells.get(clip, cells.get(clip.rpartition("@")[0])) for clip in ids}

@@ -9,7 +9,7 @@ from toolkit.core.i18n import of
 from toolkit.corpus.labels import Task
 from toolkit.result import stats
 from toolkit.result.report import charts
-from toolkit.result.report.charts import DARK, LIGHT, Style, svg
+from toolkit.result.report.charts import DARK, LIGHT, svg, themed
 from toolkit.result.report.label_charts import MULTILABEL_CELLS, confusion_counts, multilabel_counts
 from toolkit.result.report.run_charts import specs
 from toolkit.result.run import curve
@@ -18,8 +18,8 @@ HOSTILE = ("</script><img src=x onerror=alert(1)>", 'it\'s "quoted"', "=1+1", "d
 
 
 def drawn(run, palette=LIGHT, language="en"):
-    style = Style(palette, say=of(language))
-    return specs(run, curve(run), stats.evaluate(run.predictions), style)
+    made = specs(run, curve(run), stats.evaluate(run.predictions), of(language))
+    return {name: themed(spec, palette) for name, spec in made.items()}
 
 
 def texts(spec) -> str:

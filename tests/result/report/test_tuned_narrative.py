@@ -44,5 +44,5 @@ def test_rounds_whose_training_improved_nothing_are_counted(best: tuple[int, ...
 def test_the_protocol_says_what_the_models_learnt_from(learnt: str, again: bool) -> None:
     run = tuned((1, 1, 1, 1, 1), learnt)
     ((_, said),) = (pair for pair in narrative.protocol(run, stats.evaluate(run.predictions)) if pair[0] == "Chosen")
-    assert ("learns that many epochs from training and development clips together" in said) == again
-    assert ("that epoch's model predicts the test clips" in said) != again
+    assert ("for as many epochs, on training and development clips together" in said) == again
+    assert ("the model of that epoch predicts the test clips" in said) != again

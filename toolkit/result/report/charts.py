@@ -1,21 +1,27 @@
-"""How every chart looks, is named, and becomes PDF, PNG and SVG; the charts themselves are in the *_figures modules."""
+"""How every chart looks, and what becomes of it: a page's specifications, SVG, PNG and PDF.
+
+A chart is made once, in colours that are names; `themed` puts a palette in their place. The charts themselves are in
+the *_charts modules.
+"""
 
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from toolkit.core.artifacts import commit_file
-from toolkit.core.i18n import ENGLISH, Language
+from toolkit.core.errors import InputError, one_of
 
 WIDTH = 560  # pixels, of a figure in a file
 PNG_SCALE = 2
+MARKER = 10  # pixels, more than half of any marker
 GRADIENT = re.compile(r'(<linearGradient id="|fill="url\(#)gradient_\d+')
 CLIP = re.compile(r'(<clipPath id="|clip-path="url\(#)clip(\d+)')
 FONTS = (
@@ -25,13 +31,14 @@ FONTS = (
 # The wheel and the finger scroll the page; with Shift the wheel zooms and dragging moves.
 ZOOM = "wheel![event.shiftKey]"
 MOVE = "[pointerdown[event.shiftKey], window:pointerup] > window:pointermove!"
-Width = int | str  # pixels, or "container" on a page
-Spec = dict[str, Any]
+Spec = dict[str, Any]  # Vega-Lite
+Arguments = ParamSpec("Arguments")
+CHECKED = False  # whether Altair holds every part against Vega-Lite's schema: most of the time, so in tests alone
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours that the colour-blind tell apart (Okabe and Ito, 2008), on a light or a dark ground.
+    """The colours of a light or a dark ground; those of the runs are the same on both, see `colours`.
 
     turn: share of the way from low to high, from which on_high is easier to read there than ink.
     """
@@ -39,49 +46,76 @@ class Palette:
     ground: str
     ink: str
     faint: str
-    score: str
-    second: str
     low: str
     high: str
     on_high: str
-    turn: float
+    turn: str
 
 
-LIGHT = Palette("#ffffff", "#1d2329", "#6a737d", "#0072b2", "#c25100", "#f4f7fa", "#0a5c94", "#ffffff", 0.72)
-DARK = Palette("#15191e", "#e8ebee", "#9aa4ae", "#56b4e9", "#e69f00", "#1d242b", "#7cc4f0", "#0b0f13", 0.55)
+LIGHT = Palette("#ffffff", "#1d2329", "#6a737d", "#f4f7fa", "#0a5c94", "#ffffff", "0.72")
+DARK = Palette("#15191e", "#e8ebee", "#9aa4ae", "#1d242b", "#7cc4f0", "#0b0f13", "0.55")
+MARK = "\ue000"  # of Unicode's private use, so that no label is taken for a colour
+COLOUR = Palette(*(f"{MARK}{field.name}{MARK}" for field in fields(Palette)))
+CONFIG: Spec = {
+    "background": COLOUR.ground,
+    "font": FONTS,
+    "axis": {
+        "labelColor": COLOUR.ink,
+        "titleColor": COLOUR.ink,
+        "gridColor": COLOUR.faint,
+        "gridOpacity": 0.25,
+        "domainColor": COLOUR.faint,
+        "tickColor": COLOUR.faint,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+    "legend": {"labelColor": COLOUR.ink, "titleColor": COLOUR.ink, "labelFontSize": 12, "titleFontSize": 12},
+    "title": {"fontSize": 15, "subtitleFontSize": 12, "fontWeight": "bold"},
+    "text": {"fontSize": 12},
+    "view": {"stroke": None},
+}
 
 
-@dataclass(frozen=True)
-class Style:
-    """What one drawing of a chart has and another of the same chart has not."""
+def specifications(make: Callable[Arguments, Mapping[str, Any]]) -> Callable[Arguments, dict[str, Spec]]:
+    """Decorates what gives Altair charts by the figures' file names: it gives their specifications, to be `themed`."""
 
-    palette: Palette = LIGHT
-    width: Width = WIDTH
-    say: Language = ENGLISH
+    @functools.wraps(make)
+    def made(*args: Arguments.args, **kwargs: Arguments.kwargs) -> dict[str, Spec]:
+        with debug_mode(CHECKED):
+            return {name: configured(chart, CHECKED) for name, chart in make(*args, **kwargs).items()}
 
-    def heading(self, text: str, subtitle: Sequence[str]) -> alt.TitleParams:
-        return titled(text, list(subtitle), self.palette)
-
-
-PLAIN = Style()  # as in a file of its own
+    return made
 
 
-def drawn(make: Callable[[Style], Mapping[str, Spec]], say: Language) -> tuple[dict[str, Mapping[str, Spec]], Any]:
-    """A page's figures: the specifications of each theme for its scripts, and those of the still pictures.
+def configured(chart: Any, checked: bool) -> Spec:
+    """The chart with all data inside, in the house's fonts and in colours that are names."""
+    return {**chart.to_dict(validate=checked), "config": CONFIG}
 
-    make: gives the specifications by name for one style.
-    """
-    themes = {name: make(Style(palette, "container", say)) for name, palette in (("light", LIGHT), ("dark", DARK))}
-    return themes, make(Style(say=say))
+
+def themed(spec: Spec, palette: Palette = LIGHT, width: int | str = WIDTH) -> Spec:
+    """The specification in a palette's colours. width: pixels, or "container" on a page."""
+    text = json.dumps(spec, ensure_ascii=False)
+    for name, value in asdict(palette).items():
+        text = text.replace(getattr(COLOUR, name), value)
+    return {**json.loads(text), "width": width}
+
+
+def figure(specs: Mapping[str, Spec], name: str) -> Any:
+    """One of a page's charts, for a notebook. Raises InputError for another name."""
+    if name not in specs:
+        raise InputError(one_of("figure", name, sorted(specs)))
+    return alt.Chart.from_dict(themed(specs[name]))
 
 
 def write_specs(folder: Path, drawn: Mapping[str, Spec]) -> None:
-    """Commit Vega-Lite specifications, by file name, as PDF, PNG and SVG."""
+    """Commit themed specifications, by file name, as PDF, PNG and SVG."""
     for name, spec in drawn.items():
+        picture = svg(spec)
         for suffix, data in (
-            ("pdf", vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[])),
-            ("png", vl_convert.vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[])),
-            ("svg", svg(spec).encode()),
+            ("pdf", vl_convert.svg_to_pdf(picture)),
+            ("png", vl_convert.svg_to_png(picture, scale=PNG_SCALE)),
+            ("svg", picture.encode()),
         ):
             commit_file(folder / f"{name}.{suffix}", _writer(data))
 
@@ -110,6 +144,11 @@ def _svg(spec: str) -> str:
     return GRADIENT.sub(r"\1gradient_0", drawn)
 
 
+def chart_of(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """An unmarked chart of these rows; a tuple of them, since Altair copies lists and all they hold at every step."""
+    return alt.Chart(alt.Data(values=tuple(rows)))
+
+
 def zoomable(chart: Any, *channels: str) -> Any:
     """The chart with quantitative axes ("x", "y") that a reader can zoom into."""
     return chart.add_params(
@@ -117,41 +156,23 @@ def zoomable(chart: Any, *channels: str) -> Any:
     )
 
 
-def padded(values: Sequence[float | None], lowest: float | None = None, highest: float | None = None) -> alt.Scale:
-    """A scale a little wider than all that is drawn, within `lowest` and `highest`."""
+def padded(values: Iterable[float | None]) -> alt.Scale:
+    """A scale of all that is drawn, with room at its ends for a whole marker: what is zoomed is cut at the edge."""
     known = [value for value in values if value is not None] or [0.0, 1.0]
-    margin = 0.06 * (max(known) - min(known) or 1.0)
-    low, high = min(known) - margin, max(known) + margin
-    low = low if lowest is None else max(lowest, low)
-    high = high if highest is None else min(highest, high)
-    return alt.Scale(domain=[low, high], nice=False)
+    margin = 0.05 if min(known) == max(known) else 0.0
+    return alt.Scale(domain=[min(known) - margin, max(known) + margin], nice=False, zero=False, padding=MARKER)
 
 
-def titled(text: str, subtitle: list[str], palette: Palette) -> alt.TitleParams:
+def told_apart(rows: Iterable[Mapping[str, Any]]) -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape of points by their "series" with a legend: each row's "colour", and a diamond where "tuned"."""
+    found = {row["series"]: row for row in rows}
+    colours = alt.Scale(domain=list(found), range=[row["colour"] for row in found.values()])
+    shapes = alt.Scale(domain=list(found), range=["diamond" if row["tuned"] else "circle" for row in found.values()])
+    legend = alt.Legend(title=None, orient="top", columns=1, labelLimit=0, symbolOpacity=1)
+    return alt.Color("series:N", sort=None, scale=colours, legend=legend), alt.Shape("series:N", scale=shapes)
+
+
+def titled(text: str, subtitle: Sequence[str]) -> alt.TitleParams:
     return alt.TitleParams(
-        text=text, subtitle=subtitle, anchor="start", color=palette.ink, subtitleColor=palette.faint, offset=10
+        text=text, subtitle=list(subtitle), anchor="start", color=COLOUR.ink, subtitleColor=COLOUR.faint, offset=10
     )
-
-
-def configured(chart: Any, palette: Palette) -> Spec:
-    """The chart in the house's fonts and the palette's colours, as a Vega-Lite specification."""
-    spec: Spec = (
-        chart.configure(background=palette.ground, font=FONTS)
-        .configure_axis(
-            labelColor=palette.ink,
-            titleColor=palette.ink,
-            gridColor=palette.faint,
-            gridOpacity=0.25,
-            domainColor=palette.faint,
-            tickColor=palette.faint,
-            labelFontSize=12,
-            titleFontSize=12,
-            titleFontWeight="normal",
-        )
-        .configure_legend(labelColor=palette.ink, titleColor=palette.ink, labelFontSize=12, titleFontSize=12)
-        .configure_title(fontSize=15, subtitleFontSize=12, fontWeight="bold")
-        .configure_text(fontSize=12)
-        .configure_view(stroke=None)
-        .to_dict()
-    )
-    return spec

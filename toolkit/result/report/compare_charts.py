@@ -1,4 +1,4 @@
-"""A comparison's figures: the dumbbell, the costs, and the best frozen beside the best fine-tuned run."""
+"""A comparison's figures: the dumbbell, the costs, and the best frozen with the best fine-tuned run."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,10 +6,12 @@ from typing import Any
 
 import altair as alt
 
+from toolkit.core.i18n import Language
 from toolkit.result import metrics
 from toolkit.result.compare import Comparison, Line
-from toolkit.result.report import charts, compare_narrative, curves, label_charts, narrative, pair_charts
-from toolkit.result.report.charts import Spec, Style, padded, zoomable
+from toolkit.result.report import compare_narrative, curves, label_charts, narrative, pair_charts
+from toolkit.result.report.charts import COLOUR, chart_of, padded, specifications, titled, told_apart, zoomable
+from toolkit.result.report.colours import colour_of
 
 ROW_PIXELS = 34
 COST_PIXELS = 320
@@ -17,66 +19,59 @@ LETTER, LINE = 7, 13  # pixels of a name's letter and line
 NARROW = 360  # pixels: a page's figure on a phone; names that do not meet there do not on a wider one
 
 
-def specs(comparison: Comparison, style: Style) -> dict[str, Spec]:
-    """Vega-Lite specifications by the figures' file names; those without anything to draw are not among them."""
-    say = style.say
-    drawn: dict[str, Any] = {"dumbbell": dumbbell(comparison, style)}
+@specifications
+def specs(comparison: Comparison, say: Language) -> dict[str, Any]:
+    """Charts by the figures' file names; those without anything to draw are not among them."""
+    drawn: dict[str, Any] = {"dumbbell": dumbbell(comparison, say)}
     if any(line.seconds and line.score.estimate is not None for line in comparison.lines):
-        drawn["cost"] = cost(comparison, style)
+        drawn["cost"] = cost(comparison, say)
     frozen = [line for line in comparison.lines if not line.run.tuned]
     if frozen:
-        named = [(compare_narrative.name(line, comparison, say), line.curve) for line in frozen]
+        named = [(compare_narrative.name(line, comparison, say), line.run, line.curve) for line in frozen]
         title = say("figure.runs_title", task=comparison.run.task.name, runs=say.counted(len(frozen), "run"))
-        drawn["layers"] = curves.over_depth(named, comparison.run, title, style)
-    drawn |= pair_charts.charts(comparison, style)
+        drawn["layers"] = curves.over_depth(named, title, say)
+    drawn |= pair_charts.charts(comparison, say)
     for line in comparison.best:
         kind = "tuned" if line.run.tuned else "frozen"
-        drawn[f"confusion-{kind}"] = label_charts.confusion(line.run, style)
-    return {name: charts.configured(chart, style.palette) for name, chart in drawn.items()}
+        drawn[f"confusion-{kind}"] = label_charts.confusion(line.run, say)
+    return drawn
 
 
-def dumbbell(comparison: Comparison, style: Style) -> Any:
+def dumbbell(comparison: Comparison, say: Language) -> Any:
     """A row a fine-tuned run, from its backbone's best frozen probe to it; probes alone where none was tuned."""
-    palette, say = style.palette, style.say
     metric = metrics.title(comparison.run.metric, say)
-    series = [say("compare.frozen_series"), say("compare.tuned_series")]
-    rows = _rows(comparison, series, style)
-    scale = padded([row[name] for row in rows for name in ("value", "lower", "upper")], 0.0, 1.0)
+    rows = _rows(comparison, say)
+    scale = padded(row[name] for row in rows for name in ("value", "lower", "upper"))
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=300))
     axis_title = say("compare.on_test", metric=metric)
     x = alt.X("value:Q", scale=scale, title=axis_title, axis=alt.Axis(tickCount=6))
-    legend = alt.Legend(title=None, orient="top", columns=1, labelLimit=0, symbolOpacity=1)
-    colour = alt.Color(
-        "series:N", sort=None, scale=alt.Scale(domain=series, range=[palette.second, palette.score]), legend=legend
-    )
+    colour, shape = told_apart(rows)
     tooltip = [
         alt.Tooltip("name:N", title=" "),
         alt.Tooltip("way:N", title=say("column.way")),
         alt.Tooltip("told:N", title=say("common.interval", name=metric)),
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y, color=colour, tooltip=tooltip)
+    base = chart_of(rows).encode(y=y, color=colour, tooltip=tooltip)
     bar = (
-        alt.Chart(alt.Data(values=[row for row in rows if row["from"] is not None]))
-        .mark_rule(strokeWidth=5, opacity=0.35, color=palette.faint)
+        chart_of([row for row in rows if row["from"] is not None])
+        .mark_rule(strokeWidth=5, opacity=0.35, color=COLOUR.faint)
         .encode(y=y, x=alt.X("from:Q", scale=scale), x2="value:Q")
     )
     intervals = [
-        base.transform_filter(alt.datum.series == name)
+        base.transform_filter(alt.datum.tuned == tuned)
         .mark_rule(strokeWidth=1.8, yOffset=offset)
         .encode(x=alt.X("lower:Q", scale=scale, title=axis_title), x2="upper:Q")
-        for name, offset in zip(series, (-9, 9))  # pixels, beside the dumbbell
+        for tuned, offset in ((False, -9), (True, 9))  # pixels, above and below the dumbbell
     ]
-    point = base.mark_point(size=110, filled=True, opacity=1).encode(
-        x=x, shape=alt.Shape("series:N", scale=alt.Scale(domain=series, range=["circle", "diamond"]))
-    )
+    point = base.mark_point(size=110, filled=True, opacity=1).encode(x=x, shape=shape)
     title = say("compare.dumbbell_title", task=comparison.run.task.name)
-    heading = style.heading(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
+    heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
     names = len({row["name"] for row in rows})
     layers = alt.layer(bar, *intervals, point)
-    return zoomable(layers.properties(title=heading, width=style.width, height=ROW_PIXELS * max(names, 2)), "x")
+    return zoomable(layers.properties(title=heading, height=ROW_PIXELS * max(names, 2)), "x")
 
 
-def _rows(comparison: Comparison, series: Sequence[str], style: Style) -> list[dict[str, Any]]:
+def _rows(comparison: Comparison, say: Language) -> list[dict[str, Any]]:
     frozen: dict[str, Line] = {}
     for line in comparison.lines:  # the best on development comes first
         if not line.run.tuned and line.score.estimate is not None:
@@ -87,40 +82,26 @@ def _rows(comparison: Comparison, series: Sequence[str], style: Style) -> list[d
         name = f"{line.run.backbone}, {line.way}{compare_narrative.apart(line, comparison)}"
         probe = frozen.get(line.run.backbone)
         if probe is not None:
-            rows.append(_row(name, series[0], probe, None, style))
-        rows.append(_row(name, series[1], line, None if probe is None else probe.score.estimate, style))
+            rows.append(_row(name, probe, None, say))
+        rows.append(_row(name, line, None if probe is None else probe.score.estimate, say))
     rest = [line for backbone, line in frozen.items() if backbone not in {line.run.backbone for line in tuned}]
-    return rows + [_row(line.run.backbone, series[0], line, None, style) for line in rest]
+    return rows + [_row(line.run.backbone, line, None, say) for line in rest]
 
 
-def _row(name: str, series: str, line: Line, start: float | None, style: Style) -> dict[str, Any]:
-    score = line.score
-    return {
-        "name": name,
-        "series": series,
-        "way": compare_narrative.way(line, style.say),
-        "value": score.estimate,
-        "lower": score.lower,
-        "upper": score.upper,
-        "told": compare_narrative.told(line, style.say),
-        "from": start,
-    }
+def _row(name: str, line: Line, start: float | None, say: Language) -> dict[str, Any]:
+    return {"name": name, "way": compare_narrative.way(line, say), "from": start, **_score(line, say)}
 
 
-def cost(comparison: Comparison, style: Style) -> Any:
+def cost(comparison: Comparison, say: Language) -> Any:
     """Score against seconds from the recordings to the predictions, on a logarithmic axis."""
-    palette, say = style.palette, style.say
     metric = metrics.title(comparison.run.metric, say)
-    series = [say("compare.frozen_short"), say("compare.tuned_short")]
     timed = [line for line in comparison.lines if line.seconds and line.score.estimate is not None]
-    rows: list[Mapping[str, Any]] = [
+    rows: list[dict[str, Any]] = [
         {
             "name": compare_narrative.name(line, comparison, say),
-            "series": series[line.run.tuned],
             "seconds": line.seconds,
             "told_seconds": f"{line.seconds:,.0f}",
-            **_score(line),
-            "told": compare_narrative.told(line, say),
+            **_score(line, say),
         }
         for line in sorted(timed, key=lambda line: line.seconds or 0.0)
     ]
@@ -131,48 +112,43 @@ def cost(comparison: Comparison, style: Style) -> Any:
     across = alt.Scale(type="log", domain=[min(seconds) / 1.5, max(seconds) * 1.5], nice=False)
     x = alt.X("seconds:Q", scale=across, title=say("compare.cost_axis"), axis=alt.Axis(format="~s", tickCount=6))
     scale_y = alt.Y("value:Q", scale=scale, title=say("compare.on_test", metric=metric))
-    legend = alt.Legend(title=None, orient="top", symbolOpacity=1)
-    colours = alt.Scale(domain=series, range=[palette.second, palette.score])
+    colour, shape = told_apart(rows)
     tooltip = [
         alt.Tooltip("name:N", title=" "),
         alt.Tooltip("told:N", title=say("common.interval", name=metric)),
         alt.Tooltip("told_seconds:N", title=say("compare.seconds_told")),
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, tooltip=tooltip)
-    colour = alt.Color("series:N", sort=None, scale=colours, legend=legend)
+    base = chart_of(rows).encode(x=x, tooltip=tooltip)
     interval = base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(
         y=alt.Y("lower:Q", scale=scale, title=say("compare.on_test", metric=metric)), y2="upper:Q", color=colour
     )
-    shape = alt.Shape("series:N", scale=alt.Scale(domain=series, range=["circle", "diamond"]))
     point = base.mark_point(size=110, filled=True, opacity=1).encode(y=scale_y, color=colour, shape=shape)
     names = [
-        alt.Chart(alt.Data(values=[row]))
-        .mark_text(align="left" if begins else "right", dy=dy, color=palette.ink)
+        chart_of([row])
+        .mark_text(align="left" if begins else "right", dy=dy, color=COLOUR.ink)
         .encode(x=x, y=alt.Y(f"{end}:Q", scale=scale), text="name:N")
-        for row, end, begins, dy in _names(
-            rows, series[0], across.domain, scale.domain, style.width if isinstance(style.width, int) else NARROW
-        )
+        for row, end, begins, dy in _names(rows, across.domain, scale.domain)
     ]
     title = say("compare.cost_title", task=comparison.run.task.name)
-    heading = style.heading(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
+    heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
     layers = alt.layer(interval, point, *names)
-    return zoomable(layers.properties(title=heading, width=style.width, height=COST_PIXELS), "x", "y")
+    return zoomable(layers.properties(title=heading, height=COST_PIXELS), "x", "y")
 
 
 def _names(
-    rows: Sequence[Mapping[str, Any]], above: str, across: Sequence[float], up: Sequence[float], width: float
+    rows: Sequence[Mapping[str, Any]], across: Sequence[float], up: Sequence[float]
 ) -> Iterator[tuple[Mapping[str, Any], str, bool, int]]:
-    """Each run's name, above its interval for the series `above` and below it otherwise, so that no two names meet:
-    the end it stands at, whether its text begins there, and the pixels from there.
+    """Each run's name, above its interval for a frozen probe and below it for a fine-tuned one, so that no two names
+    meet: the end of the interval, whether the text begins there, and the pixels from there.
 
-    across, up: the axes' domains, the first logarithmic; width: of the figure in pixels.
+    across, up: the axes' domains, the first logarithmic.
     """
     middle, taken = math.sqrt(across[0] * across[1]), list[tuple[float, float, float]]()
     for row in rows:
-        high = row["series"] == above
+        high = not row["tuned"]
         end = next(name for name in ("upper" if high else "lower", "value") if row[name] is not None)
         begins = row["seconds"] <= middle  # where there is room
-        x = width * math.log(row["seconds"] / across[0]) / math.log(across[1] / across[0])
+        x = NARROW * math.log(row["seconds"] / across[0]) / math.log(across[1] / across[0])
         y = COST_PIXELS * (up[1] - row[end]) / (up[1] - up[0])
         left = x if begins else x - LETTER * len(row["name"])
         right = left + LETTER * len(row["name"])
@@ -184,5 +160,8 @@ def _names(
         yield row, end, begins, dy
 
 
-def _score(line: Line) -> dict[str, float | None]:
-    return {"value": line.score.estimate, "lower": line.score.lower, "upper": line.score.upper}
+def _score(line: Line, say: Language) -> dict[str, Any]:
+    kind = "compare.tuned_series" if line.run.tuned else "compare.frozen_series"
+    bounds = {"value": line.score.estimate, "lower": line.score.lower, "upper": line.score.upper}
+    look = {"series": say(kind, probe=line.run.probe), "colour": colour_of(line.run.probe), "tuned": line.run.tuned}
+    return {**bounds, **look, "told": compare_narrative.told(line, say)}

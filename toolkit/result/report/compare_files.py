@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from toolkit import __version__
 from toolkit.core.artifacts import commit_json, commit_text, make_folder, sha256_of_file, signature
 from toolkit.core.i18n import ENGLISH, Language
+from toolkit.core.version import __version__
 from toolkit.result.compare import COSTS, Comparison
 from toolkit.result.jackknife import Score
 from toolkit.result.metrics import title
 from toolkit.result.report import compare_narrative
-from toolkit.result.run import FIGURES, REPORT, RUN
+from toolkit.result.run import RUN
 from toolkit.result.safe_csv import plain_text
 
 TABLE, LATEX, STANDING = "compare.csv", "compare.tex", "compare.json"
@@ -27,7 +27,7 @@ def terminal(comparison: Comparison) -> TerminalTable:
     """A row a run: headline, difference and what it took; the CSV has every metric."""
     table = TerminalTable(box=None, header_style="bold", pad_edge=False)
     metric = title(comparison.run.metric)
-    for name in ("backbone", "way", "runs", "up to layer (rounds)"):
+    for name in ("backbone", "method", "runs", "up to layer (rounds)"):
         table.add_column(name, overflow="fold")
     for name in (f"{metric}, 95 %", "minus best probe", "p, Holm", "trained", "s", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -51,8 +51,6 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
     The same runs share a folder, and what stands there, drawn of the same runs by the same version, is left as it is.
     The page and its figures are in English; in another language beside it, where `say` is one. Raises DiskFullError.
     """
-    from toolkit.result.report import charts, compare_charts, compare_page
-
     names = [name for line in comparison.lines for name in line.runs]
     sha256 = signature({"runs": sorted(names)})
     folder = make_folder(result / f"{comparison.run.task.name}-compare-{sha256[:12]}")
@@ -68,13 +66,13 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
     drawn_of = signature(facts)
     if _stands(folder, drawn_of):
         return folder
+    from toolkit.result.report import compare_page  # Altair takes a second to import
+
     (folder / STANDING).unlink(missing_ok=True)
     commit_text(folder / TABLE, table)
     commit_text(folder / LATEX, to_latex(comparison))
     for language in languages:
-        specs = compare_charts.specs(comparison, charts.Style(say=language))
-        charts.write_specs(make_folder(folder / language.file(FIGURES)), specs)
-        commit_text(folder / language.file(REPORT), compare_page.page(comparison, language))
+        compare_page.page(comparison, language).write(folder)
     commit_json(folder / STANDING, {"drawn_of": drawn_of, "files": _files(folder)})
     return folder
 

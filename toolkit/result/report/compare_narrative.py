@@ -29,7 +29,7 @@ def sentences(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
     frozen, tuned = comparison.frozen, comparison.tuned
     if frozen is None or tuned is None:
         return [say("compare.only_tuned" if frozen is None else "compare.only_frozen")]
-    metric, probe = narrative.metric_name(comparison.run, say), _probe(frozen, say)
+    metric, probe = narrative.metric_in_full(comparison.run, say), _probe(frozen, say)
     fields = {"backbone": tuned.run.backbone, "way": tuned.way, "probe": probe, "metric": metric}
     run = say("compare.tuned_run", **fields)
     gained, found = tuned.difference.score, tuned.difference
@@ -90,10 +90,11 @@ def p_told(p_value: float) -> str:
 
 
 def _probe(line: Line, say: Language) -> str:
-    layers = {choice.layer for run in line.runs.values() for choice in run.choices}
-    fields = {"probe": line.run.probe, "backbone": line.run.backbone, "layer": next(iter(layers))}
-    one = len(layers) == 1 and fields["layer"] != line.run.probe  # a mix has one layer, itself
-    return say("compare.probe_on_layer" if one else "compare.probe_of", **fields)
+    choices = [choice for run in line.runs.values() for choice in run.choices]
+    layers, all_layers = {choice.layer for choice in choices}, {line.run.probe}  # a mix has one layer, itself
+    kind = "probe_on_all" if layers == all_layers else "probe_on_layer" if len(layers) == 1 else "probe_of"
+    fields = {"probe": line.run.probe, "backbone": line.run.backbone, "layer": min(layers)}
+    return say(f"compare.{kind}", **fields, layers=narrative.in_rounds(choices, say))
 
 
 def _times(tuned: Line, frozen: Line, say: Language) -> str:

@@ -6,16 +6,15 @@ from typing import Any
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result.compare import Comparison
 from toolkit.result.report import compare_charts, compare_narrative, narrative
-from toolkit.result.report.charts import Spec, drawn
+from toolkit.result.report.charts import Spec
 from toolkit.result.report.compare_tables import Tables
 from toolkit.result.report.label_charts import label_metric
-from toolkit.result.report.page import drawing, filled
+from toolkit.result.report.page import Page, drawing, filled
 
 
-def page(comparison: Comparison, say: Language = ENGLISH) -> str:
-    """The page's HTML."""
-    run = comparison.run
-    themes, stills = drawn(lambda style: compare_charts.specs(comparison, style), say)
+def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
+    """The page."""
+    run, specs = comparison.run, compare_charts.specs(comparison, say)
     fields = {
         "metric": narrative.metric_name(run, say),
         "value": say(f"metric.{label_metric(run.task.multilabel)}"),
@@ -30,16 +29,17 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> str:
     names = {kind: compare_narrative.name(line, comparison, say) for kind, line in best.items()}
     return filled(
         "compare.html",
-        themes,
+        specs,
         {
             **fields,
             "title": say("compare.title", task=run.task.name),
             "answer": first,
+            "terms": narrative.terms(run, say),
             "protocol": say("common.sentences").join(
                 [*more, say("compare.protocol", line=narrative.protocol_line(run, say))]
             ),
             "cautions": compare_narrative.cautions(comparison, say),
-            "figures": {name: _drawing(comparison, name, spec, fields, names, say) for name, spec in stills.items()},
+            "figures": {name: _drawing(comparison, name, spec, fields, names, say) for name, spec in specs.items()},
             "tables": Tables(comparison, say),
             "best": [(kind, names[kind], line) for kind, line in best.items()],
             "columns": list(comparison.columns),

@@ -100,7 +100,7 @@ class Tables:
         return confusion_table(line.run, self.say)
 
     def errors(self) -> Table:
-        """How far the probabilities of every run that has them are off."""
+        """The calibration of every run that has probabilities."""
         rows = [
             self._row(
                 line,

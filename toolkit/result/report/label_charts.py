@@ -1,15 +1,17 @@
-"""Each label's score beside how often it occurs, and what is taken for what."""
+"""Each label's score with how often it occurs, and the confusion matrix."""
 
 from typing import Any
 
 import altair as alt
 import numpy as np
 
+from toolkit.core.i18n import ENGLISH, Language
 from toolkit.corpus.labels import IntArray
 from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import PLAIN, Style
+from toolkit.result.report.charts import COLOUR, chart_of, titled
+from toolkit.result.report.colours import colour_of
 from toolkit.result.run import Run
 from toolkit.result.stats import Evaluation
 
@@ -19,13 +21,12 @@ def label_metric(multilabel: bool) -> str:
     return "f1" if multilabel else "recall"
 
 
-def per_label(run: Run, evaluation: Evaluation, style: Style = PLAIN) -> Any:
-    """F1 (multilabel) or recall (one label a clip) of each label with its interval, beside how often it occurs."""
-    palette, say = style.palette, style.say
+def per_label(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Any:
+    """F1 (multilabel) or recall (one label a clip) of each label with its interval, and how often it occurs."""
     metric = label_metric(run.task.multilabel)
     name = say(f"metric.{metric}")
     rows = [
-        _label_row(label, scores[metric], evaluation.support[label], evaluation.clips, style)
+        _label_row(label, scores[metric], evaluation.support[label], evaluation.clips, say)
         for label, scores in evaluation.per_label.items()
     ]
     label_axis = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=180))
@@ -37,10 +38,10 @@ def per_label(run: Run, evaluation: Evaluation, style: Style = PLAIN) -> Any:
         alt.Tooltip("support:Q", title=say("figure.clips"), format=","),
         alt.Tooltip("prevalence:Q", title=say("figure.share_of_clips"), format=".3f"),
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(y=label_axis, tooltip=tooltip)
+    base = chart_of(rows).encode(y=label_axis, tooltip=tooltip)
     colour = alt.Color(
         "series:N",
-        scale=alt.Scale(domain=names, range=[palette.score, palette.second]),
+        scale=alt.Scale(domain=names, range=[colour_of(run.probe), COLOUR.ink]),
         legend=alt.Legend(title=None, orient="top", columns=1, labelLimit=0, symbolOpacity=1),
     )
     bar = (
@@ -48,24 +49,24 @@ def per_label(run: Run, evaluation: Evaluation, style: Style = PLAIN) -> Any:
         .mark_bar(height={"band": 0.6}, opacity=0.75)
         .encode(x=alt.X("value:Q", scale=scale, title=name, axis=alt.Axis(tickCount=10, format=".1f")), color=colour)
     )
-    interval = base.mark_rule(color=palette.ink, strokeWidth=1.8).encode(x=alt.X("lower:Q", scale=scale), x2="upper:Q")
+    interval = base.mark_rule(color=COLOUR.ink, strokeWidth=1.8).encode(x=alt.X("lower:Q", scale=scale), x2="upper:Q")
     prevalence = (
         base.transform_calculate(series=f"'{names[1]}'")
         .mark_tick(thickness=3, height={"band": 0.8}, opacity=1)
         .encode(x=alt.X("prevalence:Q", scale=scale), color=colour)
     )
     title = say("figure.labels_title", title=narrative.run_title(run, say))
-    heading = style.heading(title, [narrative.protocol_line(run, say), say("figure.labels_layer")])
-    return alt.layer(bar, interval, prevalence).properties(title=heading, width=style.width, height=26 * len(rows))
+    heading = titled(title, [narrative.protocol_line(run, say), say("figure.labels_layer")])
+    return alt.layer(bar, interval, prevalence).properties(title=heading, height=26 * len(rows))
 
 
-def _label_row(label: str, score: Score, support: int, clips: int, style: Style) -> dict[str, Any]:
+def _label_row(label: str, score: Score, support: int, clips: int, say: Language) -> dict[str, Any]:
     return {
         "label": label,
         "value": score.estimate,
         "lower": score.lower,
         "upper": score.upper,
-        "told": style.say.figure(score),
+        "told": say.figure(score),
         "support": support,
         "prevalence": support / clips,
     }
@@ -89,9 +90,9 @@ def multilabel_counts(predictions: Predictions) -> IntArray:
     return np.stack([cell.sum(axis=0) for cell in cells], axis=1)
 
 
-def confusion(run: Run, style: Style = PLAIN) -> Any:
+def confusion(run: Run, say: Language = ENGLISH) -> Any:
     """Counts, coloured by their share of the true label's clips."""
-    task, predictions, palette, say = run.task, run.predictions, style.palette, style.say
+    task, predictions = run.task, run.predictions
     columns: tuple[str, ...]
     kind = "multilabel" if task.multilabel else "single"
     if task.multilabel:
@@ -118,17 +119,17 @@ def confusion(run: Run, style: Style = PLAIN) -> Any:
         alt.Tooltip("clips:Q", title=say("figure.clips"), format=","),
         alt.Tooltip("share:Q", title=say("figure.share_of_true"), format=".3f"),
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, tooltip=tooltip)
+    base = chart_of(rows).encode(x=x, y=y, tooltip=tooltip)
     legend = alt.Legend(title=say("figure.share_legend"), orient="bottom", direction="horizontal", gradientLength=160)
-    colour = alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=[palette.low, palette.high]), legend=legend)
-    square = base.mark_rect(stroke=palette.ground, strokeWidth=1).encode(color=colour)
+    colour = alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=[COLOUR.low, COLOUR.high]), legend=legend)
+    square = base.mark_rect(stroke=COLOUR.ground, strokeWidth=1).encode(color=colour)
     text = base.mark_text().encode(
         text=alt.Text("clips:Q", format=","),
-        color=alt.condition(f"datum.share > {palette.turn}", alt.value(palette.on_high), alt.value(palette.ink)),
+        color=alt.condition(f"datum.share > {COLOUR.turn}", alt.value(COLOUR.on_high), alt.value(COLOUR.ink)),
     )
     title = say(f"figure.confusion_title_{kind}", title=narrative.run_title(run, say))
-    heading = style.heading(title, [narrative.protocol_line(run, say), say(f"figure.confusion_{kind}")])
-    return alt.layer(square, text).properties(title=heading, width=style.width, height=34 * len(task.labels))
+    heading = titled(title, [narrative.protocol_line(run, say), say(f"figure.confusion_{kind}")])
+    return alt.layer(square, text).properties(title=heading, height=34 * len(task.labels))
 
 
 def _shares(counts: IntArray) -> Any:

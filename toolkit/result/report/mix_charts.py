@@ -5,19 +5,20 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from toolkit.core.i18n import Language
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import Style
+from toolkit.result.report.charts import COLOUR, chart_of, titled
+from toolkit.result.report.colours import colour_of
 from toolkit.result.run import Run
 
 HEIGHT = 260
 
 
-def layer_weights(run: Run, style: Style) -> Any:
+def layer_weights(run: Run, say: Language) -> Any:
     """A bar for each layer's weight, the mean over the rounds, with a line from the lowest round to the highest.
 
     run: of a mix, so that `run.weights` is not empty; a dashed rule marks the weight that equal layers would have.
     """
-    palette, say = style.palette, style.say
     rows = [
         {
             "layer": layer,
@@ -35,16 +36,16 @@ def layer_weights(run: Run, style: Style) -> Any:
         alt.Tooltip("rounds:N", title=say("figure.weights_rounds")),
     ]
     x = alt.X("layer:N", sort=None, title=say("figure.layer_axis"), axis=alt.Axis(labelAngle=-50, labelOverlap=True))
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, tooltip=tooltip)
-    bars = base.mark_bar(color=palette.score, opacity=0.75).encode(y=alt.Y("mean:Q", title=name))
-    spread = base.mark_rule(color=palette.ink, strokeWidth=1.5).encode(y="lowest:Q", y2="highest:Q")
-    equal = alt.Chart(alt.Data(values=[{"equal": 1 / len(rows), "name": say("figure.weights_equal")}]))
-    rule = equal.mark_rule(strokeDash=[4, 3], color=palette.second, strokeWidth=1.5).encode(y="equal:Q")
-    told = equal.mark_text(align="left", dy=-7, dx=4, color=palette.second).encode(
+    base = chart_of(rows).encode(x=x, tooltip=tooltip)
+    bars = base.mark_bar(color=colour_of(run.probe), opacity=0.75).encode(y=alt.Y("mean:Q", title=name))
+    spread = base.mark_rule(color=COLOUR.ink, strokeWidth=1.5).encode(y="lowest:Q", y2="highest:Q")
+    equal = chart_of([{"equal": 1 / len(rows), "name": say("figure.weights_equal")}])
+    rule = equal.mark_rule(strokeDash=[4, 3], color=COLOUR.faint, strokeWidth=1.5).encode(y="equal:Q")
+    told = equal.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
         x=alt.value(0), y="equal:Q", text="name:N"
     )
-    heading = style.heading(
+    heading = titled(
         say("figure.weights_title", title=narrative.run_title(run, say)),
         [narrative.protocol_line(run, say), say("figure.weights_spread", rounds=len(run.choices))],
     )
-    return alt.layer(bars, spread, rule, told).properties(title=heading, width=style.width, height=HEIGHT)
+    return alt.layer(bars, spread, rule, told).properties(title=heading, height=HEIGHT)

@@ -10,9 +10,11 @@ from toolkit.result import metrics, stats
 from toolkit.result.controls import Beside
 from toolkit.result.jackknife import FEWEST_GROUPS, MOST_UNITS
 from toolkit.result.predictions import Predictions
-from toolkit.result.run import Point, Run
+from toolkit.result.run import TUNED, Choice, Point, Run
 from toolkit.result.stats import Evaluation
 
+# micro-averages and the weighted recall are the accuracy then, the macro recall is UAR
+EQUAL_FOR_ONE_LABEL = ("f1_micro", "precision_micro", "recall_micro", "recall_weighted", "recall_macro")
 NOTES = tuple(name for name in ENGLISH.phrases if name.startswith("note."))
 
 
@@ -35,7 +37,7 @@ def unit(predictions: Predictions, say: Language = ENGLISH) -> str:
 
 
 def run_title(run: Run, say: Language = ENGLISH) -> str:
-    """The run's title; one that the toolkit gave it is said in the language."""
+    """The run's title; one that the toolkit gave it, in the language."""
     fields = {"task": run.task.name, "backbone": run.backbone}
     return say("run.title", **fields) if run.title == ENGLISH("run.title", **fields) else run.title
 
@@ -54,41 +56,77 @@ def protocol_line(run: Run, say: Language = ENGLISH) -> str:
     return say("protocol.line_groups", groups=say.counted(len(set(predictions.groups)), predictions.group), **fields)
 
 
+def terms(run: Run, say: Language = ENGLISH) -> str:
+    """What a probe, a round, the development set and the headline metric are; once on each page."""
+    return say("page.terms", metric=say(f"page.terms_{run.metric}"))
+
+
+def metric_in_full(run: Run, say: Language = ENGLISH) -> str:
+    """The headline metric where a page names it first: "unweighted average recall (UAR)"."""
+    return say(f"metric_in_full.{run.metric}")
+
+
 def answer(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> str:
-    """One or two sentences that stand first."""
-    name = metric_name(run, say)
+    """One or two sentences that come first: which model, on which layer, and what it scores."""
+    name = metric_in_full(run, say)
     score = evaluation.overall[run.metric]
     chance, _ = metrics.chance(run.predictions)
     if score.estimate is None:
         return say("run.undefined", metric=name, task=run.task.name)
     text = say(
-        "run.answer_multilabel" if run.task.multilabel else "run.answer_single",
-        backbone=run.backbone,
+        "run.answer",
+        model=model(run, run.backbone, run.choices, say),
         target=say("run.labels_of", number=len(run.task.labels), task=run.task.name),
         metric=name,
         score=score,
-        unheard=unheard(run, say),
+        unseen=unseen(run, say),
         chance=say.figure(chance),
     )
     reaches_chance = (score.estimate if score.lower is None else score.lower) <= chance
     return text + (say("run.no_knowledge") if reaches_chance else "")
 
 
-def chosen(run: Run, say: Language = ENGLISH) -> str:
-    """Which layers the rounds settled on, or ended their models at."""
-    rounds = Counter(choice.layer for choice in run.choices)
+def model(run: Run, backbone: str, choices: Sequence[Choice], say: Language) -> str:
+    """The probe and its layer, at the beginning of a sentence. choices: of the rounds of the run, or of its series."""
+    layers = {choice.layer for choice in choices}
+    if layers == {run.probe}:  # of a probe on all layers at once
+        kind = "all"
+    else:
+        kind = ("tuned_" if run.tuned else "") + ("layer" if len(layers) == 1 else "layers")
+    return say(
+        f"run.model_{kind}",
+        probe=run.probe,
+        way=run.probe.removeprefix(TUNED),
+        backbone=backbone,
+        layer=min(layers),
+        layers=in_rounds(choices, say),
+    )
+
+
+def in_rounds(choices: Sequence[Choice], say: Language) -> str:
+    """Each chosen layer and in how many of the rounds."""
+    rounds = Counter(choice.layer for choice in choices)
     if len(rounds) == 1:
         (layer,) = rounds
-        one = len(run.choices) == 1
-        layers = say("run.in_only_round" if one else "run.in_all_rounds", layer=layer, rounds=len(run.choices))
-    else:
-        parts = [say("run.in_some", layer=layer, number=number) for layer, number in rounds.most_common()]
-        layers = say("run.of_rounds", parts=say("common.list").join(parts), rounds=len(run.choices))
+        return say("run.in_only_round" if len(choices) == 1 else "run.in_all_rounds", layer=layer, rounds=len(choices))
+    parts = [say("run.in_some", layer=layer, number=number) for layer, number in rounds.most_common()]
+    return say("run.of_rounds", parts=say("common.list").join(parts), rounds=len(choices))
+
+
+def chosen(run: Run, say: Language = ENGLISH) -> str:
+    """Which layers the rounds settled on, or ended their models at."""
+    layers = in_rounds(run.choices, say)
     if not run.tuned:
         return say("run.chosen_probe", layers=layers)
     still = sum(choice.setting.get("best epoch") == 0 for choice in run.choices)
     text = say("run.chosen_untrained" if still == len(run.choices) else "run.chosen_tuned", layers=layers)
     return text + (say("run.not_improved", number=still, rounds=len(run.choices)) if still else "")
+
+
+def shown_metrics(evaluation: Evaluation) -> list[str]:
+    """The names of the metrics that say something of their own: where every clip has one label, several are equal."""
+    single = "unweighted_average_recall" in evaluation.overall
+    return [name for name in evaluation.overall if not (single and name in EQUAL_FOR_ONE_LABEL)]
 
 
 def may_be_best(points: Sequence[Point], say: Language = ENGLISH) -> str:
@@ -105,19 +143,17 @@ def _dealt(run: Run) -> str:
     return "clip" if run.folds.groups == run.folds.ids else "recording"
 
 
-def _who_leaks(run: Run, say: Language) -> str:
+def _who_leaks(run: Run) -> str:
     """Who may be on both sides where clips are dealt out one by one; windows of a recording never are."""
     own = run.predictions.group
-    return say.name("noun", "speaker" if own in ("clip", "recording") else own)
+    return "speaker" if own in ("clip", "recording") else own
 
 
-def unheard(run: Run, say: Language = ENGLISH) -> str:
+def unseen(run: Run, say: Language = ENGLISH) -> str:
     """Whom the tested clips are of, as the folds kept them apart."""
     if _dealt(run):
-        return say("run.unheard_leaky", group=_who_leaks(run, say))
-    who = say("run.who_tuned" if run.tuned else "run.who_probe")
-    group = say.name("noun", run.folds.group_by)
-    return say("run.unheard_speaker" if run.folds.group_by == "speaker" else "run.unheard_group", who=who, group=group)
+        return say("run.unseen_leaky", groups=say.many(_who_leaks(run)))
+    return say("run.unseen", groups=say.many(run.folds.group_by))
 
 
 def beside_name(run: Run, other: Beside, say: Language = ENGLISH) -> str:
@@ -197,7 +233,7 @@ def _kept_apart(run: Run, say: Language) -> str:
         text = say("protocol.apart_folds", folds=say.counted(folds.count, "fold"), rest=folds.count - 2)
     if dealt := _dealt(run):
         together = say("protocol.together") if dealt == "recording" else ""
-        return say("protocol.apart_leaky", text=text, together=together, group=_who_leaks(run, say))
+        return say("protocol.apart_leaky", text=text, together=together, group=say.name("noun", _who_leaks(run)))
     group, number = say.name("noun", folds.group_by), len(set(folds.groups))
     return say("protocol.apart_groups", text=text, group=group, number=number)
 

@@ -113,10 +113,9 @@ def answer(found: Sequence[Line], say: Language = ENGLISH) -> str:
     told = say(
         "overview.answer",
         runs=say.counted(len(found), "run"),
-        name=best.entry.name,
-        probe=run.probe,
-        metric=narrative.metric_name(run, say),
-        unheard=narrative.unheard(run, say),
+        model=narrative.model(run, best.entry.name, [one for run in best.entry.runs for one in run.choices], say),
+        metric=narrative.metric_in_full(run, say),
+        unseen=narrative.unseen(run, say),
         score=say.figure(best.score),
         chance=say.figure(chance),
     )

@@ -8,9 +8,8 @@ from pathlib import Path
 from toolkit.core.artifacts import commit_text, make_folder, signature
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result.jackknife import Score
-from toolkit.result.report import charts, curves, overview_page
+from toolkit.result.report import curves, overview_page
 from toolkit.result.report.overview import Line
-from toolkit.result.run import FIGURES, REPORT
 from toolkit.result.safe_csv import plain_text
 
 TABLE, CURVES = "overview.csv", "curves.csv"
@@ -31,9 +30,7 @@ def write(result: Path, found: Sequence[Line], say: Language = ENGLISH) -> Path:
     commit_text(folder / TABLE, _table_csv(found))
     commit_text(folder / CURVES, _curves_csv(found))
     for language in dict.fromkeys((ENGLISH, say)):
-        specs = overview_page.specs(found, charts.Style(say=language))
-        charts.write_specs(make_folder(folder / language.file(FIGURES)), specs)
-        commit_text(folder / language.file(REPORT), overview_page.page(found, language))
+        overview_page.page(found, language).write(folder)
     return folder
 
 

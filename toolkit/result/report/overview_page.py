@@ -1,43 +1,46 @@
 """The overview's page and figure: every backbone's curve over relative depth, the table, the differences."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from toolkit.core.i18n import ENGLISH, Language
-from toolkit.result.report import charts, curves, narrative, overview
-from toolkit.result.report.charts import Spec, Style, drawn
+from toolkit.result.report import curves, narrative, overview
+from toolkit.result.report.charts import specifications
 from toolkit.result.report.overview import Line
-from toolkit.result.report.page import Cell, Row, Table, drawing, filled, number_cell, score_cell, table
+from toolkit.result.report.page import Cell, Page, Row, Table, drawing, filled, number_cell, score_cell, table
 
 FIGURE = "backbones"
 
 
-def specs(found: Sequence[Line], style: Style) -> dict[str, Spec]:
+@specifications
+def specs(found: Sequence[Line], say: Language) -> dict[str, Any]:
     """The one figure by its file name."""
-    say, run = style.say, found[0].entry.run
+    run = found[0].entry.run
     several = len({line.entry.run.probe for line in found}) > 1
     named = [
-        (f"{line.entry.name}, {line.entry.run.probe}" if several else line.entry.name, line.curve) for line in found
+        (f"{line.entry.name}, {line.entry.run.probe}" if several else line.entry.name, line.entry.run, line.curve)
+        for line in found
     ]
     title = say("figure.runs_title", task=run.task.name, runs=say.counted(len(found), "run"))
-    return {FIGURE: charts.configured(curves.over_depth(named, run, title, style), style.palette)}
+    return {FIGURE: curves.over_depth(named, title, say)}
 
 
-def page(found: Sequence[Line], say: Language = ENGLISH) -> str:
-    """The page's HTML."""
-    run = found[0].entry.run
-    themes, stills = drawn(lambda style: specs(found, style), say)
+def page(found: Sequence[Line], say: Language = ENGLISH) -> Page:
+    """The page."""
+    run, drawn = found[0].entry.run, specs(found, say)
     caption = say("overview.caption", metric=narrative.metric_name(run, say))
     spoken = say("overview.spoken", runs=say.counted(len(found), "run"))
     notes = [narrative.note(note, say) for line in found for one in line.entry.runs for note in one.notes]
     return filled(
         "overview.html",
-        themes,
+        drawn,
         {
             "title": say("overview.title", task=run.task.name),
             "answer": overview.answer(found, say),
+            "terms": narrative.terms(run, say),
             "protocol": narrative.protocol_line(run, say),
             "cautions": list(dict.fromkeys(notes)),
-            "figure": drawing(FIGURE, stills[FIGURE], spoken, caption),
+            "figure": drawing(FIGURE, drawn[FIGURE], spoken, caption),
             "matrix": _matrix(found, say),
             "table": _details(found, say),
         },

@@ -7,16 +7,19 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jinja2
 import vl_convert
 from markupsafe import Markup
 
+from toolkit.core.artifacts import commit_text, make_folder
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result.jackknife import Score
 from toolkit.result.report import charts
-from toolkit.result.report.charts import Spec
+from toolkit.result.report.charts import DARK, LIGHT, Spec, themed
+from toolkit.result.run import FIGURES, REPORT
 
 
 @dataclass(frozen=True)
@@ -40,38 +43,53 @@ class Table:
     rows: Sequence[Row]
 
 
-def filled(
-    template: str, themes: Mapping[str, Mapping[str, Spec]], values: Mapping[str, Any], say: Language = ENGLISH
-) -> str:
-    """The HTML of a template with its values. themes: "light" and "dark", each figure's specification by name."""
+@dataclass(frozen=True)
+class Page:
+    """A page and its figures, in one language.
+
+    html: all of the page. specs: each figure's specification by file name, to be `charts.themed`.
+    """
+
+    html: str
+    specs: Mapping[str, Spec]
+    say: Language
+
+    def write(self, folder: Path, name: str = REPORT) -> Path:
+        """Commit the figures (PDF, PNG, SVG) and the page to a folder; return the page's file. Raises DiskFullError."""
+        stills = {figure: themed(spec) for figure, spec in self.specs.items()}
+        charts.write_specs(make_folder(folder / self.say.file(FIGURES)), stills)
+        file = folder / self.say.file(name)
+        commit_text(file, self.html)
+        return file
+
+
+def filled(template: str, specs: Mapping[str, Spec], values: Mapping[str, Any], say: Language = ENGLISH) -> Page:
+    """A template with its values, and with each figure's specification by name."""
     script = _script()
+    on_page = {"title": None, "autosize": {"type": "fit-x", "contains": "padding"}}  # the page has headings
     fitted = {
-        theme: {
-            name: {**spec, "title": None, "autosize": {"type": "fit-x", "contains": "padding"}}  # the page has headings
-            for name, spec in specs.items()
-        }
-        for theme, specs in themes.items()
+        theme: {name: {**themed(spec, palette, "container"), **on_page} for name, spec in specs.items()}
+        for theme, palette in (("light", LIGHT), ("dark", DARK))
     }
     menu = {"CLICK_TO_VIEW_ACTIONS": "figure_menu", "SVG_ACTION": "save_svg", "PNG_ACTION": "save_png"}
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_resource), autoescape=True, undefined=jinja2.StrictUndefined
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        environment.get_template(template).render(
-            specifications=_inert_json({**fitted, "menu": {name: say(f"page.{key}") for name, key in menu.items()}}),
-            script=Markup(script),  # noqa: S704 - ours, see `_script`
-            script_hash=Markup(f"'sha256-{digest}'"),  # noqa: S704 - base64
-            say=say,
-            **values,
-        )
-        + "\n"
+    html = environment.get_template(template).render(
+        specifications=_inert_json({**fitted, "menu": {name: say(f"page.{key}") for name, key in menu.items()}}),
+        script=Markup(script),  # noqa: S704 - ours, see `_script`
+        script_hash=Markup(f"'sha256-{digest}'"),  # noqa: S704 - base64
+        say=say,
+        zoom=say("page.zoom") if any("params" in spec for spec in specs.values()) else "",
+        **values,
     )
+    return Page(html + "\n", specs, say)
 
 
 def drawing(name: str, spec: Spec, spoken: str, caption: str) -> dict[str, str]:
     """A figure for the template, with a still picture for where no script runs. spoken: what is read aloud for it."""
-    image = "data:image/svg+xml;base64," + base64.b64encode(charts.svg(spec).encode()).decode()
+    image = "data:image/svg+xml;base64," + base64.b64encode(charts.svg(themed(spec)).encode()).decode()
     return {"name": name, "alt": spoken, "caption": caption, "image": image}
 
 

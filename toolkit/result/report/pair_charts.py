@@ -1,92 +1,88 @@
-"""The best frozen beside the best fine-tuned run: label by label, bin by bin, caller by caller, group by group."""
+"""The best frozen and the best fine-tuned run: label by label, bin by bin, caller by caller, group by group."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
+from toolkit.core.i18n import Language
 from toolkit.result import metrics
-from toolkit.result.compare import Comparison
+from toolkit.result.compare import Comparison, Line
 from toolkit.result.jackknife import Score
 from toolkit.result.report import compare_narrative, narrative
-from toolkit.result.report.charts import Style, padded, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, padded, titled, told_apart, zoomable
+from toolkit.result.report.colours import colour_of
 from toolkit.result.report.label_charts import label_metric
 
 MOST_DRAWN = 2_000  # callers; of more the boxes alone are drawn
 
 
-def charts(comparison: Comparison, style: Style) -> dict[str, Any]:
+def charts(comparison: Comparison, say: Language) -> dict[str, Any]:
     """Charts by the figures' file names."""
-    found = {"labels": labels(comparison, style)}
+    found = {"labels": labels(comparison, say)}
     if any(line.run.predictions.has_probability for line in comparison.best):
-        found["reliability"] = reliability(comparison, style)
+        found["reliability"] = reliability(comparison, say)
     if comparison.has_callers:
-        found["spread"] = spreads(comparison, style)
+        found["spread"] = spreads(comparison, say)
     for number, column in enumerate(comparison.columns):
-        found[f"gaps-{number + 1}"] = gaps(comparison, column, style)
+        found[f"gaps-{number + 1}"] = gaps(comparison, column, say)
     return found
 
 
-def labels(comparison: Comparison, style: Style) -> Any:
+def labels(comparison: Comparison, say: Language) -> Any:
     """Each label's F1 or recall with its interval, frozen and fine-tuned, over the share of clips that have it."""
-    say, palette = style.say, style.palette
     key = label_metric(comparison.run.task.multilabel)
     rows = []
     for line in comparison.best:
         evaluation = line.evaluation
         for label, scores in evaluation.per_label.items():
             share = evaluation.support[label] / evaluation.clips
-            series = compare_narrative.name(line, comparison, say)
-            rows.append({"row": label, "series": series, "prevalence": share, **_told(scores[key], style)})
+            look = _look(line, comparison, say)
+            rows.append({"row": label, "prevalence": share, **look, **_told(scores[key], say)})
     name = say(f"metric.{key}")
     tick = (
-        alt.Chart(alt.Data(values=[row for row in rows if row["series"] == rows[0]["series"]]))
-        .mark_tick(thickness=3, color=palette.faint, height={"band": 0.7}, opacity=1)
-        .encode(y=_across("row:N"), x=alt.X("prevalence:Q", scale=alt.Scale(domain=[0, 1])))
+        chart_of([row for row in rows if row["series"] == rows[0]["series"]])
+        .mark_tick(thickness=3, color=COLOUR.faint, height={"band": 0.7}, opacity=1)
+        .encode(y=_across("row:N"), x=alt.X("prevalence:Q", scale=padded([0, 1])))
     )
     extra = [alt.Tooltip("prevalence:Q", title=say("figure.share_of_clips"), format=".3f")]
     title = say("compare.labels_title", task=comparison.run.task.name)
-    return _points(comparison, rows, style, name, title, alt.Scale(domain=[0, 1]), extra, [tick])
+    return _points(comparison, rows, say, name, title, padded([0, 1]), extra, [tick])
 
 
-def gaps(comparison: Comparison, column: str, style: Style) -> Any:
+def gaps(comparison: Comparison, column: str, say: Language) -> Any:
     """The headline metric within each value of a manifest's column, frozen and fine-tuned."""
-    say = style.say
     rows = []
     for line, parts in comparison.gaps[column]:
         for part in parts:
-            row = {"row": part.value or say("gaps.unknown"), "series": compare_narrative.name(line, comparison, say)}
-            rows.append({**row, **_told(part.score, style), "gap": say.figure(part.gap)})
+            row = {"row": part.value or say("gaps.unknown"), **_look(line, comparison, say)}
+            rows.append({**row, **_told(part.score, say), "gap": say.figure(part.gap)})
     drawn = [row[name] for row in rows for name in ("value", "lower", "upper")]
     extra = [alt.Tooltip("gap:N", title=say("column.gap"))]
     metric = metrics.title(comparison.run.metric, say)
     title = say("gaps.title", task=comparison.run.task.name, column=column)
-    return _points(comparison, rows, style, metric, title, padded(drawn, 0.0, 1.0), extra, [])
+    return _points(comparison, rows, say, metric, title, padded(drawn), extra, [])
 
 
-def _told(score: Score, style: Style) -> dict[str, Any]:
+def _told(score: Score, say: Language) -> dict[str, Any]:
     bounds = {"value": score.estimate, "lower": score.lower, "upper": score.upper}
-    return {**bounds, "told": style.say.figure(score)}
+    return {**bounds, "told": say.figure(score)}
 
 
 def _across(field: str) -> alt.Y:
     return alt.Y(field, sort=None, title=None, axis=alt.Axis(labelLimit=180))
 
 
-def _series(comparison: Comparison, style: Style) -> tuple[list[str], alt.Color, alt.Shape]:
-    """The names of the best runs, and how they are told apart."""
-    palette, names = style.palette, [compare_narrative.name(line, comparison, style.say) for line in comparison.best]
-    colours = [palette.score if line.run.tuned else palette.second for line in comparison.best]
-    shapes = ["diamond" if line.run.tuned else "circle" for line in comparison.best]
-    legend = alt.Legend(title=None, orient="top", columns=1, labelLimit=0, symbolOpacity=1)
-    colour = alt.Color("series:N", sort=None, scale=alt.Scale(domain=names, range=colours), legend=legend)
-    return names, colour, alt.Shape("series:N", scale=alt.Scale(domain=names, range=shapes))
+def _look(line: Line, comparison: Comparison, say: Language) -> dict[str, Any]:
+    """How a run's points are named and told from the other's."""
+    name = compare_narrative.name(line, comparison, say)
+    return {"series": name, "colour": colour_of(line.run.probe), "tuned": line.run.tuned}
 
 
 def _points(
     comparison: Comparison,
     rows: Sequence[Mapping[str, Any]],
-    style: Style,
+    say: Language,
     metric: str,
     title: str,
     scale: alt.Scale,
@@ -94,16 +90,15 @@ def _points(
     under: Sequence[Any],
 ) -> Any:
     """Points with intervals, a row for each `row`, the runs one under the other in it. under: what lies beneath."""
-    say = style.say
-    names, colour, shape = _series(comparison, style)
+    colour, shape = told_apart(rows)
     tooltip = [
         alt.Tooltip("row:N", title=" "),
         alt.Tooltip("series:N", title=say("column.way")),
         alt.Tooltip("told:N", title=say("common.interval", name=metric)),
         *extra,
     ]
-    base = alt.Chart(alt.Data(values=list(rows))).encode(y=_across("row:N"), color=colour, tooltip=tooltip)
-    layers = list(under)
+    base = chart_of(rows).encode(y=_across("row:N"), color=colour, tooltip=tooltip)
+    layers, names = list(under), list(dict.fromkeys(row["series"] for row in rows))
     for number, name in enumerate(names):
         offset = 0 if len(names) == 1 else (-6, 6)[number]  # pixels
         own = base.transform_filter({"field": "series", "equal": name})
@@ -112,33 +107,32 @@ def _points(
         layers.append(rule.encode(x=alt.X("lower:Q", scale=scale, title=metric), x2="upper:Q"))
         x = alt.X("value:Q", scale=scale, title=metric, axis=alt.Axis(tickCount=6))
         layers.append(point.encode(x=x, shape=shape))
-    heading = style.heading(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
+    heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
     height = 34 * max(2, len({row["row"] for row in rows}))
-    return zoomable(alt.layer(*layers).properties(title=heading, width=style.width, height=height), "x")
+    return zoomable(alt.layer(*layers).properties(title=heading, height=height), "x")
 
 
-def reliability(comparison: Comparison, style: Style) -> Any:
-    """In ten bins of probability: what was said on average against the share that was true."""
-    say = style.say
+def reliability(comparison: Comparison, say: Language) -> Any:
+    """In ten bins of probability: the mean predicted probability against the observed frequency."""
     rows = []
     for line in comparison.best:
         for one in line.calibration.bins if line.calibration is not None else ():
             if one.predicted is not None:
                 count = say("compare.of_clips", number=one.count)
-                row = {"said": one.predicted, "count": one.count, "clips": count, **_told(one.happened, style)}
-                rows.append({**row, "series": compare_narrative.name(line, comparison, say)})
-    _, colour, shape = _series(comparison, style)
+                row = {"predicted": one.predicted, "count": one.count, "clips": count, **_told(one.happened, say)}
+                rows.append({**row, **_look(line, comparison, say)})
+    colour, shape = told_apart(rows)
     scale = alt.Scale(domain=[0, 1])
     tenths = alt.Axis(format=".1f", values=[tenth / 10 for tenth in range(11)])
-    x = alt.X("said:Q", scale=scale, title=say("compare.predicted_axis"), axis=tenths)
+    x = alt.X("predicted:Q", scale=scale, title=say("compare.predicted_axis"), axis=tenths)
     title_y = say("compare.true_axis")
     tooltip = [
         alt.Tooltip("series:N", title=" "),
-        alt.Tooltip("said:Q", title=say("column.predicted_mean"), format=".3f"),
+        alt.Tooltip("predicted:Q", title=say("column.predicted_mean"), format=".3f"),
         alt.Tooltip("told:N", title=say("column.happened")),
         alt.Tooltip("clips:N", title=say("column.clips")),
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour, tooltip=tooltip)
+    base = chart_of(rows).encode(x=x, color=colour, tooltip=tooltip)
     interval = base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(
         y=alt.Y("lower:Q", scale=scale, title=title_y), y2="upper:Q"
     )
@@ -146,45 +140,44 @@ def reliability(comparison: Comparison, style: Style) -> Any:
     point = base.mark_point(filled=True, opacity=0.9).encode(
         y=alt.Y("value:Q", scale=scale, title=title_y, axis=tenths), size=size, shape=shape
     )
-    ends = [{"said": end, "value": end} for end in (0, 1)]
+    ends = [{"predicted": end, "value": end} for end in (0, 1)]
     diagonal = (
-        alt.Chart(alt.Data(values=ends))
-        .mark_line(strokeDash=[4, 4], color=style.palette.faint)
-        .encode(x=alt.X("said:Q", scale=scale), y=alt.Y("value:Q", scale=scale))
+        chart_of(ends)
+        .mark_line(strokeDash=[4, 4], color=COLOUR.faint)
+        .encode(x=alt.X("predicted:Q", scale=scale), y=alt.Y("value:Q", scale=scale))
     )
     title = say("compare.reliability_title", task=comparison.run.task.name)
-    heading = style.heading(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
-    return alt.layer(diagonal, interval, point).properties(title=heading, width=style.width, height=360)
+    heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
+    return alt.layer(diagonal, interval, point).properties(title=heading, height=360)
 
 
-def spreads(comparison: Comparison, style: Style) -> Any:
+def spreads(comparison: Comparison, say: Language) -> Any:
     """The headline metric on each caller's clips alone: every one as a short line, over a box and whiskers."""
-    say = style.say
     metric = metrics.title(comparison.run.metric, say)
     boxes, lines = [], []
     for line in comparison.best:
-        found, series = line.spread, compare_narrative.name(line, comparison, say)
+        found, look = line.spread, _look(line, comparison, say)
         shares = {"low": 0.1, "left": 0.25, "median": 0.5, "right": 0.75, "high": 0.9}
-        boxes.append({"series": series, **{name: found.quantile(share) for name, share in shares.items()}})
+        boxes.append({**look, **{name: found.quantile(share) for name, share in shares.items()}})
         if len(found.scores) <= MOST_DRAWN:
             pairs = zip(found.scores.tolist(), found.clips.tolist())
-            lines += [{"series": series, "value": score, "clips": clips} for score, clips in pairs]
-    _, colour, _ = _series(comparison, style)
+            lines += [{**look, "value": score, "clips": clips} for score, clips in pairs]
+    colour, _ = told_apart(boxes)
     colour.legend = None
-    scale = padded([row["value"] for row in lines] + [row[name] for row in boxes for name in ("low", "high")], 0.0, 1.0)
-    x: Callable[[str], alt.X] = lambda field: alt.X(f"{field}:Q", scale=scale, title=metric)  # noqa: E731
-    base = alt.Chart(alt.Data(values=boxes)).encode(y=_across("series:N"), color=colour)
+    scale = padded([row["value"] for row in lines] + [row[name] for row in boxes for name in ("low", "high")])
+    x: Callable[[str], alt.X] = lambda field: alt.X(f"{field}:Q", scale=scale, title=metric, axis=alt.Axis(tickCount=6))  # noqa: E731
+    base = chart_of(boxes).encode(y=_across("series:N"), color=colour)
     tooltip = [alt.Tooltip("value:Q", title=metric, format=".3f"), alt.Tooltip("clips:Q", title=say("figure.clips"))]
     layers = [
         base.mark_rule(strokeWidth=1.5).encode(x=x("low"), x2="high"),
         base.mark_bar(opacity=0.3, height=26).encode(x=x("left"), x2="right"),
         base.mark_tick(thickness=4, height=26, opacity=1).encode(x=x("median")),
-        alt.Chart(alt.Data(values=lines))
+        chart_of(lines)
         .mark_tick(thickness=1.5, height=14, opacity=0.75, yOffset=24)
         .encode(y=_across("series:N"), x=x("value"), color=colour, tooltip=tooltip),
     ]
     group = say.name("noun", comparison.run.predictions.group)
     title = say("compare.spread_title", task=comparison.run.task.name, group=group)
-    heading = style.heading(title, [narrative.protocol_line(comparison.run, say)])
+    heading = titled(title, [narrative.protocol_line(comparison.run, say)])
     height = 76 * len(comparison.best)
-    return zoomable(alt.layer(*layers).properties(title=heading, width=style.width, height=height), "x")
+    return zoomable(alt.layer(*layers).properties(title=heading, height=height), "x")

@@ -1,51 +1,50 @@
-"""The figures of one run: its layer curve, its labels, its confusion, and the runs beside it."""
+"""The figures of one run: its layer curve, its labels, its confusion matrix, and the runs it is compared with."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
-import numpy as np
 
+from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result import metrics
 from toolkit.result.controls import Beside
 from toolkit.result.online import Online
-from toolkit.result.report import charts, curves, narrative, run_online
-from toolkit.result.report.charts import PLAIN, Spec, Style, zoomable
+from toolkit.result.report import curves, narrative, run_online
+from toolkit.result.report.charts import COLOUR, chart_of, padded, specifications, titled, zoomable
+from toolkit.result.report.colours import colour_of
 from toolkit.result.report.label_charts import confusion, per_label
 from toolkit.result.report.mix_charts import layer_weights
-from toolkit.result.run import Point, Run
+from toolkit.result.run import TUNED, Point, Run
 from toolkit.result.stats import Evaluation
 
 
+@specifications
 def specs(
     run: Run,
     points: Sequence[Point],
     evaluation: Evaluation,
-    style: Style = PLAIN,
+    say: Language = ENGLISH,
     beside: Sequence[Beside] = (),
     online: Online | None = None,
-) -> dict[str, Spec]:
-    """Vega-Lite specifications by the figures' file names, with all data inside. beside: runs to draw it with."""
-    say = style.say
+) -> dict[str, Any]:
+    """Charts by the figures' file names. beside: runs to draw it with."""
+    all_layers = bool(run.weights)  # of a mix, in place of a curve of one point
     drawn = {
-        "layers": layer_curve(run, points, style),
-        "labels": per_label(run, evaluation, style),
-        "confusion": confusion(run, style),
+        "weights" if all_layers else "layers": layer_weights(run, say) if all_layers else layer_curve(run, points, say),
+        "labels": per_label(run, evaluation, say),
+        "confusion": confusion(run, say),
     }
-    if run.weights:
-        drawn["weights"] = layer_weights(run, style)
     if online is not None:
-        drawn["callers"] = run_online.chart(run, online, style)
+        drawn["callers"] = run_online.chart(run, online, say)
     line = narrative.protocol_line(run, say)
-    for figure, (title, chart) in curves.beside_charts(run, points, beside, style).items():
-        heading = style.heading(title, [line, say("figure.probe_bands", probe=run.probe)])
+    for figure, (title, chart) in curves.beside_charts(run, points, beside, say).items():
+        heading = titled(title, [line, say("figure.probe_bands", probe=run.probe)])
         drawn[figure] = chart.properties(title=heading)
-    return {name: charts.configured(chart, style.palette) for name, chart in drawn.items()}
+    return drawn
 
 
-def layer_curve(run: Run, points: Sequence[Point], style: Style = PLAIN) -> Any:
+def layer_curve(run: Run, points: Sequence[Point], say: Language = ENGLISH) -> Any:
     """Test score of every layer with its 95 % band, the development score, the layers that were chosen, and chance."""
-    palette, say = style.palette, style.say
     name = metrics.title(run.metric, say)
     stacks = {point.layer.rpartition(".")[0] for point in points}
     one_stack = len(stacks) == 1 and stacks <= {"encoder", "decoder"}  # imported layers have names of their own
@@ -64,58 +63,52 @@ def layer_curve(run: Run, points: Sequence[Point], style: Style = PLAIN) -> Any:
         }
         for point in points
     ]
-    stack = next(iter(stacks)).capitalize()
+    stack = say.name("stack", next(iter(stacks)))
     title = say("figure.stack_axis", stack=stack) if one_stack else say("figure.layer_axis")
     x = alt.X("layer:O", sort=None, title=title, axis=alt.Axis(labelAngle=0 if one_stack else -50, labelOverlap=True))
-    scale = alt.Scale(domain=_domain(points, chance), nice=False)
+    drawn = (value for p in points for value in (p.development, p.test.estimate, p.test.lower, p.test.upper))
+    scale = padded([chance, *drawn])
     tooltip = [
         alt.Tooltip("name:N", title=say("figure.layer")),
         alt.Tooltip("told:N", title=say("figure.test_interval", metric=name)),
         alt.Tooltip("development:Q", title=say("figure.development"), format=".3f"),
         alt.Tooltip("chosen:N", title=say("figure.chosen")),
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, tooltip=tooltip)
+    base = chart_of(rows).encode(x=x, tooltip=tooltip)
     # The colour scale is what makes the legend.
     names = [say("figure.test_series", metric=name), say("figure.development_series", metric=name)]
     colour = alt.Color(
         "series:N",
-        scale=alt.Scale(domain=names, range=[palette.score, palette.second]),
+        scale=alt.Scale(domain=names, range=[colour_of(run.probe), COLOUR.ink]),
         legend=alt.Legend(title=None, orient="top", symbolType="stroke", labelLimit=0),
     )
     dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[[1, 0], [5, 4]]))
     test, development = (base.transform_calculate(series=f"'{series}'") for series in names)
-    band = base.mark_area(opacity=0.2, color=palette.score).encode(
+    band = base.mark_area(opacity=0.2, color=colour_of(run.probe)).encode(
         y=alt.Y("lower:Q", scale=scale, title=name), y2="upper:Q"
     )
     line = test.mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=45, filled=True)).encode(
         y=alt.Y("test:Q", scale=scale), color=colour, strokeDash=dash
     )
-    dashed = development.mark_line(strokeWidth=1.5).encode(
+    dashed = development.mark_line(strokeWidth=1.2).encode(
         y=alt.Y("development:Q", scale=scale), color=colour, strokeDash=dash
     )
     ring = (
         base.transform_filter("datum.chosen != ''")
-        .mark_point(size=190, strokeWidth=2.5, color=palette.ink, filled=False)
+        .mark_point(size=190, strokeWidth=2.5, color=COLOUR.ink, filled=False)
         .encode(y=alt.Y("test:Q", scale=scale))
     )
     chance_told = say("chance.named", how=how, value=f"{chance:.3f}")
-    constant = alt.Chart(alt.Data(values=[{"chance": chance, "name": chance_told}]))
-    rule = constant.mark_rule(strokeDash=[2, 3], color=palette.faint, strokeWidth=1.5).encode(
+    constant = chart_of([{"chance": chance, "name": chance_told}])
+    rule = constant.mark_rule(strokeDash=[2, 3], color=COLOUR.faint, strokeWidth=1.5).encode(
         y=alt.Y("chance:Q", scale=scale)
     )
-    told = constant.mark_text(align="left", dy=-7, dx=4, color=palette.faint).encode(
+    told = constant.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
         x=alt.value(0), y=alt.Y("chance:Q", scale=scale), text="name:N"
     )
     unit = narrative.unit(run.predictions, say)
     subtitle = [narrative.protocol_line(run, say), say("figure.layers_rings", unit=unit)]
     kind = "figure.layers_title_tuned" if run.tuned else "figure.layers_title"
-    heading = style.heading(say(kind, title=narrative.run_title(run, say), probe=run.probe), subtitle)
+    heading = titled(say(kind, title=narrative.run_title(run, say), probe=run.probe.removeprefix(TUNED)), subtitle)
     layers = alt.layer(band, rule, told, dashed, line, ring)
-    return zoomable(layers.properties(title=heading, width=style.width, height=300), "y")
-
-
-def _domain(points: Sequence[Point], chance: float) -> list[float]:
-    """To the next 0.05 outside everything drawn, with room for the chance line's name."""
-    drawn = (value for p in points for value in (p.development, p.test.estimate, p.test.lower, p.test.upper))
-    values = [chance, *(value for value in drawn if value is not None)]
-    return [max(0.0, np.floor(min(values) * 20 - 0.5) / 20), min(1.0, np.ceil(max(values) * 20 + 0.5) / 20)]
+    return zoomable(layers.properties(title=heading, height=300), "y")

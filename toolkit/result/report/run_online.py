@@ -9,7 +9,8 @@ from toolkit.core.i18n import Language
 from toolkit.result import metrics
 from toolkit.result.online import Online
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import Style, padded
+from toolkit.result.report.charts import COLOUR, chart_of, padded, titled
+from toolkit.result.report.colours import colour_of
 from toolkit.result.report.page import Cell, Row, Table, number_cell, table
 from toolkit.result.run import Run
 
@@ -31,9 +32,8 @@ def sentence(run: Run, online: Online, say: Language) -> str:
     return text + say("online.gain", metric=narrative.metric_name(run, say), **more)
 
 
-def chart(run: Run, online: Online, style: Style) -> Any:
+def chart(run: Run, online: Online, say: Language) -> Any:
     """The learning curve of the layer with the shortest code; the band reaches from the worst order to the best."""
-    say, palette = style.say, style.palette
     rows = [
         {"callers": count, "mean": mean, "low": low, "high": high, "told": f"{mean:.3f} ({low:.3f} – {high:.3f})"}
         for count, mean, low, high in online.curve(online.best)
@@ -41,29 +41,27 @@ def chart(run: Run, online: Online, style: Style) -> Any:
     metric, unit = metrics.title(run.metric, say), narrative.unit(run.predictions, say)
     chance, _ = metrics.chance(run.predictions, say)
     ends = [value for _, _, low, high in online.curve(online.best) for value in (low, high)]
-    scale = padded([chance, *ends], 0.0, 1.0)
+    scale, colour = padded([chance, *ends]), colour_of("linear")  # whatever the run's own probe is
     across = alt.Scale(type="log", base=2, nice=False, padding=12)
     title = say("online.axis", unit=unit)
     x = alt.X(
         "callers:Q", scale=across, title=title, axis=alt.Axis(values=[row["callers"] for row in rows], format="d")
     )
     tooltip = [alt.Tooltip("callers:Q", title=title), alt.Tooltip("told:N", title=metric)]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, tooltip=tooltip)
-    band = base.mark_area(opacity=0.2, color=palette.score).encode(
-        y=alt.Y("low:Q", scale=scale, title=metric), y2="high:Q"
-    )
-    point = alt.OverlayMarkDef(size=45, filled=True, color=palette.score)
-    line = base.mark_line(strokeWidth=2.5, color=palette.score, point=point).encode(y=alt.Y("mean:Q", scale=scale))
-    known = alt.Chart(alt.Data(values=[{"chance": chance}])).mark_rule(strokeDash=[2, 3], color=palette.faint)
+    base = chart_of(rows).encode(x=x, tooltip=tooltip)
+    band = base.mark_area(opacity=0.2, color=colour).encode(y=alt.Y("low:Q", scale=scale, title=metric), y2="high:Q")
+    point = alt.OverlayMarkDef(size=45, filled=True, color=colour)
+    line = base.mark_line(strokeWidth=2.5, color=colour, point=point).encode(y=alt.Y("mean:Q", scale=scale))
+    known = chart_of([{"chance": chance}]).mark_rule(strokeDash=[2, 3], color=COLOUR.faint)
     rule = known.encode(y=alt.Y("chance:Q", scale=scale))
-    heading = style.heading(
+    heading = titled(
         say("online.title", title=narrative.run_title(run, say), unit=unit),
         [
             narrative.protocol_line(run, say),
             say("online.subtitle", layer=online.best, orders=len(online.bits[online.best])),
         ],
     )
-    return alt.layer(band, rule, line).properties(title=heading, width=style.width, height=260)
+    return alt.layer(band, rule, line).properties(title=heading, height=260)
 
 
 def code_table(online: Online, say: Language) -> Table:

@@ -5,15 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.artifacts import commit_text, make_folder
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result import controls, metrics, stats
 from toolkit.result import online as online_file
 from toolkit.result.controls import Beside
 from toolkit.result.online import Online
 from toolkit.result.probability_metrics import measure
-from toolkit.result.report import charts, narrative, run_charts, run_online
-from toolkit.result.report.charts import Style, drawn
+from toolkit.result.report import narrative, run_charts, run_online
 from toolkit.result.report.label_charts import (
     MULTILABEL_CELLS,
     confusion_counts,
@@ -22,6 +20,7 @@ from toolkit.result.report.label_charts import (
 )
 from toolkit.result.report.page import (
     Cell,
+    Page,
     Row,
     Table,
     count_cell,
@@ -31,7 +30,7 @@ from toolkit.result.report.page import (
     score_cell,
     table,
 )
-from toolkit.result.run import FIGURES, REPORT, Point, Run, curve
+from toolkit.result.run import TUNED, Point, Run, curve
 from toolkit.result.screening import screening
 from toolkit.result.stats import Evaluation
 
@@ -47,12 +46,7 @@ def draw(
     say: Language = ENGLISH,
 ) -> Path:
     """Commit a run's page and its figures (PDF, SVG, PNG) to its folder; return the page. Raises DiskFullError."""
-    online = online_file.read(folder)
-    specs = run_charts.specs(run, points, evaluation, Style(say=say), beside, online)
-    charts.write_specs(make_folder(folder / say.file(FIGURES)), specs)
-    file = folder / say.file(REPORT)
-    commit_text(file, page(run, points, evaluation, beside, say, online))
-    return file
+    return page(run, points, evaluation, beside, say, online_file.read(folder)).write(folder)
 
 
 def redraw(folder: Path, run: Run, say: Language = ENGLISH) -> Path:
@@ -67,30 +61,30 @@ def page(
     beside: Sequence[Beside] = (),
     say: Language = ENGLISH,
     online: Online | None = None,
-) -> str:
-    """The page's HTML. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
+) -> Page:
+    """The page. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
 
     beside: other runs to show it with, controls and nuisances. online: what was kept of more and more callers.
     """
     split = [one for one in beside if one.kind == "split"]
     controls = [one for one in beside if one.kind != "nuisance"]
     nuisances = [one for one in beside if one.kind == "nuisance"]
-    themes, stills = drawn(lambda style: run_charts.specs(run, points, evaluation, style, beside, online), say)
+    specs = run_charts.specs(run, points, evaluation, say, beside, online)
     told = [narrative.note(note, say) for one in beside for note in one.notes]
     return filled(
         "report.html",
-        themes,
+        specs,
         {
             "title": narrative.run_title(run, say),
             "answer": narrative.answer(run, evaluation, say),
-            "chosen": narrative.chosen(run, say),
+            "terms": narrative.terms(run, say),
             "cautions": [
                 *narrative.cautions(run, evaluation, say),
                 *(narrative.beside(run, one, say) for one in split),
             ],
             "cards": _cards(run, evaluation, say),
             "protocol": narrative.protocol(run, evaluation, say),
-            "figures": _figures(run, points, evaluation, stills, say),
+            "figures": _figures(run, points, evaluation, specs, say),
             "controls": [narrative.beside(run, one, say) for one in controls],
             "controls_table": _controls(run, points, controls, say),
             "nuisances": [narrative.beside(run, one, say) for one in nuisances],
@@ -134,7 +128,7 @@ def _figures(
     fields = {
         "metric": narrative.metric_name(run, say),
         "value": say(f"metric.{label_metric(run.task.multilabel)}"),
-        "what": say("report.what_tuned" if run.tuned else "report.what_probe", probe=run.probe),
+        "what": say("report.what_tuned" if run.tuned else "report.what_probe", probe=run.probe.removeprefix(TUNED)),
         "unit": narrative.unit(run.predictions, say),
         "best": f"{best.layer}, {say.figure(best.test)}",
     }
@@ -274,17 +268,17 @@ def confusion_table(run: Run, say: Language) -> Table:
 
 
 def _metrics(run: Run, evaluation: Evaluation, say: Language) -> Table:
-    """Every metric, and what `metrics.guess` scores in it on the same clips."""
+    """The metrics, and what `metrics.guess` scores in each on the same clips."""
     guessed = measure(metrics.guess(run.predictions))
     rows = [
         Row(
             [
                 Cell(metrics.title(name, say)),
-                score_cell(score, say),
+                score_cell(evaluation.overall[name], say),
                 number_cell(say.figure(guessed[name]), guessed[name]),
             ]
         )
-        for name, score in evaluation.overall.items()
+        for name in narrative.shown_metrics(evaluation)
     ]
     return table([say("column.metric"), say("column.value"), say("column.chance")], rows)
 
@@ -305,7 +299,10 @@ def _provenance(run: Run, say: Language) -> Table:
         "folds": f"sha256 {run.folds.sha256}, seed {run.folds.seed}",
         **run.provenance,
     }
-    rows = [Row([Cell(name.replace("_", " ")), Cell(_plain(value))]) for name, value in facts.items()]
+    rows = [
+        Row([Cell(say.phrases.get(f"fact.{name}", name.replace("_", " "))), Cell(_plain(value))])
+        for name, value in facts.items()
+    ]
     return table([say("column.what"), say("column.fact")], rows, texts=2)
 
 

@@ -57,9 +57,10 @@ def per_label(evaluation: Evaluation) -> Table:
 
 
 def every_metric(evaluation: Evaluation) -> Table:
-    """Every metric with its interval; the headline is bold."""
+    """Each metric with its interval, but those that equal another one; the headline is bold."""
     table = _table("metric", "value", "95 % interval")
-    for name, score in evaluation.overall.items():
+    for name in narrative.shown_metrics(evaluation):
+        score = evaluation.overall[name]
         style = "bold" if name == evaluation.headline else None
         table.add_row(metrics.title(name), decimal(score.estimate), _bounds(score), style=style)
     return table

@@ -1,13 +1,20 @@
-"""What `toolkit features purge` puts together: the manifest, the stores, the runs, and the search afterwards."""
+"""One caller out of everything: the manifest, the stores, the runs, and the search afterwards."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from toolkit.cli.common import of_lines
 from toolkit.core.errors import InputError
+from toolkit.corpus import manifest as manifests
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.windows import recording_of
+from toolkit.features.store import Store, stores
+from toolkit.privacy import purge_results
+from toolkit.privacy.purge_features import Held, held
+from toolkit.privacy.purge_features import purge as purge_store
+from toolkit.privacy.purge_results import Touched
+from toolkit.privacy.residue_search import Search, is_plain, search
 
 
 @dataclass(frozen=True)
@@ -18,13 +25,13 @@ class Purge:
     """
 
     workspace: Path
-    manifest: Any
+    manifest: Manifest | None
     ids: frozenset[str]
     names: frozenset[str]
     lines: tuple[int, ...]
-    stores: tuple[tuple[Any, Any], ...]  # with what each holds: features.store.Store, features.purge.Held
+    stores: tuple[tuple[Store, Held], ...]
     predicted: tuple[Path, ...]  # folders of `toolkit predict`
-    results: Any  # result.purge.Touched
+    results: Touched
 
     @classmethod
     def of(cls, workspace: Path, file: Path, speakers: frozenset[str], clips: frozenset[str]) -> "Purge":
@@ -32,11 +39,6 @@ class Purge:
 
         Raises InputError for a name that stands nowhere, StoreError for a damaged store or run.
         """
-        from toolkit.corpus import manifest as manifests
-        from toolkit.features.store import stores
-        from toolkit.privacy import purge_results
-        from toolkit.privacy.purge_features import held
-        from toolkit.privacy.residue_search import search
 
         manifest = manifests.inspect(file)[0]
         rows = manifest.clips if manifest else ()
@@ -69,8 +71,6 @@ class Purge:
     @property
     def plain(self) -> bool:
         """Whether some name is too short to be searched for in every file."""
-        from toolkit.privacy.residue_search import is_plain
-
         return any(map(is_plain, self.names))
 
     def told(self, models: bool, manifest_too: bool) -> Iterator[str]:
@@ -111,28 +111,23 @@ class Purge:
 
     def run(self, models: bool, manifest_too: bool) -> None:
         """Runs first, stores next, the manifest last: whoever is cut off still finds the names in it."""
-        from toolkit.corpus import manifest as manifests
-        from toolkit.privacy.purge_features import purge as purge_store
-        from toolkit.privacy.purge_results import purge
 
         def goes(clip: str) -> bool:
             return _goes(clip, self.ids)
 
-        purge(self.workspace / "result", self.results, goes, models)
+        purge_results.purge(self.workspace / "result", self.results, goes, models)
         for folder in self.predicted:
             shutil.rmtree(folder)
         for store, own in self.stores:
             if own.clips:
                 purge_store(store, goes)
-        if manifest_too and self.lines:
+        if manifest_too and self.manifest is not None and self.lines:
             kept = [clip for clip in self.manifest.clips if clip.id not in self.ids]
             file = self.manifest.root / self.manifest.name
             manifests.write(file, self.manifest.columns, [clip.cells for clip in kept])
 
-    def search(self, manifest_too: bool) -> Any:
+    def search(self, manifest_too: bool) -> Search:
         """A residue search for every name, all over the workspace but in what is the user's own."""
-        from toolkit.privacy.residue_search import search
-
         own: list[Path] = []
         if self.manifest is not None:
             own = [self.manifest.audio_path(clip) for clip in self.manifest.clips]
@@ -143,6 +138,21 @@ class Purge:
 
 def _goes(clip: str, ids: frozenset[str]) -> bool:
     """Whether a clip is one of these, or a window of one."""
-    from toolkit.corpus.windows import recording_of
 
     return clip in ids or recording_of(clip) in ids
+
+
+def of_lines(lines: Sequence[int]) -> str:
+    """Line numbers, in order, as a person reads them.
+
+    >>> of_lines([2, 3, 4, 9]), of_lines([7])
+    ('lines 2-4, 9', 'line 7')
+    """
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and line == runs[-1][-1] + 1:
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+    told = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"{'line' if len(lines) == 1 else 'lines'} {told}"

@@ -1,29 +1,28 @@
 """What `toolkit predict` listens to: which channel, and what is unlike the clips that taught its models."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from toolkit.audio.clip import Clip
 from toolkit.audio.decode import SAMPLE_RATE, averaged
 from toolkit.audio.decode_pool import header
-from toolkit.cli.common import remark
 from toolkit.core.errors import AudioError, InputError
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import Material, flag_notes
+from toolkit.finetune.audio_cache import Recordings
 
 AVERAGE = "average"
+Say = Callable[[str], None]
 
 
-def of_channel(corpus: Manifest, channel: str | None, material: Material | None) -> Manifest:
-    """The clips with the channel that is asked for, or that all of the run's clips are of; said aloud.
+def of_channel(corpus: Manifest, channel: str | None, material: Material | None, say: Say) -> Manifest:
+    """The clips with the channel that is asked for, or that all of the run's clips are of; said.
 
     A row of a manifest that names its channel keeps it. A file with one channel has nothing to choose where the run
     decides; where the user does, it must have what is asked for.
     Raises InputError for what is no channel.
     """
-
     if channel is not None and channel != AVERAGE and not (channel.isascii() and channel.isdigit()):
         raise InputError(f"Bad --channel {channel!r}, expected 0, 1 ..., or {AVERAGE}")
     chosen = material.channel if channel is None and material else None
@@ -45,24 +44,24 @@ def of_channel(corpus: Manifest, channel: str | None, material: Material | None)
     moved = sum(clip.channel != before.channel for clip, before in zip(clips, corpus.clips))
     if moved:
         why = "as asked for" if channel is not None else "as all of the run's clips are; --channel takes another"
-        remark(f"channel {chosen} of {moved:,} of {len(clips):,} recordings, {why}")
+        say(f"channel {chosen} of {moved:,} of {len(clips):,} recordings, {why}")
     return replace(corpus, clips=clips)
 
 
-def notes_on(material: Material | None, windows: bool, heard: Any, ids: Sequence[str]) -> list[str]:
+def notes_on(material: Material | None, windows: bool, heard: Recordings, ids: Sequence[str], say: Say) -> list[str]:
     """Sentences on what the models hear now and did not learn from, said aloud too.
 
-    heard: a `toolkit.finetune.audio_cache.Recordings`. windows: whether there are timelines, which show silence.
+    windows: whether there are timelines, which show silence.
     """
     flags = [heard.flags[clip] for clip in ids]
     notes = flag_notes(flags)
     longer = material.other_length([heard.lengths[clip] / SAMPLE_RATE for clip in ids]) if material else ""
     notes += [longer] if longer else []
     for note in notes:
-        remark(f"note: {note}")
+        say(f"note: {note}")
     if some := sum("averaged" in own for own in flags):
-        remark(f"mind: {averaged(some, len(flags))} --channel does so for all of them.")
+        say(f"mind: {averaged(some, len(flags))} --channel does so for all of them.")
     silent = sum("near-silent" in own for own in flags)
     if silent and not windows:
-        remark(f"mind: {silent:,} of {len(flags):,} clips are near-silent; what is predicted of them means nothing.")
+        say(f"mind: {silent:,} of {len(flags):,} clips are near-silent; what is predicted of them means nothing.")
     return notes

@@ -1,0 +1,43 @@
+"""`toolkit extract`: every layer of every clip, once."""
+
+from pathlib import Path
+from typing import Any
+
+from toolkit.cli.common import Json, Made, of_bytes, place_of, remark, show_json
+from toolkit.cli.options import command
+from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
+from toolkit.extract.options import ExtractOptions
+
+
+@command(ExtractOptions)
+def extract(
+    options: ExtractOptions, workspace: Path, manifest: Path | None, audio_root: Path | None, as_json: Json = False
+) -> Made:
+    """Compute every layer of every clip once, pooled to its mean and standard deviation over time, into features/.
+
+    Started again, it does only what is missing. Clips that cannot be decoded are named and recorded, and make the
+    exit code 3. Those that are near-silent, short, clipped, averaged over channels or have an offset are counted.
+
+    Example: toolkit extract --model whisper-medium --model hubert-base-ls960
+    """
+    from toolkit.audio.decode import averaged
+    from toolkit.extract import stage
+
+    place = place_of(workspace, manifest, audio_root)
+
+    def tell(name: str, done: Any) -> None:
+        for clip, reason in done.failed.items():
+            remark(f"failed: clip {clip!r} {reason}")
+        store, flagged = done.store, "".join(f", {count:,} {flag}" for flag, count in sorted(done.flags.items()))
+        if done.flags.get("averaged"):
+            remark(f"mind: {averaged(done.flags['averaged'], done.new + done.before)}")
+        if not as_json:
+            print(
+                f"{name}: {done.new:,} clips new, {done.before:,} there before, {len(done.failed):,} "
+                f"failed{flagged}; {len(store.layers)} layers x {store.width} in {place.shown(store.folder)} "
+                f"({of_bytes(done.bytes)}, {done.seconds:,.1f} s)"
+            )
+
+    done = stage.plan(place, options).run(tell)
+    show_json(as_json, done)
+    return Made(done.folders, done.cached, SOME_CLIPS_FAILED if done.failed else DONE)

@@ -1,0 +1,25 @@
+"""`toolkit runs`: what is in result/, finished and not."""
+
+from toolkit.cli.common import HERE, Json, Workspace, place_of, remark, show, show_json
+
+
+def runs(workspace: Workspace = HERE, as_json: Json = False) -> None:
+    """Finished runs with their headline score, and those that were stopped; the same command goes on with them.
+
+    Example: toolkit runs
+    """
+    from rich.table import Table
+
+    from toolkit.result.listing import listing
+
+    found = listing(place_of(workspace).result)
+    show_json(as_json, found)
+    if as_json:
+        return
+    if not found.rows:
+        remark("No runs yet; `toolkit probe` makes them")
+        return
+    table = Table("run", "task", "backbone", "probe", "score, 95 %", "clips", "", box=None)
+    for row in found.rows:
+        table.add_row(*(str(row[name]) for name in ("run", "task", "backbone", "probe", "score", "clips", "state")))
+    show(table)

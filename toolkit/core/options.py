@@ -1,0 +1,134 @@
+"""Options of a stage: a frozen dataclass that the command line, a recipe and a notebook all fill in.
+
+A field's type and default stand once, its help is the docstring line under it, and `Offered` says what only a command
+line needs to know.
+"""
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import itertools
+import re
+import shlex
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from toolkit.core.errors import InputError, ToolkitError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Offered:
+    """How a command line offers a field: `Annotated[int, Offered(least=1)]`.
+
+    name: of the option, without dashes, where it is not the field's own. short: such as "-m". least, most: bounds of a
+    number. shown: the default in words. switch: a bool that can only be turned on. repeated: of `Names`, may be given
+    several times; else they stand with commas between. argument: has no dashes. metavar: stands for it in the help.
+    """
+
+    name: str | None = None
+    short: str | None = None
+    least: float | None = None
+    most: float | None = None
+    shown: str | None = None
+    switch: bool = False
+    repeated: bool = False
+    argument: bool = False
+    metavar: str | None = None
+
+
+def helps(options: type) -> dict[str, str]:
+    """The docstring line under each field of a dataclass and of those it is built upon, by field."""
+    found: dict[str, str] = {}
+    for owner in reversed(options.__mro__[:-1]):
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for field, told in itertools.pairwise(statements):
+            if (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+                    and isinstance(told, ast.Expr) and isinstance(told.value, ast.Constant)):  # fmt: skip
+                found[field.target.id] = inspect.cleandoc(str(told.value.value)).replace("\n", " ")
+    return found
+
+
+def offered(hint: Any) -> Offered:
+    """What a field's annotation says to a command line."""
+    about = getattr(hint, "__metadata__", ())
+    return next((one for one in about if isinstance(one, Offered)), Offered())
+
+
+def command_of(command: str, options: Any) -> str:
+    """The command line that asks for the same: `toolkit COMMAND --option value ...`, defaults left out."""
+    words = ["toolkit", *command.split()]
+    hints = get_type_hints(type(options), include_extras=True)
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value == field.default or value is None:
+            continue
+        about = next(
+            (one for one in getattr(hints[field.name], "__metadata__", ()) if isinstance(one, Offered)), Offered()
+        )
+        name = about.name or field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, str | int | float | Path):
+            words += [f"--{name}"] * (not about.argument) + [_without_folders(value)]
+        else:
+            listed = [_without_folders(one) for one in value]
+            each = listed if about.repeated or about.argument else [",".join(listed)]
+            words += [word for one in each for word in ([one] if about.argument else [f"--{name}", one])]
+    return shlex.join(words)
+
+
+def _without_folders(value: object) -> str:
+    """An absolute path is nobody's business."""
+    text = str(value)
+    return Path(text).name if Path(text).is_absolute() else text
+
+
+def made(options: Callable[..., T], **given: Any) -> T:
+    """The options, of keywords. Raises InputError for one that there is not."""
+    known = inspect.signature(options).parameters
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else f", expected one of {list(known)}"
+            raise InputError(f"There is no option {name!r}{hint}")
+    return options(**given)
+
+
+@contextmanager
+def as_keywords() -> Iterator[None]:
+    """Refusals name options as they are typed; from Python, --inner-folds is `inner_folds`."""
+    try:
+        yield
+    except ToolkitError as error:
+        error.args = (TYPED.sub(lambda typed: KEYWORDS.get(typed[1], typed[1].replace("-", "_")), str(error)),)
+        raise
+
+
+TYPED = re.compile(r"(?<!\S)--([a-z][a-z-]*[a-z])")
+KEYWORDS = {"from": "origin", "round": "round_"}
+Names = str | Iterable[str] | None
+
+
+def sentences(given: Names) -> tuple[str, ...]:
+    """One text, or several, as they are."""
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
+def names(given: Names) -> tuple[str, ...]:
+    """What is named one after the other, or in one text with commas between; each once.
+
+    >>> names("speaker, sex"), names(["a", "b", "a"]), names(None)
+    (('speaker', 'sex'), ('a', 'b'), ())
+    """
+    if given is None:
+        return ()
+    listed = given.split(",") if isinstance(given, str) else given
+    return tuple(dict.fromkeys(name.strip() for name in listed))

@@ -1,0 +1,63 @@
+"""What the user may choose of an extraction."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from toolkit.core.errors import InputError
+from toolkit.core.options import Names, Offered
+
+if TYPE_CHECKING:
+    from toolkit.corpus.windows import Windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Of one backbone; those up to `hop` change the numbers."""
+
+    dtype: str = "auto"
+    """auto, float32 or bfloat16; auto says which it takes and why."""
+    context: str = "full"
+    """What Whisper hears: full (30 s, padded) or clip (a different, cheaper feature)."""
+    decoder: Annotated[bool, Offered(switch=True)] = False
+    """Whisper's decoder too, fed its start token."""
+    layers: Annotated[str | None, Offered(shown="all")] = None
+    """Encoder layers to keep, e.g. 0-12; nothing above is computed."""
+    frames: Annotated[Names, Offered(repeated=True)] = None
+    """Keep this layer's frame-level states too, e.g. encoder.7. May be repeated."""
+    window: float | None = None
+    """Cut longer recordings into windows of so many seconds, each a clip of its own."""
+    hop: Annotated[float | None, Offered(shown="the window")] = None
+    """Seconds from one window's start to the next."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 ..."""
+    workers: Annotated[int | None, Offered(least=1, shown="cores")] = None
+    """Threads that decode audio."""
+    retry_failed: Annotated[bool, Offered(switch=True)] = False
+    """Try clips again that failed before."""
+
+    @property
+    def windows(self) -> "Windows | None":
+        """Raises InputError for a window and hop that fit no recording."""
+        from toolkit.corpus.windows import Windows  # which reads headers of audio
+
+        return Windows.of(self.window, self.hop)
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """First and last of "0-12" or "7"; None for all layers. Raises InputError."""
+        if self.layers is None:
+            return None
+        first, dash, last = self.layers.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise InputError(f"Bad --layers {self.layers!r}, expected a range such as 0-12")
+        return int(first), int(last if dash else first)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(Options):
+    """Of `extract`: one pass over the corpus for each backbone."""
+
+    model: Annotated[Names, Offered(short="-m", repeated=True)]
+    """A name of `toolkit models list`, or a checkpoint folder. May be repeated."""
+    ray: Annotated[str | None, Offered(shown="this process alone")] = None
+    """Run on Ray: local (this host, all its GPUs), or HOST:PORT of a cluster's head. See docs/cluster.md."""

@@ -1,0 +1,128 @@
+"""The stage `extract`: planned (all that can be refused, cheaply), then run."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.core.options import names
+from toolkit.core.ray_cluster import joined
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.place import Place
+from toolkit.corpus.windows import cut
+from toolkit.extract import plan as missing
+from toolkit.extract.options import ExtractOptions
+from toolkit.extract.ray import Spread
+from toolkit.extract.run import Extraction, Here, extract
+from toolkit.extract.setup import Session, frame_layers
+from toolkit.models.checkpoint import Checkpoint, locate
+from toolkit.models.load import choose_device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Extractions:
+    """What a pass over the corpus did, by the checkpoint's name in the order asked for."""
+
+    by_model: Mapping[str, Extraction]
+
+    @property
+    def cached(self) -> bool:
+        """Whether nothing was new."""
+        return not any(done.new for done in self.by_model.values())
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Of the stores."""
+        return tuple(done.store.folder for done in self.by_model.values())
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The reason by id of clips that cannot be decoded."""
+        return {clip: reason for done in self.by_model.values() for clip, reason in done.failed.items()}
+
+    def table(self) -> "pd.DataFrame":
+        """A row a store: clips new and there before, failures, layers, width, bytes and seconds."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_json()["stores"])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "stores": [
+                {
+                    "model": name,
+                    "store": done.store.folder.name,
+                    "new": done.new,
+                    "before": done.before,
+                    "failed": len(done.failed),
+                    "layers": len(done.store.layers),
+                    "width": done.store.width,
+                    "bytes": done.bytes,
+                    "seconds": round(done.seconds, 1),
+                    **{f"flag:{flag}": count for flag, count in sorted(done.flags.items())},
+                }
+                for name, done in self.by_model.items()
+            ],
+            "failed": self.failed,
+        }
+
+    def _repr_html_(self) -> str:
+        return str(self.table().to_html(index=False))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An extraction that nothing stands against. corpus: as it is, not yet cut into windows."""
+
+    place: Place
+    options: ExtractOptions
+    corpus: Manifest
+    checkpoints: tuple[Checkpoint, ...]
+
+    @property
+    def folders(self) -> tuple[Path, ...] | None:
+        """The stores, where no clip is missing in any of them; else None."""
+        corpus, folders = cut(self.corpus, self.options.windows), []
+        for checkpoint in self.checkpoints:
+            store = Session(checkpoint, self.place.features, self.options, None, lambda sentence: None).found()
+            if store is None or missing.plan(corpus, store, self.options.retry_failed).missing:
+                return None
+            folders.append(store.folder)
+        return tuple(folders)
+
+    def run(self, made: Callable[[str, Extraction], None] = lambda name, done: None) -> Extractions:
+        """Compute what is missing. made: gets each backbone's name and what was done for it.
+
+        Raises:
+            DiskFullError: where there is no space; what was committed stays.
+        """
+        place, done = self.place, {}
+        with ExitStack() as stack:
+            ray = self.options.ray
+            begin = partial(Spread, stack.enter_context(joined(ray, place.say))) if ray else Here
+            for checkpoint in self.checkpoints:
+                done[checkpoint.name] = extract(
+                    self.corpus, checkpoint, place.features, self.options, place.say, place.bar, begin
+                )
+                made(checkpoint.name, done[checkpoint.name])
+        return Extractions(done)
+
+
+def plan(place: Place, options: ExtractOptions) -> Plan:
+    """Everything that can be refused of an extraction; no model is loaded.
+
+    Raises:
+        InputError: for a manifest, layers, frames or windows that do not fit.
+        CheckpointError: for a backbone that is not there.
+    """
+    choose_device(options.device)
+    corpus = place.corpus(cells=False)
+    checkpoints = tuple(locate(name, place.models) for name in names(options.model))
+    for checkpoint in checkpoints:  # what does not fit one of them is refused before the first is run
+        frame_layers(checkpoint, options)
+    return Plan(place, options, corpus, checkpoints)

@@ -1,0 +1,129 @@
+"""The stage `finetune`: planned (what can be refused before anything is decoded), then run."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from toolkit.core import i18n
+from toolkit.core.artifacts import provenance as made_with
+from toolkit.core.errors import InputError, one_of
+from toolkit.core.options import sentences
+from toolkit.core.progress import quiet
+from toolkit.corpus.evaluation_task import dealt_by_column, fold_count, keep, pose, refuse_repeats
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.place import Place
+from toolkit.corpus.windows import Windows, cut
+from toolkit.finetune import distributed, origin
+from toolkit.finetune.options import FinetuneOptions
+from toolkit.finetune.origin import Source
+from toolkit.finetune.run import Options, finetune
+from toolkit.finetune.search import Search
+from toolkit.models.checkpoint import locate
+from toolkit.models.whisper import Context
+from toolkit.result.report.results import RunResult, RunResults
+from toolkit.result.run import find_run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A fine-tuning of which the options, the corpus and the probe run fit together.
+
+    corpus: cut into the windows of its source. sources: a model is trained of each with every seed.
+    """
+
+    place: Place
+    options: FinetuneOptions
+    corpus: Manifest
+    sources: tuple[Source, ...]
+
+    def run(self, made: Callable[[RunResult], None] = lambda run: None) -> RunResults:
+        """Train what is missing, one run after the other. made: gets each when it is finished, in the main process.
+
+        Raises:
+            SplitError: where one recording is on both sides of a fold.
+            MachineError: for a device that is not there, or a loss that is not finite.
+        """
+        place, options, first = self.place, self.options, self.options.seed or 0
+        say, bar = place.say, place.bar
+        main = not distributed.rank()
+        if not main:  # the main process speaks
+            say, bar = lambda sentence: None, lambda *_: nullcontext(quiet)
+        for folder in dict.fromkeys(keep(source.question, place.result) for source in self.sources):
+            say(f"folds in {place.shown(folder)}")
+        engine = Options(
+            options.recipe, Search(options.search, options.ways) if options.search else None, first, options.device,
+            options.workers, options.save_weights,
+        )  # fmt: skip
+        done: list[RunResult] = []
+        for source in self.sources:
+            for seed in range(first, first + options.seeds):
+                provenance = made_with(place.typed("finetune", options))
+                tuned = finetune(self.corpus, source, replace(engine, seed=seed), place.result, provenance,
+                               sentences(options.note), say, bar)  # fmt: skip
+                done.append(
+                    RunResult(tuned.folder, tuned.run, tuned.stood, language=options.language, failed=tuned.failed)
+                )
+        distributed.leave()
+        if main:
+            done = [one.drawn() for one in done]
+            for one in done:
+                made(one)
+        seeds = options.seeds
+        together = [done] if options.top == 1 else [done[at : at + seeds] for at in range(0, len(done), seeds)]
+        return RunResults(tuple((own[0].run.backbone, tuple(own)) for own in together), language=options.language)
+
+
+def plan(place: Place, options: FinetuneOptions) -> Plan:
+    """What can be refused of a fine-tuning before anything is decoded; no model is loaded.
+
+    Raises:
+        InputError: and its kin, for options that do not fit the corpus, the probe run or each other.
+        CheckpointError: for a backbone that is not there.
+    """
+    i18n.of(options.language)
+    if options.origin is None and (options.model is None or options.target is None):
+        raise InputError("Say what to train: --from a probe run, or --model and --target by hand")
+    _ = options.recipe
+    if options.context not in (None, "full", "clip"):
+        raise InputError(one_of("--context", options.context, ["full", "clip"]))
+    corpus, sources = (_from_run if options.origin is not None else _by_hand)(place, options)
+    return Plan(place, options, corpus, tuple(sources))
+
+
+def _from_run(place: Place, options: FinetuneOptions) -> tuple[Manifest, list[Source]]:
+    """The manifest, cut as it was probed, and a source for each of the best layers."""
+    corpus = place.corpus()
+    folder = find_run(str(options.origin), place.result)
+    run = origin.probed(folder)
+    corpus = cut(corpus, origin.windows_of(run))
+    if options.top > 1:
+        origin.refuse_top(options.top, len(origin.standings(run, folder.name)), folder.name)
+    return corpus, [
+        origin.from_run(run, folder.name, corpus, place.models, options.depth, options.ways[0],
+                        cast("Context | None", options.context), number, options.statistics, options.class_weights)
+        for number in range(1, options.top + 1)
+    ]  # fmt: skip
+
+
+def _by_hand(place: Place, options: FinetuneOptions) -> tuple[Manifest, list[Source]]:
+    corpus, first = place.corpus(), options.seed or 0
+    count = fold_count("5" if options.folds is None else options.folds)
+    windows = Windows.of(options.window, options.hop)
+    corpus = cut(corpus, windows)
+    checkpoint = locate(str(options.model), place.models)
+    questions = [
+        pose(corpus, str(options.target), count, deal, options.group_by, options.split_by, rules=options.rules)
+        for deal in range(first, first + options.repeats)
+    ]
+    if options.folds is not None and dealt_by_column(corpus, options.split_by):
+        raise InputError(
+            f"--folds {options.folds} has no effect: the manifest's split column deals the clips out; leave it out"
+        )
+    refuse_repeats(corpus, options.split_by, [question.folds for question in questions])
+    context: Any = options.context
+    return corpus, [
+        origin.by_hand(checkpoint, context, question, options.layer, options.depth, options.ways[0], windows,
+                       options.statistics, options.class_weights)
+        for question in questions
+    ]  # fmt: skip

@@ -1,0 +1,125 @@
+"""Arrays of embeddings probed without a workspace: the same protocol, the same result."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.core.artifacts import signature
+from toolkit.core.errors import InputError, ManifestError
+from toolkit.core.options import as_keywords, made
+from toolkit.corpus import manifest
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.place import Place, silent
+from toolkit.features.import_ import Embeddings, import_
+from toolkit.features.shard import ClipRecord, path_mark
+from toolkit.probe import stage
+from toolkit.probe.options import ProbeOptions
+from toolkit.probe.stage import ProbeResult
+
+NAME, LABEL = "arrays", "label"
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []  # until the process ends: pages and features are in them
+
+
+class _Silent(Place):
+    """A study without recordings."""
+
+    def corpus(self, cells: bool = True) -> Manifest:
+        found, defects = manifest.inspect(self.manifest_file, cells=cells)
+        if found is None:
+            raise ManifestError(self.manifest_file.name, defects)
+        return found
+
+
+@as_keywords()
+def probe_arrays(
+    layers: Mapping[str, npt.ArrayLike],
+    y: npt.ArrayLike,
+    groups: Sequence[Any],
+    *,
+    ids: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    folder: str | Path | None = None,
+    say: Any = silent,
+    **options: Any,
+) -> ProbeResult:
+    """Probe embeddings that are in memory: which of these layers knows the label?
+
+    Args:
+        layers: An array (n_clips, width) a layer, all of one width; its name in the result.
+        y: (n_clips,) a label a clip, or (n_clips, n_labels) 0 and 1 where a clip has several.
+        groups: (n_clips,) what folds keep apart and intervals are over: the speakers.
+        ids: (n_clips,) of the clips; numbers unless given.
+        labels: (n_labels,) their names, where a clip has several.
+        folder: For the run, its page and the features; a temporary one, gone when the process ends, unless given.
+        say: Gets the sentences that a user should read.
+        **options: Of `toolkit.probe.options.ProbeOptions` (probe, folds, trials, seed ...), but model and target.
+
+    Returns:
+        The run, as `Workspace.probe` gives it. There is no audio: rows that are equal to the bit count as one
+        recording, and hours are not known.
+
+    Raises:
+        InputError: for arrays that do not belong together, values that are not finite, options that there are not.
+        SplitError: for groups too few for the folds, or one recording in two of them.
+    """
+    arrays = {name: np.ascontiguousarray(values) for name, values in layers.items()}
+    names = [f"clip{number}" for number in range(len(groups))] if ids is None else list(map(str, ids))
+    columns = _columns(np.asarray(y), labels)
+    _check(arrays, columns, names, groups)
+    options = {**options, "model": NAME, "target": ",".join(columns)}
+    asked = made(ProbeOptions, **options)
+    if folder is None:
+        _KEPT.append(tempfile.TemporaryDirectory(prefix="toolkit-"))
+        folder = _KEPT[-1].name
+    place = _Silent(Path(folder), say=say)
+    rows = zip(names, names, map(str, groups), *columns.values())
+    manifest.write(place.manifest_file, ("id", "path", "speaker", *columns), list(rows))
+    row_of = {name: number for number, name in enumerate(names)}
+
+    def records(clips: Sequence[str]) -> Iterator[ClipRecord]:
+        for clip in clips:
+            sha256 = hashlib.sha256(b"".join(array[row_of[clip]].tobytes() for array in arrays.values())).hexdigest()
+            yield ClipRecord(clip, (0, 0, None, None, None, None, path_mark(clip)), sha256, 0)
+
+    content = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
+    embeddings = Embeddings("the arrays", signature(content), arrays, tuple(names))
+    embeddings.check(names, "the arrays")
+    import_(place.features, NAME, embeddings, records)
+    (result,) = stage.plan(place, asked).run().runs
+    assert isinstance(result, ProbeResult)
+    return result
+
+
+def _columns(y: npt.NDArray[Any], labels: Sequence[str] | None) -> dict[str, list[str]]:
+    """The manifest's columns of labels."""
+    if y.ndim == 1:
+        if labels is not None:
+            raise InputError("labels names the columns of y, and y has one label a clip; leave it out")
+        return {LABEL: [str(value) for value in y.tolist()]}
+    if y.ndim != 2 or labels is None or len(labels) != y.shape[1]:
+        expected = "(clips,), or (clips, labels) with the name of each in labels"
+        raise InputError(f"y has the shape {y.shape} and {len(labels or ())} labels are named, expected {expected}")
+    return {name: [str(int(value)) for value in y[:, number]] for number, name in enumerate(labels)}
+
+
+def _check(
+    arrays: Mapping[str, npt.NDArray[Any]], columns: Mapping[str, Sequence[str]], names: Sequence[str], groups: Any
+) -> None:
+    if not arrays:
+        raise InputError("No layer is given, expected an array (clips, width) for each")
+    first = next(iter(arrays.values()))
+    for name, array in arrays.items():
+        if array.ndim != 2 or array.shape != first.shape or array.dtype.kind not in "fiu":
+            raise InputError(
+                f"layer {name!r} is {array.dtype} of shape {array.shape}, expected numbers of shape "
+                f"{first.shape if first.ndim == 2 else '(clips, width)'}"
+            )
+    counts = {"y": len(next(iter(columns.values()))), "groups": len(groups), "ids": len(names)}
+    for name, count in counts.items():
+        if count != len(first):
+            raise InputError(f"{name} is of {count} clips, the layers of {len(first)}")

@@ -1,0 +1,122 @@
+"""A probe as scikit-learn has estimators: fitted on all clips of a run, so that nothing is left to test it on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from toolkit.core.errors import InputError, StoreError, one_of
+from toolkit.features.layout import LayerFeatures
+from toolkit.features.store import stores
+from toolkit.probe.apply import of_run
+from toolkit.probe.data import Data, Part, rows_of
+from toolkit.probe.registry import PROBES
+from toolkit.probe.round import once, refitted
+from toolkit.probe.targets import FloatArray, targets_of
+from toolkit.probe.winners import Winner
+from toolkit.result.run import Run
+
+
+class ProbeEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A fitted probe of one layer. Its score on new callers was not measured: every clip of the run taught it.
+
+    Attributes:
+        classes_: The labels, in the order of the probabilities.
+        layer: The layer whose features it reads.
+        n_features_in_: Values a clip: the layer's width, or twice that where deviations are read too.
+    """
+
+    def __init__(self, winner: Winner, width: int) -> None:
+        self.winner = winner
+        self.width = width
+
+    @property
+    def classes_(self) -> npt.NDArray[np.str_]:
+        return np.array(self.winner.task.labels)
+
+    @property
+    def layer(self) -> str:
+        return self.winner.layers[0]
+
+    @property
+    def n_features_in_(self) -> int:
+        return self.width * (1 if self.winner.setting["statistics"] == "mean" else 2)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def fit(self, X: Any, y: Any) -> "ProbeEstimator":
+        """Raises InputError: `Workspace.probe` fits."""
+        raise InputError("This probe is fitted already; Workspace.probe or probe_arrays fit another one")
+
+    def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
+        """(n, n_labels) from means over time (n, width), or means and deviations (n, 2 width). Raises InputError."""
+        return self.winner.apply([self._features(X)])[0]
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """(n,) labels; (n, n_labels) of 0 and 1 where a clip has several."""
+        decided = self.winner.apply([self._features(X)])[1]
+        return decided if self.winner.task.multilabel else self.classes_[decided]
+
+    def _features(self, X: npt.ArrayLike) -> LayerFeatures:
+        given = np.asarray(X, dtype=np.float32)
+        if given.ndim != 2 or given.shape[1] not in {self.n_features_in_, 2 * self.width}:
+            raise InputError(f"X has the shape {given.shape}, expected (clips, {self.n_features_in_})")
+        mean, std = given[:, : self.width], given[:, self.width :]
+        ids = tuple(map(str, range(len(given))))
+        return LayerFeatures(self.layer, ids, mean, std if std.size else np.zeros_like(mean))
+
+
+def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
+    """A run's probe of one layer, fitted again on all of its clips.
+
+    Args:
+        folder: Of the run, in result/ beside features/.
+        run: What is in it.
+        layer: Unless told, the one that most rounds chose. Its setting is that of the round with the lowest loss among
+            those that chose it, or among all where none did.
+
+    Raises:
+        InputError: for a layer that the run does not have, or a probe that reads all layers at once.
+        StoreError: where the features are gone.
+    """
+    if PROBES[run.probe].all_layers:
+        raise InputError(f"A {run.probe} probe reads all layers at once; an estimator reads one")
+    chosen = [choice.layer for choice in run.choices]
+    layer = layer or max(dict.fromkeys(chosen), key=chosen.count)
+    if layer not in run.layers:
+        raise InputError(one_of("layer", layer, list(run.layers)))
+    store = next(
+        (one for one in stores(folder.parent.parent / "features") if one.signature == run.provenance.get("store")), None
+    )
+    if store is None:
+        raise StoreError(f"The features that {folder.name} probed are gone; extract them again")
+    choice = min(
+        run.choices, key=lambda one: (one.layer != layer, np.inf if one.loss is None else one.loss)
+    )  # of equals the first
+    position = {clip: row for row, clip in enumerate(store.ids)}
+    features = rows_of(store.layer(layer), np.array([position[clip] for clip in run.folds.ids]))
+    predictions = run.predictions
+    row = {clip: number for number, clip in enumerate(predictions.ids)}
+    if set(row) != set(run.folds.ids):
+        raise InputError(f"{folder.name} tested only some of its clips, so the truth of the others is not kept in it")
+    truth = predictions.truth[[row[clip] for clip in run.folds.ids]]
+    every = np.arange(len(truth))
+    data = Data(run.task, truth, predictions.groups, run.folds, every, {})
+    seed = int(run.provenance.get("seed", 0))
+    fitter = PROBES[run.probe].build([features], run.task, truth, seed, "cpu")
+    round_ = next(one for one in run.folds.rounds() if one.fold == choice.fold)
+    name = f"{layer} of all clips"
+    _, found = once(fitter, data, round_, choice.setting, name)
+    applied = refitted(fitter, data, Part(every, every[:1]), choice.setting, found, name)
+    targets = targets_of(run.task, truth)
+    thresholds = np.empty(0)
+    if run.task.multilabel:  # those of the rounds, averaged, as they are for a clip that is new to the run
+        thresholds = np.mean([winner.bars for winner in of_run(folder, run)], axis=0)
+    winner = Winner(
+        run.probe, run.task, -1, (layer,), choice.setting, targets.softmax, targets.fitted, targets.prevalence,
+        thresholds if run.task.multilabel else applied.bars(run.task, thresholds), applied.scale, applied.model,
+    )  # fmt: skip
+    return ProbeEstimator(winner, store.width)

@@ -1,0 +1,57 @@
+"""What the user may choose of a probing."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from toolkit.core.options import Names, Offered
+from toolkit.corpus.options import Spelt
+
+TRIALS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions(Spelt):
+    """Of `probe`: classifiers on every layer of every store that is named."""
+
+    model: Annotated[Names, Offered(short="-m", repeated=True)]
+    """Whose features: a backbone, a store's folder, or all. May be repeated."""
+    target: Annotated[str, Offered(short="-t")]
+    """A label column, several 0/1 columns with commas, or hotline (its 11)."""
+    probe: Annotated[Names, Offered(repeated=True, shown="linear")] = None
+    """Which classifier searches every layer, or all. May be repeated."""
+    trials: Annotated[int | None, Offered(least=1, shown=str(TRIALS))] = None
+    """Optuna trials per layer and round."""
+    minutes: Annotated[float | None, Offered(least=0.0)] = None
+    """In place of --trials: minutes of search for each run; not reproducible."""
+    folds: str = "5"
+    """How many, or all: leave one speaker out. Ignored where the manifest has a split column."""
+    inner_folds: Annotated[int, Offered(least=1)] = 1
+    """Folds that judge each setting, held out in turn; 1 is development alone, K - 1 most."""
+    group_by: str = "speaker"
+    """The column whose values never stand on both sides."""
+    split_by: str = "group"
+    """group; or clip, which lets speakers leak and measures by how much that flatters."""
+    control: Annotated[Names, Offered(repeated=True)] = None
+    """shuffled (labels, by speaker) or random (untrained weights). May be repeated."""
+    shuffles: Annotated[int, Offered(least=0)] = 20
+    """Of --control shuffled: shuffles for a permutation p-value, 0 for none."""
+    nuisance: Names = None
+    """What else the layers know: duration, loudness, columns (speaker,sex), with commas."""
+    online: Annotated[bool, Offered(switch=True)] = False
+    """Code length of every layer, and a learning curve over callers."""
+    seed: int = 0
+    """Of the folds, the search and the shuffling."""
+    seeds: Annotated[int, Offered(least=1)] = 1
+    """Runs on the same folds, each with a training seed of its own, from --seed on."""
+    repeats: Annotated[int, Offered(least=1)] = 1
+    """Deals of the folds, from --seed on, each with all its runs."""
+    workers: Annotated[int | None, Offered(least=1, shown="cores")] = None
+    """Fits at a time."""
+    device: str = "cpu"
+    """cpu or cuda; for lightgbm its device_type: cpu, gpu or cuda, as it was built."""
+    note: Annotated[Names, Offered(repeated=True)] = None
+    """A sentence that the report shows. May be repeated."""
+    language: str = "en"
+    """Of the page and its figures: en; or zh, beside the English ones."""
+    ray: Annotated[str | None, Offered(shown="this process alone")] = None
+    """Run on Ray: local (this host, all its GPUs), or HOST:PORT of a cluster's head. See docs/cluster.md."""

@@ -1,0 +1,184 @@
+"""The stage `probe`: planned (all that can be refused, cheaply), then run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.core import i18n
+from toolkit.core.artifacts import provenance as made_with
+from toolkit.core.errors import InputError, StoreError, one_of
+from toolkit.core.options import names, sentences
+from toolkit.core.ray_cluster import joined
+from toolkit.core.seeds import RANDOM
+from toolkit.corpus.evaluation_task import ALL, Question, fold_count, keep, pose, refuse_repeats
+from toolkit.corpus.place import Place
+from toolkit.corpus.windows import Windows, cut
+from toolkit.features.origin import names_other, refuse_others
+from toolkit.features.store import Store, find, stores
+from toolkit.probe import control_runs
+from toolkit.probe.nuisance import LOUDNESS, loudnesses
+from toolkit.probe.options import TRIALS, ProbeOptions
+from toolkit.probe.ray import Spread
+from toolkit.probe.registry import PROBES
+from toolkit.probe.run import Hands, Progress, here
+from toolkit.probe.run_folder import Options, folder_of
+from toolkit.result.report.results import RunResult, RunResults
+
+if TYPE_CHECKING:
+    from toolkit.probe.estimator import ProbeEstimator
+
+
+@dataclass(frozen=True)
+class ProbeResult(RunResult):
+    """A finished probe run."""
+
+    def estimator(self, layer: str | None = None) -> "ProbeEstimator":
+        """A fitted scikit-learn estimator of one layer; see `toolkit.probe.estimator.fitted`."""
+        from toolkit.probe.estimator import fitted  # which loads scikit-learn, and that pandas
+
+        return fitted(self.folder, self.run, layer)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One probe on one store. runs: they differ in their training seed and the deal of their folds alone."""
+
+    name: str
+    probe: str
+    runs: tuple[tuple[control_runs.Plan, Options], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A probing that nothing stands against. questions: on each deal of the folds, the first with all that is run
+    beside it.
+    """
+
+    place: Place
+    options: ProbeOptions
+    questions: tuple[Question, ...]
+    series: tuple[Series, ...]
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the runs are, or will be."""
+        notes = sentences(self.options.note)
+        return tuple(
+            folder_of(own.store, own.question, training, self.place.result, notes)
+            for one in self.series
+            for own, training in one.runs
+        )
+
+    def run(self, made: Callable[[RunResult], None] = lambda run: None) -> RunResults:
+        """Fit what is missing, one run after the other. made: gets each when it is finished.
+
+        Raises:
+            SplitError: where one recording is on both sides of a fold.
+            StoreError: for a damaged store or run.
+        """
+        place, options = self.place, self.options
+        for question in self.questions:
+            place.say(f"folds in {place.shown(keep(question, place.result))}")
+        finished: list[tuple[str, tuple[RunResult, ...]]] = []
+        with ExitStack() as stack:
+            hands: Hands = Spread(stack.enter_context(joined(options.ray, place.say))) if options.ray else here
+            for one in self.series:
+                (first, _), *_ = one.runs
+                if first.alike:
+                    place.say(f"mind: {first.alike}")
+                results = []
+                for own, training in one.runs:
+                    provenance = made_with(place.typed("probe", options))
+                    done, beside = control_runs.run(
+                        own,
+                        replace(training, hands=hands),
+                        place.result,
+                        provenance,
+                        sentences(options.note),
+                        _bar(place, one.probe),
+                    )
+                    result = ProbeResult(done.folder, done.run, done.stood, tuple(beside), options.language).drawn()
+                    results.append(result)
+                    made(result)
+                finished.append((one.name, tuple(results)))
+        return RunResults.of(place.result, finished, options.language)
+
+
+def plan(place: Place, options: ProbeOptions) -> Plan:
+    """Everything that can be refused of a probing, before anything is fitted.
+
+    Raises:
+        InputError: and its kin, for options that do not fit the corpus, the store or each other.
+        StoreError: for features that are not there.
+    """
+    i18n.of(options.language)
+    asked = names(options.probe) or ("linear",)
+    probes = tuple(PROBES) if asked == (ALL,) else asked
+    known_device(options.device, probes)
+    corpus = place.corpus()
+    found = _stores(place.features, names(options.model))
+    corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in found}))
+    for store in found:
+        refuse_others(corpus, store, names_other, place.say)
+    questions = [
+        pose(corpus, options.target, fold_count(options.folds), options.seed + deal, options.group_by, options.split_by,
+             rules=options.rules)
+        for deal in range(options.repeats)
+    ]  # fmt: skip
+    refuse_repeats(corpus, options.split_by, [one.folds for one in questions])
+    nuisances = names(options.nuisance)
+    loudness = loudnesses(corpus, options.workers) if LOUDNESS in nuisances else None
+    series = []
+    for store in found:
+        first = control_runs.plan(
+            store, questions[0], corpus, names(options.control), nuisances, loudness, options.seed, options.shuffles,
+            options.online,
+        )  # fmt: skip
+        others = [control_runs.plan(store, other, corpus, (), (), None, options.seed) for other in questions[1:]]
+        for probe in probes:
+            training = Options(
+                probe, options.trials or TRIALS, options.minutes, options.seed, options.workers, here, options.device,
+                options.inner_folds,
+            )  # fmt: skip
+            runs = control_runs.series([first, *others], training, options.seeds)
+            series.append(Series(_name(store, found), probe, tuple(runs)))
+    return Plan(place, options, tuple(questions), tuple(series))
+
+
+def known_device(device: str, probes: Sequence[str]) -> str:
+    """The device, if these probes know it by that name. Raises InputError."""
+    if device not in ("cpu", "cuda") and not (device == "gpu" and list(probes) == ["lightgbm"]):
+        raise InputError(one_of("device", device, ["cpu", "cuda", "gpu (of --probe lightgbm alone)"]))
+    return device
+
+
+def _stores(features: Path, named: Sequence[str]) -> list[Store]:
+    """The feature stores in the order named; "all": every store but the random-weights controls of another one."""
+    if ALL not in named:
+        return [find(features, name) for name in named]
+    every = stores(features)
+    controls = {store.backbone + RANDOM for store in every}
+    found = [store for store in every if store.backbone not in controls]
+    if not found:
+        raise StoreError(f"No features in {features.name}/ yet; `toolkit extract --model NAME` makes them")
+    return found
+
+
+def _name(store: Store, every: Sequence[Store]) -> str:
+    """The backbone's name, or the store's where a backbone has several."""
+    several = sum(other.backbone == store.backbone for other in every) > 1
+    return str(store.folder.name if several else store.backbone)
+
+
+def _bar(place: Place, probe: str) -> control_runs.Bar:
+    @contextmanager
+    def shown(what: str, layers: int) -> Iterator[Progress]:
+        with place.bar(f"{probe} on {what}", layers, "layers") as advance:
+            yield lambda layer, done, total: advance(1, 0.0)
+
+    def begun(what: str, layers: int) -> AbstractContextManager[Progress]:
+        return shown(what, layers)
+
+    return begun

@@ -1,0 +1,51 @@
+"""What a workspace's result/ holds: finished runs by their headline, and what was stopped."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.result.jackknife import Score
+from toolkit.result.run import METRICS, RUN
+
+BEGUN = ("study.db", ".training", "rounds", "winners")  # what a run that was stopped leaves
+
+
+@dataclass(frozen=True)
+class Listing:
+    """rows: of each run its name, task, backbone, probe, score, clips and state, "finished", "stopped" or "damaged"."""
+
+    rows: tuple[dict[str, Any], ...]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return list(self.rows)
+
+
+def listing(result: Path) -> Listing:
+    """By name. Reads two small files a run, and verifies none."""
+    rows = []
+    for folder in sorted(path for path in result.glob("*/") if not path.name.startswith(".")):
+        row = {"run": folder.name, "task": "", "backbone": "", "probe": "", "score": "", "clips": ""}
+        if (folder / RUN).is_file():
+            rows.append({**row, **_finished(folder)})
+        elif any((folder / name).exists() for name in BEGUN):
+            rows.append({**row, "state": "stopped"})
+    return Listing(tuple(rows))
+
+
+def _finished(folder: Path) -> dict[str, Any]:
+    try:
+        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        found = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        score = found["metrics"][run["metric"]]
+        shown = str(Score(score["estimate"], score["lower"], score["upper"]))
+        return {
+            "task": run["task"]["name"],
+            "backbone": run["backbone"],
+            "probe": run["probe"],
+            "score": f"{run['metric']} {shown}",
+            "clips": found["clips"],
+            "state": "finished",
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"state": "damaged"}

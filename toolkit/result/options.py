@@ -1,0 +1,28 @@
+"""What the user may choose of what is read of results."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from toolkit.core.options import Names, Offered
+from toolkit.corpus.options import Spelt
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Spelt):
+    """Of `compare`: runs of one task on the same folds."""
+
+    results: Annotated[Names, Offered(argument=True, repeated=True, shown="all finished ones of the workspace")] = None
+    """Runs: folders, or names in result/."""
+    subgroups: Annotated[str | None, Offered(shown="sex, gender, age where they are there")] = None
+    """Columns of the manifest whose groups are held against each other, with commas; or none."""
+    language: str = "en"
+    """Of the page and its figures: en; or zh, beside the English ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(Spelt):
+    """Of `score`: any predictions file."""
+
+    file: Annotated[Path, Offered(argument=True)]
+    """predictions.csv, or a CSV with `Predictions` and `Actual Labels`."""
