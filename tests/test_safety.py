@@ -97,7 +97,8 @@ def words_of(study: Path) -> list[tuple[str, ...]]:
         ("probe", "--model", "mine", "--target", "mood", "--folds", "3", "--trials", "1", *place),
         ("probe", "--model", "mine", "--target", "mood", "--folds", "3", "--trials", "2", *place),
         ("predict", "--from", probed, str(study / "corpus" / "low" / "s0_0.wav"), *place),
-        ("finetune", "--from", probed, "--train", "head", "--epochs", "1", *place),
+        ("finetune", "--from", probed, "--train", "head", "--epochs", "1", "--keep", "best", *place),
+        ("models", "export", "mood-mine-finetune-", str(study / "exported"), "--round", "0", *place),
         ("compare", *place),
         ("score", "PREDICTIONS"),
         ("run", str(study / "recipe.toml"), *place),
@@ -126,6 +127,8 @@ def test_no_socket_no_file_for_others_and_no_folder_of_this_machine(
     for words in words_of(study):
         runs = sorted(path.parent for path in study.glob("result/mood-mine-linear-*/run.json"))
         words = tuple(runs[0].name if word == "mood-mine-linear-" else word for word in words)
+        tuned = [path.parent.name for path in study.glob("result/mood-mine-finetune-*/run.json")]
+        words = tuple(tuned[0] if word == "mood-mine-finetune-" else word for word in words)
         words = tuple(str(runs[0] / "predictions.csv") if word == "PREDICTIONS" else word for word in words)
         if words[1] == "purge":
             (study / "all.h5").unlink()  # an export is the user's own

@@ -101,6 +101,42 @@ def convert(
 
 
 @app.command()
+def export(
+    run: Annotated[
+        str, typer.Argument(help="A fine-tuned run that kept its weights: its folder, or its name in result/.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    test_fold: Annotated[
+        int | None, typer.Option("--round", help="Which round's model, by its test fold.", show_default="the only one")
+    ] = None,
+    workspace: Workspace = HERE,
+) -> None:
+    """Make a Hugging Face folder of a fine-tuned model, which plain transformers loads; its README.md shows how.
+
+    A round's model has not learnt from its test fold. LoRA is merged into the weights.
+
+    Example: toolkit models export negative-whisper-small-finetune-lora-1a2b3c4d5e6f my-model --round 0
+    """
+    from toolkit.core.errors import InputError
+    from toolkit.finetune.apply import of_run
+    from toolkit.finetune.export import export as run_export
+    from toolkit.finetune.origin import find_run
+    from toolkit.models.checkpoint import locate
+    from toolkit.result.run import read
+
+    folder = find_run(run, workspace_folder(workspace) / "result")
+    finished = read(folder)
+    checkpoint = locate(finished.backbone, workspace / "models")
+    kept = {model.described["fold"]: model for model in of_run(folder, finished, checkpoint)}
+    if test_fold is None and len(kept) == 1:
+        (test_fold,) = kept
+    if test_fold not in kept:
+        raise InputError(f"Bad --round {test_fold}, expected one of {list(kept)}; {folder.name} kept a model for each")
+    run_export(finished.task, kept[test_fold], checkpoint, out)
+    print(f"{out.name} has the model of round {test_fold}; its README.md shows how plain transformers takes it")
+
+
+@app.command()
 def randomise(
     name: Name,
     workspace: Workspace = HERE,

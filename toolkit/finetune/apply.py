@@ -147,21 +147,29 @@ def _probability(job: Job, model: Kept, clips: IntArray, advance: Advance) -> Fl
 
 
 def _loaded(job: Job, model: Kept) -> Classifier:
-    """The checkpoint with the weights that learnt in their place. Raises StoreError for weights of another model."""
-    backbone: Any = load_trainable(job.checkpoint, model.described["layer"], job.context)
-    choose_weights(backbone, job.recipe)
+    backbone = load_trainable(job.checkpoint, model.described["layer"], job.context)
+    return filled(backbone, job.task, model).to(job.device)
+
+
+def filled(backbone: Any, task: Task, model: Kept) -> Classifier:
+    """The checkpoint with the weights that learnt in their place. Raises StoreError for weights of another model.
+
+    backbone: a `Trainable` up to the model's layer; changed in place.
+    """
+    recipe = model.recipe
+    choose_weights(backbone, recipe)
     values = load_file(model.weights)
     try:
         share = values["prevalence"].double().numpy()
-        balanced = job.recipe.class_weights == "balanced"
+        balanced = recipe.class_weights == "balanced"
         standard = values["centre"], values["scale"]
-        classifier = Classifier(backbone, job.task, share, standard, balanced, job.recipe.statistics)
+        classifier = Classifier(backbone, task, share, standard, balanced, recipe.statistics)
         if classifier.state_dict().keys() != values.keys():
             raise KeyError("other weights than its recipe trains")
         classifier.load_state_dict(values, strict=False)
     except (KeyError, RuntimeError) as error:
         raise StoreError(f"{model.weights.name} does not fit its recipe: {error}") from None
-    return classifier.to(job.device)
+    return classifier
 
 
 @contextmanager

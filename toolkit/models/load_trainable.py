@@ -1,5 +1,7 @@
 """A checkpoint as a `Trainable` of its family."""
 
+from typing import Any
+
 from torch import nn
 
 from toolkit.core.errors import InputError
@@ -18,8 +20,8 @@ def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Co
     layer: the last one that is computed; None for all of the encoder. "decoder.k" (Whisper) feeds the decoder its
     start token alone. Raises InputError for a layer that the backbone does not have, and what `load.load` raises.
     """
-    row, family = checkpoint.backbone, checkpoint.family
-    if not family.ready:
+    row = checkpoint.backbone
+    if not checkpoint.family.ready:
         raise InputError(f"{checkpoint.name}: backbones of the family {row.family} cannot be trained yet")
     layer = layer or f"encoder.{row.layers}"
     stack, number = parsed(layer)
@@ -33,7 +35,13 @@ def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Co
     extractor = feature_extractor_of(checkpoint, config)
     decoder = stack == "decoder"
     model = model_of(checkpoint, config, decoder=decoder, last_layer=row.layers if decoder else number)
+    return trainable_of(checkpoint, model, extractor, layer, context)
+
+
+def trainable_of(checkpoint: Checkpoint, model: Any, feature_extractor: Any, layer: str, context: Context) -> nn.Module:
+    """The `Trainable` whose modules are those of `model`, the checkpoint's base model up to `layer`."""
+    family = checkpoint.family
     more = {"context": context} if family.fixed_context else {}  # the others hear the clip alone
-    backbone: nn.Module = resolve(family.trainable)(model, extractor, layer, **more)
+    backbone: nn.Module = resolve(family.trainable)(model, feature_extractor, layer, **more)
     quicken(backbone)
     return backbone.eval()

@@ -1,0 +1,107 @@
+"""An exported model, run by the lines of its own README with nothing of the toolkit: the kept model's probabilities."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import Run
+from tests.finetune.conftest import make_job
+from tests.models.tiny import FAMILIES
+from tests.predict.test_cli_predict import runs, study
+from toolkit.core.errors import InputError
+from toolkit.corpus.manifest import Manifest
+from toolkit.finetune import rounds
+from toolkit.finetune.apply import Kept, apply, kept_in
+from toolkit.finetune.audio_cache import decoded
+from toolkit.finetune.export import export
+from toolkit.finetune.recipe import Recipe
+from toolkit.finetune.round_context import Job
+from toolkit.finetune.training import train
+from toolkit.models.checkpoint import Checkpoint, locate
+
+__all__ = ["study"]
+CASES = [(family, "full", "high", "encoder.2", "both") for family in FAMILIES]
+CASES += [
+    ("hubert-group", "lora", "kind", "encoder.3", "mean"),
+    ("wavlm-stable", "lora", "high,noisy,never", "encoder.1", "std"),
+    ("hubert-stable", "top-1", "high,noisy,never", "encoder.3", "both"),
+    ("wav2vec2-stable", "head", "kind", "encoder.0", "mean"),
+    ("whisper-80", "full", "kind", "encoder.1", "both"),
+]
+
+
+def trained(
+    manifest: Manifest, checkpoint: Checkpoint, folder: Path, way: str, target: str, layer: str, statistics: str,
+    context: str,
+) -> tuple[Job, Kept, np.ndarray]:  # fmt: skip
+    recipe = Recipe(way, learning_rate=1e-3, epochs=1, batch=4, dtype="float32", statistics=statistics)
+    job, question = make_job(manifest, checkpoint, target, recipe)
+    job = Job(**{**job.__dict__, "context": context})
+    round_ = list(question.folds.rounds())[1]
+    done = train(job, round_, layer, folder, lambda _: None)
+    rounds.write(folder, round_, done, {"context": context, "recipe": asdict(recipe), "threads": 1})
+    weights = folder / "weights" / "round-1.safetensors"
+    return job, kept_in(weights, json.loads(weights.with_suffix(".json").read_text())), round_.test[[5, 2, 9]]
+
+
+@pytest.mark.parametrize(("family", "way", "target", "layer", "statistics"), CASES)
+def test_plain_transformers_gives_the_kept_models_probabilities(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, family: str, way: str, target: str,
+    layer: str, statistics: str,
+) -> None:  # fmt: skip
+    checkpoint = checkpoints[family]
+    job, kept, clips = trained(manifest_of, checkpoint, tmp_path, way, target, layer, statistics, "full")
+    out = tmp_path / "exported"
+    export(job.task, kept, checkpoint, out)
+
+    lines = re.search(r"```python\n(.*?)```", (out / "README.md").read_text(), re.DOTALL)
+    assert lines and "toolkit" not in lines[1]
+    space: dict[str, object] = {}
+    exec(lines[1].replace('Path(".")', f"Path({str(out)!r})"), space)  # noqa: S102 - as a reader would
+    samples = [decoded(manifest_of, job.recordings.clips[job.ids[clip]]).samples for clip in clips]
+    found = torch.stack([space["logits"](own) for own in samples])  # type: ignore[operator]
+    shares = found.sigmoid() if job.task.multilabel else found.softmax(dim=1)
+    (expected,) = apply(job.task, [kept], checkpoint, job.recordings, job.ids, [clips], "cpu")
+    np.testing.assert_allclose(shares.numpy(), expected, atol=1e-5)
+    if job.task.multilabel:
+        varied = (expected > 0) & (expected < 1)
+        logits = np.log(expected[varied] / (1 - expected[varied]))
+        np.testing.assert_allclose(found.numpy()[varied], logits, rtol=1e-5, atol=1e-5)
+        assert json.loads((out / "head.json").read_text())["thresholds"] == kept.bars.tolist()
+    else:
+        logits = np.log(expected / expected[:, :1])
+        np.testing.assert_allclose((found - found[:, :1]).numpy(), logits, rtol=1e-5, atol=1e-5)
+    assert len(np.unique(expected)) > 1
+    assert tuple(space["model"].config.id2label.values()) == job.task.labels  # type: ignore[attr-defined]
+    assert locate(str(out), tmp_path).backbone.family == checkpoint.backbone.family  # the toolkit takes it, too
+
+
+def test_a_round_is_named_where_a_run_kept_several(run: Run, study: Path, tmp_path: Path) -> None:
+    tuned = runs(study)["finetune-head"].name
+    code, _, err = run("models", "export", tuned, tmp_path / "out", "-w", study)
+    assert code == 2 and "Bad --round None, expected one of [0, 1, 2]" in err
+    code, out, err = run("models", "export", tuned, tmp_path / "out", "-w", study, "--round", 1)
+    assert code == 0 and "out has the model of round 1" in out, err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "README.md", "config.json", "head.json", "head.safetensors", "model.safetensors", "preprocessor_config.json",
+    }  # fmt: skip
+    code, _, err = run("models", "export", tuned, tmp_path / "out", "-w", study, "--round", 1)
+    assert code == 2 and "is there already" in err
+
+
+def test_what_transformers_could_not_run_is_refused(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    checkpoint = checkpoints["whisper-80"]
+    job, kept, _ = trained(manifest_of, checkpoint, tmp_path / "a", "head", "high", "decoder.1", "mean", "full")
+    with pytest.raises(InputError, match=r"ends at decoder\.1; models that end in the encoder"):
+        export(job.task, kept, checkpoint, tmp_path / "out")
+    job, kept, _ = trained(manifest_of, checkpoint, tmp_path / "b", "head", "high", "encoder.1", "mean", "clip")
+    with pytest.raises(InputError, match="hears the clip alone, transformers' Whisper 30 s"):
+        export(job.task, kept, checkpoint, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,185 @@
+"""A fine-tuned model as a Hugging Face folder: the backbone for plain transformers, the head beside it as a file.
+
+transformers' classes for classification have another head (no hidden layer, raw features); this one is ten lines, which
+the folder's README.md has.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.utils import parametrize
+from transformers.utils import logging
+
+from toolkit.core.artifacts import commit_json, commit_text, committed_folder
+from toolkit.core.errors import InputError
+from toolkit.core.registry import resolve
+from toolkit.corpus.labels import Task
+from toolkit.finetune.apply import Kept, filled
+from toolkit.finetune.classifier import Classifier
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.files import PREPROCESSOR, read_preprocessor
+from toolkit.models.load import NEVER_USED, config_of, feature_extractor_of, model_of
+from toolkit.models.load_trainable import trainable_of
+from toolkit.models.trainable import parsed
+
+HEAD_WEIGHTS, HEAD, README = "head.safetensors", "head.json", "README.md"
+
+STATES = {
+    False: """\
+    values = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_values
+    values = torch.nn.functional.pad(values, (0, max(0, 400 - len(samples))))  # one frame at least
+    return model(values, output_hidden_states=True).hidden_states[head["layer"]][0]
+""",
+    True: """\
+    found = []
+    for start in range(0, len(samples), 480_000):  # 30 s each
+        piece = samples[start : start + 480_000]
+        values = extractor(piece, sampling_rate=16_000, return_tensors="pt").input_features
+        states = model.encoder(values, output_hidden_states=True).hidden_states[head["layer"]][0]
+        found.append(states[: -(-len(piece) // 320)])
+    return torch.cat(found)
+""",
+}
+TEXT = """\
+# {name}, fine-tuned
+
+Layer {layer} of the {family} backbone {name}, its {statistics} over the frames, and a head for: {labels}.
+
+```python
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoFeatureExtractor, AutoModel
+
+FOLDER = Path(".")  # of this file
+model = AutoModel.from_pretrained(FOLDER).eval()
+extractor = AutoFeatureExtractor.from_pretrained(FOLDER)
+head, weights = json.loads((FOLDER / "head.json").read_text()), load_file(FOLDER / "head.safetensors")
+
+
+def states(samples):
+{states}
+
+@torch.no_grad()
+def logits(samples):
+    \"\"\"One clip, (n_samples,) float32, mono at 16 kHz -> (labels,); {function} of them is the probability.\"\"\"
+    frames = states(samples)
+    mean, std = frames.mean(dim=0), frames.std(dim=0, unbiased=False)
+    pooled = {{"mean": mean, "std": std, "both": torch.cat([mean, std])}}[head["statistics"]]
+    scaled = (pooled - weights["centre"]) / weights["scale"]
+    inner = torch.tanh(weights["dense.weight"] @ scaled + weights["dense.bias"])
+    out = weights["out.weight"]
+    return (inner.view(-1, out.shape[1]) * out).sum(dim=1) + weights["out.bias"]
+```
+
+{decision}
+"""
+DECISIONS = {
+    False: "The label with the highest probability is the decision.",
+    True: "A label is given where its probability reaches its number in `thresholds` of head.json.",
+}
+
+
+def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
+    """Make the folder `out` with one round's model, LoRA merged into the weights, all in float32.
+
+    Its logits are the run's less the class weights that the loss had, so that softmax (of several labels at once, the
+    sigmoid) gives the probabilities of `toolkit predict`.
+
+    Raises InputError where `out` is there already, and for a model that plain transformers cannot run: one that ends in
+    the decoder, or hears the clip alone where transformers' Whisper hears 30 s.
+    """
+    layer, context, family = kept.described["layer"], kept.described["context"], checkpoint.family
+    stack, number = parsed(layer)
+    if stack == "decoder":
+        raise InputError(f"The model ends at {layer}; models that end in the encoder can be exported")
+    if family.fixed_context and context != "full":
+        raise InputError(
+            "The model hears the clip alone, transformers' Whisper 30 s; those of --context full are exported"
+        )
+    config = config_of(checkpoint)
+    # One layer more than is used: behind the last one, some families and versions of transformers have a norm.
+    depth = min(number + 1, checkpoint.backbone.layers)
+    model = model_of(checkpoint, config, decoder=family.fixed_context, last_layer=depth)
+    classifier = _trained(model, task, kept, checkpoint, config)
+    setattr(config, family.layers, depth)
+    config.id2label = dict(enumerate(task.labels))
+    config.label2id = {label: place for place, label in enumerate(task.labels)}
+    statistics = classifier.statistics
+    head = {
+        "layer": number,
+        "statistics": statistics,
+        "kind": task.kind,
+        "labels": list(task.labels),
+        "thresholds": kept.bars.tolist() if task.multilabel else None,
+    }
+    text = TEXT.format(
+        name=checkpoint.name,
+        layer=number,
+        family=checkpoint.backbone.family,
+        statistics={"mean": "mean", "std": "standard deviation", "both": "mean and standard deviation"}[statistics],
+        labels=", ".join(task.labels),
+        states=STATES[family.fixed_context],
+        function="sigmoid" if task.multilabel else "softmax",
+        decision=DECISIONS[task.multilabel],
+    )
+    with committed_folder(out) as folder:
+        logging.disable_progress_bar()
+        _plain(model, family.model, config).save_pretrained(str(folder))
+        commit_json(folder / PREPROCESSOR, read_preprocessor(checkpoint.folder))
+        save_file(_head(classifier), folder / HEAD_WEIGHTS)
+        commit_json(folder / HEAD, head)
+        commit_text(folder / README, text)
+
+
+def _trained(model: Any, task: Task, kept: Kept, checkpoint: Checkpoint, config: Any) -> Classifier:
+    """The classifier whose backbone's modules are those of `model`, which then has what was learnt."""
+    layers = model.encoder.layers
+    model.encoder.layers = layers[: parsed(kept.described["layer"])[1]]
+    extractor = feature_extractor_of(checkpoint, config)
+    backbone = trainable_of(checkpoint, model, extractor, kept.described["layer"], kept.described["context"])
+    classifier = filled(backbone, task, kept)
+    for parent in list(classifier.backbone.layers.modules()):
+        for name, child in list(parent.named_children()):
+            if hasattr(child, "get_base_layer"):  # peft's
+                child.merge()
+                setattr(parent, name, child.get_base_layer())
+    model.encoder.layers = layers
+    return classifier.eval()
+
+
+def _plain(model: Any, kind: str, config: Any) -> Any:
+    """transformers' own model with the weights of `model`, whose parametrisations were taken off."""
+    plain = resolve(kind)(config)
+    weights = {name: weight for name, weight in model.state_dict().items() if not weight.is_meta}
+    missing, left = plain.load_state_dict(weights, strict=False)
+    for name, module in plain.named_modules():
+        if parametrize.is_parametrized(module):
+            module.weight = weights[f"{name}.weight"]
+            left.remove(f"{name}.weight")
+            missing = [weight for weight in missing if not weight.startswith(f"{name}.parametrizations.")]
+    for name in missing:
+        assert name.startswith(NEVER_USED), name
+        torch.nn.init.zeros_(plain.get_parameter(name))
+    assert not left, left
+    return plain
+
+
+def _head(classifier: Classifier) -> dict[str, Tensor]:
+    """What comes behind pooling; what the class weights did to the logits is taken off the last bias."""
+    values = {
+        "centre": classifier.centre,
+        "scale": classifier.scale,
+        "dense.weight": classifier.dense.weight,
+        "dense.bias": classifier.dense.bias,
+        "out.weight": classifier.out.weight,
+    }
+    bias = classifier.out.bias.double() - classifier.weights.double().log()
+    sure = torch.where(classifier.prevalence > 0, torch.inf, -torch.inf) if classifier.multilabel else -torch.inf
+    values["out.bias"] = torch.where(classifier.constant, sure, bias).float()
+    return {name: value.detach().float().contiguous().cpu() for name, value in values.items()}
