@@ -120,9 +120,8 @@ def export(
     from toolkit.core.errors import InputError
     from toolkit.finetune.apply import of_run
     from toolkit.finetune.export import export as run_export
-    from toolkit.finetune.origin import find_run
     from toolkit.models.checkpoint import locate
-    from toolkit.result.run import read
+    from toolkit.result.run import find_run, read
 
     folder = find_run(run, workspace_folder(workspace) / "result")
     finished = read(folder)
