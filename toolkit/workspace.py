@@ -146,6 +146,17 @@ class Workspace:
         return store
 
     @as_keywords()
+    def export_model(self, run: "str | RunResult | RunResults", out: str | Path, round_: int | None = None) -> Path:
+        """A Hugging Face folder of a fine-tuned model whose weights were saved; see `toolkit.finetune.export`.
+
+        round_: whose model, by its test fold; None where the run has one.
+        """
+        from toolkit.finetune.export import export_run
+
+        export_run(self.place, str(_name(run)), Path(out), round_)
+        return Path(out)
+
+    @as_keywords()
     def score(self, file: str | Path, **options: Any) -> "Scored":
         """Every metric of a predictions file; see `toolkit.result.options.ScoreOptions`."""
         from toolkit.result.report.score import score_file

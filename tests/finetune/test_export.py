@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import toolkit
 from tests.conftest import Run
 from tests.finetune.conftest import make_job
 from tests.models.tiny import FAMILIES
@@ -39,7 +40,7 @@ def trained(
     manifest: Manifest, checkpoint: Checkpoint, folder: Path, way: str, target: str, layer: str, statistics: str,
     context: str,
 ) -> tuple[Job, Kept, np.ndarray]:  # fmt: skip
-    recipe = Recipe(way, learning_rate=1e-3, epochs=1, batch=4, dtype="float32", statistics=statistics)
+    recipe = Recipe(way, learning_rate=1e-3, epochs=1, batch_size=4, dtype="float32", statistics=statistics)
     job, question = make_job(manifest, checkpoint, target, recipe)
     job = Job(**{**job.__dict__, "context": context})
     round_ = list(question.folds.rounds())[1]
@@ -84,7 +85,7 @@ def test_plain_transformers_gives_the_kept_models_probabilities(
 def test_a_round_is_named_where_a_run_kept_several(run: Run, study: Path, tmp_path: Path) -> None:
     tuned = runs(study)["finetune-head"].name
     code, _, err = run("models", "export", tuned, tmp_path / "out", "-w", study)
-    assert code == 2 and "Bad --round None, expected one of [0, 1, 2]" in err
+    assert code == 2 and "Bad --round None, expected one of [0, 1, 2]; " in err
     code, out, err = run("models", "export", tuned, tmp_path / "out", "-w", study, "--round", 1)
     assert code == 0 and "out has the model of round 1" in out, err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -92,6 +93,11 @@ def test_a_round_is_named_where_a_run_kept_several(run: Run, study: Path, tmp_pa
     }  # fmt: skip
     code, _, err = run("models", "export", tuned, tmp_path / "out", "-w", study, "--round", 1)
     assert code == 2 and "is there already" in err
+    with pytest.raises(InputError, match=r"Bad round_ 7, expected one of \[0, 1, 2\]"):
+        toolkit.open(study).export_model(tuned, tmp_path / "other", round_=7)
+    same = toolkit.open(study).export_model(tuned, tmp_path / "other", round_=1)
+    for path in same.iterdir():
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
 
 
 def test_what_transformers_could_not_run_is_refused(

@@ -117,21 +117,10 @@ def export(
 
     Example: toolkit models export negative-whisper-small-finetune-lora-1a2b3c4d5e6f my-model --round 0
     """
-    from toolkit.core.errors import InputError
-    from toolkit.finetune.apply import of_run
-    from toolkit.finetune.export import export as run_export
-    from toolkit.models.checkpoint import locate
-    from toolkit.result.run import find_run, read
+    from toolkit.corpus.place import Place
+    from toolkit.finetune.export import export_run
 
-    folder = find_run(run, workspace_folder(workspace) / "result")
-    finished = read(folder)
-    checkpoint = locate(finished.backbone, workspace / "models")
-    kept = {model.described["fold"]: model for model in of_run(folder, finished, checkpoint)}
-    if test_fold is None and len(kept) == 1:
-        (test_fold,) = kept
-    if test_fold not in kept:
-        raise InputError(f"Bad --round {test_fold}, expected one of {list(kept)}; {folder.name} kept a model for each")
-    run_export(finished.task, kept[test_fold], checkpoint, out)
+    test_fold = export_run(Place(workspace), run, out, test_fold)
     print(f"{out.name} has the model of round {test_fold}; its README.md shows how plain transformers takes it")
 
 

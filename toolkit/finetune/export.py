@@ -14,16 +14,18 @@ from torch.nn.utils import parametrize
 from transformers.utils import logging
 
 from toolkit.core.artifacts import commit_json, commit_text, committed_folder
-from toolkit.core.errors import InputError
+from toolkit.core.errors import InputError, one_of
 from toolkit.core.registry import resolve
 from toolkit.corpus.labels import Task
-from toolkit.finetune.apply import Kept, filled
+from toolkit.corpus.place import Place
+from toolkit.finetune.apply import Kept, filled, of_run
 from toolkit.finetune.classifier import Classifier
-from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.files import PREPROCESSOR, read_preprocessor
 from toolkit.models.load import NEVER_USED, config_of, feature_extractor_of, model_of
 from toolkit.models.load_trainable import trainable_of
 from toolkit.models.trainable import parsed
+from toolkit.result.run import find_run, read
 
 HEAD_WEIGHTS, HEAD, README = "head.safetensors", "head.json", "README.md"
 
@@ -83,6 +85,23 @@ DECISIONS = {
     False: "The label with the highest probability is the decision.",
     True: "A label is given where its probability reaches its number in `thresholds` of head.json.",
 }
+
+
+def export_run(place: Place, name: str, out: Path, test_fold: int | None = None) -> int:
+    """`export` of a finished run of a workspace; returns the test fold of the round whose model it is.
+
+    name: of the run, or its folder. test_fold: of the round, which has not learnt from it; None where there is one.
+    Raises InputError, StoreError, and what `export` and `models.checkpoint.locate` raise.
+    """
+    folder = find_run(name, place.result)
+    run = read(folder)
+    checkpoint = locate(run.backbone, place.models)
+    kept = {int(model.described["fold"]): model for model in of_run(folder, run, checkpoint)}
+    fold = next(iter(kept)) if test_fold is None and len(kept) == 1 else test_fold
+    if fold not in kept:
+        raise InputError(one_of("--round", fold, list(kept)) + f"; {folder.name} kept a model for each")
+    export(run.task, kept[fold], checkpoint, out)
+    return fold
 
 
 def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
