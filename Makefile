@@ -1,4 +1,4 @@
-# Each of demo, test and check sets itself up: a virtual environment in .venv, filled from pyproject.toml with the
+# Each of demo, test, check and docs sets itself up: a virtual environment in .venv, filled from pyproject.toml with the
 # versions of constraints.txt. Only Python 3.11 or newer and make are expected of the machine.
 # Another Python: make test PYTHON=python3.12
 
@@ -6,12 +6,13 @@ PYTHON ?= python3
 IN_VENV = .venv/bin/python
 
 .NOTPARALLEL:
-.PHONY: help demo test check dist slow bench faults honesty clean
+.PHONY: help demo test check docs dist slow bench faults honesty clean
 
 help:
 	@echo 'make demo    real Whisper weights, real speech, a layer curve: ends with the path of a report page'
 	@echo 'make test    the tests, less the slow ones'
 	@echo 'make check   format, lint (security too), types, known vulnerabilities of the dependencies'
+	@echo 'make docs    the documentation as a website, in site/'
 	@echo 'make dist    source distribution and wheel, in dist/'
 	@echo 'make slow    the tests that take minutes or gigabytes'
 	@echo 'make bench   every benchmark in bench/, one by one'
@@ -40,6 +41,11 @@ check: .venv/installed-dev
 	@.venv/bin/lint-imports --no-logo --no-cache
 	@$(IN_VENV) .ci/audit.py
 
+# Nothing is fetched while it builds. Material announces its successor at each start.
+docs: .venv/installed-dev
+	@NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict --quiet
+	@echo site/index.html
+
 dist: .venv/installed-dev
 	@$(IN_VENV) -m build --no-isolation --outdir dist . >dist.log 2>&1 || { cat dist.log; exit 1; }
 	@rm -f dist.log && ls dist
@@ -57,5 +63,5 @@ honesty: .venv/installed-dev
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m honesty --write
 
 clean:
-	@rm -rf .venv build dist demo/workspace *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv build dist site demo/workspace *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
