@@ -24,7 +24,7 @@ from toolkit.corpus.labels import Task
 from toolkit.corpus.splits import Folds
 from toolkit.finetune import resume
 from toolkit.finetune.assemble import one_name
-from toolkit.finetune.run import refuse_unlearnable
+from toolkit.finetune.checks import refuse_unlearnable
 from toolkit.result import run as result_run
 from toolkit.result.metrics import headline_score
 from toolkit.result.predictions import Predictions

@@ -81,8 +81,8 @@ def _choices(name: str, table: Table) -> None:
     """The keys that take one of a few words."""
     from toolkit.core.i18n import LANGUAGES
     from toolkit.extract.setup import CONTEXTS
+    from toolkit.finetune.checks import TRAINING_DTYPES
     from toolkit.finetune.origin import DEPTHS
-    from toolkit.finetune.run import TRAINING_DTYPES
     from toolkit.models.load import DTYPES
     from toolkit.probe.controls import CONTROLS
     from toolkit.probe.registry import PROBES

@@ -21,8 +21,8 @@ def refuse(
 
     Raises RecipeError.
     """
+    from toolkit.finetune.checks import device_for, refuse_batch, refuse_unlearnable
     from toolkit.finetune.options import Recipe
-    from toolkit.finetune.run import device_for, refuse_batch, refuse_unlearnable
     from toolkit.finetune.search import Search
     from toolkit.probe.registry import PROBES
 
@@ -58,8 +58,8 @@ def _backbone(table: Table, recipe: Any, ways: Sequence[str], checkpoint: Any, e
     """What does not fit one of the backbones."""
     from toolkit.extract.setup import layer_names
     from toolkit.finetune import origin
+    from toolkit.finetune.checks import refuse_search_of
     from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow
-    from toolkit.finetune.run import refuse_search_of
 
     given, search = table.values, "search" in table.values
     probed = layer_names(checkpoint, extraction)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from toolkit.core.artifacts import cores, locked, make_folder, signature
-from toolkit.core.errors import InputError, MachineError, SplitError, disk_full_is_named, is_out_of_memory, one_of
+from toolkit.core.errors import InputError, MachineError, disk_full_is_named, is_out_of_memory
 from toolkit.core.progress import Advance, bar
 from toolkit.corpus.evaluation_task import refuse_leaks
-from toolkit.corpus.labels import IntArray, Task, one_hot
+from toolkit.corpus.labels import IntArray
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
 from toolkit.corpus.splits import Folds, Round
@@ -22,6 +22,7 @@ from toolkit.finetune import distributed, history
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.assemble import collected, without_head
 from toolkit.finetune.audio_cache import record
+from toolkit.finetune.checks import device_for, refuse_batch, refuse_search_of, refuse_unlearnable, shallow_notes
 from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import Source, deepest
 from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow, too_shallow
@@ -30,13 +31,12 @@ from toolkit.finetune.rounds import Finished
 from toolkit.finetune.search import Search, Studies, settle
 from toolkit.finetune.training import train
 from toolkit.models.families import FAMILIES
-from toolkit.models.load import DTYPES, choose_device, choose_dtype
+from toolkit.models.load import choose_dtype
 from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
 from toolkit.result.run import TUNED, Run
 
 PROTOCOL = 4  # part of the folder's name: raise it when the same options would give other predictions
-TRAINING_DTYPES = ("auto", *DTYPES, "float16")
 PRIVATE = ".training"
 
 
@@ -99,7 +99,7 @@ def finetune(
         *question.notes,
         *flag_notes(recordings.flags[clip] for clip in folds.ids),
         *refuse_unlearnable(question.task, truth, folds, recipe.refit_on_development),
-        *_shallow_notes(recipe, shallow),
+        *shallow_notes(recipe, shallow),
         *notes,
     ]
     refuse_batch(recipe.batch_size, len(folds.ids))
@@ -157,12 +157,6 @@ def _refuse_search(options: Options, source: Source) -> None:
     refuse_search_of(list(source.layers.values()))
 
 
-def refuse_search_of(layers: Sequence[str]) -> None:
-    """Raises InputError where a round's model ends in the decoder. layers: where they end, or may end."""
-    if any(layer.startswith("decoder.") for layer in layers):
-        raise InputError("--search cuts the encoder at different depths, and a round's model may end in the decoder")
-
-
 def _shallow(options: Options, source: Source) -> dict[int, str]:
     """The rounds, by test fold, whose probe chose too low a layer for the way to train, and that layer.
 
@@ -178,14 +172,6 @@ def _shallow(options: Options, source: Source) -> dict[int, str]:
     return {fold: source.layers[fold] for fold in too_shallow(recipe, source.layers, encoder_layers)}
 
 
-def _shallow_notes(recipe: Recipe, shallow: Mapping[int, str]) -> list[str]:
-    return [
-        f"In the round that tests fold {fold} the probe chose {layer}, too low for --train {recipe.train}; that "
-        "round trains the head alone."
-        for fold, layer in shallow.items()
-    ]
-
-
 def _job_of(job: Job, source: Source, fold: int, shallow: Collection[int]) -> Job:
     """A round's own: its head, and the head alone where its model has no layer to train."""
     head = source.heads[fold]
@@ -193,24 +179,6 @@ def _job_of(job: Job, source: Source, fold: int, shallow: Collection[int]) -> Jo
     if fold in shallow:
         recipe = replace(recipe, train="head", learning_rate=None)
     return replace(job, recipe=recipe)
-
-
-def refuse_batch(batch: int, clips: int) -> None:
-    """Raises InputError for a batch of more clips than there are."""
-    if batch > clips:
-        raise InputError(f"--batch-size {batch}: there are {clips} clips")
-
-
-def device_for(device: str, dtype: str) -> torch.device:
-    """What `--device` names. Raises InputError for what is not there, or does not train in the dtype."""
-    chosen = choose_device(device)
-    if chosen.index:
-        raise InputError(f"--device {device}: finetune takes cpu or cuda; CUDA_VISIBLE_DEVICES picks another one")
-    if dtype not in TRAINING_DTYPES:
-        raise InputError(one_of("--dtype", dtype, TRAINING_DTYPES))
-    if dtype == "float16" and chosen.type != "cuda":
-        raise InputError("--dtype float16 trains on CUDA devices alone; take bfloat16 or float32")
-    return chosen
 
 
 def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device, Recipe]:
@@ -228,37 +196,6 @@ def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device,
     dtype, reason = choose_dtype(recipe.dtype, device)
     say(f"training on {device.type}{f' in {together} processes' if together > 1 else ''}, {reason}")
     return device, replace(recipe, dtype=str(dtype).removeprefix("torch."))
-
-
-def refuse_unlearnable(task: Task, truth: IntArray, folds: Folds, refit: bool) -> list[str]:
-    """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by.
-
-    refit: whether development is learnt from in the end.
-    """
-    notes = []
-    for round_ in folds.rounds():
-        where = f"the round that tests fold {round_.fold}"
-        constant = unlearnable(task, truth[round_.train])
-        if len(constant) == len(task.labels):
-            raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
-        taught = [label not in constant for label in task.labels]
-        there = one_hot(task, truth[round_.development]).mean(axis=0)[taught]
-        if task.multilabel and not ((there > 0) & (there < 1)).any():
-            raise SplitError(
-                f"In {where} no label that the training clips teach varies in the development clips; there is nothing "
-                "to choose by"
-            )
-        to_the_end = unlearnable(task, truth[np.union1d(round_.train, round_.development)]) if refit else constant
-        for label in constant:
-            how = "it is predicted" if label in to_the_end else "until the epoch is chosen, it is predicted"
-            notes.append(f"In {where} {label!r} does not vary in the training clips; {how} at its prevalence.")
-    return notes
-
-
-def unlearnable(task: Task, truth: IntArray) -> list[str]:
-    """The labels that all of these clips have, or none."""
-    share = one_hot(task, truth).mean(axis=0)
-    return [label for label, part in zip(task.labels, share) if part in (0.0, 1.0)]
 
 
 def _content(

@@ -1,0 +1,77 @@
+"""What a fine-tuning is refused for, and what its page must say, before anything is trained."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from toolkit.core.errors import InputError, SplitError, one_of
+from toolkit.corpus.labels import IntArray, Task, one_hot
+from toolkit.corpus.splits import Folds
+from toolkit.finetune.options import Recipe
+from toolkit.models.load import DTYPES, choose_device
+
+TRAINING_DTYPES = ("auto", *DTYPES, "float16")
+
+
+def refuse_search_of(layers: Sequence[str]) -> None:
+    """Raises InputError where a round's model ends in the decoder. layers: where they end, or may end."""
+    if any(layer.startswith("decoder.") for layer in layers):
+        raise InputError("--search cuts the encoder at different depths, and a round's model may end in the decoder")
+
+
+def shallow_notes(recipe: Recipe, shallow: Mapping[int, str]) -> list[str]:
+    return [
+        f"In the round that tests fold {fold} the probe chose {layer}, too low for --train {recipe.train}; that "
+        "round trains the head alone."
+        for fold, layer in shallow.items()
+    ]
+
+
+def refuse_batch(batch: int, clips: int) -> None:
+    """Raises InputError for a batch of more clips than there are."""
+    if batch > clips:
+        raise InputError(f"--batch-size {batch}: there are {clips} clips")
+
+
+def device_for(device: str, dtype: str) -> torch.device:
+    """What `--device` names. Raises InputError for what is not there, or does not train in the dtype."""
+    chosen = choose_device(device)
+    if chosen.index:
+        raise InputError(f"--device {device}: finetune takes cpu or cuda; CUDA_VISIBLE_DEVICES picks another one")
+    if dtype not in TRAINING_DTYPES:
+        raise InputError(one_of("--dtype", dtype, TRAINING_DTYPES))
+    if dtype == "float16" and chosen.type != "cuda":
+        raise InputError("--dtype float16 trains on CUDA devices alone; take bfloat16 or float32")
+    return chosen
+
+
+def refuse_unlearnable(task: Task, truth: IntArray, folds: Folds, refit: bool) -> list[str]:
+    """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by.
+
+    refit: whether development is learnt from in the end.
+    """
+    notes = []
+    for round_ in folds.rounds():
+        where = f"the round that tests fold {round_.fold}"
+        constant = unlearnable(task, truth[round_.train])
+        if len(constant) == len(task.labels):
+            raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
+        taught = [label not in constant for label in task.labels]
+        there = one_hot(task, truth[round_.development]).mean(axis=0)[taught]
+        if task.multilabel and not ((there > 0) & (there < 1)).any():
+            raise SplitError(
+                f"In {where} no label that the training clips teach varies in the development clips; there is nothing "
+                "to choose by"
+            )
+        to_the_end = unlearnable(task, truth[np.union1d(round_.train, round_.development)]) if refit else constant
+        for label in constant:
+            how = "it is predicted" if label in to_the_end else "until the epoch is chosen, it is predicted"
+            notes.append(f"In {where} {label!r} does not vary in the training clips; {how} at its prevalence.")
+    return notes
+
+
+def unlearnable(task: Task, truth: IntArray) -> list[str]:
+    """The labels that all of these clips have, or none."""
+    share = one_hot(task, truth).mean(axis=0)
+    return [label for label, part in zip(task.labels, share) if part in (0.0, 1.0)]
