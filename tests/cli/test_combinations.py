@@ -65,10 +65,12 @@ ALWAYS = {
     "models fetch": {"NAME"},
     "models convert": {"SOURCE", "OUT"},
     "models randomise": {"NAME"},
+    "models export": {"RUN", "OUT", "round"},
     "models check": {"NAME", "dtype", "context", "decoder", "device"},
     "models accept": {"NAME"},
     "features verify": {"STORE"},
     "features export": {"STORE", "OUT"},
+    "features import": {"NAME", "FILE", "ids", "manifest", "audio-root"},
     "features purge": {"speaker", "clip", "manifest", "models", "manifest-too", "dry-run"},
     "extract": {
         "model", "manifest", "audio-root", "dtype", "context", "decoder", "layers", "frames", "window", "device",

@@ -28,7 +28,7 @@ def written(folder: Path) -> rounds.Finished:
 
 
 def test_a_whole_round_comes_back(tmp_path: Path) -> None:
-    made, found = written(tmp_path), rounds.read(tmp_path, 2, "best")
+    made, found = written(tmp_path), rounds.read(tmp_path, 2, True)
     assert found is not None and vars(found).keys() == vars(made).keys()
     assert found.probability.tolist() == [[0.2, 0.8]] and found.prediction.tolist() == [1] and found.epochs == 2
     assert found.score.tolist() == [[-1.0, 0.5]] and (found.statistics, found.class_weights) == ("both", "none")
@@ -40,12 +40,12 @@ def test_a_whole_round_comes_back(tmp_path: Path) -> None:
 def test_a_round_that_lacks_a_file_is_trained_again(tmp_path: Path, lost: str) -> None:
     written(tmp_path)
     (tmp_path / lost).unlink()
-    assert rounds.read(tmp_path, 2, "best") is None
-    assert (rounds.read(tmp_path, 2, "none") is None) == lost.startswith("rounds")
+    assert rounds.read(tmp_path, 2, True) is None
+    assert (rounds.read(tmp_path, 2, False) is None) == lost.startswith("rounds")
 
 
 def test_a_round_whose_file_was_changed_is_none(tmp_path: Path) -> None:
     written(tmp_path)
     path = tmp_path / "rounds" / "round-2.json"
     path.write_text(path.read_text().replace("0.8", "0.7"))
-    assert rounds.read(tmp_path, 2, "best") is None
+    assert rounds.read(tmp_path, 2, True) is None
