@@ -44,7 +44,7 @@ check: .venv/installed-dev
 # Nothing is fetched while it builds. Material announces its successor at each start.
 docs: .venv/installed-dev
 	@NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict --quiet
-	@echo site/index.html
+	@echo 'site/index.html; its search wants a server: python3 -m http.server -d site'
 
 dist: .venv/installed-dev
 	@$(IN_VENV) -m build --no-isolation --outdir dist . >dist.log 2>&1 || { cat dist.log; exit 1; }

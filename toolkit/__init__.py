@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 
 def open(folder: Any = ".", **places: Any) -> "Workspace":
-    """A `Workspace`: the folder of a study. places: its other arguments (manifest, audio_root, say)."""
+    """Open the folder of a study.
+
+    Args:
+        folder: The study's folder, which must exist.
+        **places: The other arguments of `toolkit.workspace.Workspace`: manifest, audio_root, say.
+
+    Returns:
+        The workspace, whose methods are the commands.
+    """
     from toolkit.workspace import Workspace
 
     return Workspace(folder, **places)

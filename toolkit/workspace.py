@@ -29,14 +29,14 @@ class Workspace:
     """A folder with manifest.csv, models/, features/ and result/.
 
     A method's keyword arguments are the fields of its options (`toolkit probe --inner-folds 4` is
-    `probe(..., inner_folds=4)`), with the same defaults. Bad input raises `toolkit.core.errors.InputError`, a machine
-    that says no `MachineError`, each with one sentence.
+    `probe(..., inner_folds=4)`), with the same defaults. Every method raises `toolkit.core.errors.InputError` for bad
+    input and `toolkit.core.errors.MachineError` where disk, memory or a file fails, each with one sentence.
 
     Args:
-        folder: Which must be there.
-        manifest: The corpus; manifest.csv in the folder unless told.
-        audio_root: Where the manifest's paths start from; its own folder unless told.
-        say: Gets the sentences that a user should read; `print` shows them.
+        folder: The study's folder, which must exist.
+        manifest: The corpus. Default: manifest.csv in the folder.
+        audio_root: Folder that the manifest's paths start from. Default: the manifest's own.
+        say: Called with each sentence that a user should read; `print` shows them.
     """
 
     def __init__(
@@ -55,18 +55,26 @@ class Workspace:
 
     @property
     def manifest(self) -> Manifest:
-        """The corpus, checked. Raises ManifestError with every defect and its line."""
+        """The corpus, checked.
+
+        Raises:
+            ManifestError: Names every defect with its line.
+        """
         return self.place.corpus()
 
     def models(self) -> "pd.DataFrame":
-        """A row a checkpoint in models/: its name."""
+        """The checkpoints in models/.
+
+        Returns:
+            A row for each, with its name in the column `model`.
+        """
         import pandas as pd
 
         found = sorted(path.name for path in self.place.models.glob("*/") if (path / "config.json").is_file())
         return pd.DataFrame({"model": found})
 
     def stores(self) -> "list[Store]":
-        """The feature stores."""
+        """The feature stores in features/, of any backbone and settings."""
         from toolkit.features.store import stores
 
         return stores(self.place.features)
@@ -77,7 +85,18 @@ class Workspace:
 
     @as_keywords()
     def result(self, name: str) -> "RunResult":
-        """A finished run, by its name or the beginning of it. Raises InputError, StoreError."""
+        """A finished run, read back and verified.
+
+        Args:
+            name: Of its folder in result/, the beginning of that name, or a path.
+
+        Returns:
+            A `toolkit.probe.stage.ProbeResult` where the backbone was frozen.
+
+        Raises:
+            InputError: No run, or several, have that name.
+            StoreError: The run is damaged.
+        """
         from toolkit.probe.stage import ProbeResult
         from toolkit.result.report.results import RunResult
         from toolkit.result.run import find_run
@@ -87,23 +106,58 @@ class Workspace:
 
     @as_keywords()
     def extract(self, model: str | list[str], **options: Any) -> "Extractions":
-        """Compute every layer of every clip once; see `toolkit.extract.options.ExtractOptions`."""
+        """Compute every layer of every clip once, pooled to its mean and standard deviation over time.
+
+        Args:
+            model: Names of `toolkit models list`, or checkpoint folders.
+            **options: Fields of `toolkit.extract.options.ExtractOptions`.
+
+        Returns:
+            The stores that were filled, and the clips that failed. A store that is complete costs nothing.
+
+        Raises:
+            InputError: For an option or a manifest that is not accepted.
+            CheckpointError: For a checkpoint that is missing, damaged or changed.
+        """
         from toolkit.extract import stage
 
         return stage.plan(self.place, made(ExtractOptions, model=model, **options)).run()
 
     @as_keywords()
     def probe(self, model: str | list[str], target: str, **options: Any) -> "RunResults":
-        """Classifiers on every layer; see `toolkit.probe.options.ProbeOptions`."""
+        """Train classifiers on every layer, on folds that keep speakers apart.
+
+        Args:
+            model: Backbones, stores' folders, or "all".
+            target: A label column, several columns of 0 and 1 with commas between, or "hotline".
+            **options: Fields of `toolkit.probe.options.ProbeOptions`.
+
+        Returns:
+            A run for each backbone, probe and seed; those that were finished are read, not repeated.
+
+        Raises:
+            InputError: For an option, a label or a fold that is not accepted.
+            StoreError: For features that are missing or damaged.
+        """
         from toolkit.probe import stage
 
         return stage.plan(self.place, made(ProbeOptions, model=model, target=target, **options)).run()
 
     @as_keywords()
     def finetune(self, origin: "str | RunResult | RunResults | None" = None, **options: Any) -> "RunResults":
-        """Train the backbone end to end, on the folds of a probe run (`origin`) or by hand (`model`, `target`).
+        """Train the backbone end to end, a model for each round.
 
-        See `toolkit.finetune.options.FinetuneOptions`.
+        Args:
+            origin: A probe run, or its name: gives backbone, layers, task and folds. Without it, name `model` and
+                `target`.
+            **options: Fields of `toolkit.finetune.options.FinetuneOptions`.
+
+        Returns:
+            A run for each setting and seed; those that were finished are read, not repeated.
+
+        Raises:
+            InputError: For an option that is not accepted, or has no effect on what was asked.
+            CheckpointError: For a checkpoint that is missing, damaged or changed.
         """
         from toolkit.finetune import stage
 
@@ -111,9 +165,17 @@ class Workspace:
 
     @as_keywords()
     def compare(self, *results: "str | RunResult", **options: Any) -> "tuple[ComparisonResult, ...]":
-        """Runs of one task on the same folds side by side, a comparison for each such group; all runs unless named.
+        """Compare runs of one task on the same folds, in pairs.
 
-        See `toolkit.result.options.CompareOptions`.
+        Args:
+            *results: Runs, or their names. Default: all finished ones.
+            **options: Fields of `toolkit.result.options.CompareOptions`.
+
+        Returns:
+            A comparison for each group of runs that have task and folds in common.
+
+        Raises:
+            InputError: No two of the runs belong together.
         """
         from toolkit.result.report import compare_stage
 
@@ -122,9 +184,19 @@ class Workspace:
 
     @as_keywords()
     def predict(self, origin: "str | RunResult | RunResults", audio: Any = None, **options: Any) -> "Predicted":
-        """What a finished run's models say of audio files and folders, or of the manifest that is named.
+        """Apply the models of a finished run to other audio.
 
-        See `toolkit.predict.options.PredictOptions`.
+        Args:
+            origin: The run, or its name.
+            audio: Audio files and folders of them. Without it, name a `manifest`.
+            **options: Fields of `toolkit.predict.options.PredictOptions`.
+
+        Returns:
+            A probability for each label and the decision, a row a clip; with windows, timelines as well.
+
+        Raises:
+            InputError: For an option or audio that is not accepted, or a fine-tuned run that kept no weights.
+            StoreError: The models of the run are missing or damaged.
         """
         from toolkit.predict import stage
 
@@ -134,9 +206,20 @@ class Workspace:
 
     @as_keywords()
     def import_features(self, name: str, file: str | Path, ids: str | Path | None = None) -> "Store":
-        """A store of embeddings from elsewhere, one vector a clip and layer; see `toolkit.features.import_.opened`.
+        """Make a feature store of embeddings from elsewhere, one vector a clip and layer.
 
-        Clips whose audio cannot be decoded are left out of it, and said.
+        Args:
+            name: What the store is called, as `probe` takes it.
+            file: .npy of shape (n_clips, width) or (n_layers, n_clips, width); .npz or .h5 with an array
+                (n_clips, width) a layer.
+            ids: The clip of each row: text with an id a line, or .csv with a column id. Default: the array `ids` of
+                the file.
+
+        Returns:
+            The store, without the clips whose audio cannot be decoded; they are reported.
+
+        Raises:
+            InputError: For shapes, values or ids that do not fit the manifest.
         """
         from toolkit.features.import_ import import_file
 
@@ -158,7 +241,18 @@ class Workspace:
 
     @as_keywords()
     def score(self, file: str | Path, **options: Any) -> "Scored":
-        """Every metric of a predictions file; see `toolkit.result.options.ScoreOptions`."""
+        """Compute every metric of a predictions file, with intervals over speakers.
+
+        Args:
+            file: predictions.csv, or a CSV with the columns `Predictions` and `Actual Labels`.
+            **options: Fields of `toolkit.result.options.ScoreOptions`.
+
+        Returns:
+            The predictions and their `toolkit.result.stats.Evaluation`.
+
+        Raises:
+            PredictionsError: For a file that is not such a table.
+        """
         from toolkit.result.report.score import score_file
 
         asked = made(ScoreOptions, file=Path(file), **options)

@@ -21,21 +21,25 @@ def _fits(*given: Any) -> str:
 class Family:
     """One architecture. Classes and functions are named as "module:attribute".
 
-    model: of transformers, the base model, without a head.
-    prefix: what a checkpoint with a head puts before the names of the base model's weights.
-    feature_extractor: of transformers, or of that shape.
-    encoder: (model, feature extractor, device, dtype, last layer) -> `encoder.Encoder`; empty for a family that is
-        listed and fetched, but not run yet.
-    trainable: (model, feature extractor, layer) -> a module that is a `trainable.Trainable`.
-    fixed_context: its encoder hears windows of fixed length, behind which a decoder can be run: `encoder` also gets
-        `context` and `decoder`, `trainable` gets `context`.
-    layers, width, decoder_layers: keys of config.json; no decoder without the last.
-    mel_bins: file and key that say how many; None for a model that reads samples.
-    convolution_norm: None where `feat_extract_norm` of config.json says it.
-    normalises_input: None where `do_normalize` of the preprocessor says it.
-    preprocessor: values that it must have where it has the keys.
-    config_defect: of transformers' config object, what would be computed wrongly, as "has ..., expected ...", or "".
-    preprocessor_defect: the same of a feature extractor next to its config.
+    Attributes:
+        model: of transformers, the base model, without a head.
+        prefix: what a checkpoint with a head puts before the names of the base model's weights.
+        feature_extractor: of transformers, or of that shape.
+        encoder: (model, feature extractor, device, dtype, last layer) -> `encoder.Encoder`; empty for a family that is
+            listed and fetched, but not run yet.
+        trainable: (model, feature extractor, layer) -> a module that is a `trainable.Trainable`.
+        fixed_context: its encoder hears windows of fixed length, behind which a decoder can be run: `encoder` also gets
+            `context` and `decoder`, `trainable` gets `context`.
+        layers: key of config.json.
+        width: key of config.json.
+        decoder_layers: key of config.json; empty for a family without a decoder.
+        mel_bins: file and key that say how many; None for a model that reads samples.
+        convolution_norm: None where `feat_extract_norm` of config.json says it.
+        normalises_input: None where `do_normalize` of the preprocessor says it.
+        preprocessor: values that it must have where it has the keys.
+        config_defect: of transformers' config object, what would be computed wrongly, as "has ..., expected ...", or
+            "".
+        preprocessor_defect: the same of a feature extractor next to its config.
     """
 
     model: str

@@ -50,22 +50,23 @@ def probe_arrays(
     """Probe embeddings that are in memory: which of these layers knows the label?
 
     Args:
-        layers: An array (n_clips, width) a layer, all of one width; its name in the result.
-        y: (n_clips,) a label a clip, or (n_clips, n_labels) 0 and 1 where a clip has several.
-        groups: (n_clips,) what folds keep apart and intervals are over: the speakers.
-        ids: (n_clips,) of the clips; numbers unless given.
-        labels: (n_labels,) their names, where a clip has several.
-        folder: For the run, its page and the features; a temporary one, gone when the process ends, unless given.
-        say: Gets the sentences that a user should read.
-        **options: Of `toolkit.probe.options.ProbeOptions` (probe, folds, trials, seed ...), but model and target.
+        layers: By name, an array (n_clips, width) for each layer, all of one shape.
+        y: (n_clips,) one label a clip, or (n_clips, n_labels) of 0 and 1 where a clip may have several.
+        groups: (n_clips,) what the folds keep apart and the intervals are over: the speakers.
+        ids: (n_clips,) names of the clips. Default: clip0, clip1, ...
+        labels: (n_labels,) names of the columns of y, where it has several.
+        folder: For the run, its page and the features. Default: a temporary one, gone when the process ends.
+        say: Called with each sentence that a user should read.
+        **options: Fields of `toolkit.probe.options.ProbeOptions` (probe, folds, trials, seed ...), except model and
+            target.
 
     Returns:
         The run, as `Workspace.probe` gives it. There is no audio: rows that are equal to the bit count as one
         recording, and hours are not known.
 
     Raises:
-        InputError: for arrays that do not belong together, values that are not finite, options that there are not.
-        SplitError: for groups too few for the folds, or one recording in two of them.
+        InputError: Arrays that do not belong together, values that are not finite, or an unknown option.
+        SplitError: Fewer groups than folds, or equal rows in two groups.
     """
     arrays = {name: np.ascontiguousarray(values) for name, values in layers.items()}
     names = [f"clip{number}" for number in range(len(groups))] if ids is None else list(map(str, ids))

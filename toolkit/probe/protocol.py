@@ -64,8 +64,10 @@ Found = Mapping[int, int]
 class Fit:
     """One fitted probe, applied to clips it was not fitted on.
 
-    probability: (n_held_out, n_labels). found: of a search, by label.
-    model: what it takes to predict again; empty for the trials of a search.
+    Attributes:
+        probability: (n_held_out, n_labels).
+        found: Of a search, by label.
+        model: What it takes to predict again; empty for the trials of a search.
     """
 
     probability: FloatArray
@@ -95,8 +97,13 @@ class Fitter(Protocol):
     ) -> Iterable[Fit]:
         """Fit every setting on `train` and apply it to `development`, which early stopping may look at.
 
-        name: of the round; whatever is random is drawn from it and the seed. give_up: asked on the way by a fit that
-        takes steps and is made before the next; what is given up is returned as it stands.
+        Args:
+            train: (n,) positions of clips.
+            development: (m,) positions of clips.
+            settings: One fit each.
+            name: Of the round; whatever is random is drawn from it and the seed.
+            give_up: Asked on the way by a fit that takes steps and is made before the next; what is given up is
+                returned as it is then.
         """
         ...
 
@@ -116,18 +123,19 @@ Layers = Sequence[LayerFeatures]
 class Probe:
     """All that is known of a kind of probe.
 
-    title: in sentences and figures.
-    space: what is searched, by parameter; "statistics" and "class_weights" are among them (`search.STATISTICS`,
-        `search.CLASS_WEIGHTS`, or fewer of their values), for fine-tuning takes them over.
-    build: from layers, task, truth (a row per clip of the layers), seed and device.
-    apply: a kept model to other clips' layers, with its setting and what it was fitted to -> (n, n_fitted)
-        probabilities, as the class weights taught them. A clip's own bits do not depend on its company.
-    meanings: of the parameters that are its alone, for `toolkit probe --explain`.
-    all_layers: it sees every layer at once and stands in the layer curve under its own name; the others get one layer
-        at a time.
-    shares: of a kept model that sees all layers, (n_layers,) what it makes of each, adding up to 1; None for none.
-    devices: names that `build` takes.
-    torch: these are torch's devices; else those of a library of its own, which checks them.
+    Attributes:
+        title: In sentences and figures.
+        space: What is searched, by parameter; "statistics" and "class_weights" are among them (`search.STATISTICS`,
+            `search.CLASS_WEIGHTS`, or fewer of their values), for fine-tuning takes them over.
+        build: From layers, task, truth (a row per clip of the layers), seed and device.
+        apply: A kept model to other clips' layers, with its setting and what it was fitted to -> (n, n_fitted)
+            probabilities, as the class weights taught them. A clip's own bits do not depend on its company.
+        meanings: Of the parameters that are its alone, for `toolkit probe --explain`.
+        all_layers: It sees every layer at once and is in the layer curve under its own name; the others get one layer
+            at a time.
+        shares: Of a kept model that sees all layers, (n_layers,) what it makes of each, adding up to 1; None for none.
+        devices: Names that `build` takes.
+        torch: These are torch's devices; else those of a library of its own, which checks them.
     """
 
     title: str

@@ -27,8 +27,12 @@ Average = Literal["label", "macro", "weighted", "micro"]
 class Counts:
     """How often each label was hit, missed and wrongly given.
 
-    true_positive, false_positive, false_negative: (..., n_labels) float64.
-    correct, clips: (...,) float64, the clips predicted exactly right (every label of them), and all clips.
+    Attributes:
+        true_positive: (..., n_labels) float64.
+        false_positive: (..., n_labels) float64.
+        false_negative: (..., n_labels) float64.
+        correct: (...,) float64, clips predicted exactly right, in every label.
+        clips: (...,) float64, all clips.
     """
 
     true_positive: FloatArray
@@ -39,16 +43,26 @@ class Counts:
 
     @staticmethod
     def of(columns: FloatArray) -> "Counts":
-        """From sums of `clip_counts` rows: (..., 3 n_labels + 2)."""
+        """From sums of rows of `clip_counts`.
+
+        Args:
+            columns: (..., 3 n_labels + 2).
+        """
         labels = (columns.shape[-1] - 2) // 3
         parts = [columns[..., part * labels : (part + 1) * labels] for part in range(3)]
         return Counts(parts[0], parts[1], parts[2], columns[..., -2], columns[..., -1])
 
 
 def clip_counts(truth: IntArray, prediction: IntArray, labels: int) -> FloatArray:
-    """One row per clip, (n_clips, 3 labels + 2), to be summed over clips, speakers or resamples.
+    """What each clip adds to the counts, to be summed over clips or speakers.
 
-    truth, prediction: (n_clips,) label indices, or (n_clips, labels) of 0 and 1.
+    Args:
+        truth: (n_clips,) label indices, or (n_clips, labels) of 0 and 1.
+        prediction: Of the same shape.
+        labels: How many there are, whether they occur or not.
+
+    Returns:
+        (n_clips, 3 labels + 2) float64, the columns those of `Counts`.
     """
     if truth.ndim == 1:
         identity = np.eye(labels, dtype=np.int64)
@@ -59,7 +73,12 @@ def clip_counts(truth: IntArray, prediction: IntArray, labels: int) -> FloatArra
 
 
 def count(truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: int) -> Counts:
-    """Counts over all clips. truth, prediction: as in `Predictions`; labels: how many there are, seen or not.
+    """Counts over all clips.
+
+    Args:
+        truth: (n_clips,) label indices, or (n_clips, labels) of 0 and 1.
+        prediction: Of the same shape.
+        labels: How many there are, whether they occur or not.
 
     >>> count([0, 0, 1], [0, 1, 1], labels=2).true_positive
     array([1., 1.])
@@ -80,11 +99,17 @@ def _averaged(counts: Counts, average: Average, top: FloatArray, bottom: FloatAr
 
 
 def precision(counts: Counts, average: Average = "label") -> FloatArray:
-    """TP / (TP + FP), 0 .. 1; undefined for a label that is never predicted.
+    """TP / (TP + FP), 0 to 1; undefined for a label that is never predicted.
 
-    average: "label" one value per label; "macro" their mean; "weighted" by how often each occurs; "micro" from summed
-    counts.
     Source: scikit-learn, precision_score(labels=all, zero_division=nan).
+
+    Args:
+        counts: Of any leading shape (...).
+        average: "label" gives one value a label; "macro" their mean; "weighted" weights them by how often each occurs;
+            "micro" is of the summed counts.
+
+    Returns:
+        (..., n_labels) for "label", else (...,); NaN where undefined.
 
     >>> precision(count([0, 0, 1], [0, 1, 1], labels=2))
     array([1. , 0.5])
@@ -93,9 +118,16 @@ def precision(counts: Counts, average: Average = "label") -> FloatArray:
 
 
 def recall(counts: Counts, average: Average = "label") -> FloatArray:
-    """TP / (TP + FN), 0 .. 1; undefined for a label that never occurs. `average` as in `precision`.
+    """TP / (TP + FN), 0 to 1; undefined for a label that never occurs.
 
     Source: scikit-learn, recall_score(labels=all, zero_division=nan).
+
+    Args:
+        counts: Of any leading shape (...).
+        average: As in `precision`.
+
+    Returns:
+        (..., n_labels) for "label", else (...,); NaN where undefined.
 
     >>> recall(count([0, 0, 1], [0, 1, 1], labels=2))
     array([0.5, 1. ])
@@ -104,10 +136,16 @@ def recall(counts: Counts, average: Average = "label") -> FloatArray:
 
 
 def f1(counts: Counts, average: Average = "label") -> FloatArray:
-    """2 TP / (2 TP + FP + FN), 0 .. 1; undefined for a label that neither occurs nor is predicted.
+    """2 TP / (2 TP + FP + FN), 0 to 1; undefined for a label that neither occurs nor is predicted.
 
-    average: as in `precision`; the macro F1 is the mean of the labels' F1, over the labels that have one.
     Source: scikit-learn, f1_score(labels=all, zero_division=nan).
+
+    Args:
+        counts: Of any leading shape (...).
+        average: As in `precision`; macro F1 is the mean of the labels' F1, over the labels that have one.
+
+    Returns:
+        (..., n_labels) for "label", else (...,); NaN where undefined.
 
     >>> f1(count([0, 0, 1, 1], [0, 1, 1, 1], labels=2)).round(3)
     array([0.667, 0.8  ])
@@ -117,7 +155,7 @@ def f1(counts: Counts, average: Average = "label") -> FloatArray:
 
 
 def f1_both_sides(counts: Counts) -> FloatArray:
-    """Of each label the F1 of having it and that of lacking it, weighted by their clips; the mean over labels, 0 .. 1.
+    """Of each label the F1 of having it and that of lacking it, weighted by their clips; the mean over labels, 0 to 1.
 
     For multilabel, and what the hotline paper reports. Clips without a rare label lift it: giving no label at all to
     clips that have it once in ten scores 0.85.
@@ -136,7 +174,7 @@ def f1_both_sides(counts: Counts) -> FloatArray:
 
 
 def unweighted_average_recall(counts: Counts) -> FloatArray:
-    """UAR: the mean recall over the labels that occur in the truth, 0 .. 1; chance is 1 / their number.
+    """UAR: the mean recall over the labels that occur in the truth, 0 to 1; chance is 1 / their number.
 
     Every label counts the same however rare; a label that never occurs has no recall and does not count, though it may
     be predicted. Source: Schuller et al., INTERSPEECH 2009 Emotion Challenge; scikit-learn's balanced_accuracy_score.
@@ -148,7 +186,7 @@ def unweighted_average_recall(counts: Counts) -> FloatArray:
 
 
 def accuracy(counts: Counts) -> FloatArray:
-    """Clips predicted right / all clips, 0 .. 1. For multilabel every label must be right: the exact match.
+    """Clips predicted right / all clips, 0 to 1. For multilabel every label must be right: the exact match.
 
     >>> accuracy(count([0, 0, 1, 1], [0, 1, 1, 1], labels=2))
     array(0.75)
@@ -157,7 +195,7 @@ def accuracy(counts: Counts) -> FloatArray:
 
 
 def hamming_loss(counts: Counts) -> FloatArray:
-    """Wrong 0s and 1s / all of them (multilabel), 0 .. 1, lower is better. Source: scikit-learn, hamming_loss.
+    """Wrong 0s and 1s / all of them (multilabel), 0 to 1, lower is better. Source: scikit-learn, hamming_loss.
 
     >>> hamming_loss(count([[0, 1], [1, 1]], [[0, 1], [1, 0]], labels=2))
     array(0.25)
@@ -170,8 +208,10 @@ def hamming_loss(counts: Counts) -> FloatArray:
 class Metric:
     """A row of METRICS.
 
-    kinds: the tasks it is reported for. function: of counts of any leading shape, 0 .. 1, NaN where undefined.
-    title: in figures and tables, of a metric that an installed package adds; ours are in the languages' words.
+    Attributes:
+        kinds: Of task that it is reported for.
+        function: Of `Counts` of any leading shape (...), to values (...,) of 0 to 1, NaN where undefined.
+        title: In figures and tables, of a metric that an installed package adds; ours are in the languages' words.
     """
 
     kinds: tuple[Kind, ...]
@@ -219,7 +259,16 @@ def headline(task: Task) -> str:
 
 
 def headline_score(task: Task, truth: IntArray, prediction: IntArray) -> float | None:
-    """The headline metric of arrays as in `Predictions`, e.g. of a development set; None when undefined."""
+    """The headline metric, e.g. of a development set.
+
+    Args:
+        task: Says which metric, and how many labels.
+        truth: As in `clip_counts`.
+        prediction: As in `clip_counts`.
+
+    Returns:
+        0 to 1; None where undefined.
+    """
     return missing(METRICS[headline(task)].function(count(truth, prediction, len(task.labels))))
 
 
@@ -249,6 +298,13 @@ def chance(predictions: Predictions, say: Language = ENGLISH) -> tuple[float, st
     """What the guesser of `guess` scores in the headline metric on these very clips, and how to say so.
 
     UAR: 1 / the labels that occur, as any other guess does.
+
+    Args:
+        predictions: Whose clips are guessed.
+        say: Language of the sentence.
+
+    Returns:
+        The score, 0 to 1, and how the guess is made, in words.
     """
     guessed = guess(predictions)
     score = headline_score(guessed.task, guessed.truth, guessed.prediction)

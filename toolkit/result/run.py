@@ -33,9 +33,12 @@ TUNED = "finetune-"  # how the probe of a run is named in which the backbone was
 class Choice:
     """What one round settled on, from its training and development clips alone.
 
-    fold: the test fold. setting: the winner's hyper-parameters. development: its headline metric there, None when
-    undefined. loss: what it was chosen by, the class-balanced log-loss on clips held out; None where something else
-    chose.
+    Attributes:
+        fold: The test fold.
+        layer: The layer chosen.
+        setting: The winner's hyper-parameters.
+        development: Its headline metric on the development set, 0 to 1; None where undefined.
+        loss: What it was chosen by, the class-balanced log-loss on clips held out; None where something else chose.
     """
 
     fold: int
@@ -55,13 +58,22 @@ def layers_chosen(choices: Sequence[Choice]) -> str:
 class Run:
     """A finished probe run.
 
-    title: what is shown, e.g. "emotion from whisper-tiny.en". backbone, probe: their names. metric: the headline's.
-    folds: less the clips that were left out. predictions: of the layer chosen in each round, every tested clip once.
-    layers: every layer's own predictions, same clips in the same order, in the order of depth.
-    development: by layer, the headline metric on each round's development set, None when undefined.
-    choices: one per round. left_out: reason by clip id. notes: sentences that the reader must see.
-    provenance: command, versions, hashes, seed. weights: of a mix, by layer, its share in each round's refitted probe.
-    losses: by layer, what each round's choice of it was made by (`Choice.loss`); empty where something else chose.
+    Attributes:
+        title: What is shown, e.g. "emotion from whisper-tiny.en".
+        backbone: Its name.
+        probe: Its name; "finetune-" and the way where the backbone was trained.
+        task: Name, kind and labels.
+        metric: Name of the headline metric.
+        folds: Without the clips that were left out.
+        predictions: Of the layer chosen in each round; every tested clip once.
+        layers: Every layer's predictions of the same clips in the same order; layers in the order of depth.
+        development: By layer, the headline metric on each round's development set; None where undefined.
+        choices: One a round.
+        left_out: Reason by clip id.
+        notes: Sentences that the reader must see.
+        provenance: Command, versions, hashes, seed.
+        weights: Of a mix, by layer, its share in each round's refitted probe.
+        losses: By layer, each round's `Choice.loss`; empty where something else chose.
     """
 
     title: str
@@ -87,7 +99,7 @@ class Run:
 
     @property
     def tested_hours(self) -> float | None:
-        """Of audio, where each clip was tested once and the run recorded how long they are."""
+        """Hours of audio, where each clip was tested once and the run recorded how long they are; else None."""
         seconds = self.provenance.get("audio_seconds")
         if self.folds.scheme != "kfold" or not isinstance(seconds, int | float):
             return None
@@ -95,7 +107,7 @@ class Run:
 
     @property
     def development_mean(self) -> float | None:
-        """Of the chosen layers' development scores over the rounds; None where none is defined."""
+        """Mean development score of the chosen layers over the rounds, 0 to 1; None where none is defined."""
         values = [choice.development for choice in self.choices if choice.development is not None]
         return float(np.mean(values)) if values else None
 
@@ -126,10 +138,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Point:
-    """One layer of the curve. development: mean over the rounds, None when undefined. test: over all tested clips.
+    """One layer of the curve.
 
-    chosen: in how many rounds. may_be_best: no other layer is shown to be ahead (`stats.may_be_best`). loss: that the
-    rounds choose by, their mean; None where something else chose.
+    Attributes:
+        layer: Its name.
+        development: Mean headline metric over the rounds' development sets; None where undefined.
+        test: Headline metric over all tested clips, with its interval.
+        chosen: In how many rounds.
+        may_be_best: No other layer is shown to be ahead (`stats.may_be_best`).
+        loss: Mean over the rounds of what they choose by; None where something else chose.
     """
 
     layer: str
@@ -159,7 +176,13 @@ Draw = Callable[[Path, Run, Sequence[Point], stats.Evaluation], object]
 def write(folder: Path, run: Run, draw: Draw | None = None) -> None:
     """Commit a run to its folder, run.json last; the same run gives the same bytes.
 
-    draw: makes the page and the figures (`report.run_page.draw`). Raises DiskFullError.
+    Args:
+        folder: Made where it does not exist.
+        run: What to write.
+        draw: Makes the page and the figures (`report.run_page.draw`).
+
+    Raises:
+        DiskFullError: Nothing counts as finished then.
     """
     (make_folder(folder) / RUN).unlink(missing_ok=True)  # until it is back, the folder is no finished run
     points, evaluation = curve(run), stats.evaluate(run.predictions)
@@ -176,7 +199,14 @@ def write(folder: Path, run: Run, draw: Draw | None = None) -> None:
 
 
 def read(folder: Path) -> Run:
-    """Read a run back and verify it. Raises StoreError for a run that is missing, unfinished or damaged."""
+    """Read a run back and verify it.
+
+    Args:
+        folder: Of the run.
+
+    Raises:
+        StoreError: The run is missing, unfinished or damaged.
+    """
     where = f"{folder.parent.name}/{folder.name}"
     try:
         content = json.loads((folder / RUN).read_text(encoding="utf-8"))
@@ -205,7 +235,15 @@ def read(folder: Path) -> Run:
 
 
 def find_run(name: str, result: Path) -> Path:
-    """A run's folder by its name in `result`, the beginning of that name, or its path. Raises InputError."""
+    """A run's folder.
+
+    Args:
+        name: Of the run in `result`, the beginning of that name, or its path.
+        result: Folder of the runs.
+
+    Raises:
+        InputError: No run, or several, have that name; names those there are.
+    """
     if (path := Path(name)).is_dir() and (path / RUN).is_file():
         return path
     plain = Path(name).name == name

@@ -37,10 +37,16 @@ WEIGHTS = 2_000_000  # of clips walked through at a time for ROC-AUC and average
 class Evaluation:
     """Every metric of one set of predictions, or the mean over a series of runs.
 
-    overall: by metric name. per_label: by label, then "precision", "recall", "f1", "roc_auc", "average_precision".
-    support, predicted: clips that have, that were given the label (of the series' first run). unit: what was left out
-    in turn, "speakers" or "clips", and `units` how many there are. caution: a sentence for the reader where the
-    intervals say little, else None.
+    Attributes:
+        headline: Name of the metric that layers are compared by.
+        overall: By metric name.
+        per_label: By label, then "precision", "recall", "f1", "roc_auc", "average_precision".
+        support: By label, the clips that have it (of the series' first run).
+        predicted: By label, the clips that were given it (of the series' first run).
+        clips: How many were scored.
+        unit: What was left out in turn, "speakers" or "clips".
+        units: How many of these there are.
+        caution: A sentence for the reader where the intervals say little, else None.
     """
 
     headline: str
@@ -54,6 +60,7 @@ class Evaluation:
     caution: str | None
 
     def to_json(self) -> dict[str, Any]:
+        """All of it in values that JSON can hold, as in metrics.json."""
         return {
             "headline": self.headline,
             "clips": self.clips,
@@ -78,7 +85,11 @@ class Evaluation:
 
 
 def evaluate(*series: Predictions) -> Evaluation:
-    """Every metric with its interval, overall and per label; of several runs of the same clips the means over them."""
+    """Every metric with its interval, overall and per label.
+
+    Args:
+        *series: Predictions of the same clips; of several runs the means over them are given.
+    """
     first = series[0]
     task = first.task
     counted = [pair for one in series for pair in counts_without([one])]
@@ -152,7 +163,11 @@ def _ranked(series: Sequence[Predictions]) -> dict[str, tuple[FloatArray, FloatA
 
 
 def headline_score(*series: Predictions) -> Score:
-    """The headline metric with its interval; of several runs of the same clips the mean over them."""
+    """The headline metric with its interval.
+
+    Args:
+        *series: Predictions of the same clips; of several runs the mean over them is given.
+    """
     counted = [pair for one in series for pair in counts_without([one])]
     return score_of(*replicates(counted, METRICS[headline(series[0].task)].function))
 
@@ -160,7 +175,8 @@ def headline_score(*series: Predictions) -> Score:
 def headline_scores(layers: Sequence[Predictions]) -> list[Score]:
     """The headline metric with its interval, of each layer: the points of the layer curve.
 
-    layers: predictions of the same task for the same clips.
+    Args:
+        layers: Predictions of the same task for the same clips.
     """
     function = METRICS[headline(layers[0].task)].function
     return [score_of(function(whole), function(rest)) for whole, rest in counts_without(layers)]
@@ -169,10 +185,16 @@ def headline_scores(layers: Sequence[Predictions]) -> list[Score]:
 def may_be_best(layers: Sequence[Predictions]) -> list[bool]:
     """Of each layer, whether it may be the best one: no other is shown to be ahead of it.
 
-    layers: as in `headline_scores`. Every pair is compared by a paired jackknife and a one-sided t test at 5 % over the
-    number of other layers (Bonferroni), so that in 95 of 100 studies the truly best layer is among those that may be:
-    multiple comparisons with the best, Hsu, Multiple Comparisons, 1996. All may be where there are fewer than 10
-    speakers. Where a layer has no score it cannot be.
+    Every pair is compared by a paired jackknife and a one-sided t test at 5 % over the number of other layers
+    (Bonferroni), so that in 95 of 100 studies the truly best layer is among those that may be: multiple comparisons
+    with the best, Hsu, Multiple Comparisons, 1996. All may be where there are fewer than 10 speakers. Where a layer has
+    no score it cannot be.
+
+    Args:
+        layers: As in `headline_scores`.
+
+    Returns:
+        One value a layer.
     """
     function = METRICS[headline(layers[0].task)].function
     pairs = [(function(whole), function(rest)) for whole, rest in counts_without(layers)]
@@ -189,7 +211,15 @@ def may_be_best(layers: Sequence[Predictions]) -> list[bool]:
 
 
 def caution(predictions: Predictions, say: Language = ENGLISH) -> str | None:
-    """What the reader of an interval must be told, or None."""
+    """What the reader of an interval must know.
+
+    Args:
+        predictions: That the interval is of.
+        say: Language of the sentence.
+
+    Returns:
+        A sentence, or None.
+    """
     units, alone = len(set(predictions.groups)), predictions.groups == predictions.ids
     group = "clip" if alone else predictions.group
     fields = {"units": say.counted(units, group), "unit": say.many(group), "fewest": FEWEST_GROUPS}

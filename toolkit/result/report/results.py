@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 class RunResult:
     """One finished run.
 
-    cached: it was there before it was asked for. beside: controls, nuisances and honest splits that were run with it.
-    failed: the reason by id of clips that could not be decoded.
+    Attributes:
+        folder: Holds all of it.
+        run: Predictions of every layer, choices of every round, provenance.
+        cached: Whether it existed before it was asked for.
+        beside: Controls, nuisances and speaker-disjoint splits that were run with it.
+        language: Of the page and the figures, en or zh.
+        failed: Clips that could not be decoded: the reason by id.
     """
 
     folder: Path
@@ -38,7 +43,14 @@ class RunResult:
 
     @classmethod
     def read(cls, folder: Path) -> "RunResult":
-        """Raises StoreError for a folder without a whole run."""
+        """Read a run back and verify it.
+
+        Args:
+            folder: Of the run, in result/.
+
+        Raises:
+            StoreError: The run is missing, unfinished or damaged.
+        """
         return cls(folder, read(folder), True, tuple(controls.read(folder)))
 
     def drawn(self) -> Self:
@@ -51,25 +63,32 @@ class RunResult:
 
     @property
     def name(self) -> str:
+        """Of its folder in result/."""
         return self.folder.name
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """The page's file."""
         return self.folder / of(self.language).file(REPORT)
 
     @cached_property
     def points(self) -> list[Point]:
-        """The layer curve."""
+        """The layer curve, in the order of depth."""
         return curve(self.run)
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """Every metric, of the layers chosen on development."""
+        """Every metric with its interval, of the layers chosen on development."""
         return stats.evaluate(self.run.predictions)
 
     def table(self) -> "pd.DataFrame":
-        """A row a layer: test score with its 95 % interval, development score (optimistic), rounds that chose it."""
+        """The layer curve as a frame.
+
+        Returns:
+            A row a layer: backbone, probe, layer, metric, test (the score, 0 to 1) with lower and upper (its 95 %
+            interval, missing for fewer than five speakers), development (optimistic), rounds (that chose it) and
+            may_be_best (no other layer is shown to be ahead).
+        """
         import pandas as pd
 
         rows = [
@@ -90,7 +109,12 @@ class RunResult:
         return pd.DataFrame(rows)
 
     def predictions(self) -> "pd.DataFrame":
-        """A row a clip, as in predictions.csv: id, group, fold, truth, prediction, probability and score."""
+        """The predictions as a frame, the columns those of predictions.csv.
+
+        Returns:
+            A row a clip: id, the group's column (speaker), fold, truth, prediction, and for each label its probability
+            and its score.
+        """
         import pandas as pd
 
         names = {"id": str, self.run.predictions.group: str}
@@ -100,7 +124,14 @@ class RunResult:
         return found
 
     def figure(self, name: str) -> "alt.Chart":
-        """A chart of the page, by its file's name: "layers", "confusion" ... Raises InputError for another name."""
+        """A chart of the page.
+
+        Args:
+            name: Of its file: "layers", "confusion" ...
+
+        Raises:
+            InputError: The page has no such chart; names those it has.
+        """
         from toolkit.result.report import charts, run_charts
 
         say, kept = of(self.language), online.read(self.folder)
@@ -109,7 +140,7 @@ class RunResult:
         return chart
 
     def to_json(self) -> dict[str, Any]:
-        """What was found, in plain values: the curve, every metric, what each round chose."""
+        """The curve, every metric and what each round chose, in values that JSON can hold."""
         run = self.run
         return {
             "name": self.name,
@@ -132,10 +163,13 @@ class RunResult:
 
 @dataclass(frozen=True)
 class RunResults:
-    """What a stage made, in the order asked for; several runs are shown side by side.
+    """The runs of a stage, in the order asked for.
 
-    series: runs that differ in their training seed or the deal of their folds alone, under the name of their backbone.
-    folder: of the page over several series; None for one.
+    Attributes:
+        series: By the backbone's name, runs that differ only in their training seed or in how the folds were dealt.
+        lines: Of the table over several series, the best on development first.
+        folder: Of the page over several series; None for one.
+        language: Of the page and the figures, en or zh.
     """
 
     series: tuple[tuple[str, tuple[RunResult, ...]], ...]
@@ -147,7 +181,13 @@ class RunResults:
     def of(
         cls, result: Path, series: Sequence[tuple[str, tuple[RunResult, ...]]], language: str = "en"
     ) -> "RunResults":
-        """Several series get a page of their own in `result`."""
+        """Gather finished runs; several series get a page of their own.
+
+        Args:
+            result: Folder of the runs.
+            series: As the attribute.
+            language: Of that page.
+        """
         if len(series) < 2:
             return cls(tuple(series), language=language)
         entries = [
@@ -161,6 +201,7 @@ class RunResults:
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
+        """All of them, series after series."""
         return tuple(run for _, runs in self.series for run in runs)
 
     @property
@@ -174,24 +215,32 @@ class RunResults:
         return self.runs[0].report if self.folder is None else self.folder / of(self.language).file(REPORT)
 
     def table(self) -> "pd.DataFrame":
-        """A row a layer of every run, as `RunResult.table`, behind the run's name where there are several."""
+        """The layer curves of all runs: the rows of `RunResult.table`, and the run's name in the column `run`."""
         import pandas as pd
 
         return pd.concat([run.table().assign(run=run.name) for run in self.runs], ignore_index=True)
 
     def predictions(self) -> "pd.DataFrame":
-        """A row a clip of every run, as `RunResult.predictions`, with the run's name."""
+        """The rows of `RunResult.predictions` of all runs, and the run's name in the column `run`."""
         import pandas as pd
 
         return pd.concat([run.predictions().assign(run=run.name) for run in self.runs], ignore_index=True)
 
     def figure(self, name: str) -> "alt.Chart":
-        """A chart of the only run's page. Raises InputError where there are several: ask one of `runs`."""
+        """A chart of the only run's page.
+
+        Args:
+            name: As `RunResult.figure` takes it.
+
+        Raises:
+            InputError: There are several runs; ask one of `runs`.
+        """
         if len(self.runs) > 1:
             raise InputError(f"{len(self.runs)} runs have a figure {name!r} each; ask one of .runs")
         return self.runs[0].figure(name)
 
     def to_json(self) -> dict[str, Any]:
+        """`RunResult.to_json` of every run, in a list under "runs"."""
         return {"runs": [run.to_json() for run in self.runs]}
 
     def _repr_html_(self) -> str:
