@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,16 @@ def test_arrays_that_do_not_belong_together_are_refused(given: dict[str, Any], s
     whole = {"layers": {"a": np.zeros((6, 2))}, "y": list("xyxyxy"), "groups": list("aabbcc")}
     with pytest.raises(InputError, match=sentence):
         toolkit.probe_arrays(**{**whole, **given})
+
+
+def test_a_caller_is_purged_from_python_too(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "study", ignore=shutil.ignore_patterns("result"))
+    told: list[str] = []
+    workspace = toolkit.open(tmp_path / "study", say=told.append)
+    assert workspace.purge(speaker="s0", dry_run=True) is None and told[0] == "12 clips go"
+    left = workspace.purge(speaker="s0", manifest_too=True)
+    assert left is not None and not left.found and "found nowhere" in told[-1]
+    assert {clip.speaker for clip in workspace.manifest.clips} == {f"s{number}" for number in range(1, 6)}
+    assert all(len(store.ids) == 60 for store in workspace.stores())
+    with pytest.raises(InputError, match="Say who goes: speaker NAME, or clip ID"):
+        workspace.purge()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.core.errors import InputError
-from toolkit.core.options import as_keywords, made
+from toolkit.core.options import as_keywords, made, sentences
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
 from toolkit.extract.options import ExtractOptions
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolkit.extract.stage import Extractions
     from toolkit.features.store import Store
     from toolkit.predict.stage import Predicted
+    from toolkit.privacy.residue_search import Search
     from toolkit.result.report.compare_stage import ComparisonResult
     from toolkit.result.report.results import RunResult, RunResults
     from toolkit.result.report.score import Scored
@@ -238,6 +239,22 @@ class Workspace:
 
         export_run(self.place, str(_name(run)), Path(out), round_)
         return Path(out)
+
+    @as_keywords()
+    def purge(self, speaker: Any = (), clip: Any = (), **more: bool) -> "Search | None":
+        """Take callers or clips out of features and results; see `toolkit.privacy.purge.purge`.
+
+        Args:
+            speaker: A caller, as in the manifest, or several.
+            clip: The id of a clip or a recording, or several.
+            **more: models, manifest_too, dry_run.
+
+        Returns:
+            What a search of every file found of them afterwards, which should be nothing; None for a dry run.
+        """
+        from toolkit.privacy.purge import purge
+
+        return purge(self.place, sentences(speaker), sentences(clip), **more)
 
     @as_keywords()
     def score(self, file: str | Path, **options: Any) -> "Scored":

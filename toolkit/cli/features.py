@@ -10,14 +10,13 @@ from toolkit.cli.common import (
     AudioRoot,
     ManifestFile,
     Workspace,
-    manifest_file,
     of_bytes,
     place_of,
     remark,
     show,
     workspace_folder,
 )
-from toolkit.core.errors import FAULT, MACHINE, SOME_CLIPS_FAILED, InputError
+from toolkit.core.errors import FAULT, MACHINE, SOME_CLIPS_FAILED
 
 app = typer.Typer(
     no_args_is_help=True, help="The feature cache: list, verify, import, export; purge a caller from everywhere."
@@ -160,28 +159,11 @@ def purge(
 
     Example: toolkit features purge --speaker call0042 --dry-run
     """
-    from toolkit.privacy.purge import Purge
-    from toolkit.privacy.purge_results import finish
+    from dataclasses import replace
 
-    if not speaker and not clip:
-        raise InputError("Say who goes: --speaker NAME, or --clip ID")
-    file = manifest_file(workspace, manifest)
-    if not dry_run:
-        finish(workspace / "result")  # what another purge, cut off, has begun
-    task = Purge.of(workspace, file, frozenset(speaker or ()), frozenset(clip or ()))
-    for sentence in task.told(models, manifest_too):
-        print(sentence)
-    if dry_run:
-        return
-    task.run(models, manifest_too)
-    left = task.search(manifest_too)
-    plain = " (short names and plain numbers as whole values only)" if task.plain else ""
-    print(
-        f"searched {left.files:,} files, {left.bytes:,} bytes{plain}: "
-        + ("found still" if left.found else "found nowhere")
-    )
-    for place, names in left.found.items():
-        more = f" and {len(names) - 1} more names" if len(names) > 1 else ""
-        print(f"  {place}: {names[0]}{more}")
-    if left.found:
+    from toolkit.privacy.purge import purge as run
+
+    place = replace(place_of(workspace, manifest), say=print)
+    left = run(place, speaker or (), clip or (), models, manifest_too, dry_run)
+    if left and left.found:
         raise typer.Exit(FAULT)

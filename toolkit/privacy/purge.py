@@ -8,6 +8,7 @@ from pathlib import Path
 from toolkit.core.errors import InputError
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.place import Place
 from toolkit.corpus.windows import recording_of
 from toolkit.features.store import Store, stores
 from toolkit.privacy import purge_results
@@ -39,7 +40,6 @@ class Purge:
 
         Raises InputError for a name that stands nowhere, StoreError for a damaged store or run.
         """
-
         manifest = manifests.inspect(file)[0]
         rows = manifest.clips if manifest else ()
         known = {clip.id: clip.speaker for clip in rows}
@@ -134,6 +134,51 @@ class Purge:
             if not manifest_too:
                 own.append(self.manifest.root / self.manifest.name)
         return search(self.workspace, self.names, own, [self.workspace / "models"])
+
+
+def purge(
+    place: Place,
+    speakers: Sequence[str],
+    clips: Sequence[str],
+    models: bool = False,
+    manifest_too: bool = False,
+    dry_run: bool = False,
+) -> Search | None:
+    """Take callers or clips out of everything, say what is touched, and search for what is left of them.
+
+    Args:
+        place: The study; its `say` gets a sentence for each thing that is touched, before it is.
+        speakers: Callers, as in the manifest.
+        clips: Ids of clips or recordings.
+        models: Delete the runs whose models learnt from them, instead of their rows.
+        manifest_too: Take their lines out of the manifest as well; the audio stays.
+        dry_run: Touch nothing.
+
+    Returns:
+        What the search found, which should be nothing; None where nothing was touched.
+
+    Raises:
+        InputError: for nobody, or a name that is in neither manifest nor runs.
+        StoreError: for a damaged store or run.
+    """
+    if not speakers and not clips:
+        raise InputError("Say who goes: --speaker NAME, or --clip ID")
+    if not dry_run:
+        purge_results.finish(place.result)  # what another purge, cut off, has begun
+    task = Purge.of(place.folder, place.manifest_file, frozenset(speakers), frozenset(clips))
+    for sentence in task.told(models, manifest_too):
+        place.say(sentence)
+    if dry_run:
+        return None
+    task.run(models, manifest_too)
+    left = task.search(manifest_too)
+    plain = " (short names and plain numbers as whole values only)" if task.plain else ""
+    found = "found still" if left.found else "found nowhere"
+    place.say(f"searched {left.files:,} files, {left.bytes:,} bytes{plain}: {found}")
+    for name, names in left.found.items():
+        more = f" and {len(names) - 1} more names" if len(names) > 1 else ""
+        place.say(f"  {name}: {names[0]}{more}")
+    return left
 
 
 def _goes(clip: str, ids: frozenset[str]) -> bool:
