@@ -20,7 +20,8 @@ def test_the_lines_of_python_do_what_they_say(name: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     lines = (ROOT / name).read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     made: dict[str, object] = {}
-    smaller = lines.replace("whisper-medium", "tiny-hubert").replace('"emotion")', '"emotion", folds=3, trials=2)')
+    smaller = lines.replace('extract("whisper-medium")', 'extract("tiny-hubert", dtype="float32")')
+    smaller = smaller.replace("whisper-medium", "tiny-hubert").replace('"emotion")', '"emotion", folds=3, trials=2)')
     assert "folds=3" in smaller
     exec(smaller, made)  # noqa: S102
     found, layer = made["found"], made["layer"]
