@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from tests.probe.conftest import WIDTH, Corpus
 from tests.probe.test_probe_run import run
@@ -58,6 +59,25 @@ def test_a_rounds_axes_are_of_all_its_clips_but_the_test_s_and_are_made_once(
     fitter.refit(train[:WIDTH], test, SETTINGS[0], searched.found, "as many clips as features")
     fitter.refit(train[: WIDTH - 1], test, SETTINGS[0], searched.found, "fewer clips than features")
     assert [len(features) for features in made[1:]] == [WIDTH]
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_probabilities_of_clips_that_were_not_fitted_are_scikit_learns(make_corpus: Make, kind: str) -> None:
+    """Of labels as rare as one in four, so that the intercept counts."""
+    corpus = make_corpus(kind)
+    truth = corpus.truth if kind == "multilabel" else np.where(np.arange(len(corpus.ids)) % 2, 0, corpus.truth)
+    train, test = np.flatnonzero(corpus.folds.fold != 0), np.flatnonzero(corpus.folds.fold == 0)
+    setting: Setting = {"C": 0.1, "statistics": "mean", "class_weights": "none"}
+    fitter = LinearFitter(corpus.layer("encoder.1"), corpus.task, truth)
+    found = fitter.refit(train, test, setting, {ALL: len(train)}, "r").probability
+    mean = corpus.layer("encoder.1").mean
+    scaled = scaler_of(mean[train])(mean).astype(np.float64)
+    labels = truth.T if kind == "multilabel" else [truth]
+    said = [
+        LogisticRegression(C=0.1, tol=1e-8).fit(scaled[train], own[train]).predict_proba(scaled[test]) for own in labels
+    ]
+    expected = np.stack([one[:, 1] for one in said], axis=1) if kind == "multilabel" else said[0]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
