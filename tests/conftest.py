@@ -24,7 +24,7 @@ settings.register_profile(
 )
 settings.load_profile("toolkit")
 # It makes a device up, beside which CUDA's cannot be used.
-collect_ignore = ["test_elsewhere.py"] if torch.cuda.is_available() else []
+collect_ignore = ["test_fake_device.py"] if torch.cuda.is_available() else []
 
 WriteSound = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]

@@ -44,3 +44,11 @@ def test_few_numbers_of_rows_serve_all_clips(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(KEPT[0], "512")
     found = {rounded_up(rows, torch.bfloat16, torch.device("cpu")) for rows in range(1, 2049)}
     assert len(found) == 32 + 16 + 16
+
+
+def test_an_elements_sigmoid_is_its_own_wherever_it_is() -> None:
+    values = 8 * torch.randn(1_003, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    values[:4] = torch.tensor([-800.0, 800.0, 0.0, -40.0])
+    found = matmul.sigmoid(values)
+    assert torch.equal(found, torch.cat([matmul.sigmoid(value[None]) for value in values]))
+    torch.testing.assert_close(found, torch.sigmoid(values), rtol=1e-14, atol=1e-300)

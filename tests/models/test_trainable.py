@@ -57,7 +57,7 @@ def test_cut_at_a_layer_it_gives_that_layer_and_computes_no_other(checkpoint: Ch
             assert relative_error(row[: int(length)].numpy(), clip[layer]) < BOUND
 
 
-@pytest.mark.parametrize("gradient-checkpointing", [False, True])
+@pytest.mark.parametrize("recompute", [False, True])
 def test_every_weight_gets_a_gradient_when_everything_is_trained(checkpoint: Checkpoint, recompute: bool) -> None:
     layer = f"decoder.{checkpoint.backbone.decoder_layers}" if checkpoint.backbone.decoder_layers else None
     model = load_trainable(checkpoint, layer).requires_grad_(True).train()

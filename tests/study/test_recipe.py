@@ -73,7 +73,7 @@ def test_a_recipe_is_read_with_the_place_of_every_value(tmp_path: Path) -> None:
         ("[study]\ntarget = 'a'\n[probe]\ntrials = 0", "line 4, column 10: trials = 0, expected a whole number from 1"),
         ("[study]\ntarget = 'a'\n[probe]\nminutes = inf", "line 4, column 11: minutes = inf, expected a number"),
         ("[study]\ntarget = 'a'\n[probe]\nminutes = 61", "line 4, column 11: minutes = 61, expected a number"),
-        ("[study]\ntarget = 'a'\n[[finetune]]\n[[finetune]]\nrecompute = 1", "line 5, column 13: recompute = 1, expec"),
+        ("[study]\ntarget = 'a'\n[[finetune]]\n[[finetune]]\ngradient-checkpointing = 1", "line 5, column 26: grad"),
         ("[study]\ntarget = 'a'\n[[probe]]\n[[probe]]", "line 4, column 1: a second [probe]; expected one"),
         ("probe = 3\n[study]\ntarget = 'a'", "line 1, column 9: probe = 3, expected a table [probe]"),
         ("[study]\ntarget = " + "[" * 5000 + "]" * 5000, "line 1, column 1: its lists or tables lie too deep"),

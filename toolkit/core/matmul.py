@@ -28,6 +28,13 @@ def keep_kernels() -> None:
             os.environ[name] = "512"
 
 
+def sigmoid(logits: Tensor) -> Tensor:
+    """Of each element by itself: torch's own rounds otherwise at the end of an array (AVX-512), so that the last bit of
+    a clip's probability would depend on the clips beside it. Its exp does not.
+    """
+    return 1 / (1 + (-logits).exp())
+
+
 def allow_tensor_float_32(allowed: bool) -> None:
     """Whether CUDA devices may round what float32 products multiply, for the whole process: to 10 bits of 23, too few
     for float32, 8 times finer than bfloat16. Whoever multiplies says so first: `toolkit run` does all in one process.

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from toolkit.core.matmul import sigmoid
 from toolkit.corpus.labels import Task
 from toolkit.models.encoder import own_frames
 
@@ -123,7 +124,7 @@ class Classifier(nn.Module):
         exact = logits.double().cpu() - self.weights.cpu().double().log()
         constant = self.constant.cpu()
         if self.multilabel:
-            shares = torch.where(constant, self.prevalence.double().cpu(), torch.sigmoid(exact))
+            shares = torch.where(constant, self.prevalence.double().cpu(), sigmoid(exact))
         else:
             shares = torch.softmax(exact.masked_fill(constant, float("-inf")), dim=1)
         result: FloatArray = shares.numpy()

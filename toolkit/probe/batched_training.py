@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from toolkit.core import seeds
+from toolkit.core.matmul import sigmoid
 from toolkit.corpus.labels import IntArray
 from toolkit.probe.targets import FloatArray
 
@@ -104,7 +105,7 @@ class Trained:
 def probability_of(logits: Tensor, softmax: bool) -> Tensor:
     """(networks, n_fitted, n) -> (networks, n, n_fitted) float64."""
     logits = logits.double()
-    return (logits.softmax(dim=1) if softmax else logits.sigmoid()).transpose(1, 2)
+    return (logits.softmax(dim=1) if softmax else sigmoid(logits)).transpose(1, 2)
 
 
 def _loss(logits: Tensor, columns: Tensor, weights: Tensor, softmax: bool) -> Tensor:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from toolkit.core.matmul import sigmoid
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, Probe, Setting, by_statistics, never
@@ -135,7 +136,7 @@ def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: b
     """(n, n_fitted) probabilities from standardised features (n, width), in float64."""
     matrix = torch.from_numpy(features).double()  # torch's product: on one thread, as the run asks
     logits = matrix @ torch.from_numpy(solution.coefficients) + torch.from_numpy(solution.intercepts)
-    return (logits.softmax(dim=1) if as_softmax else logits.sigmoid()).numpy()
+    return (logits.softmax(dim=1) if as_softmax else sigmoid(logits)).numpy()
 
 
 def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:

@@ -103,7 +103,7 @@ def probe(
     row = PROBES.find(probe)
     if trials < 1:
         raise InputError(f"{trials} trials asked for; at least 1 is needed")
-    if device not in row.devices:
+    if device not in row.devices and not row.torch:
         raise InputError(one_of(f"device of the probe {probe}", device, row.devices))
     if device == "cuda" and row.torch and not torch.cuda.is_available():
         raise MachineError(f"No device {device} here: torch finds no CUDA device; `--device cpu` works everywhere")
