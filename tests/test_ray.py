@@ -86,7 +86,7 @@ class Interrupted(Exception):
 
 
 def run(corpus: Manifest, checkpoint: Checkpoint, features: Path, joint: Cluster | None, **shown: Any) -> Extraction:
-    begin = {"begin": partial(ray.Spread, joint)} if joint else {}
+    begin = {"begin": partial(ray.RayExecutor, joint)} if joint else {}
     return extract(corpus, checkpoint, features, Options(dtype="float32", workers=1), **begin, **shown)
 
 
@@ -133,7 +133,7 @@ def test_a_cluster_that_loses_and_gains_nodes_gives_the_same_files(
     assert [name for name in names if (store / name).read_bytes() != (near / store.name / name).read_bytes()] == []
     assert {path.stat().st_mode & 0o077 for path in store.glob("shard-*")} == {0}
 
-    question = evaluation_task.pose(corpus, "mood", 3, 0, "speaker", "group")
+    question = evaluation_task.build_task(corpus, "mood", 3, 0, "speaker", "group")
     runs = [
         probe(
             Store(store),
@@ -144,9 +144,9 @@ def test_a_cluster_that_loses_and_gains_nodes_gives_the_same_files(
             study=tmp_path / name / "study.db",
             winners=tmp_path / name / "winners",
             trials=12,
-            hands=hands,
+            executor=executor,
         )
-        for name, hands in (("far", probe_spread.Spread(joint)), ("near", None))
+        for name, executor in (("far", probe_spread.RayExecutor(joint)), ("near", None))
     ]
     for layer, predicted in runs[0].layers.items():
         assert np.array_equal(predicted.probability, runs[1].layers[layer].probability)

@@ -9,6 +9,7 @@ import pytest
 from toolkit.audio.clip import Clip
 from toolkit.core.errors import LabelError, SplitError
 from toolkit.corpus import evaluation_task, splits
+from toolkit.corpus.evaluation_task import build_task
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import Rules
 
@@ -34,58 +35,56 @@ def rows(count: int = 60, **extra: str) -> list[dict[str, str]]:
 
 
 def test_speakers_are_kept_apart_and_resampled() -> None:
-    asked = evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0)
+    asked = build_task(manifest(rows()), "emotion", 5, seed=0)
     assert asked.task.kind == "multiclass" and asked.folds.count == 5
     assert asked.group == "speaker" and asked.groups == asked.folds.groups
     assert splits.audit(asked.folds, {}) == [] and asked.notes == ()
 
 
 def test_another_column_is_kept_apart_and_the_speakers_on_both_sides_are_told() -> None:
-    asked = evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0, group_by="syllable")
+    asked = build_task(manifest(rows()), "emotion", 5, seed=0, group_by="syllable")
     assert asked.group == "syllable" and set(asked.groups) == {f"y{k}" for k in range(12)}
     assert asked.notes == ("10 of 10 speakers are on both sides: the folds keep syllables apart.",)
 
 
 def test_clips_are_split_only_when_leakage_is_accepted_and_intervals_still_resample_speakers() -> None:
-    asked = evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0, split_by="clip")
+    asked = build_task(manifest(rows()), "emotion", 5, seed=0, split_by="clip")
     assert asked.folds.groups == asked.folds.ids and asked.group == "speaker" and len(set(asked.groups)) == 10
     assert "so the scores are optimistic" in asked.notes[0]
 
 
 def test_clip_by_clip_what_an_interval_resamples_is_the_group_that_is_named() -> None:
     corpus = rows()
-    by_speaker = evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0, split_by="clip")
-    by_syllable = evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0, split_by="clip", group_by="syllable")
+    by_speaker = build_task(manifest(corpus), "emotion", 5, seed=0, split_by="clip")
+    by_syllable = build_task(manifest(corpus), "emotion", 5, seed=0, split_by="clip", group_by="syllable")
     assert (by_speaker.group, by_speaker.groups) == ("speaker", tuple(row["speaker"] for row in corpus))
     assert (by_syllable.group, by_syllable.groups) == ("syllable", tuple(row["syllable"] for row in corpus))
     for asked in (by_speaker, by_syllable):
         assert asked.folds.groups == asked.folds.ids == tuple(f"c{k}" for k in range(60))
         assert asked.folds.group_by == "clip" and asked.folds.sha256 == by_speaker.folds.sha256
     assert evaluation_task.kept_apart(by_syllable).folds.groups == by_syllable.groups
-    by_group = evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0, group_by="syllable")
+    by_group = build_task(manifest(corpus), "emotion", 5, seed=0, group_by="syllable")
     assert by_group.groups == by_group.folds.groups == by_syllable.groups
     alone = [{**row, "speaker": f"s{number}"} for number, row in enumerate(corpus)]
-    asked = evaluation_task.pose(manifest(alone), "emotion", 5, seed=0, split_by="clip")
+    asked = build_task(manifest(alone), "emotion", 5, seed=0, split_by="clip")
     assert asked.notes == ("Clips were split one by one (--split-by clip): no speaker is on both sides.",)
 
 
 def test_no_speaker_column_is_refused_unless_clips_may_be_split() -> None:
     without = [{key: value for key, value in row.items() if key != "speaker"} for row in rows()]
     with pytest.raises(SplitError, match=r"No column 'speaker' to keep apart.*--split-by clip"):
-        evaluation_task.pose(manifest(without), "emotion", 5, seed=0)
-    asked = evaluation_task.pose(manifest(without), "emotion", 5, seed=0, split_by="clip")
+        build_task(manifest(without), "emotion", 5, seed=0)
+    asked = build_task(manifest(without), "emotion", 5, seed=0, split_by="clip")
     assert asked.groups == asked.folds.ids
     with pytest.raises(SplitError, match="No column 'call' to keep apart"):
-        evaluation_task.pose(manifest(without), "emotion", 5, seed=0, split_by="clip", group_by="call")
+        build_task(manifest(without), "emotion", 5, seed=0, split_by="clip", group_by="call")
     with pytest.raises(SplitError, match=r"the manifest has \['syllable', 'emotion'\]\."):  # and none that names audio
-        evaluation_task.pose(
-            manifest([{**row, "start": "", "end": "", "duration": ""} for row in without]), "emotion", 5, 0
-        )
+        build_task(manifest([{**row, "start": "", "end": "", "duration": ""} for row in without]), "emotion", 5, 0)
     assert (asked.group, len(asked.notes)) == ("speaker", 2) and asked.notes[0].startswith(
         "Clips were split one by one"
     )
     with pytest.raises(SplitError, match="--group-by clip stands for clips one by one"):
-        evaluation_task.pose(manifest([{**row, "clip": row["id"]} for row in rows()]), "emotion", 5, 0, group_by="clip")
+        build_task(manifest([{**row, "clip": row["id"]} for row in rows()]), "emotion", 5, 0, group_by="clip")
 
 
 @pytest.mark.parametrize("column", ["speaker", "syllable"])
@@ -94,22 +93,22 @@ def test_an_empty_cell_of_what_is_kept_apart_is_refused_with_its_line(column: st
     corpus = rows()
     corpus[3][column] = " "
     with pytest.raises(SplitError, match=f"Manifest line 5, column '{column}': it is empty"):
-        evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0, group_by="syllable")
+        build_task(manifest(corpus), "emotion", 5, seed=0, group_by="syllable")
 
 
 def test_speakers_who_are_asked_for_are_read_as_labels() -> None:
     corpus = manifest([{**row, "speaker": f"{number % 2}.0"} for number, row in enumerate(rows())])
-    asked = evaluation_task.pose(corpus, "speaker", 5, seed=0, split_by="clip", rules=Rules("merge"))
+    asked = build_task(corpus, "speaker", 5, seed=0, split_by="clip", rules=Rules("merge"))
     assert (asked.task.kind, asked.task.labels) == ("binary", ("not speaker", "speaker"))
     with pytest.raises(LabelError, match="column 'speaker'"):
-        evaluation_task.pose(corpus, "speaker", 5, seed=0, split_by="clip")
+        build_task(corpus, "speaker", 5, seed=0, split_by="clip")
 
 
 def test_a_split_column_is_honoured() -> None:
     corpus = rows()
     for row in corpus:
         row["split"] = "test" if row["speaker"] in ("s0", "s1") else "train"
-    asked = evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0)
+    asked = build_task(manifest(corpus), "emotion", 5, seed=0)
     (only,) = asked.folds.rounds()
     tested = {asked.folds.groups[clip] for clip in only.test}
     assert asked.folds.scheme == "fixed" and tested == {"s0", "s1"} and len(only.development)
@@ -117,20 +116,20 @@ def test_a_split_column_is_honoured() -> None:
 
 def test_clips_split_one_by_one_are_dealt_out_anew_where_there_is_a_split_column_and_it_is_said() -> None:
     corpus = rows()
-    plain = evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0, split_by="clip")
+    plain = build_task(manifest(corpus), "emotion", 5, seed=0, split_by="clip")
     for number, row in enumerate(corpus):
         row["split"] = "test" if number % 3 else "train"  # of every speaker on both sides
-    asked = evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0, split_by="clip")
+    asked = build_task(manifest(corpus), "emotion", 5, seed=0, split_by="clip")
     assert asked.folds.sha256 == plain.folds.sha256
     assert "The manifest's split column is not used: --split-by clip deals the clips out anew." in asked.notes
     with pytest.raises(SplitError, match="The split column leaks"):
-        evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0)
-    apart = evaluation_task.pose(manifest(corpus), "emotion", 5, seed=0, own_split=False)
+        build_task(manifest(corpus), "emotion", 5, seed=0)
+    apart = build_task(manifest(corpus), "emotion", 5, seed=0, own_split=False)
     assert apart.folds.sha256 == evaluation_task.kept_apart(asked).folds.sha256 and splits.audit(apart.folds, {}) == []
 
 
 def test_the_same_audio_under_two_ids_on_both_sides_is_refused() -> None:
-    asked = evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0)
+    asked = build_task(manifest(rows()), "emotion", 5, seed=0)
     first = asked.folds.ids[0]
     other = next(clip for clip, fold in zip(asked.folds.ids, asked.folds.fold) if fold != asked.folds.fold[0])
     audio = {clip: clip for clip in asked.folds.ids}
@@ -145,14 +144,12 @@ def test_what_the_folds_keep_apart_cannot_be_asked_for() -> None:
     for target, group in (("speaker", "speaker"), ("name", "speaker"), ("syllable", "syllable")):
         corpus = [{**row, "name": row["speaker"].replace("s", "caller ")} for row in rows()]
         with pytest.raises(LabelError, match=f"--target {target} has another value for every {group}"):
-            evaluation_task.pose(manifest(corpus), target, 5, seed=0, group_by=group)
-    asked = evaluation_task.pose(manifest(rows()), "speaker", 5, seed=0, group_by="syllable")
+            build_task(manifest(corpus), target, 5, seed=0, group_by=group)
+    asked = build_task(manifest(rows()), "speaker", 5, seed=0, group_by="syllable")
     assert len(asked.task.labels) == 10  # each in all folds
-    assert len(evaluation_task.pose(manifest(rows()), "speaker", 5, seed=0, split_by="clip").task.labels) == 10
+    assert len(build_task(manifest(rows()), "speaker", 5, seed=0, split_by="clip").task.labels) == 10
     corpus = [{**row, "name": "one" if row["speaker"] in ("s0", "s1") else row["speaker"]} for row in rows()]
-    assert (
-        evaluation_task.pose(manifest(corpus), "name", 5, seed=0).task.kind == "multiclass"
-    )  # two speakers share a value
+    assert build_task(manifest(corpus), "name", 5, seed=0).task.kind == "multiclass"  # two speakers share a value
 
 
 def segments(*spans: tuple[str, str, float | None, float | None, int | None]) -> Manifest:
@@ -183,28 +180,28 @@ REST = tuple((f"{n}.wav", f"s{n // 2}", None, None, None) for n in range(8))
 def test_one_audio_under_two_groups_is_refused_from_the_manifest_alone(one: Any, other: Any, overlap: bool) -> None:
     corpus = segments(*REST, one, other)
     if not overlap:
-        assert len(evaluation_task.pose(corpus, "emotion", 3, seed=0).folds.ids) == 10
+        assert len(build_task(corpus, "emotion", 3, seed=0).folds.ids) == 10
         return
     with pytest.raises(SplitError, match=r"lines 10 and 11: 'c8' of speaker 'x' and 'c9' of speaker 'y' are parts of"):
-        evaluation_task.pose(corpus, "emotion", 3, seed=0)
-    assert len(evaluation_task.pose(corpus, "emotion", 3, seed=0, split_by="clip").folds.ids) == 10
+        build_task(corpus, "emotion", 3, seed=0)
+    assert len(build_task(corpus, "emotion", 3, seed=0, split_by="clip").folds.ids) == 10
 
 
 def test_wrong_questions_are_refused_with_both_sides_of_the_story() -> None:
     for target in ("mood", "emotion,mood"):
         with pytest.raises(LabelError, match="'mood'"):
-            evaluation_task.pose(manifest(rows()), target, 5, seed=0)
+            build_task(manifest(rows()), target, 5, seed=0)
     for spelt in ("refuse", "merge", "keep"):  # a column that is not there is no spelling of one that is
         with pytest.raises(LabelError, match="No label column 'Emotion'"):
-            evaluation_task.pose(manifest(rows()), "emotion,Emotion", 5, seed=0, rules=Rules(spelt))
+            build_task(manifest(rows()), "emotion,Emotion", 5, seed=0, rules=Rules(spelt))
     with pytest.raises(SplitError, match=r"11 folds.*10"):
-        evaluation_task.pose(manifest(rows()), "emotion", 11, seed=0)
+        build_task(manifest(rows()), "emotion", 11, seed=0)
     with pytest.raises(SplitError, match="Bad --split-by"):
-        evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0, split_by="speaker")
+        build_task(manifest(rows()), "emotion", 5, seed=0, split_by="speaker")
 
 
 def test_the_folds_are_written_once_and_shared(tmp_path: Path) -> None:
-    asked = evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0)
+    asked = build_task(manifest(rows()), "emotion", 5, seed=0)
     path = evaluation_task.keep(asked, tmp_path)
     assert path == evaluation_task.keep(asked, tmp_path) and path.parent.name == "folds"
     assert path.name == f"emotion-5-{asked.folds.sha256[:12]}.json"
@@ -212,43 +209,43 @@ def test_the_folds_are_written_once_and_shared(tmp_path: Path) -> None:
 
 
 def test_all_folds_leave_one_speaker_out() -> None:
-    asked = evaluation_task.pose(manifest(rows()), "emotion", None, seed=0)
+    asked = build_task(manifest(rows()), "emotion", None, seed=0)
     assert asked.folds.count == 10
     for one in asked.folds.rounds():
         assert len({asked.groups[clip] for clip in one.test}) == 1
     assert "chooses on a single speaker" in asked.notes[0]
     with pytest.raises(SplitError, match="split column deals"):
-        evaluation_task.pose(manifest(rows(split="train")), "emotion", None, seed=0)
+        build_task(manifest(rows(split="train")), "emotion", None, seed=0)
     with pytest.raises(SplitError, match=r"--folds all .*--split-by clip deals"):
-        evaluation_task.pose(manifest(rows()), "emotion", None, seed=0, split_by="clip")
+        build_task(manifest(rows()), "emotion", None, seed=0, split_by="clip")
 
 
 def test_one_deal_of_the_folds_is_not_counted_twice() -> None:
     corpus = manifest(rows())
-    deals = [evaluation_task.pose(corpus, "emotion", 5, seed).folds for seed in range(3)]
+    deals = [build_task(corpus, "emotion", 5, seed).folds for seed in range(3)]
     evaluation_task.refuse_repeats(corpus, "group", deals)
     said = "--repeats 3: only 2 of these deals of the folds differ; ask for fewer, or for other --folds"
     with pytest.raises(SplitError) as caught:
         evaluation_task.refuse_repeats(corpus, "group", [*deals[:2], replace(deals[1], fold=4 - deals[1].fold, seed=2)])
     assert str(caught.value) == said
-    out = [evaluation_task.pose(corpus, "emotion", None, seed).folds for seed in range(2)]
+    out = [build_task(corpus, "emotion", None, seed).folds for seed in range(2)]
     with pytest.raises(SplitError, match="--repeats 2: only 1 of these deals"):
         evaluation_task.refuse_repeats(corpus, "group", out)
 
 
 def test_folds_that_a_split_column_numbers_are_not_dealt_anew() -> None:
     corpus = manifest([{**row, "split": str(int(row["speaker"][1:]) % 3)} for row in rows()])
-    one = evaluation_task.pose(corpus, "emotion", 5, seed=0).folds
+    one = build_task(corpus, "emotion", 5, seed=0).folds
     assert (one.scheme, one.count) == ("kfold", 3)
     evaluation_task.refuse_repeats(corpus, "group", [one])
     with pytest.raises(SplitError, match="--repeats deals the folds anew, and the manifest's split column fixes them"):
         evaluation_task.refuse_repeats(corpus, "group", [one, one])
-    by_clip = [evaluation_task.pose(corpus, "emotion", 5, seed, split_by="clip").folds for seed in range(2)]
+    by_clip = [build_task(corpus, "emotion", 5, seed, split_by="clip").folds for seed in range(2)]
     evaluation_task.refuse_repeats(corpus, "clip", by_clip)
 
 
 def test_a_question_split_by_clip_can_be_asked_with_its_speakers_kept_apart() -> None:
-    by_clip = evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0, split_by="clip")
+    by_clip = build_task(manifest(rows()), "emotion", 5, seed=0, split_by="clip")
     honest = evaluation_task.kept_apart(by_clip)
-    plain = evaluation_task.pose(manifest(rows()), "emotion", 5, seed=0)
+    plain = build_task(manifest(rows()), "emotion", 5, seed=0)
     assert honest.folds.sha256 == plain.folds.sha256 and honest.notes == () and honest.groups == plain.groups

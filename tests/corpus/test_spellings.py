@@ -110,34 +110,38 @@ def test_what_names_nothing_is_refused_unless_told() -> None:
 def test_zeros_and_ones_as_pandas_writes_them_are_the_0_1_task_when_merged() -> None:
     rows = {"speaker": [f"s{n % 6}" for n in range(24)], "sad": [f"{n // 6 % 2}.0" for n in range(24)]}
     with pytest.raises(LabelError, match=r"'sad': it holds '0.0' and '1.0'; expected 0 and 1, or --spellings merge"):
-        evaluation_task.pose(manifest(**rows), "sad", 3, 0)
-    merged = evaluation_task.pose(manifest(**rows), "sad", 3, 0, rules=MERGE)
-    clean = evaluation_task.pose(manifest(**{**rows, "sad": [cell[0] for cell in rows["sad"]]}), "sad", 3, 0)
+        evaluation_task.build_task(manifest(**rows), "sad", 3, 0)
+    merged = evaluation_task.build_task(manifest(**rows), "sad", 3, 0, rules=MERGE)
+    clean = evaluation_task.build_task(manifest(**{**rows, "sad": [cell[0] for cell in rows["sad"]]}), "sad", 3, 0)
     assert merged.task == clean.task and merged.task.labels == ("not sad", "sad")
     assert merged.truth.tolist() == clean.truth.tolist() and merged.folds.sha256 == clean.folds.sha256
-    assert evaluation_task.pose(manifest(**rows), "sad", 3, 0, rules=KEEP).task.labels == ("0.0", "1.0")
+    assert evaluation_task.build_task(manifest(**rows), "sad", 3, 0, rules=KEEP).task.labels == ("0.0", "1.0")
     several = {**rows, "glad": ["1", "0"] * 12}
-    assert evaluation_task.pose(manifest(**several), "sad,glad", 3, 0, rules=MERGE).truth[:8].tolist() == [
+    assert evaluation_task.build_task(manifest(**several), "sad,glad", 3, 0, rules=MERGE).truth[:8].tolist() == [
         [0, 1], [0, 0], [0, 1], [0, 0], [0, 1], [0, 0], [1, 1], [1, 0]
     ]  # fmt: skip
     with pytest.raises(LabelError, match="'sad'"):
-        evaluation_task.pose(manifest(**several), "sad,glad", 3, 0)
+        evaluation_task.build_task(manifest(**several), "sad,glad", 3, 0)
 
 
 def test_two_columns_of_one_label_are_merged_where_they_say_the_same() -> None:
     rows = {"speaker": [f"s{n % 6}" for n in range(24)], "Sad": ["1", "0"] * 12, "joy": ["0", "1", "1"] * 8}
     rows["sad"] = list(rows["Sad"])
     with pytest.raises(LabelError, match="'Sad' and 'sad' are spellings of one label"):
-        evaluation_task.pose(manifest(**rows), "Sad,joy,sad", 3, 0)
-    merged = evaluation_task.pose(manifest(**rows), "Sad,joy,sad", 3, 0, rules=MERGE)
-    assert merged.task == evaluation_task.pose(manifest(**rows), "Sad,joy", 3, 0).task
-    assert evaluation_task.pose(manifest(**rows), "Sad,joy,sad", 3, 0, rules=KEEP).task.labels == ("Sad", "joy", "sad")
+        evaluation_task.build_task(manifest(**rows), "Sad,joy,sad", 3, 0)
+    merged = evaluation_task.build_task(manifest(**rows), "Sad,joy,sad", 3, 0, rules=MERGE)
+    assert merged.task == evaluation_task.build_task(manifest(**rows), "Sad,joy", 3, 0).task
+    assert evaluation_task.build_task(manifest(**rows), "Sad,joy,sad", 3, 0, rules=KEEP).task.labels == (
+        "Sad",
+        "joy",
+        "sad",
+    )
     rows["sad"][3] = "1"
     with pytest.raises(LabelError, match="differ, so they cannot be merged"):
-        evaluation_task.pose(manifest(**rows), "Sad,joy,sad", 3, 0, rules=MERGE)
+        evaluation_task.build_task(manifest(**rows), "Sad,joy,sad", 3, 0, rules=MERGE)
 
 
-def uar(question: evaluation_task.Question, features: np.ndarray) -> float:
+def uar(question: evaluation_task.EvaluationTask, features: np.ndarray) -> float:
     """Of what the nearest clip outside the test fold has."""
     said = np.empty_like(question.truth)
     for one in question.folds.rounds():
@@ -155,8 +159,8 @@ def test_a_speaker_or_a_label_spelt_twice_is_a_wrong_figure_that_a_merge_makes_r
     moods = 5 * np.eye(2)[label] + 0.1 * generator.standard_normal((66, 2))
     speaker, mood = [f"s{number}" for number in voice], [("joy", "anger")[number] for number in label]
 
-    def asked(rules: Rules, speaker: list[str] = speaker, mood: list[str] = mood) -> evaluation_task.Question:
-        return evaluation_task.pose(manifest(speaker=speaker, mood=mood), "mood", 3, 0, rules=rules)
+    def asked(rules: Rules, speaker: list[str] = speaker, mood: list[str] = mood) -> evaluation_task.EvaluationTask:
+        return evaluation_task.build_task(manifest(speaker=speaker, mood=mood), "mood", 3, 0, rules=rules)
 
     twice = [name.upper() if number % 6 < 2 else name for number, name in enumerate(speaker)]
     assert uar(asked(REFUSE), voices) == uar(asked(MERGE, speaker=twice), voices) == pytest.approx(0.55)
@@ -203,15 +207,15 @@ def test_after_a_merge_the_task_is_that_of_the_clean_corpus(data: st.DataObject)
     labels = [*values * 3, *(values[n] for n in seed.integers(0, len(values), count - 3 * len(values)))]
     callers = [*speakers * 3, *(speakers[n] for n in seed.integers(0, len(speakers), count - 3 * len(speakers)))]
     seed.shuffle(callers)
-    clean = evaluation_task.pose(manifest(speaker=callers, mood=labels), "mood", 3, 0)
+    clean = evaluation_task.build_task(manifest(speaker=callers, mood=labels), "mood", 3, 0)
     rows = manifest(speaker=data.draw(spelt(callers)), mood=data.draw(spelt(labels)))
-    merged = evaluation_task.pose(rows, "mood", 3, 0, rules=MERGE)
+    merged = evaluation_task.build_task(rows, "mood", 3, 0, rules=MERGE)
     assert merged.task == clean.task
     assert np.array_equal(merged.truth, clean.truth)
     assert merged.folds.sha256 == clean.folds.sha256 and merged.groups == clean.groups
     if rows != manifest(speaker=callers, mood=labels):
         with pytest.raises(InputError, match="--spellings merge"):
-            evaluation_task.pose(rows, "mood", 3, 0)
+            evaluation_task.build_task(rows, "mood", 3, 0)
 
 
 def test_groups_that_are_only_shown_call_what_names_nothing_not_known() -> None:

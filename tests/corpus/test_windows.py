@@ -12,7 +12,7 @@ from toolkit.audio.decode import decode
 from toolkit.core.errors import InputError, ManifestError
 from toolkit.core.progress import quiet
 from toolkit.corpus import manifest as manifests
-from toolkit.corpus.evaluation_task import pose
+from toolkit.corpus.evaluation_task import build_task
 from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.windows import Windows, cut
@@ -107,7 +107,7 @@ def test_windows_of_a_recording_stay_on_one_side_even_when_clips_are_split(tmp_p
     rows = [(name, f"{name}.wav", str(number % 2)) for number, name in enumerate(names)]
     whole = corpus(tmp_path, rows, ("id", "path", "sad"), **dict.fromkeys(names, 2.0))
     clips = cut(whole, Windows.of(1, 0.5))
-    question = pose(clips, "sad", 3, 0, split_by="clip")
+    question = build_task(clips, "sad", 3, 0, split_by="clip")
     sides: dict[str, set[int]] = {}
     for clip, fold in zip(clips.clips, question.folds.fold):
         sides.setdefault(str(clip.recording), set()).add(int(fold))

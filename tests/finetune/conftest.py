@@ -12,7 +12,7 @@ import torch
 from tests.models import tiny
 from toolkit.core.progress import quiet
 from toolkit.corpus import manifest
-from toolkit.corpus.evaluation_task import Question, pose
+from toolkit.corpus.evaluation_task import EvaluationTask, build_task
 from toolkit.corpus.manifest import Manifest, read
 from toolkit.finetune.audio_cache import record
 from toolkit.finetune.options import Recipe
@@ -66,8 +66,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoin
 
 def make_job(
     manifest: Manifest, checkpoint: Checkpoint, target: str = "high", recipe: Recipe | None = None
-) -> tuple[Job, Question]:
-    question = pose(manifest, target, 3, 0)
+) -> tuple[Job, EvaluationTask]:
+    question = build_task(manifest, target, 3, 0)
     recordings = record(manifest, question.folds.ids, 1, quiet)
     recipe = recipe or Recipe()
     cpu = torch.device("cpu")
@@ -87,7 +87,7 @@ def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def probed(study: Path) -> Path:
     """A probe run of the corpus, as `toolkit probe` leaves it; its figures are made up."""
-    question = pose(read(study / "manifest.csv"), "high", 3, 0)
+    question = build_task(read(study / "manifest.csv"), "high", 3, 0)
     probability = np.random.default_rng(0).dirichlet((1, 1), len(question.truth))
     predictions = Predictions(question.task, question.folds.ids, question.groups, question.folds.fold, question.truth,
                               probability.argmax(axis=1), probability)  # fmt: skip

@@ -24,7 +24,7 @@ from toolkit.corpus.labels import Task
 from toolkit.corpus.splits import Folds
 from toolkit.finetune import resume
 from toolkit.finetune.assemble import one_name
-from toolkit.finetune.checks import refuse_unlearnable
+from toolkit.finetune.checks import check_learnable
 from toolkit.result import run as result_run
 from toolkit.result.metrics import headline_score
 from toolkit.result.predictions import Predictions
@@ -243,7 +243,7 @@ def test_a_round_with_nothing_to_learn_or_to_choose_by_is_refused(run: Run, stud
     folds = Folds(tuple("abcd"), tuple("abcd"), np.arange(4), "speaker", 0)
     task = Task("two", "multilabel", ("x", "y"), ("x", "y"))
     with pytest.raises(SplitError, match="that tests fold 0 no label that the training clips teach varies in"):
-        refuse_unlearnable(task, np.array([[1, 0], [0, 0], [0, 1], [0, 0]]), folds, True)
+        check_learnable(task, np.array([[1, 0], [0, 0], [0, 1], [0, 0]]), folds, True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from toolkit.models import trainable_linear
-from toolkit.models.trainable_linear import quicken
+from toolkit.models.trainable_linear import accelerate_linears
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -16,7 +16,7 @@ def test_it_is_exact_to_rounding(shape: tuple[int, ...], bias: bool, monkeypatch
     monkeypatch.setattr(trainable_linear, "onednn_is_faster", lambda: True)
     plain = nn.Linear(24, 10, bias=bias)
     quick = copy.deepcopy(plain)
-    quicken(quick)
+    accelerate_linears(quick)
     assert type(quick) is not nn.Linear and quick.state_dict().keys() == plain.state_dict().keys()
     entering = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     gradients = []
@@ -31,7 +31,7 @@ def test_it_is_exact_to_rounding(shape: tuple[int, ...], bias: bool, monkeypatch
 def test_what_is_frozen_gets_no_gradient_and_autocast_stays_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainable_linear, "onednn_is_faster", lambda: True)
     layer = nn.Sequential(nn.Linear(24, 8), nn.Linear(8, 4))
-    quicken(layer)
+    accelerate_linears(layer)
     layer[0].requires_grad_(False)
     layer(torch.ones(2, 24)).sum().backward()
     assert layer[0].weight.grad is None and layer[1].weight.grad is not None

@@ -14,7 +14,7 @@ from tests.conftest import Run
 from tests.models import tiny
 from toolkit.core.artifacts import signature
 from toolkit.corpus import manifest as manifests
-from toolkit.corpus.evaluation_task import pose
+from toolkit.corpus.evaluation_task import build_task
 from toolkit.corpus.manifest import read
 from toolkit.extract.options import Options
 from toolkit.extract.run import extract
@@ -44,8 +44,10 @@ def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = extract(corpus_of, checkpoint, folder / "features", options).store
     for probe, target in TARGETS.items():
         asked = Probing(probe, trials=2, workers=1)
-        sweep(store, pose(corpus_of, target, 3, 0), asked, folder / "result", {"packages": {}}, (), lambda *_: None)
-    source = by_hand(checkpoint, None, pose(corpus_of, "high", 3, 0), 1, None, "head")
+        sweep(
+            store, build_task(corpus_of, target, 3, 0), asked, folder / "result", {"packages": {}}, (), lambda *_: None
+        )
+    source = by_hand(checkpoint, None, build_task(corpus_of, "high", 3, 0), 1, None, "head")
     tuning = Tuning(Recipe("head", epochs=1, dtype="float32"), device="cpu", workers=1, save_weights=True)
     finetune(corpus_of, source, tuning, folder / "result", {"packages": {}})
     return folder
@@ -143,7 +145,7 @@ def test_a_run_of_one_channel_hears_that_channel_of_other_calls(run: Run, study:
     shutil.copytree(study / "models", tmp_path / "models")
     calls, checkpoint = read(tmp_path / "manifest.csv"), locate("tiny-hubert", tmp_path / "models")
     store = extract(calls, checkpoint, tmp_path / "features", Options(dtype="float32", device="cpu", workers=1)).store
-    asked, question = Probing("linear", trials=2, workers=1), pose(calls, "high", 3, 0)
+    asked, question = Probing("linear", trials=2, workers=1), build_task(calls, "high", 3, 0)
     made_by = sweep(store, question, asked, tmp_path / "result", {"packages": {}}, (), lambda *_: None).run
     assert made_by.provenance["material"]["channels"] == (1,)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.corpus.splits import make
 from toolkit.probe.controls import shuffled
@@ -15,10 +15,10 @@ from toolkit.probe.controls import shuffled
 MOOD = Task("mood", "multiclass", ("a", "b", "c"), ("mood",))
 
 
-def question(groups: tuple[str, ...], truth: IntArray, task: Task = MOOD) -> Question:
+def question(groups: tuple[str, ...], truth: IntArray, task: Task = MOOD) -> EvaluationTask:
     ids = tuple(f"c{number}" for number in range(len(groups)))
     indicators = truth if task.multilabel else np.eye(len(task.labels), dtype=np.int64)[truth]
-    return Question(task, truth, make(ids, groups, indicators, 3, 0), groups)
+    return EvaluationTask(task, truth, make(ids, groups, indicators, 3, 0), groups)
 
 
 @given(st.integers(0, 1000), st.integers(3, 9))

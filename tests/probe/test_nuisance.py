@@ -10,7 +10,7 @@ import soundfile
 from toolkit.audio.clip import Clip
 from toolkit.core.errors import InputError
 from toolkit.corpus import evaluation_task
-from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.manifest import Manifest
 from toolkit.probe.nuisance import ask, loudnesses
 
@@ -33,16 +33,16 @@ def speakers() -> Manifest:
 
 
 @pytest.fixture
-def target(speakers: Manifest) -> Question:
-    return evaluation_task.pose(speakers, "mood", 3, seed=0)
+def target(speakers: Manifest) -> EvaluationTask:
+    return evaluation_task.build_task(speakers, "mood", 3, seed=0)
 
 
-def test_a_column_that_folds_can_answer_keeps_them(speakers: Manifest, target: Question) -> None:
+def test_a_column_that_folds_can_answer_keeps_them(speakers: Manifest, target: EvaluationTask) -> None:
     asked = ask(target, speakers, "sex")
     assert asked.folds is target.folds and asked.task.labels == ("f", "m") and asked.groups == target.groups
 
 
-def test_the_speakers_identity_is_asked_with_clips_dealt_out(speakers: Manifest, target: Question) -> None:
+def test_the_speakers_identity_is_asked_with_clips_dealt_out(speakers: Manifest, target: EvaluationTask) -> None:
     asked = ask(target, speakers, "speaker")
     assert asked.folds.group_by == "clip" and asked.groups == asked.folds.ids and asked.group == "clip"
     assert "clips were dealt out one by one" in asked.notes[-1]
@@ -50,7 +50,7 @@ def test_the_speakers_identity_is_asked_with_clips_dealt_out(speakers: Manifest,
         assert set(asked.truth[one.test]) == set(asked.truth[one.train]) == set(range(6))
 
 
-def test_a_quantity_becomes_four_classes_in_its_order(speakers: Manifest, target: Question) -> None:
+def test_a_quantity_becomes_four_classes_in_its_order(speakers: Manifest, target: EvaluationTask) -> None:
     values = {f"c{k}": float(k) for k in range(60)}
     asked = ask(target, speakers, "duration", values)
     assert asked.truth.tolist() == sorted(asked.truth.tolist()) and set(Counter(asked.truth).values()) == {15}
@@ -60,7 +60,7 @@ def test_a_quantity_becomes_four_classes_in_its_order(speakers: Manifest, target
 
 
 def test_ties_make_fewer_classes_and_clips_without_features_do_not_move_the_cuts(
-    speakers: Manifest, target: Question
+    speakers: Manifest, target: EvaluationTask
 ) -> None:
     values = {f"c{k}": 1.0 if k < 40 else 2.0 for k in range(60)}
     asked = ask(target, speakers, "duration", values)
@@ -69,7 +69,7 @@ def test_ties_make_fewer_classes_and_clips_without_features_do_not_move_the_cuts
     assert less.task.labels == asked.task.labels
 
 
-def test_what_does_not_vary_or_is_not_there_is_refused(speakers: Manifest, target: Question) -> None:
+def test_what_does_not_vary_or_is_not_there_is_refused(speakers: Manifest, target: EvaluationTask) -> None:
     with pytest.raises(InputError, match="the same in every clip"):
         ask(target, speakers, "duration", {f"c{k}": 2.0 for k in range(60)})
     with pytest.raises(InputError, match="Bad --nuisance 'height'"):

@@ -11,7 +11,7 @@ import pytest
 from tests.probe.conftest import Corpus
 from tests.probe.test_probe_run import run, score
 from tests.probe.test_round import data_of
-from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.permutation import p_value, scores
 from toolkit.probe.registry import PROBES
@@ -27,8 +27,8 @@ def test_the_p_value_counts_the_real_labels_among_their_shuffles() -> None:
     assert p_value(0.1, [0.4, 0.5, 0.6]) == 1.0
 
 
-def question(corpus: Corpus) -> Question:
-    return Question(corpus.task, corpus.truth, corpus.folds, corpus.speakers)
+def question(corpus: Corpus) -> EvaluationTask:
+    return EvaluationTask(corpus.task, corpus.truth, corpus.folds, corpus.speakers)
 
 
 def shuffles(corpus: Corpus, folder: Path, name: str, draws: int, seed: int = 0, workers: int = 1) -> list[float]:

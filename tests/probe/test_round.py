@@ -20,7 +20,7 @@ from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.protocol import Fit, Found, GiveUp, Setting, middle, never
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import PARTS, refitted
-from toolkit.probe.round import Tested as Outcome
+from toolkit.probe.round import LayerResult as Outcome
 from toolkit.probe.round import test as settle
 from toolkit.probe.targets import ALL, FloatArray, targets_of
 from toolkit.result.metrics import headline_score

@@ -6,7 +6,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from toolkit.core.errors import ToolkitError
 from toolkit.corpus.labels import Task
-from toolkit.probe.targets import ALL, scaler_of, targets_of, unlearnable
+from toolkit.probe.targets import ALL, constant_labels, scaler_of, targets_of
 
 EMOTIONS = Task("emotion", "multiclass", ("anger", "fear", "joy"), ("emotion",))
 YES = Task("yes", "binary", ("not yes", "yes"), ("yes",))
@@ -42,7 +42,7 @@ def test_a_class_that_training_lacks_gets_probability_0() -> None:
     targets = targets_of(EMOTIONS, np.array([0, 0, 2, 2]))
     assert targets.fitted.tolist() == [0, 2]
     np.testing.assert_allclose(targets.probability(np.array([[0.3, 0.7]]), EMOTIONS, "none"), [[0.3, 0.0, 0.7]])
-    assert unlearnable(EMOTIONS, np.array([0, 0, 2, 2])) == ["fear"]
+    assert constant_labels(EMOTIONS, np.array([0, 0, 2, 2])) == ["fear"]
 
 
 def test_a_label_that_does_not_vary_is_predicted_at_its_prevalence() -> None:

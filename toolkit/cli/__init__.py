@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from toolkit.cli import combinations, diagnostics, features, manifest, models, recipes
-from toolkit.cli.common import Made
+from toolkit.cli.common import CommandResult
 from toolkit.cli.compare import compare
 from toolkit.cli.extract import extract
 from toolkit.cli.finetune import finetune
@@ -79,7 +79,7 @@ def main() -> NoReturn:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         left = app(standalone_mode=False)
-        code = left.exit_code if isinstance(left, Made) else left
+        code = left.exit_code if isinstance(left, CommandResult) else left
     except ToolkitError as error:
         code = _refuse(str(error), error.exit_code)
     except typer.TyperException as error:  # of the words typed; no words at all are answered by the help

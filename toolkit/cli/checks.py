@@ -9,7 +9,15 @@ from toolkit.cli import combinations, recipe_options, tuning_checks
 from toolkit.core.errors import InputError, LabelError, one_of
 from toolkit.core.options import names as names_of
 from toolkit.core.seeds import RANDOM
-from toolkit.corpus.evaluation_task import ALL, SPLIT_BY, Question, fold_count, kept_apart, pose, refuse_repeats
+from toolkit.corpus.evaluation_task import (
+    ALL,
+    SPLIT_BY,
+    EvaluationTask,
+    build_task,
+    fold_count,
+    kept_apart,
+    refuse_repeats,
+)
 from toolkit.corpus.manifest import FILE_NAME, Manifest, read
 from toolkit.corpus.spellings import SPELLINGS, UNKNOWN, Rules
 from toolkit.corpus.windows import cut
@@ -31,7 +39,7 @@ class Study:
     corpus: Manifest
     names: tuple[str, ...]
     checkpoints: tuple[Any, ...]
-    questions: Mapping[str, Question]
+    questions: Mapping[str, EvaluationTask]
     honest: frozenset[str]
     probes: tuple[str, ...]
 
@@ -175,13 +183,13 @@ def deals(study: Table, probe: Table) -> range:
     return range(first, first + probe.values.get("repeats", 1))
 
 
-def dealt(study: Study, target: str, deal: int) -> Question:
+def dealt(study: Study, target: str, deal: int) -> EvaluationTask:
     """A target's question on the folds of this seed."""
     base, corpus = study.questions[target], study.corpus
     return base if deal == base.folds.seed else _question(study.table("study"), corpus, target, deal)
 
 
-def _question(study: Table, corpus: Manifest, target: str, deal: int | None = None) -> Question:
+def _question(study: Table, corpus: Manifest, target: str, deal: int | None = None) -> EvaluationTask:
     """deal: the seed of the folds, None for the study's."""
     given = study.values
     seed = given.get("seed", 0) if deal is None else deal
@@ -190,7 +198,7 @@ def _question(study: Table, corpus: Manifest, target: str, deal: int | None = No
         folds = fold_count(given.get("folds", "5"))
     rules = Rules(**{name: given[name] for name in ("spellings", "unknown") if name in given})
     try:
-        return pose(corpus, target, folds, seed, group_by, split_by, rules=rules)
+        return build_task(corpus, target, folds, seed, group_by, split_by, rules=rules)
     except LabelError as error:
         raise study.refusal("target", str(error)) from None
     except InputError as error:
@@ -199,7 +207,7 @@ def _question(study: Table, corpus: Manifest, target: str, deal: int | None = No
         raise study.refusal(key, str(error)) from None
 
 
-def _learnable(study: Table, probe: Table, questions: Sequence[Question]) -> None:
+def _learnable(study: Table, probe: Table, questions: Sequence[EvaluationTask]) -> None:
     """Each round of every question has something to learn and to choose by."""
     inner = probe.values.get("inner-folds", 1)
     import numpy as np
@@ -216,7 +224,7 @@ def _learnable(study: Table, probe: Table, questions: Sequence[Question]) -> Non
             check(data, rounds, inner)
 
 
-def _probing(probe: Table, questions: Mapping[str, Question], corpus: Manifest) -> tuple[str, ...]:
+def _probing(probe: Table, questions: Mapping[str, EvaluationTask], corpus: Manifest) -> tuple[str, ...]:
     from toolkit.models.load import choose_device
     from toolkit.probe import nuisance
     from toolkit.probe.registry import PROBES
@@ -244,7 +252,7 @@ def listed(table: Table, key: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-def _can_be_honest(question: Question) -> bool:
+def _can_be_honest(question: EvaluationTask) -> bool:
     if question.folds.group_by != "clip" or question.groups == question.folds.groups:
         return False
     try:

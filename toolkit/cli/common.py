@@ -63,20 +63,20 @@ def _known_language(tag: str) -> str:
 PageLanguage = Annotated[
     str,
     typer.Option(
-        "--language", callback=_known_language, help="Of the page and its figures: en; or zh, beside the English ones."
+        "--language", callback=_known_language, help="Of the page and its figures: en; or zh, next to the English ones."
     ),
 ]
 
 
 @dataclass(frozen=True)
-class Made:
+class CommandResult:
     """What a command leaves to the one that goes on with it, and the exit code.
 
-    folders: in features/ or result/, in the order of what was asked for. stood: all of it was there already.
+    folders: in features/ or result/, in the order of what was asked for. cached: all of it was there already.
     """
 
     folders: tuple[Path, ...]
-    stood: bool = False
+    cached: bool = False
     exit_code: int = DONE
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from toolkit.cli.common import Json, Made, place_of, show, show_json
+from toolkit.cli.common import CommandResult, Json, place_of, show, show_json
 from toolkit.cli.options import command
 from toolkit.result.options import CompareOptions
 
@@ -11,7 +11,7 @@ from toolkit.result.options import CompareOptions
 @command(CompareOptions)
 def compare(
     options: CompareOptions, workspace: Path, manifest: Path | None, audio_root: Path | None, as_json: Json = False
-) -> Made:
+) -> CommandResult:
     """Frozen and fine-tuned side by side: scores, paired differences with intervals, and what each cost.
 
     Runs of one task on the same folds belong together; others are refused, or left out with the reason. Of --subgroups,
@@ -31,4 +31,4 @@ def compare(
 
     done = compare_stage.plan(place, options).run(tell)
     show_json(as_json, *done)
-    return Made(tuple(one.folder for one in done))
+    return CommandResult(tuple(one.folder for one in done))

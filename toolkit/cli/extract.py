@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from toolkit.cli.common import Json, Made, of_bytes, place_of, remark, show_json
+from toolkit.cli.common import CommandResult, Json, of_bytes, place_of, remark, show_json
 from toolkit.cli.options import command
 from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
 from toolkit.extract.options import ExtractOptions
@@ -12,7 +12,7 @@ from toolkit.extract.options import ExtractOptions
 @command(ExtractOptions)
 def extract(
     options: ExtractOptions, workspace: Path, manifest: Path | None, audio_root: Path | None, as_json: Json = False
-) -> Made:
+) -> CommandResult:
     """Compute every layer of every clip once, pooled to its mean and standard deviation over time, into features/.
 
     Started again, it does only what is missing. Clips that cannot be decoded are named and recorded, and make the
@@ -40,4 +40,4 @@ def extract(
 
     done = stage.plan(place, options).run(tell)
     show_json(as_json, done)
-    return Made(done.folders, done.cached, SOME_CLIPS_FAILED if done.failed else DONE)
+    return CommandResult(done.folders, done.cached, SOME_CLIPS_FAILED if done.failed else DONE)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.cli.common import Json, Made, place_of, show, show_json
+from toolkit.cli.common import CommandResult, Json, place_of, show, show_json
 from toolkit.cli.options import command
 from toolkit.cli.probe import tell_run
 from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
@@ -16,7 +16,7 @@ SETTINGS = ("train", "learning rate", "statistics", "class_weights")  # of a rou
 @command(FinetuneOptions)
 def finetune(
     options: FinetuneOptions, workspace: Path, manifest: Path | None, audio_root: Path | None, as_json: Json = False
-) -> Made:
+) -> CommandResult:
     """Train the backbone end to end, on the very folds of a probe run, one model per round, each from fresh weights.
 
     A round learns from its training clips and stops by its development clips, which choose the epoch; then it begins
@@ -38,7 +38,7 @@ def finetune(
                 print(spread([one.run for one in own]))
     show_json(as_json and not distributed.rank(), done)
     failed = any(one.failed for one in done.runs)
-    return Made(tuple(one.folder for one in done.runs), done.cached, SOME_CLIPS_FAILED if failed else DONE)
+    return CommandResult(tuple(one.folder for one in done.runs), done.cached, SOME_CLIPS_FAILED if failed else DONE)
 
 
 def _table(runs: Sequence[Any], folders: Sequence[Path]) -> None:

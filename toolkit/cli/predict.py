@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from toolkit.cli.common import Json, Made, place_of, remark, show_json
+from toolkit.cli.common import CommandResult, Json, place_of, remark, show_json
 from toolkit.cli.options import command
 from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
 from toolkit.predict.options import PredictOptions
 
 
 @command(PredictOptions, places=("workspace",))
-def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> Made:
+def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> CommandResult:
     """What a saved probe, or a fine-tuned model that was kept (--save-weights), says of audio: a CSV with every label's
     probability and the decision; with windows a timeline, figures, Audacity label tracks and a summary per recording.
 
@@ -38,4 +38,4 @@ def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> 
             print(f"timeline, tracks, figures and a summary beside the page {place.shown(done.report)}")
         if done.truth_known:
             print(f"the truth is known: `toolkit score {name}` gives every metric")
-    return Made((done.folder,), done.cached, SOME_CLIPS_FAILED if done.failed else DONE)
+    return CommandResult((done.folder,), done.cached, SOME_CLIPS_FAILED if done.failed else DONE)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli.common import Json, Made, place_of, remark, show, show_json
+from toolkit.cli.common import CommandResult, Json, place_of, remark, show, show_json
 from toolkit.cli.options import command
 from toolkit.probe.options import ProbeOptions
 
@@ -28,7 +28,7 @@ def probe(
     explain: Annotated[
         bool, typer.Option("--explain", callback=_explain, is_eager=True, help="Print the search spaces and leave.")
     ] = False,
-) -> Made:
+) -> CommandResult:
     """Which layer knows it: classifiers on every layer, by speaker-disjoint folds, searched with Optuna.
 
     Fold k is the test, the next one the development set, the rest trains. Hyper-parameters and the layer are chosen by
@@ -64,7 +64,7 @@ def probe(
         print(overview.answer(made.lines))
         print(f"All of it, with curves on one axis and paired differences: {place.shown(made.report)}")
     show_json(as_json, made)
-    return Made(tuple(run.folder for run in made.runs), made.cached)
+    return CommandResult(tuple(run.folder for run in made.runs), made.cached)
 
 
 def tell_run(run: Any, place: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from typer.models import ArgumentInfo, OptionInfo
 
 from toolkit.cli.combinations import SPELT
-from toolkit.cli.common import Made
+from toolkit.cli.common import CommandResult
 from toolkit.cli.compare import compare
 from toolkit.cli.extract import extract
 from toolkit.cli.finetune import finetune
@@ -17,7 +17,7 @@ from toolkit.cli.models import randomise
 from toolkit.cli.probe import probe
 from toolkit.study.recipe import Option, Shape
 
-COMMANDS: dict[str, Callable[..., Made | None]] = {
+COMMANDS: dict[str, Callable[..., CommandResult | None]] = {
     "extract": extract,
     "probe": probe,
     "finetune": finetune,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli.common import HERE, Made, Workspace, relative, remark, workspace_folder
+from toolkit.cli.common import HERE, CommandResult, Workspace, relative, remark, workspace_folder
 from toolkit.cli.recipe_options import COMMANDS, shapes
 from toolkit.core.errors import InputError
 from toolkit.study.recipe import read
@@ -27,7 +27,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the steps as commands, and which stand already; do nothing.")
     ] = False,
-) -> Made:
+) -> CommandResult:
     """A whole study by a recipe: extract, probe, fine-tune, compare.
 
     The recipe is checked before anything is computed. A step whose result stands is skipped, and one that was stopped
@@ -43,12 +43,12 @@ def run(
     study = checks.check(tables, workspace_folder(workspace))
     if dry_run:
         for step, made in steps.asked(study):
-            print(f"{'stands' if made.stood else 'to do':<8}{step}")
-        return Made(())
+            print(f"{'stands' if made.cached else 'to do':<8}{step}")
+        return CommandResult(())
     count = len(steps.asked(study, look=False))
     codes: list[int] = []
 
-    def take(step: Any) -> Made:
+    def take(step: Any) -> CommandResult:
         number = len(codes) + 1
         remark(f"\nstep {number} of {count}: {step}")
         began = time.monotonic()
@@ -58,7 +58,7 @@ def run(
             remark(f"stopped in step {number} of {count}: {step}")
             raise
         seconds = f"{time.monotonic() - began:,.1f} s"
-        remark(f"step {number} of {count} " + ("stands already" if made.stood else f"is done, {seconds}"))
+        remark(f"step {number} of {count} " + ("stands already" if made.cached else f"is done, {seconds}"))
         codes.append(made.exit_code)
         return made
 
@@ -66,15 +66,15 @@ def run(
     print("\nMade, or standing already:")
     for title, page in outcome.pages:
         print(f"  {title}: {relative(page, workspace)}")
-    for sentence in steps.flattery(outcome):
+    for sentence in steps.leakage_inflation(outcome):
         print(sentence)
-    return Made((), exit_code=max(codes))
+    return CommandResult((), exit_code=max(codes))
 
 
-def _take(step: Any, workspace: Path) -> Made:
+def _take(step: Any, workspace: Path) -> CommandResult:
     """Call the command's own function. step: a `steps.Step`."""
     with _typed(step.words):
-        made = COMMANDS[step.command](**step.arguments(workspace)) or Made(())
+        made = COMMANDS[step.command](**step.arguments(workspace)) or CommandResult(())
         step.after(made)
     return made
 

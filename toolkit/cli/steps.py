@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.cli.checks import Study, deals, dealt, extraction, listed
 from toolkit.cli.combinations import SPELT
-from toolkit.cli.common import Made
+from toolkit.cli.common import CommandResult
 from toolkit.cli.recipe_options import PLACES, SHARED, options
 from toolkit.probe.options import TRIALS, ProbeOptions
 from toolkit.study.recipe import Table
@@ -32,7 +32,7 @@ class Step:
     given: dict[str, Any]
     guess: tuple[Path, ...] = ()
     standing: Standing = lambda: None
-    after: Callable[[Made], None] = lambda made: None
+    after: Callable[[CommandResult], None] = lambda made: None
     why: str = ""
 
     @property
@@ -64,7 +64,7 @@ class Step:
         return {**named, "workspace": workspace}
 
 
-Take = Callable[[Step], Made]
+Take = Callable[[Step], CommandResult]
 
 
 @dataclass
@@ -89,13 +89,13 @@ def walk(study: Study, take: Take) -> Outcome:
     return outcome
 
 
-def asked(study: Study, look: bool = True) -> list[tuple[Step, Made]]:
+def asked(study: Study, look: bool = True) -> list[tuple[Step, CommandResult]]:
     """The steps, none taken: with the folders of those that stand, if looked for, and guesses for the rest."""
     found = []
 
-    def ask(step: Step) -> Made:
+    def ask(step: Step) -> CommandResult:
         folders = step.standing() if look else None
-        found.append((step, Made(step.guess if folders is None else folders, folders is not None)))
+        found.append((step, CommandResult(step.guess if folders is None else folders, folders is not None)))
         return found[-1][1]
 
     walk(study, ask)
@@ -141,7 +141,7 @@ def _target(study: Study, target: str, stores: Sequence[Path], take: Take, outco
 
 
 def _tuning(
-    study: Study, table: Table, run: Path, after: Callable[[Made], None] = lambda made: None, why: str = ""
+    study: Study, table: Table, run: Path, after: Callable[[CommandResult], None] = lambda made: None, why: str = ""
 ) -> Step:
     seed = {name: value for name, value in study.table("study").values.items() if name == "seed"}
     own = {name: value for name, value in table.values.items() if name not in ("model", "probe")}
@@ -253,7 +253,7 @@ def _kept_apart(run: Path) -> Path | None:
     return next((run.parent / one.folder for one in controls.read(run) if one.kind == "split"), None)
 
 
-def _set_beside(tuned: Made, language: str, honest: Made) -> None:
+def _set_beside(tuned: CommandResult, language: str, honest: CommandResult) -> None:
     """What the probe shows of its own accord: the report of the flattered run says by how much it is flattered."""
     from toolkit.core.i18n import ENGLISH, of
     from toolkit.result import controls
@@ -269,7 +269,7 @@ def _set_beside(tuned: Made, language: str, honest: Made) -> None:
                 run_page.redraw(folder, run, of(tag))
 
 
-def flattery(outcome: Outcome) -> Iterator[str]:
+def leakage_inflation(outcome: Outcome) -> Iterator[str]:
     """A sentence for each run whose clips were split one by one: its score, the honest one, the difference."""
     from toolkit.result import controls, stats
     from toolkit.result.report import narrative

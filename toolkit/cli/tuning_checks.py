@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from toolkit.core.errors import one_of
-from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.study.recipe import Table, placed
 
 
@@ -14,14 +14,14 @@ def refuse(
     checkpoints: Mapping[str, Any],
     probes: Sequence[str],
     extraction: Any,
-    questions: Sequence[Question],
+    questions: Sequence[EvaluationTask],
 ) -> None:
     """checkpoints: by the names that the recipe gives them. probes: of the study. extraction: an `extract` Options.
     questions: every one that is trained for.
 
     Raises RecipeError.
     """
-    from toolkit.finetune.checks import device_for, refuse_batch, refuse_unlearnable
+    from toolkit.finetune.checks import check_learnable, device_for, refuse_batch
     from toolkit.finetune.options import Recipe
     from toolkit.finetune.search import Search
     from toolkit.probe.registry import PROBES
@@ -49,7 +49,7 @@ def refuse(
         with placed(table, "batch-size"):
             refuse_batch(recipe.batch_size, len(question.folds.ids))
         with placed(table, ""):
-            refuse_unlearnable(question.task, question.truth, question.folds, recipe.refit_on_development)
+            check_learnable(question.task, question.truth, question.folds, recipe.refit_on_development)
     with placed(table, "device"):
         device_for(table.values.get("device", "auto"), recipe.dtype)
 

@@ -29,7 +29,7 @@ LOCAL_OBJECT_STORE_BYTES = 100_000_000  # tasks hand over files, not arrays
 MOST_CORES = 4  # of one task; what they compute does not depend on it
 AHEAD = 512  # tasks that wait in Ray at a time: enough for every node that joins, and few for the driver's memory
 RETRIES = 4  # of a task whose worker or node died
-KNOCK_SECONDS = 10.0  # that a head may take to answer
+CONNECT_TIMEOUT = 10.0  # that a head may take to answer
 LOOK_EVERY_SECONDS = 0.5  # whether the run was interrupted
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -205,7 +205,7 @@ def _knock(address: str) -> None:
     if not (host and "/" not in host and port.isascii() and port.isdigit() and int(port) < 2**16):
         raise InputError(f"Bad --ray {address!r}, expected {LOCAL}, auto, or HOST:PORT of a head")
     try:
-        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+        socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
     except OSError as error:
         raise MachineError(f"No Ray cluster at {address!r}: {error.strerror or error}") from None
 

@@ -17,7 +17,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Question:
+class EvaluationTask:
     """What is asked of a corpus, the same for every backbone, probe and fine-tuning.
 
     truth: in the order of folds.ids. groups: likewise, what an interval resamples (callers, unless something else is
@@ -44,7 +44,7 @@ def fold_count(folds: str | int) -> int | None:
     return int(text)
 
 
-def pose(
+def build_task(
     manifest: Manifest,
     target: str,
     count: int | None,
@@ -53,7 +53,7 @@ def pose(
     split_by: str = "group",
     own_split: bool = True,
     rules: Rules = REFUSE,
-) -> Question:
+) -> EvaluationTask:
     """Task, truth and folds for `--target`.
 
     count: folds, None for as many as there are groups (leave one speaker out); a number is ignored where the manifest
@@ -97,7 +97,7 @@ def pose(
         speakers = len(set(columns["speaker"]))
         if split:
             notes.append(f"{len(split)} of {speakers} speakers are on both sides: the folds keep {group_by}s apart.")
-    return Question(task, truth, folds, groups, group_by, tuple(notes), rules)
+    return EvaluationTask(task, truth, folds, groups, group_by, tuple(notes), rules)
 
 
 def dealt_by_column(manifest: Manifest, split_by: str) -> bool:
@@ -130,7 +130,7 @@ def _clip_by_clip(
     seed: int,
     notes: Sequence[str],
     rules: Rules,
-) -> Question:
+) -> EvaluationTask:
     """Clips, or recordings where these were cut into windows, dealt out one by one; intervals resample the groups."""
     ids = tuple(clip.id for clip in manifest.clips)
     apart = tuple(clip.recording or clip.id for clip in manifest.clips)  # windows overlap
@@ -151,7 +151,7 @@ def _clip_by_clip(
         ]
     if "split" in columns:
         notes = [*notes, "The manifest's split column is not used: --split-by clip deals the clips out anew."]
-    return Question(task, truth, folds, groups, group, tuple(notes), rules)
+    return EvaluationTask(task, truth, folds, groups, group, tuple(notes), rules)
 
 
 def _settled(
@@ -203,7 +203,7 @@ def _refuse_overlap(manifest: Manifest, groups: Sequence[str], group: str) -> No
         )
 
 
-def kept_apart(question: Question) -> Question:
+def kept_apart(question: EvaluationTask) -> EvaluationTask:
     """A question whose clips were split one by one, asked with its groups kept apart: as many folds, the same seed.
 
     Raises SplitError where there are fewer groups than folds.
@@ -214,7 +214,7 @@ def kept_apart(question: Question) -> Question:
     return replace(question, folds=folds, notes=())
 
 
-def refuse_leaks(question: Question, audio_sha256: Mapping[str, str]) -> None:
+def refuse_leaks(question: EvaluationTask, audio_sha256: Mapping[str, str]) -> None:
     """The same recording under two ids must not be on both sides. Raises SplitError, unless clips were split."""
     if question.folds.group_by == "clip":
         return
@@ -227,7 +227,7 @@ def refuse_leaks(question: Question, audio_sha256: Mapping[str, str]) -> None:
         )
 
 
-def keep(question: Question, result: Path) -> Path:
+def keep(question: EvaluationTask, result: Path) -> Path:
     """Write the folds to result/folds/, under a name with their hash; runs on the same folds share the file."""
     name = f"{question.task.name}-{question.folds.count}-{question.folds.sha256[:12]}.json"
     path = make_folder(result / "folds") / name

@@ -53,8 +53,8 @@ class Shard:
     clips: tuple[Clip, ...]
 
 
-class Spread:
-    """A run whose model is never loaded here; has the methods of `toolkit.extract.run.Here`."""
+class RayExecutor:
+    """A run whose model is never loaded here; has the methods of `toolkit.extract.run.LocalExecutor`."""
 
     def __init__(
         self,

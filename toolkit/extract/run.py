@@ -41,8 +41,8 @@ BUDGETS_FILE = "batches.json"
 LEAST_BUDGET = 1.0  # seconds of audio
 
 
-class Hands(Protocol):
-    """Who does the work of a run: this process (`Here`), or others (`toolkit.extract.ray.Spread`)."""
+class Executor(Protocol):
+    """Who does the work of a run: this process (`LocalExecutor`), or others (`toolkit.extract.ray.RayExecutor`)."""
 
     store: Store  # the one to fill, made if it was not there
     on_gpu: bool
@@ -56,7 +56,7 @@ class Hands(Protocol):
         ...
 
 
-class Here:
+class LocalExecutor:
     """A run in this process."""
 
     def __init__(
@@ -104,7 +104,7 @@ def extract(
     options: Options,
     say: Callable[[str], None] = lambda sentence: None,
     show: Callable[[str, int, str], AbstractContextManager[Advance]] = bar,
-    begin: Callable[[Manifest, Checkpoint, Path, Options, Callable[[str], None]], Hands] = Here,
+    begin: Callable[[Manifest, Checkpoint, Path, Options, Callable[[str], None]], Executor] = LocalExecutor,
 ) -> Extraction:
     """Compute what is missing of every clip's layers and commit it to the store that the options name.
 
@@ -117,10 +117,10 @@ def extract(
     manifest = cut(manifest, options.windows)
     if options.windows:
         say(f"{recordings:,} recordings are {len(manifest.clips):,} clips, windows of {options.windows.seconds:g} s")
-    hands = begin(manifest, checkpoint, features, options, say)
-    store = hands.store
+    executor = begin(manifest, checkpoint, features, options, say)
+    store = executor.store
     with store.writing() as writer:
-        todo = plan(manifest, store, options.retry_failed, hands.on_gpu, say)
+        todo = plan(manifest, store, options.retry_failed, executor.on_gpu, say)
         writer.renew(todo.moved)
         before = len(store.clips) + len(store.failed)
         already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"
@@ -130,10 +130,10 @@ def extract(
             store.refresh()  # its index takes a kilobyte a clip, and is not needed to compute
             if options.frames:
                 say(_frames_price(manifest, todo.shards, store))
-            hands.prepare(todo)
+            executor.prepare(todo)
             with show(f"extract {store.backbone}", todo.missing, "clips") as advance:
-                hands.compute(todo, writer, advance)
-    del hands  # the backbone's memory
+                executor.compute(todo, writer, advance)
+    del executor  # the backbone's memory
     total = store.total()
     if todo.missing:
         costs.add(store, before, total.tried, time.monotonic() - began)

@@ -14,8 +14,8 @@ from toolkit.corpus.place import Place
 from toolkit.corpus.windows import cut
 from toolkit.extract import plan as missing
 from toolkit.extract.options import ExtractOptions
-from toolkit.extract.ray import Spread
-from toolkit.extract.run import Extraction, Here, extract
+from toolkit.extract.ray import RayExecutor
+from toolkit.extract.run import Extraction, LocalExecutor, extract
 from toolkit.extract.setup import Session, frame_layers
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.load import choose_device
@@ -104,7 +104,7 @@ class Plan:
         place, done = self.place, {}
         with ExitStack() as stack:
             ray = self.options.ray
-            begin = partial(Spread, stack.enter_context(joined(ray, place.say))) if ray else Here
+            begin = partial(RayExecutor, stack.enter_context(joined(ray, place.say))) if ray else LocalExecutor
             for checkpoint in self.checkpoints:
                 done[checkpoint.name] = extract(
                     self.corpus, checkpoint, place.features, self.options, place.say, place.bar, begin

@@ -46,7 +46,7 @@ def device_for(device: str, dtype: str) -> torch.device:
     return chosen
 
 
-def refuse_unlearnable(task: Task, truth: IntArray, folds: Folds, refit: bool) -> list[str]:
+def check_learnable(task: Task, truth: IntArray, folds: Folds, refit: bool) -> list[str]:
     """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by.
 
     refit: whether development is learnt from in the end.
@@ -54,7 +54,7 @@ def refuse_unlearnable(task: Task, truth: IntArray, folds: Folds, refit: bool) -
     notes = []
     for round_ in folds.rounds():
         where = f"the round that tests fold {round_.fold}"
-        constant = unlearnable(task, truth[round_.train])
+        constant = constant_labels(task, truth[round_.train])
         if len(constant) == len(task.labels):
             raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
         taught = [label not in constant for label in task.labels]
@@ -64,14 +64,14 @@ def refuse_unlearnable(task: Task, truth: IntArray, folds: Folds, refit: bool) -
                 f"In {where} no label that the training clips teach varies in the development clips; there is nothing "
                 "to choose by"
             )
-        to_the_end = unlearnable(task, truth[np.union1d(round_.train, round_.development)]) if refit else constant
+        to_the_end = constant_labels(task, truth[np.union1d(round_.train, round_.development)]) if refit else constant
         for label in constant:
             how = "it is predicted" if label in to_the_end else "until the epoch is chosen, it is predicted"
             notes.append(f"In {where} {label!r} does not vary in the training clips; {how} at its prevalence.")
     return notes
 
 
-def unlearnable(task: Task, truth: IntArray) -> list[str]:
+def constant_labels(task: Task, truth: IntArray) -> list[str]:
     """The labels that all of these clips have, or none."""
     share = one_hot(task, truth).mean(axis=0)
     return [label for label, part in zip(task.labels, share) if part in (0.0, 1.0)]

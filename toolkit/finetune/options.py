@@ -158,7 +158,7 @@ class FinetuneOptions(Training, Spelt):
     note: Annotated[Names, Offered(repeated=True)] = None
     """A sentence that the report shows. May be repeated."""
     language: str = "en"
-    """Of the page and its figures: en; or zh, beside the English ones."""
+    """Of the page and its figures: en; or zh, next to the English ones."""
 
     @property
     def ways(self) -> tuple[str, ...]:

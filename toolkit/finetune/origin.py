@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.core.errors import CheckpointError, InputError, SplitError, one_of
 from toolkit.core.registry import check_plugins
-from toolkit.corpus.evaluation_task import Question, pose
+from toolkit.corpus.evaluation_task import EvaluationTask, build_task
 from toolkit.corpus.labels import PRESETS
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import Rules
@@ -39,7 +39,7 @@ class Source:
 
     checkpoint: Checkpoint
     context: Context
-    question: Question
+    question: EvaluationTask
     layers: Mapping[int, str]
     heads: Mapping[int, Head]
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -139,7 +139,7 @@ def refuse_top(top: int, layers: int, name: str) -> None:
 def by_hand(
     checkpoint: Checkpoint,
     context: Context | None,
-    question: Question,
+    question: EvaluationTask,
     layer: int | None,
     depth: str | None,
     train: str,
@@ -189,7 +189,7 @@ def deepest(checkpoint: Checkpoint, train: str) -> str:
     return f"decoder.{backbone.decoder_layers}"
 
 
-def _question(run: Run, name: str, manifest: Manifest) -> Question:
+def _question(run: Run, name: str, manifest: Manifest) -> EvaluationTask:
     """The run's question, posed again to the manifest; it must come out the same."""
     target = run.task.name if run.task.name in PRESETS else ",".join(run.task.columns)
     by_clip = run.folds.group_by == "clip"
@@ -199,7 +199,7 @@ def _question(run: Run, name: str, manifest: Manifest) -> Question:
     folds, rules = run.folds, Rules(**run.provenance.get("rules", {}))
     for own_split in (True, False):  # the run beside one with clips split one by one leaves a split column unused
         try:
-            question = pose(
+            question = build_task(
                 manifest, target, folds.count, folds.seed, group_by, "clip" if by_clip else "group", own_split, rules
             )
         except SplitError:

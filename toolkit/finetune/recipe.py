@@ -10,7 +10,7 @@ from toolkit.core.errors import InputError
 from toolkit.finetune.options import Recipe
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.trainable import parsed
-from toolkit.models.trainable_linear import quicken
+from toolkit.models.trainable_linear import accelerate_linears
 
 ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense", "fc1", "fc2")
 
@@ -103,7 +103,7 @@ def _adapt(backbone: Any, rank: int) -> None:
     ]
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
     peft.inject_adapter_in_model(config, backbone.layers)
-    quicken(backbone.layers)
+    accelerate_linears(backbone.layers)
 
 
 def parameter_groups(classifier: Any, recipe: Recipe) -> list[dict[str, Any]]:

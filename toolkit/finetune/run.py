@@ -22,7 +22,7 @@ from toolkit.finetune import distributed, history
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.assemble import collected, without_head
 from toolkit.finetune.audio_cache import record
-from toolkit.finetune.checks import device_for, refuse_batch, refuse_search_of, refuse_unlearnable, shallow_notes
+from toolkit.finetune.checks import check_learnable, device_for, refuse_batch, refuse_search_of, shallow_notes
 from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import Source, deepest
 from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow, too_shallow
@@ -55,11 +55,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """folder: of the finished run. stood: it was there already. failed: reason by id of clips that were not decoded."""
+    """folder: of the finished run. cached: it was there already. failed: the reason by id of undecodable clips."""
 
     folder: Path
     run: Run
-    stood: bool
+    cached: bool
     failed: Mapping[str, str]
 
 
@@ -98,7 +98,7 @@ def finetune(
     notes = [
         *question.notes,
         *flag_notes(recordings.flags[clip] for clip in folds.ids),
-        *refuse_unlearnable(question.task, truth, folds, recipe.refit_on_development),
+        *check_learnable(question.task, truth, folds, recipe.refit_on_development),
         *shallow_notes(recipe, shallow),
         *notes,
     ]
@@ -244,9 +244,9 @@ def _round(
     say: Callable[[str], None],
 ) -> Finished:
     """One round, read if it was finished before."""
-    stood = rounds_folder.read(folder, round_.fold, options.save_weights)
-    if stood is not None:
-        return stood
+    cached = rounds_folder.read(folder, round_.fold, options.save_weights)
+    if cached is not None:
+        return cached
     private, layer = make_folder(folder / PRIVATE / f"round-{round_.fold}"), source.layers[round_.fold]
     try:
         if options.search and studies:

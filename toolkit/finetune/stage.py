@@ -10,7 +10,7 @@ from toolkit.core.artifacts import provenance as made_with
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.options import sentences
 from toolkit.core.progress import quiet
-from toolkit.corpus.evaluation_task import dealt_by_column, fold_count, keep, pose, refuse_repeats
+from toolkit.corpus.evaluation_task import build_task, dealt_by_column, fold_count, keep, refuse_repeats
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.windows import Windows, cut
@@ -62,7 +62,7 @@ class Plan:
                 tuned = finetune(self.corpus, source, replace(engine, seed=seed), place.result, provenance,
                                sentences(options.note), say, bar)  # fmt: skip
                 done.append(
-                    RunResult(tuned.folder, tuned.run, tuned.stood, language=options.language, failed=tuned.failed)
+                    RunResult(tuned.folder, tuned.run, tuned.cached, language=options.language, failed=tuned.failed)
                 )
         distributed.leave()
         if main:
@@ -113,7 +113,7 @@ def _by_hand(place: Place, options: FinetuneOptions) -> tuple[Manifest, list[Sou
     corpus = cut(corpus, windows)
     checkpoint = locate(str(options.model), place.models)
     questions = [
-        pose(corpus, str(options.target), count, deal, options.group_by, options.split_by, rules=options.rules)
+        build_task(corpus, str(options.target), count, deal, options.group_by, options.split_by, rules=options.rules)
         for deal in range(first, first + options.repeats)
     ]
     if options.folds is not None and dealt_by_column(corpus, options.split_by):

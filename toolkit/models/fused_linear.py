@@ -14,7 +14,7 @@ Activation = Callable[[Tensor], Tensor]
 Exact = Literal["", "bias", "both"]  # what of a product, if its dtype is bfloat16, is not rounded: of weight and bias
 
 # oneDNN 3.12 on a Xeon with AMX multiplies 512 to 1,200 rows into 768 columns at half the speed of 256 rows.
-SLOW_ROWS, SLOW_COLUMNS, FAST_ROWS = range(512, 1280), 768, 256
+SLOW_GEMM_ROWS, SLOW_COLUMNS, FAST_ROWS = range(512, 1280), 768, 256
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Product:
 
     def multiply(self, rows: Tensor, activation: Activation | None = None) -> Tensor:
         """rows: (n, in) in `dtype`. Returns (n, out) in the dtype of the bias. GELU is part of it."""
-        if len(rows) in SLOW_ROWS and len(self.weight) == SLOW_COLUMNS and goes_to_onednn(self.dtype, rows.device):
+        if len(rows) in SLOW_GEMM_ROWS and len(self.weight) == SLOW_COLUMNS and goes_to_onednn(self.dtype, rows.device):
             return torch.cat([self.multiply(block, activation) for block in torch.split(rows, FAST_ROWS)])
         later = None if self.bias is None or self.bias.dtype == self.dtype else self.bias
         gelu = isinstance(activation, GELUActivation) and later is None

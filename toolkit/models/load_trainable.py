@@ -10,7 +10,7 @@ from toolkit.core.registry import resolve
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import config_of, feature_extractor_of, model_of
 from toolkit.models.trainable import parsed
-from toolkit.models.trainable_linear import quicken
+from toolkit.models.trainable_linear import accelerate_linears
 from toolkit.models.whisper import Context
 
 
@@ -43,5 +43,5 @@ def trainable_of(checkpoint: Checkpoint, model: Any, feature_extractor: Any, lay
     family = checkpoint.family
     more = {"context": context} if family.fixed_context else {}  # the others hear the clip alone
     backbone: nn.Module = resolve(family.trainable)(model, feature_extractor, layer, **more)
-    quicken(backbone)
+    accelerate_linears(backbone)
     return backbone.eval()

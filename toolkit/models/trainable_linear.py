@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toolkit.core.matmul import linear, onednn_is_faster
 
 
-def quicken(module: nn.Module) -> None:
+def accelerate_linears(module: nn.Module) -> None:
     """Every plain linear layer inside takes the faster product; its name, weights and gradients stay what they are."""
     for part in module.modules():
         if type(part) is nn.Linear:

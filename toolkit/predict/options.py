@@ -37,4 +37,4 @@ class PredictOptions(Spelt):
     workers: Annotated[int | None, Offered(least=1, shown="cores")] = None
     """That decode audio."""
     language: str = "en"
-    """Of the page and its figures: en; or zh, beside the English ones."""
+    """Of the page and its figures: en; or zh, next to the English ones."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.probe.data import Data
 from toolkit.probe.registry import PROBES
-from toolkit.probe.round import Tested
+from toolkit.probe.round import LayerResult
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.probe.winners import Winner
 from toolkit.result.metrics import headline
@@ -18,7 +18,7 @@ from toolkit.result.run import Choice, Run
 from toolkit.result.thresholds import decide
 
 
-def chosen_layers(tested: Mapping[str, Sequence[Tested]]) -> list[str]:
+def chosen_layers(tested: Mapping[str, Sequence[LayerResult]]) -> list[str]:
     """The layer of each round, by its loss there; of equals the first."""
 
     def loss(layer: str, number: int) -> float:
@@ -28,7 +28,7 @@ def chosen_layers(tested: Mapping[str, Sequence[Tested]]) -> list[str]:
     return [min(tested, key=partial(loss, number=number)) for number in range(rounds)]
 
 
-def winner_of(data: Data, probe: str, layer: str, layers: Sequence[str], tested: Tested) -> Winner:
+def winner_of(data: Data, probe: str, layer: str, layers: Sequence[str], tested: LayerResult) -> Winner:
     targets = targets_of(data.task, data.truth[tested.applied.part.train])
     return Winner(
         probe=probe,
@@ -48,7 +48,7 @@ def winner_of(data: Data, probe: str, layer: str, layers: Sequence[str], tested:
 def run_of(
     data: Data,
     probe: str,
-    tested: Mapping[str, Sequence[Tested]],
+    tested: Mapping[str, Sequence[LayerResult]],
     chosen: Sequence[str],
     applied: Sequence[FloatArray],
     kept: Sequence[Winner],
@@ -93,7 +93,7 @@ def _weights(kept: Sequence[Winner]) -> dict[str, tuple[float, ...]]:
     return {layer: tuple(own.tolist()) for layer, own in zip(kept[0].layers, shares.T, strict=True)}
 
 
-def _predictions(data: Data, group: str, rounds: Sequence[Tested]) -> Predictions:
+def _predictions(data: Data, group: str, rounds: Sequence[LayerResult]) -> Predictions:
     """The tested clips of all rounds, in the order of the folds."""
     clips = np.concatenate([one.round.test for one in rounds])
     order = np.argsort(clips)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import InputError, SplitError, one_of
-from toolkit.corpus.evaluation_task import Question, kept_apart, refuse_leaks
+from toolkit.corpus.evaluation_task import EvaluationTask, kept_apart, refuse_leaks
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
 from toolkit.features import copies
@@ -35,7 +35,7 @@ class Companion:
     kind: Kind
     name: str
     store: Store
-    question: Question
+    question: EvaluationTask
     shuffles: int = 0
 
 
@@ -48,7 +48,7 @@ class Plan:
     """
 
     store: Store
-    question: Question
+    question: EvaluationTask
     companions: tuple[Companion, ...]
     alike: str = ""
     online: bool = False
@@ -56,7 +56,7 @@ class Plan:
 
 def plan(
     store: Store,
-    question: Question,
+    question: EvaluationTask,
     corpus: Manifest,
     control: Sequence[str],
     nuisances: Sequence[str],
@@ -97,7 +97,7 @@ def plan(
     return Plan(store, replace(question, notes=(*question.notes, *notes)), tuple(companions), alike, callers)
 
 
-def _heard(store: Store, question: Question) -> tuple[str, list[str]]:
+def _heard(store: Store, question: EvaluationTask) -> tuple[str, list[str]]:
     """On clips of two folds that are nearly one recording; that and what there is to say of flagged clips."""
     there = [row for row, clip in enumerate(question.folds.ids) if clip in store.clips]
     ids = [question.folds.ids[row] for row in there]

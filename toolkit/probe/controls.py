@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.core import seeds
 from toolkit.core.errors import StoreError
-from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray
 from toolkit.features.store import Store, find
 
@@ -16,7 +16,7 @@ CONTROLS = ("shuffled", "random")
 OPTIONS = ("context", "preprocessing", "pooling")  # of a store, that change its numbers by more than rounding
 
 
-def shuffled(question: Question, seed: int) -> Question:
+def shuffled(question: EvaluationTask, seed: int) -> EvaluationTask:
     """The same question about labels that say nothing of a clip: what the probe reaches by its capacity alone.
 
     A random permutation gives every group (speaker) the labels of one group, its own included, and deals them to its

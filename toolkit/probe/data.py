@@ -10,7 +10,7 @@ from toolkit.core.errors import InputError, SplitError
 from toolkit.corpus.labels import IntArray, Task, one_hot
 from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import STATISTICS, LayerFeatures
-from toolkit.probe.targets import targets_of, unlearnable
+from toolkit.probe.targets import constant_labels, targets_of
 
 
 class Layers(Protocol):
@@ -139,8 +139,8 @@ def _check_part(data: Data, part: Part, where: str) -> None:
 def _constant(data: Data, round_: Round, where: str) -> list[str]:
     """Notes on labels that do not vary."""
     task, notes = data.task, []
-    unseen_to_the_end = unlearnable(task, data.truth[np.union1d(round_.train, round_.development)])
-    for label in unlearnable(task, data.truth[round_.train]):
+    unseen_to_the_end = constant_labels(task, data.truth[np.union1d(round_.train, round_.development)])
+    for label in constant_labels(task, data.truth[round_.train]):
         learnt = label not in unseen_to_the_end
         where_it_holds = "the search predicts" if learnt else "it is predicted"
         notes.append(

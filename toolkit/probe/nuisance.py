@@ -15,7 +15,7 @@ from toolkit.audio.decode_pool import ahead, decode
 from toolkit.core.artifacts import cores
 from toolkit.core.errors import AudioError, InputError, one_of
 from toolkit.corpus import splits
-from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray, one_hot, task_of
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import covered
@@ -65,7 +65,9 @@ def loudnesses(manifest: Manifest, workers: int | None = None) -> dict[str, floa
     return {clip: level for clip, level in levels.items() if level is not None}
 
 
-def ask(question: Question, manifest: Manifest, name: str, measured: Mapping[str, float] | None = None) -> Question:
+def ask(
+    question: EvaluationTask, manifest: Manifest, name: str, measured: Mapping[str, float] | None = None
+) -> EvaluationTask:
     """The question of a nuisance, on the target's folds where these can answer it.
 
     name: "duration" or "loudness", whose values by clip id are in `measured`, or a column of the manifest. A quantity

@@ -28,9 +28,9 @@ class ProbeOptions(Spelt):
     inner_folds: Annotated[int, Offered(least=1)] = 1
     """Folds that judge each setting, held out in turn; 1 is development alone, K - 1 most."""
     group_by: str = "speaker"
-    """The column whose values never stand on both sides."""
+    """The column whose values are never in both training and test."""
     split_by: str = "group"
-    """group; or clip, which lets speakers leak and measures by how much that flatters."""
+    """group; or clip, which lets speakers leak and measures by how much that inflates the score."""
     control: Annotated[Names, Offered(repeated=True)] = None
     """shuffled (labels, by speaker) or random (untrained weights). May be repeated."""
     shuffles: Annotated[int, Offered(least=0)] = 20
@@ -52,6 +52,6 @@ class ProbeOptions(Spelt):
     note: Annotated[Names, Offered(repeated=True)] = None
     """A sentence that the report shows. May be repeated."""
     language: str = "en"
-    """Of the page and its figures: en; or zh, beside the English ones."""
+    """Of the page and its figures: en; or zh, next to the English ones."""
     ray: Annotated[str | None, Offered(shown="this process alone")] = None
     """Run on Ray: local (this host, all its GPUs), or HOST:PORT of a cluster's head. See docs/cluster.md."""

@@ -11,7 +11,7 @@ import torch
 from toolkit.core import seeds
 from toolkit.core.artifacts import cores
 from toolkit.core.errors import SplitError
-from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray
 from toolkit.corpus.splits import Round
 from toolkit.probe.controls import shuffled
@@ -28,7 +28,7 @@ TRIES = 10  # shuffles for each that is wanted: in some, a round has nothing to 
 
 def scores(
     features: Layers,
-    question: Question,
+    question: EvaluationTask,
     study: Path,
     probe: str,
     seed: int,
@@ -98,7 +98,7 @@ def _settings(
         file.close()
 
 
-def _drawn(features: Layers, question: Question, rounds: Sequence[Round], seed: int, draws: int) -> list[Data]:
+def _drawn(features: Layers, question: EvaluationTask, rounds: Sequence[Round], seed: int, draws: int) -> list[Data]:
     """Shuffles that leave every round something to learn and to choose by. Raises SplitError where too few do."""
     found: list[Data] = []
     for number in range(TRIES * draws):

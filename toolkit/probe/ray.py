@@ -19,7 +19,7 @@ from toolkit.probe.data import Data, Layers, rows_of
 from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.protocol import Fitter
 from toolkit.probe.registry import PROBES
-from toolkit.probe.round import Tested, test
+from toolkit.probe.round import LayerResult, test
 from toolkit.probe.run import Budget, Progress, signature_of, units_of
 
 Frozen = optuna.trial.FrozenTrial
@@ -63,7 +63,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Spread:
+class RayExecutor:
     """`toolkit.probe.run.here` by a cluster."""
 
     cluster: Cluster
@@ -80,7 +80,7 @@ class Spread:
         device: str,
         workers: int,
         progress: Progress,
-    ) -> dict[str, list[Tested]]:
+    ) -> dict[str, list[LayerResult]]:
         """One core a block; as many at a time as the cluster has cores.
 
         Raises InputError for features that are no store on disk, StoreError, and what `Cluster.run` raises.
@@ -95,7 +95,7 @@ class Spread:
                 for number, round_ in enumerate(rounds):
                     yield Block(title, layers, number, tuple(file.kept(_name(probe, title, round_))))
 
-        tested: dict[str, dict[int, Tested]] = {title: {} for title in units}
+        tested: dict[str, dict[int, LayerResult]] = {title: {} for title in units}
         done = 0
         with closing(self.cluster.run(_fit, job, blocks(), self.cluster.need(most_cores=1), [job.store])) as results:
             for block, (one, mark, new) in results:
@@ -113,7 +113,7 @@ def _name(probe: str, title: str, round_: Round) -> str:
     return f"{probe} {title} round {round_.fold}"
 
 
-def _fit(job: Job, block: Block, place: Place) -> tuple[Tested, str, list[Frozen]]:
+def _fit(job: Job, block: Block, place: Place) -> tuple[LayerResult, str, list[Frozen]]:
     """A block's outcome, the signature of what it was fitted on, and its new trials."""
     torch.set_num_threads(1)  # as `here` does
     keep_kernels()

@@ -43,7 +43,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Tested:
+class LayerResult:
     """One layer in one round.
 
     loss, development: of the winner of `trials`, the criterion it won by and its headline metric on development, None
@@ -72,7 +72,7 @@ def test(
     seed: int,
     round_: Round,
     deadline: float,
-) -> Tested:
+) -> LayerResult:
     """Search, judge the winner on clips held out, refit it on all but the test clips, predict those.
 
     inner: how many folds are held out in turn to judge a setting, development first; the mean of their losses counts.
@@ -97,7 +97,7 @@ def test(
     applied = refitted(fitter, data, refitted_on, winner.setting, found, name)
     bars = applied.bars(task, thresholds)
     prediction = decide(task, applied.probability, bars)
-    return Tested(round_, len(finished), winner.setting, winner.loss, development, bars, prediction, applied)
+    return LayerResult(round_, len(finished), winner.setting, winner.loss, development, bars, prediction, applied)
 
 
 def once(fitter: Fitter, data: Data, round_: Round, setting: Setting, name: str) -> tuple[float, Found]:

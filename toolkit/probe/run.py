@@ -28,7 +28,7 @@ from toolkit.probe.data import Data, Layers, check, matched, rows_of
 from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.protocol import one_thread
 from toolkit.probe.registry import PROBES
-from toolkit.probe.round import Tested, test
+from toolkit.probe.round import LayerResult, test
 from toolkit.probe.search import BATCH, narrowed
 from toolkit.result.run import Run
 
@@ -77,7 +77,7 @@ def probe(
     device: str = "cpu",
     workers: int | None = None,
     progress: Progress = lambda layer, done, total: None,
-    hands: "Hands | None" = None,
+    executor: "Executor | None" = None,
 ) -> Run:
     """Probe every layer of a feature store by the toolkit's protocol.
 
@@ -116,7 +116,7 @@ def probe(
     budget = Budget(trials, inner) if minutes is None else Budget(sys.maxsize, inner, time.monotonic(), 60 * minutes)
     file = StudyFile(study)
     try:
-        fit = hands or here
+        fit = executor or here
         tested = fit(features, data, rounds, probe, budget, seed, file, device, at_a_time, progress)
     finally:
         file.close()
@@ -149,11 +149,11 @@ def here(
     device: str,
     workers: int,
     progress: Progress,
-) -> dict[str, list[Tested]]:
+) -> dict[str, list[LayerResult]]:
     """Every layer's rounds, `workers` at a time on one thread each, so that no figure depends on their number."""
     units = units_of(features.layers, probe)
-    tested: dict[str, list[Tested]] = {}
-    pending: deque[tuple[str, list[Future[Tested]]]] = deque()
+    tested: dict[str, list[LayerResult]] = {}
+    pending: deque[tuple[str, list[Future[LayerResult]]]] = deque()
     with one_thread(), _pool(workers) as pool:
         for number, (title, names) in enumerate(units.items()):
             layers = [rows_of(features.layer(name), data.rows) for name in names]
@@ -170,7 +170,7 @@ def here(
     return tested
 
 
-def _minutes_note(minutes: float, tested: Mapping[str, Sequence[Tested]]) -> str:
+def _minutes_note(minutes: float, tested: Mapping[str, Sequence[LayerResult]]) -> str:
     spent = [one.trials for own in tested.values() for one in own]
     by_layer = ", ".join(f"{layer} {' '.join(str(one.trials) for one in own)}" for layer, own in tested.items())
     return (
@@ -179,8 +179,8 @@ def _minutes_note(minutes: float, tested: Mapping[str, Sequence[Tested]]) -> str
     )
 
 
-Hands = Callable[
-    [Layers, Data, Sequence[Round], str, Budget, int, StudyFile, str, int, Progress], dict[str, list[Tested]]
+Executor = Callable[
+    [Layers, Data, Sequence[Round], str, Budget, int, StudyFile, str, int, Progress], dict[str, list[LayerResult]]
 ]  # as `here`
 
 

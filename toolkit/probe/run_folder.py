@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit.core.artifacts import locked, make_folder, signature
 from toolkit.core.errors import disk_full_is_named
-from toolkit.corpus.evaluation_task import Question, refuse_leaks
+from toolkit.corpus.evaluation_task import EvaluationTask, refuse_leaks
 from toolkit.corpus.material import Material
 from toolkit.features.costs import extraction_seconds
 from toolkit.features.store import Store
@@ -18,7 +18,7 @@ from toolkit.probe import run as probe_run
 from toolkit.probe import winners
 from toolkit.probe.nuisance import audio_seconds, durations
 from toolkit.probe.registry import PROBES
-from toolkit.probe.run import PROTOCOL, Hands, Progress, here
+from toolkit.probe.run import PROTOCOL, Executor, Progress, here
 from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
 from toolkit.result.run import Run
@@ -41,7 +41,7 @@ class Options:
     minutes: float | None = None
     seed: int = 0
     workers: int | None = None
-    hands: Hands = here
+    executor: Executor = here
     device: str = "cpu"
     inner: int = 1
 
@@ -52,16 +52,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Sweep:
-    """folder: of the finished run. stood: it was there already, finished by the same command on the same data."""
+    """folder: of the finished run. cached: it was there already, finished by the same command on the same data."""
 
     folder: Path
     run: Run
-    stood: bool
+    cached: bool
 
 
 def sweep(
     store: Store,
-    question: Question,
+    question: EvaluationTask,
     options: Options,
     result: Path,
     provenance: Mapping[str, Any],
@@ -77,7 +77,7 @@ def sweep(
     folder = folder_of(store, question, options, result, notes)
     with locked(make_folder(folder)), disk_full_is_named(folder):
         if (folder / result_run.RUN).exists():
-            return Sweep(folder, result_run.read(folder), stood=True)
+            return Sweep(folder, result_run.read(folder), cached=True)
         whole, began = not (folder / STUDY).exists(), time.monotonic()
         run = probe_run.probe(
             store,
@@ -112,7 +112,7 @@ def sweep(
             device=options.device,
             workers=options.workers,
             progress=progress,
-            hands=options.hands,
+            executor=options.executor,
         )
         seconds = time.monotonic() - began if whole else None
         known = durations(store)
@@ -122,7 +122,7 @@ def sweep(
         from toolkit.result.report import run_page  # Altair takes a second to import
 
         result_run.write(folder, run, run_page.draw)
-    return Sweep(folder, run, stood=False)
+    return Sweep(folder, run, cached=False)
 
 
 def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[str, float]:
@@ -144,7 +144,7 @@ def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[
     return {name: round(value, 1) for name, value in found.items() if value is not None}
 
 
-def folder_of(store: Store, question: Question, options: Options, result: Path, notes: Sequence[str]) -> Path:
+def folder_of(store: Store, question: EvaluationTask, options: Options, result: Path, notes: Sequence[str]) -> Path:
     """Where `sweep` with the same arguments writes its run, or finds it."""
     task = question.task
     what = _what(store, question, options, notes)
@@ -152,7 +152,7 @@ def folder_of(store: Store, question: Question, options: Options, result: Path, 
     return result / f"{task.name}-{store.backbone}-{options.probe}-{sha256[:12]}"
 
 
-def series_of(store: Store, question: Question, options: Options, notes: Sequence[str]) -> str:
+def series_of(store: Store, question: EvaluationTask, options: Options, notes: Sequence[str]) -> str:
     """The signature that runs share which differ in their training seed and the deal of their folds alone."""
     folds = question.folds
     return signature(
@@ -160,7 +160,7 @@ def series_of(store: Store, question: Question, options: Options, notes: Sequenc
     )
 
 
-def _what(store: Store, question: Question, options: Options, notes: Sequence[str]) -> dict[str, Any]:
+def _what(store: Store, question: EvaluationTask, options: Options, notes: Sequence[str]) -> dict[str, Any]:
     """All that changes a figure but the folds and the seed."""
     task = question.task
     return {

@@ -12,7 +12,7 @@ from toolkit.core.errors import InputError, StoreError, one_of
 from toolkit.core.options import names, sentences
 from toolkit.core.ray_cluster import joined
 from toolkit.core.seeds import RANDOM
-from toolkit.corpus.evaluation_task import ALL, Question, fold_count, keep, pose, refuse_repeats
+from toolkit.corpus.evaluation_task import ALL, EvaluationTask, build_task, fold_count, keep, refuse_repeats
 from toolkit.corpus.place import Place
 from toolkit.corpus.windows import Windows, cut
 from toolkit.features.origin import names_other, refuse_others
@@ -20,9 +20,9 @@ from toolkit.features.store import Store, find, stores
 from toolkit.probe import control_runs
 from toolkit.probe.nuisance import LOUDNESS, loudnesses
 from toolkit.probe.options import TRIALS, ProbeOptions
-from toolkit.probe.ray import Spread
+from toolkit.probe.ray import RayExecutor
 from toolkit.probe.registry import PROBES
-from toolkit.probe.run import Hands, Progress, here
+from toolkit.probe.run import Executor, Progress, here
 from toolkit.probe.run_folder import Options, folder_of
 from toolkit.result.report.results import RunResult, RunResults
 
@@ -58,7 +58,7 @@ class Plan:
 
     place: Place
     options: ProbeOptions
-    questions: tuple[Question, ...]
+    questions: tuple[EvaluationTask, ...]
     series: tuple[Series, ...]
 
     @property
@@ -83,7 +83,9 @@ class Plan:
             place.say(f"folds in {place.shown(keep(question, place.result))}")
         finished: list[tuple[str, tuple[RunResult, ...]]] = []
         with ExitStack() as stack:
-            hands: Hands = Spread(stack.enter_context(joined(options.ray, place.say))) if options.ray else here
+            executor: Executor = (
+                RayExecutor(stack.enter_context(joined(options.ray, place.say))) if options.ray else here
+            )
             for one in self.series:
                 (first, _), *_ = one.runs
                 if first.alike:
@@ -93,13 +95,13 @@ class Plan:
                     provenance = made_with(place.typed("probe", options))
                     done, beside = control_runs.run(
                         own,
-                        replace(training, hands=hands),
+                        replace(training, executor=executor),
                         place.result,
                         provenance,
                         sentences(options.note),
                         _bar(place, one.probe),
                     )
-                    result = ProbeResult(done.folder, done.run, done.stood, tuple(beside), options.language).drawn()
+                    result = ProbeResult(done.folder, done.run, done.cached, tuple(beside), options.language).drawn()
                     results.append(result)
                     made(result)
                 finished.append((one.name, tuple(results)))
@@ -123,8 +125,8 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
     for store in found:
         refuse_others(corpus, store, names_other, place.say)
     questions = [
-        pose(corpus, options.target, fold_count(options.folds), options.seed + deal, options.group_by, options.split_by,
-             rules=options.rules)
+        build_task(corpus, options.target, fold_count(options.folds), options.seed + deal, options.group_by,
+                   options.split_by, rules=options.rules)
         for deal in range(options.repeats)
     ]  # fmt: skip
     refuse_repeats(corpus, options.split_by, [one.folds for one in questions])

@@ -95,7 +95,7 @@ def targets_of(task: Task, truth: IntArray) -> Targets:
     return Targets(task.kind == "multiclass", fitted, columns[:, fitted], prevalence)
 
 
-def unlearnable(task: Task, truth: IntArray) -> list[str]:
+def constant_labels(task: Task, truth: IntArray) -> list[str]:
     """The labels that a training part has no positive for, or nothing else than positives."""
     share = one_hot(task, truth).mean(axis=0)
     return [label for label, positive in zip(task.labels, share) if positive in (0.0, 1.0)]

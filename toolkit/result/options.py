@@ -17,7 +17,7 @@ class CompareOptions(Spelt):
     subgroups: Annotated[str | None, Offered(shown="sex, gender, age where they are there")] = None
     """Columns of the manifest whose groups are held against each other, with commas; or none."""
     language: str = "en"
-    """Of the page and its figures: en; or zh, beside the English ones."""
+    """Of the page and its figures: en; or zh, next to the English ones."""
 
 
 @dataclass(frozen=True, kw_only=True)

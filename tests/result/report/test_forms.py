@@ -11,7 +11,7 @@ import pytest
 from toolkit.audio.clip import Clip
 from toolkit.core.i18n import of
 from toolkit.corpus import evaluation_task
-from toolkit.corpus.evaluation_task import Question
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.manifest import Manifest
 from toolkit.result import stats
 from toolkit.result.predictions import Predictions
@@ -21,7 +21,7 @@ from toolkit.result.run import Choice, Run
 
 @dataclass(frozen=True)
 class Form:
-    """columns: of the manifest beside id, path and mood. windows: of each recording. The rest as `pose` takes it.
+    """columns: of the manifest beside id, path and mood. windows: of each recording. The rest as `build_task` takes it.
 
     line, unseen, apart: what the page says; notes: what it says before all.
     """
@@ -125,7 +125,7 @@ FORMS = {
 }  # fmt: skip
 
 
-def asked(form: Form) -> Question:
+def asked(form: Form) -> EvaluationTask:
     """48 clips: 8 speakers of 6, 4 calls of two speakers, 12 sessions across speakers."""
     names = {"fold numbers": "split"}
     columns = ("id", "path", "mood", *(names.get(column, column) for column in form.columns))
@@ -148,10 +148,10 @@ def asked(form: Form) -> Question:
                  recording=f"r{recording}" if form.windows else None)
         )  # fmt: skip
     corpus = Manifest("manifest.csv", Path(), columns, tuple(clips))
-    return evaluation_task.pose(corpus, "mood", form.count, 0, form.group_by, form.split_by)
+    return evaluation_task.build_task(corpus, "mood", form.count, 0, form.group_by, form.split_by)
 
 
-def run_of(question: Question) -> Run:
+def run_of(question: EvaluationTask) -> Run:
     """A run with a prediction of every tested clip."""
     folds, rounds = question.folds, list(question.folds.rounds())
     tested = np.sort(np.concatenate([one.test for one in rounds]))
