@@ -115,13 +115,16 @@ def test_the_first_of_equally_even_deals_is_kept_and_seed_0_starts_with_the_larg
 
 
 def test_many_groups_are_dealt_in_one_order_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = counted(120, 23)
+    best = splits.make(*question, 4, 0)
     with monkeypatch.context() as patch:
         patch.setattr(splits, "RESTARTS", 1)
-        alone = splits.make(*counted(), 4, 0)
-    monkeypatch.setattr(splits, "MAX_ASSIGNMENTS", 10)  # fewer than there are groups
-    assert splits.make(*counted(), 4, 0).sha256 == alone.sha256
-    monkeypatch.setattr(splits, "MAX_ASSIGNMENTS", 11 * 64)
-    assert splits.make(*counted(), 4, 0).sha256.startswith("ff89fcd80faa5416")
+        alone = splits.make(*question, 4, 0)
+    for most, expected in ((10, alone), (23, alone), (23 * splits.RESTARTS, best)):  # of 23 groups
+        monkeypatch.setattr(splits, "MAX_ASSIGNMENTS", most)
+        assert splits.make(*question, 4, 0).sha256 == expected.sha256
+    monkeypatch.setattr(splits, "MAX_ASSIGNMENTS", 2 * 23)
+    assert splits.make(*question, 4, 0).sha256 not in (alone.sha256, best.sha256)
 
 
 def test_seeds_deal_groups_that_are_all_alike_each_in_its_own_way() -> None:

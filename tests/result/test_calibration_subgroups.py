@@ -106,6 +106,14 @@ def test_the_slopes_interval_is_of_fits_without_each_speaker(predictions_of: Mak
     assert found.slope.upper - found.slope.estimate == pytest.approx(half, rel=1e-3)  # type: ignore[operator]
 
 
+def test_a_slope_that_hangs_on_one_speaker_has_no_interval(predictions_of: Make, tasks: dict[str, Task]) -> None:
+    """Without the only one of whom anything is wrong there is nothing to regress."""
+    given = predictions_of(tasks["binary"], clips=120, speakers=6)
+    odd = np.array([name == "speaker03" for name in given.groups]) & (np.arange(120) % 2 == 0)
+    found = calibrate(replace(given, prediction=np.where(odd, 1 - given.truth, given.truth)))
+    assert found is not None and found.slope.estimate is not None and found.slope.lower is None
+
+
 def test_what_one_number_separates_has_no_slope(predictions_of: Make, tasks: dict[str, Task]) -> None:
     given = predictions_of(tasks["binary"], clips=40)
     perfect = replace(given, prediction=given.truth, probability=np.eye(2)[given.truth] * 0.8 + 0.1)
@@ -247,6 +255,7 @@ def test_a_column_makes_up_to_12_groups(predictions_of: Make, tasks: dict[str, T
     assert len(set(columns(twelve, None, [given])["age"].values())) == 12
     assert columns(twelve, ["age"], [given]) == columns(twelve, None, [given])
     assert columns(thirteen, None, [given]) == {}
+    assert columns(replace(thirteen, columns=("id", "age", "path", "b")), None, [given]) == {}  # one value: no groups
     with pytest.raises(InputError, match="13 different values in the tested clips; 2 to 12"):
         columns(thirteen, ["age"], [given])
 

@@ -157,6 +157,14 @@ def test_ranks_are_pooled_by_standardised_scores_and_the_mean_of_folds_by_each_r
     assert only["roc_auc_by_fold"] == 1.0
 
 
+@pytest.mark.parametrize("folds", [1, 2])
+def test_without_probabilities_ranked_metrics_are_missing_by_fold_only_where_there_are_folds(folds, tasks):
+    zeros, ids = np.zeros(4, dtype=np.int64), tuple("wxyz")
+    given = Predictions(tasks["binary"], ids, ids, np.arange(4) % folds, zeros, zeros, np.full((4, 2), np.nan))
+    values = measure(given)
+    assert values["roc_auc"] is None and ("roc_auc_by_fold" in values) == (folds == 2)
+
+
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
 def test_brier_score_and_log_loss_are_scikit_learns(kind, predictions_of, tasks):
     given = predictions_of(tasks[kind])
