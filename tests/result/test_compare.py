@@ -370,3 +370,16 @@ def test_the_answer_follows_the_corrected_p_value_and_says_whom_it_is_about(
     assert told.endswith(
         "The probe was trained on training and development clips, fine-tuning on training clips alone."
     )
+
+
+def test_methods_are_of_what_the_folds_keep_apart(run_of: RunOf) -> None:
+    """A corpus of two voices keeps syllables apart; nothing is said of speakers then."""
+    frozen = run_of()
+    layers = {layer: replace(own, group="syllable") for layer, own in frozen.layers.items()}
+    syllables = replace(frozen, predictions=replace(frozen.predictions, group="syllable"), layers=layers)
+    found = compare.compare({"a": syllables, "b": tuned(syllables, syllables.predictions)})
+    for say, told in (
+        (of("en"), "retrained on other syllables"),
+        (of("zh"), f"在其他{of('zh').many('syllable')}上重新训练"),
+    ):
+        assert told in " ".join(compare_narrative.sentences(found, say))

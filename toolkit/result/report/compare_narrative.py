@@ -49,16 +49,17 @@ def sentences(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
     more = [say(f"compare.{kind}", **fields)]
     if not times and tuned.seconds is not None:
         more.append(say("compare.training_took", seconds=f"{tuned.seconds:,.0f}"))
-    more.append(_as_methods(found, shown, say))
+    more.append(_as_methods(found, shown, narrative.unit(frozen.run.predictions, say), say))
     if found.equal_p is not None and found.equal_p < LEVEL:
         more.append(say("compare.equal", points=f"{100 * EQUAL:.0f}", p=p_told(found.equal_p)))
     return [*more, *_learnt_from(frozen, tuned, say)]
 
 
-def _as_methods(found: Difference, shown: bool, say: Language) -> str:
+def _as_methods(found: Difference, shown: bool, unit: str, say: Language) -> str:
+    """unit: what intervals are over, in the plural."""
     assert found.method is not None and found.method_p is not None
     holds = "holds" if found.method_p < LEVEL else "open" if shown else "neither"
-    return say(f"compare.method_{holds}", interval=points(found.method), p=p_told(found.method_p))
+    return say(f"compare.method_{holds}", unit=unit, interval=points(found.method), p=p_told(found.method_p))
 
 
 def _learnt_from(frozen: Line, tuned: Line, say: Language) -> list[str]:
