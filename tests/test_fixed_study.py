@@ -6,6 +6,7 @@ With PIN=1 in the environment the test writes fixed_study.json anew, for a chang
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -52,8 +53,11 @@ def corpus(folder: Path) -> None:
 
 
 def machine() -> str:
-    """What decides the last bits of a sum."""
-    return f"torch {torch.__version__}, numpy {np.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+    """What decides the last bits of a sum: libraries choose their kernels by the processor."""
+    told = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
+    named = ("vendor_id", "cpu family", "model\t")
+    kind = [line.partition(":")[2].strip() for line in told.splitlines()[:8] if line.startswith(named)]
+    return f"torch {torch.__version__}, numpy {np.__version__}, {' '.join(kind) or platform.processor()}"
 
 
 def study(folder: Path) -> dict[str, str]:
