@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,25 @@ def test_an_estimator_is_fitted_on_every_clip_as_scikit_learn_would(study: Path,
         estimator.predict(X[:, :3])
     with pytest.raises(InputError, match=r"Bad layer 'encoder\.9'"):
         probed.estimator("encoder.9")
+
+
+def test_what_is_written_from_python_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        y, groups = np.tile(["calm", "sad"], 18), np.repeat(list("abcdef"), 6)
+        X = np.random.default_rng(0).standard_normal((36, 3))
+        toolkit.probe_arrays({"mine": X}, y, groups, folds=3, trials=1, folder=tmp_path)
+        assert os.umask(0o022) == 0o022  # the caller's own is back
+    finally:
+        os.umask(before)
+    assert not [path for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077]
+
+
+def test_names_are_text_in_a_notebook(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = toolkit.open(study).probe(["made-up", "weaker"], **ASKED)
+    (found,) = toolkit.open(study).compare(*several.runs)
+    monkeypatch.setattr("toolkit.result.report.compare_narrative.answer", lambda comparison: "<b>x is ahead")
+    assert "<p>&lt;b&gt;x is ahead</p>" in found._repr_html_()
 
 
 def test_what_there_is_not_is_refused_by_name(study: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.core.errors import InputError
-from toolkit.core.options import as_keywords, made, sentences
+from toolkit.core.options import from_python, made, sentences
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
 from toolkit.extract.options import ExtractOptions
@@ -71,8 +71,9 @@ class Workspace:
         """
         import pandas as pd
 
-        found = sorted(path.name for path in self.place.models.glob("*/") if (path / "config.json").is_file())
-        return pd.DataFrame({"model": found})
+        from toolkit.models.checkpoint import installed
+
+        return pd.DataFrame({"model": list(installed(self.place.models))})
 
     def stores(self) -> "list[Store]":
         """The feature stores in features/, of any backbone and settings."""
@@ -84,7 +85,7 @@ class Workspace:
         """Finished runs, by their folder's name."""
         return sorted(path.parent.name for path in self.place.result.glob("*/run.json"))
 
-    @as_keywords()
+    @from_python()
     def result(self, name: str) -> "RunResult":
         """A finished run, read back and verified.
 
@@ -105,7 +106,7 @@ class Workspace:
         found = RunResult.read(find_run(name, self.place.result))
         return found if found.run.tuned else ProbeResult(found.folder, found.run, True, found.beside)
 
-    @as_keywords()
+    @from_python()
     def extract(self, model: str | list[str], **options: Any) -> "Extractions":
         """Compute every layer of every clip once, pooled to its mean and standard deviation over time.
 
@@ -124,7 +125,7 @@ class Workspace:
 
         return stage.plan(self.place, made(ExtractOptions, model=model, **options)).run()
 
-    @as_keywords()
+    @from_python()
     def probe(self, model: str | list[str], target: str, **options: Any) -> "RunResults":
         """Train classifiers on every layer, on folds that keep speakers apart.
 
@@ -144,7 +145,7 @@ class Workspace:
 
         return stage.plan(self.place, made(ProbeOptions, model=model, target=target, **options)).run()
 
-    @as_keywords()
+    @from_python()
     def finetune(self, origin: "str | RunResult | RunResults | None" = None, **options: Any) -> "RunResults":
         """Train the backbone end to end, a model for each round.
 
@@ -164,7 +165,7 @@ class Workspace:
 
         return stage.plan(self.place, made(FinetuneOptions, origin=_name(origin), **options)).run()
 
-    @as_keywords()
+    @from_python()
     def compare(self, *results: "str | RunResult", **options: Any) -> "tuple[ComparisonResult, ...]":
         """Compare runs of one task on the same folds, in pairs.
 
@@ -183,7 +184,7 @@ class Workspace:
         names = tuple(str(_name(one)) for one in results)
         return compare_stage.plan(self.place, made(CompareOptions, results=names, **options)).run()
 
-    @as_keywords()
+    @from_python()
     def predict(self, origin: "str | RunResult | RunResults", audio: Any = None, **options: Any) -> "Predicted":
         """Apply the models of a finished run to other audio.
 
@@ -205,7 +206,7 @@ class Workspace:
         asked = made(PredictOptions, origin=_name(origin), audio=paths, **options)
         return stage.plan(self.place, asked).run()
 
-    @as_keywords()
+    @from_python()
     def import_features(self, name: str, file: str | Path, ids: str | Path | None = None) -> "Store":
         """Make a feature store of embeddings from elsewhere, one vector a clip and layer.
 
@@ -229,7 +230,7 @@ class Workspace:
             self.place.say(f"failed: clip {clip!r} {reason}")
         return store
 
-    @as_keywords()
+    @from_python()
     def export_model(self, run: "str | RunResult | RunResults", out: str | Path, round_: int | None = None) -> Path:
         """A Hugging Face folder of a fine-tuned model whose weights were saved; see `toolkit.finetune.export`.
 
@@ -240,7 +241,7 @@ class Workspace:
         export_run(self.place, str(_name(run)), Path(out), round_)
         return Path(out)
 
-    @as_keywords()
+    @from_python()
     def purge(self, speaker: Any = (), clip: Any = (), **more: bool) -> "Search | None":
         """Take callers or clips out of features and results; see `toolkit.privacy.purge.purge`.
 
@@ -256,7 +257,7 @@ class Workspace:
 
         return purge(self.place, sentences(speaker), sentences(clip), **more)
 
-    @as_keywords()
+    @from_python()
     def score(self, file: str | Path, **options: Any) -> "Scored":
         """Compute every metric of a predictions file, with intervals over speakers.
 

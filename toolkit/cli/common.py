@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.core.errors import DONE, InputError
+from toolkit.core.errors import DONE
+from toolkit.core.options import helps
+from toolkit.corpus.options import Spelt
 
 Workspace = Annotated[
     Path,
@@ -26,46 +28,12 @@ AudioRoot = Annotated[
     Path | None,
     typer.Option("--audio-root", help="Folder the manifest's paths start from.", show_default="the manifest's own"),
 ]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        "--ray",
-        help="Run on Ray: local (this host, all its GPUs), or HOST:PORT of a cluster's head. See docs/cluster.md.",
-        show_default="this process alone",
-    ),
-]
-Spellings = Annotated[
-    str,
-    typer.Option(
-        "--spellings",
-        help="Two spellings of one label, speaker or group (3 and 3.0, s1 and S1): refuse; merge, which takes the most "
-        "frequent; or keep them apart.",
-    ),
-]
-Unknown = Annotated[
-    str,
-    typer.Option(
-        "--unknown",
-        help="nan, NA, none, unknown, ? and the like as a label, speaker or group: refuse, or keep as a name.",
-    ),
-]
+SPELT = helps(Spelt)
+Spellings = Annotated[str, typer.Option("--spellings", help=SPELT["spellings"])]
+Unknown = Annotated[str, typer.Option("--unknown", help=SPELT["unknown"])]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks; results and refusals alone.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 HERE = Path()
-
-
-def _known_language(tag: str) -> str:
-    from toolkit.core.i18n import of
-
-    return of(tag).tag
-
-
-PageLanguage = Annotated[
-    str,
-    typer.Option(
-        "--language", callback=_known_language, help="Of the page and its figures: en; or zh, next to the English ones."
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -120,27 +88,6 @@ def place_of(workspace: Path, manifest: Path | None = None, audio_root: Path | N
     from toolkit.corpus.place import Place
 
     return Place(workspace, manifest, audio_root, remark, bar if _watched[0] else unseen, command=command_line())
-
-
-def workspace_folder(workspace: Path) -> Path:
-    """The workspace, which must be a folder."""
-    if not workspace.is_dir():
-        raise InputError(f"No workspace folder {workspace.name!r}; make it, or name another with --workspace")
-    return workspace
-
-
-def manifest_file(workspace: Path, manifest: Path | None) -> Path:
-    """The manifest of a workspace, which must be there, lest a misspelt one begin everything anew."""
-    folder = workspace_folder(workspace)
-    return manifest or folder / "manifest.csv"
-
-
-def relative(path: Path, workspace: Path) -> str:
-    """A path as a user would type it: from here when it lies here, else from the workspace."""
-    for start in (Path.cwd(), workspace.resolve()):
-        if path.resolve().is_relative_to(start):
-            return str(path.resolve().relative_to(start))
-    return path.name
 
 
 def of_bytes(count: int) -> str:

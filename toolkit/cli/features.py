@@ -14,7 +14,6 @@ from toolkit.cli.common import (
     place_of,
     remark,
     show,
-    workspace_folder,
 )
 from toolkit.core.errors import FAULT, MACHINE, SOME_CLIPS_FAILED
 
@@ -39,7 +38,7 @@ def list_stores(workspace: Workspace = HERE) -> None:
     from toolkit.features.store import stores
 
     table = Table("store", "clips", "failed", "layers", "width", "dtype", "context", "size", "flags", box=None)
-    for store in stores(workspace_folder(workspace) / "features"):
+    for store in stores(place_of(workspace).features):
         total = store.total()
         flags = Counter(flag for own in total.flags.values() for flag in own)
         row = (total.clips, len(total.failed), len(store.layers), store.width)
@@ -68,7 +67,7 @@ def verify(
     """
     from toolkit.features.store import find, stores
 
-    folder = workspace_folder(workspace) / "features"
+    folder = place_of(workspace).features
     damaged = count = 0
     for each in [find(folder, store)] if store else stores(folder):
         for name, defect in each.verify():
@@ -94,7 +93,7 @@ def export(
     from toolkit.features.export import export as export_store
     from toolkit.features.store import find
 
-    found = find(workspace_folder(workspace) / "features", store)
+    found = find(place_of(workspace).features, store)
     size = export_store(found, out)
     print(f"{len(found.ids):,} clips, {len(found.layers)} layers: {of_bytes(size)} in {out.name}")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Spellings, Unknown, Workspace, manifest_file, show
+from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Spellings, Unknown, Workspace, place_of, show
 from toolkit.core.errors import BAD_INPUT
 
 app = typer.Typer(
@@ -71,7 +71,7 @@ def check(
     from toolkit.corpus.manifest_report import render, summarise
     from toolkit.corpus.spellings import Rules
 
-    summary = summarise(manifest_file(workspace, manifest), audio_root, Rules(spellings, unknown))
+    summary = summarise(place_of(workspace, manifest).manifest_file, audio_root, Rules(spellings, unknown))
     show(render(summary))
     if summary.defects:
         raise typer.Exit(BAD_INPUT)
@@ -98,11 +98,11 @@ def anonymise(
     from toolkit.privacy.anonymise import anonymise as run
     from toolkit.privacy.anonymise import key_of
 
-    file = manifest_file(workspace, manifest)
-    secret = key_of(key, [workspace / "features", workspace / "result"])
+    place = place_of(workspace, manifest)
+    secret = key_of(key, [place.features, place.result])
     if who is not None:
         print("\n".join(f"{column}: {secret.pseudonym(column, who)}" for column in ("id", "speaker", *(also or ()))))
         return
-    corpus = read(file)
+    corpus = read(place.manifest_file)
     columns = run(corpus, out, secret, also or ())
     print(f"{out.name}: {len(corpus.clips):,} clips, {columns} columns hashed; use it by --manifest {out.name}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.common import HERE, Workspace, relative, remark, show, workspace_folder
+from toolkit.cli.common import HERE, Workspace, place_of, remark, show
 from toolkit.core.errors import FAULT
 
 app = typer.Typer(no_args_is_help=True, help="Backbones: list, show, fetch, convert, randomise, check, accept.")
@@ -78,8 +78,9 @@ def fetch(name: Name, workspace: Workspace = HERE) -> None:
 
     if name not in BACKBONES:
         raise InputError(one_of("model", name, list(BACKBONES)))
-    checkpoint = run(BACKBONES[name], workspace_folder(workspace) / "models", remark)
-    print(f"{name} lies in {relative(checkpoint.folder, workspace)}")
+    place = place_of(workspace)
+    checkpoint = run(BACKBONES[name], place.models, remark)
+    print(f"{name} lies in {place.shown(checkpoint.folder)}")
 
 
 @app.command()
@@ -117,10 +118,9 @@ def export(
 
     Example: toolkit models export negative-whisper-small-finetune-lora-1a2b3c4d5e6f my-model --round 0
     """
-    from toolkit.corpus.place import Place
     from toolkit.finetune.export import export_run
 
-    test_fold = export_run(Place(workspace), run, out, test_fold)
+    test_fold = export_run(place_of(workspace), run, out, test_fold)
     print(f"{out.name} has the model of round {test_fold}; its README.md shows how plain transformers takes it")
 
 
@@ -137,9 +137,9 @@ def randomise(
     from toolkit.models.checkpoint import locate
     from toolkit.models.randomise import randomise as run
 
-    models = workspace_folder(workspace) / "models"
-    made = run(locate(name, models), models, seed)
-    print(f"{relative(made.folder, workspace)} is made; `toolkit extract --model {made.name}` computes its features")
+    place = place_of(workspace)
+    made = run(locate(name, place.models), place.models, seed)
+    print(f"{place.shown(made.folder)} is made; `toolkit extract --model {made.name}` computes its features")
 
 
 @app.command()
@@ -163,9 +163,10 @@ def check(
     from toolkit.extract.options import Options
     from toolkit.models.checkpoint import locate
 
-    checkpoint = locate(name, workspace_folder(workspace) / "models")
+    place = place_of(workspace)
+    checkpoint = locate(name, place.models)
     options = Options(dtype=dtype, context=context, decoder=decoder, device=device)
-    result = check_checkpoint(checkpoint, workspace / "features", options, remark)
+    result = check_checkpoint(checkpoint, place.features, options, remark)
     verdict = "passed" if result.passed else "FAILED"
     advice = "" if result.passed or result.dtype == "float32" else "; --dtype float32 is exact"
     print(
@@ -186,5 +187,5 @@ def accept(name: Name, workspace: Workspace = HERE) -> None:
     """
     from toolkit.models.checkpoint import locate
 
-    accepted = locate(name, workspace_folder(workspace) / "models", accept=True)
+    accepted = locate(name, place_of(workspace).models, accept=True)
     print(f"{accepted.name} is pinned at SHA-256 {accepted.weights_sha256}")

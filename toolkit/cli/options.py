@@ -72,7 +72,7 @@ def _parameter(field: "dataclasses.Field[Any]", hint: Any, told: str) -> inspect
     shown: Any = {"show_default": about.shown} if about.shown else {}
     info: Any
     if about.argument:
-        info = typer.Argument(help=told, metavar=about.metavar, **shown)
+        info = typer.Argument(help=told, **shown)
     else:
         name = "--" + (about.name or field.name.replace("_", "-"))
         bare = hint is bool and not about.switch

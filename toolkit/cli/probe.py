@@ -1,5 +1,6 @@
 """`toolkit probe`: a feature store and a question in, a run with its controls and a report out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,22 +43,12 @@ def probe(
 
     place = place_of(workspace, manifest, audio_root)
     planned = stage.plan(place, options)
-    left = [len(one.runs) for one in planned.series for _ in one.runs]
-    names = [f"{one.name}, {one.probe}" for one in planned.series for _ in one.runs]
-    series: list[Any] = []
 
-    def tell(run: Any) -> None:
-        if as_json:
-            return
-        tell_run(run, place)
-        series.append(run.run)
-        if len(series) == left[0]:
-            if len(series) > 1:
-                print(f"{names[0]}: {spread(series)}")
-            del left[: len(series)], names[: len(series)]
-            series.clear()
+    def tell_series(one: Any, runs: Sequence[Any]) -> None:
+        if len(runs) > 1:
+            print(f"{one.name}, {one.probe}: {spread([run.run for run in runs])}")
 
-    made = planned.run(tell)
+    made = planned.run() if as_json else planned.run(lambda run: tell_run(run, place), tell_series)
     if made.lines and not as_json:
         print()
         show(overview.terminal(made.lines))

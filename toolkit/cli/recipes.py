@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli.common import HERE, CommandResult, Workspace, relative, remark, workspace_folder
+from toolkit.cli.common import HERE, CommandResult, Workspace, place_of, remark
 from toolkit.cli.recipe_options import COMMANDS, shapes
 from toolkit.core.errors import InputError
 from toolkit.study.recipe import read
@@ -40,7 +40,8 @@ def run(
     tables = read(recipe, shapes())
     from toolkit.cli import checks, steps  # they import what reads manifest and checkpoints
 
-    study = checks.check(tables, workspace_folder(workspace))
+    place = place_of(workspace)
+    study = checks.check(tables, place.folder)
     if dry_run:
         for step, made in steps.asked(study):
             print(f"{'stands' if made.cached else 'to do':<8}{step}")
@@ -65,7 +66,7 @@ def run(
     outcome = steps.walk(study, take)
     print("\nMade, or standing already:")
     for title, page in outcome.pages:
-        print(f"  {title}: {relative(page, workspace)}")
+        print(f"  {title}: {place.shown(page)}")
     for sentence in steps.leakage_inflation(outcome):
         print(sentence)
     return CommandResult((), exit_code=max(codes))

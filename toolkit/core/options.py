@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import inspect
 import itertools
+import os
 import re
 import shlex
 import textwrap
@@ -29,7 +30,7 @@ class Offered:
 
     name: of the option, without dashes, where it is not the field's own. short: such as "-m". least, most: bounds of a
     number. shown: the default in words. switch: a bool that can only be turned on. repeated: of `Names`, may be given
-    several times; else they stand with commas between. argument: has no dashes. metavar: stands for it in the help.
+    several times; else they have commas between them. argument: it has no dashes.
     """
 
     name: str | None = None
@@ -40,7 +41,6 @@ class Offered:
     switch: bool = False
     repeated: bool = False
     argument: bool = False
-    metavar: str | None = None
 
 
 def helps(options: type) -> dict[str, str]:
@@ -70,9 +70,7 @@ def command_of(command: str, options: Any) -> str:
         value = getattr(options, field.name)
         if value == field.default or value is None:
             continue
-        about = next(
-            (one for one in getattr(hints[field.name], "__metadata__", ()) if isinstance(one, Offered)), Offered()
-        )
+        about = offered(hints[field.name])
         name = about.name or field.name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no-{name}")
@@ -103,13 +101,18 @@ def made(options: Callable[..., T], **given: Any) -> T:
 
 
 @contextmanager
-def as_keywords() -> Iterator[None]:
-    """Refusals name options as they are typed; from Python, --inner-folds is `inner_folds`."""
+def from_python() -> Iterator[None]:
+    """What the command line sees to, for a call from Python: files are for their owner alone, and refusals, which name
+    options as they are typed, name keywords (`inner_folds` for --inner-folds).
+    """
+    before = os.umask(0o077)
     try:
         yield
     except ToolkitError as error:
         error.args = (TYPED.sub(lambda typed: KEYWORDS.get(typed[1], typed[1].replace("-", "_")), str(error)),)
         raise
+    finally:
+        os.umask(before)
 
 
 TYPED = re.compile(r"(?<!\S)--([a-z][a-z-]*[a-z])")

@@ -11,12 +11,10 @@ from toolkit.core.options import names
 from toolkit.core.ray_cluster import joined
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
-from toolkit.corpus.windows import cut
-from toolkit.extract import plan as missing
 from toolkit.extract.options import ExtractOptions
 from toolkit.extract.ray import RayExecutor
 from toolkit.extract.run import Extraction, LocalExecutor, extract
-from toolkit.extract.setup import Session, frame_layers
+from toolkit.extract.setup import frame_layers
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.load import choose_device
 
@@ -83,17 +81,6 @@ class Plan:
     options: ExtractOptions
     corpus: Manifest
     checkpoints: tuple[Checkpoint, ...]
-
-    @property
-    def folders(self) -> tuple[Path, ...] | None:
-        """The stores, where no clip is missing in any of them; else None."""
-        corpus, folders = cut(self.corpus, self.options.windows), []
-        for checkpoint in self.checkpoints:
-            store = Session(checkpoint, self.place.features, self.options, None, lambda sentence: None).found()
-            if store is None or missing.plan(corpus, store, self.options.retry_failed).missing:
-                return None
-            folders.append(store.folder)
-        return tuple(folders)
 
     def run(self, made: Callable[[str, Extraction], None] = lambda name, done: None) -> Extractions:
         """Compute what is missing. made: gets each backbone's name and what was done for it.

@@ -57,7 +57,8 @@ class FoldTrainer(transformers.Trainer):  # type: ignore[misc]
     def __init__(self, job: Job, fold: int, order: "EpochOrder", **options: Any) -> None:
         super().__init__(**options)
         self.job, self.fold, self.order = job, fold, order
-        self.losses: list[torch.Tensor] = []  # of each step since they were last taken
+        self._loss: Any = 0.0  # the sum over the steps since it was last taken
+        self._steps = 0
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         """As Trainer does; a loss that is no number ends the run, and says what it is of."""
@@ -66,13 +67,14 @@ class FoldTrainer(transformers.Trainer):  # type: ignore[misc]
         loss = found[0] if isinstance(found, tuple) else found
         if not torch.isfinite(loss):
             raise self._diverged(self.accelerator.unwrap_model(model), inputs, clips.tolist())
-        self.losses.append(loss.detach())
+        self._loss, self._steps = self._loss + loss.detach().float(), self._steps + 1
         return found
 
     def taken_loss(self) -> float | None:
         """The mean loss of the steps since it was last asked for; None without any."""
-        losses, self.losses = self.losses, []
-        return float(torch.stack(losses).float().mean()) if losses else None
+        loss, steps = self._loss, self._steps
+        self._loss, self._steps = 0.0, 0
+        return float(loss) / steps if steps else None
 
     def _diverged(self, model: Classifier, inputs: dict[str, Any], clips: Sequence[int]) -> MachineError:
         batch = {name: value for name, value in inputs.items() if name != "labels"}

@@ -13,13 +13,13 @@ from toolkit.corpus import splits
 from toolkit.result import controls, online
 from toolkit.result import run as result_run
 from toolkit.result.clips import read_clips, write_clips
+from toolkit.result.listing import begun
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import run_page
 from toolkit.result.run import Run
 
 Goes = Callable[[str], bool]  # whether the clip of an id goes
 FOLDS = "folds"
-CUT_OFF = ("study.db", "winners", "weights", "rounds", ".training")  # what a run that was not finished may hold
 ASIDE = ".{}.purged"  # where a run is written anew before it takes its place
 DRAWN = (controls.FILE, controls.TABLE, online.FILE, online.TABLE)  # of a run, and only where they were asked for
 
@@ -49,8 +49,7 @@ def touched(result: Path, goes: Goes) -> Touched:
     shown: dict[Path, set[str]] = {}
     for folder in sorted(path for path in result.glob("*") if path.is_dir() and path.name != FOLDS):
         if not (folder / result_run.RUN).exists():
-            made = any((folder / name).exists() for name in CUT_OFF)
-            (unfinished if made else others).append(folder)
+            (unfinished if begun(folder) else others).append(folder)
             continue
         run = result_run.read(folder)
         shown[folder] = {one.folder for one in controls.read(folder)}

@@ -70,6 +70,11 @@ def of_run(folder: Path, run: Run) -> list[Winner]:
     return found
 
 
+def store_of(run: Run, features: Path) -> Store | None:
+    """The store that a run probed, None where it is gone. features: the workspace's folder of stores."""
+    return next((store for store in stores(features) if store.signature == run.provenance.get("store")), None)
+
+
 def stored(run: Run, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
     """The store that a run probed, None where it is gone, and the id there of each clip whose audio it holds.
 
@@ -87,13 +92,13 @@ def stored(run: Run, features: Path, audio_sha256: Mapping[str, str]) -> tuple[S
 
 
 def _stored(run: Run, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
-    for store in stores(features):
-        if store.signature == run.provenance.get("store"):
-            known = {sha256: clip for clip, sha256 in store.audio_sha256.items()}
-            own = store.audio_sha256
-            return store, {
-                clip: clip if own.get(clip) == sha256 else known[sha256]
-                for clip, sha256 in audio_sha256.items()
-                if sha256 in known
-            }
-    return None, {}
+    store = store_of(run, features)
+    if store is None:
+        return None, {}
+    own = store.audio_sha256
+    known = {sha256: clip for clip, sha256 in own.items()}
+    return store, {
+        clip: clip if own.get(clip) == sha256 else known[sha256]
+        for clip, sha256 in audio_sha256.items()
+        if sha256 in known
+    }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from toolkit.core.artifacts import signature
 from toolkit.core.errors import InputError, ManifestError
-from toolkit.core.options import as_keywords, made
+from toolkit.core.options import from_python, made
 from toolkit.corpus import manifest
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
@@ -35,7 +35,7 @@ class _Silent(Place):
         return found
 
 
-@as_keywords()
+@from_python()
 def probe_arrays(
     layers: Mapping[str, npt.ArrayLike],
     y: npt.ArrayLike,

@@ -9,8 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from toolkit.core.errors import InputError, StoreError, one_of
 from toolkit.features.layout import LayerFeatures
-from toolkit.features.store import stores
-from toolkit.probe.apply import of_run
+from toolkit.probe.apply import of_run, store_of
 from toolkit.probe.data import Data, Part, rows_of
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, refitted
@@ -88,9 +87,7 @@ def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
     layer = layer or max(dict.fromkeys(chosen), key=chosen.count)
     if layer not in run.layers:
         raise InputError(one_of("layer", layer, list(run.layers)))
-    store = next(
-        (one for one in stores(folder.parent.parent / "features") if one.signature == run.provenance.get("store")), None
-    )
+    store = store_of(run, folder.parent.parent / "features")
     if store is None:
         raise StoreError(f"The features that {folder.name} probed are gone; extract them again")
     choice = min(

@@ -71,8 +71,14 @@ class Plan:
             for own, training in one.runs
         )
 
-    def run(self, made: Callable[[RunResult], None] = lambda run: None) -> RunResults:
-        """Fit what is missing, one run after the other. made: gets each when it is finished.
+    def run(
+        self,
+        made: Callable[[RunResult], None] = lambda run: None,
+        ended: Callable[[Series, Sequence[RunResult]], None] = lambda one, runs: None,
+    ) -> RunResults:
+        """Fit what is missing, one run after the other.
+
+        made: gets each run when it is finished. ended: gets each series with its runs.
 
         Raises:
             SplitError: where one recording is on both sides of a fold.
@@ -90,7 +96,7 @@ class Plan:
                 (first, _), *_ = one.runs
                 if first.alike:
                     place.say(f"mind: {first.alike}")
-                results = []
+                results: list[RunResult] = []
                 for own, training in one.runs:
                     provenance = made_with(place.typed("probe", options))
                     done, beside = control_runs.run(
@@ -104,6 +110,7 @@ class Plan:
                     result = ProbeResult(done.folder, done.run, done.cached, tuple(beside), options.language).drawn()
                     results.append(result)
                     made(result)
+                ended(one, results)
                 finished.append((one.name, tuple(results)))
         return RunResults.of(place.result, finished, options.language)
 
@@ -150,10 +157,18 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
 
 
 def known_device(device: str, probes: Sequence[str]) -> str:
-    """The device, if these probes know it by that name. Raises InputError."""
-    if device not in ("cpu", "cuda") and not (device == "gpu" and list(probes) == ["lightgbm"]):
-        raise InputError(one_of("device", device, ["cpu", "cuda", "gpu (of --probe lightgbm alone)"]))
-    return device
+    """The device, if each of these probes has it. Raises InputError."""
+    if all(device in PROBES.find(name).devices for name in probes):
+        return device
+    first, *others = PROBES.values()
+    shared = [name for name in first.devices if all(name in row.devices for row in others)]
+    own = [
+        f"{name} (of --probe {probe} alone)"
+        for probe, row in PROBES.items()
+        for name in row.devices
+        if name not in shared
+    ]
+    raise InputError(one_of("device", device, [*shared, *own]))
 
 
 def _stores(features: Path, named: Sequence[str]) -> list[Store]:

@@ -8,7 +8,7 @@ from typing import Any
 from toolkit.result.jackknife import Score
 from toolkit.result.run import METRICS, RUN
 
-BEGUN = ("study.db", ".training", "rounds", "winners")  # what a run that was stopped leaves
+BEGUN = ("study.db", "winners", "weights", "rounds", ".training")  # what a run that is not finished may hold
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class Listing:
         return list(self.rows)
 
 
+def begun(folder: Path) -> bool:
+    """Whether a folder without a finished run holds one that was stopped."""
+    return any((folder / name).exists() for name in BEGUN)
+
+
 def listing(result: Path) -> Listing:
     """By name. Reads two small files a run, and verifies none."""
     rows = []
@@ -28,7 +33,7 @@ def listing(result: Path) -> Listing:
         row = {"run": folder.name, "task": "", "backbone": "", "probe": "", "score": "", "clips": ""}
         if (folder / RUN).is_file():
             rows.append({**row, **_finished(folder)})
-        elif any((folder / name).exists() for name in BEGUN):
+        elif begun(folder):
             rows.append({**row, "state": "stopped"})
     return Listing(tuple(rows))
 

@@ -1,7 +1,9 @@
 """The stage `compare`: planned (which runs belong together), then run."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +56,11 @@ class ComparisonResult:
         return chart
 
     def to_json(self) -> dict[str, Any]:
-        import json
-
         rows = json.loads(self.table().to_json(orient="records"))
         return {"name": self.folder.name, "answer": self.answer, "runs": rows}
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.answer}</p>{self.table().to_html(index=False)}"
+        return f"<p>{escape(self.answer)}</p>{self.table().to_html(index=False)}"
 
 
 @dataclass(frozen=True)

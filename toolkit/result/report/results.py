@@ -14,6 +14,7 @@ from toolkit.result import controls, online, stats
 from toolkit.result.report import narrative, overview
 from toolkit.result.report.overview import Entry, Line
 from toolkit.result.run import PREDICTIONS, REPORT, Point, Run, curve, read
+from toolkit.result.safe_csv import read_table
 from toolkit.result.stats import Evaluation
 
 if TYPE_CHECKING:
@@ -117,10 +118,11 @@ class RunResult:
         """
         import pandas as pd
 
-        names = {"id": str, self.run.predictions.group: str}
-        found = pd.read_csv(self.folder / PREDICTIONS, dtype=names, na_filter=False)
-        for column in (name for name in found.columns if name.startswith("score:")):  # a spreadsheet's guard before "-"
-            found[column] = pd.to_numeric(found[column].astype(str).str.removeprefix("'"))
+        columns, rows = read_table(self.folder / PREDICTIONS)
+        found = pd.DataFrame([cells for _, cells in rows], columns=columns)
+        for column in columns:
+            if column == "fold" or column.startswith(("probability:", "score:")):
+                found[column] = pd.to_numeric(found[column])
         return found
 
     def figure(self, name: str) -> "alt.Chart":
