@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from toolkit.core.options import Names, Offered
+from toolkit.core.options import Names, Offered, Rule
 from toolkit.corpus.options import Spelt
 
 
@@ -38,3 +38,8 @@ class PredictOptions(Spelt):
     """That decode audio."""
     language: str = "en"
     """Of the page and its figures: en; or zh, next to the English ones."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = tuple(
+        Rule(option, lambda own: own.manifest is None, "has no effect without --manifest, to which it belongs")
+        for option in ("audio_root", "spellings", "unknown")
+    )

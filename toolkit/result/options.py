@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from toolkit.core.options import Names, Offered
+from toolkit.core.options import Names, Offered, Rule
 from toolkit.corpus.options import Spelt
 
 
@@ -18,6 +18,13 @@ class CompareOptions(Spelt):
     """Columns of the manifest whose groups are held against each other, with commas; or none."""
     language: str = "en"
     """Of the page and its figures: en; or zh, next to the English ones."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = tuple(
+        Rule(
+            option, lambda own: own.subgroups == "none", "has no effect with --subgroups none, which reads no manifest"
+        )
+        for option in ("spellings", "unknown")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
