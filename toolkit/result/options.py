@@ -13,7 +13,7 @@ class CompareOptions(Spelt):
     """Of `compare`: runs of one task on the same folds."""
 
     results: Annotated[Names, Offered(argument=True, repeated=True, shown="all finished ones of the workspace")] = None
-    """Runs: folders, or names in result/."""
+    """Runs: folders, or names in result/; and predictions made elsewhere, .csv with id and prediction."""
     subgroups: Annotated[str | None, Offered(shown="sex, gender, age where they are there")] = None
     """Columns of the manifest whose groups are held against each other, with commas; or none."""
     language: str = "en"
