@@ -60,6 +60,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
     ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
     ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
+    ("predict", "--from", "RUN", "a.wav", "--final", "--round", "0"),
     ("compare", "--subgroups", "none", "--spellings", "merge"),
     ("compare", "--subgroups", "none", "--unknown", "keep"),
     ("compare", "--subgroups", "none", "--manifest", "m.csv"),
@@ -106,7 +107,7 @@ ALWAYS = {
         "spec-augment", "layer-drop",  # with --train head too: what enters the head is then noisy
     },
     "predict": {
-        "AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop", "channel",
+        "AUDIO", "from", "manifest", "final", "window", "negative", "output", "device", "workers", "hop", "channel",
     },
     "compare": {"RESULTS", "subgroups"},
     "score": {"FILE", "spellings", "unknown"},
