@@ -4,10 +4,14 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import peft
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoFeatureExtractor, AutoModel
 
 import toolkit
 from tests.conftest import Run
@@ -80,6 +84,34 @@ def test_plain_transformers_gives_the_kept_models_probabilities(
     assert len(np.unique(expected)) > 1
     assert tuple(space["model"].config.id2label.values()) == job.task.labels  # type: ignore[attr-defined]
     assert locate(str(out), tmp_path).backbone.family == checkpoint.backbone.family  # the toolkit takes it, too
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft looks at every attribute
+@pytest.mark.parametrize(("family", "layer"), [("hubert-group", "encoder.2"), ("whisper-80", "encoder.2")])
+def test_the_adapter_puts_what_lora_learnt_on_the_original_checkpoint(
+    manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, family: str, layer: str
+) -> None:
+    checkpoint, out = checkpoints[family], tmp_path / "exported"
+    job, kept, clips = trained(manifest_of, checkpoint, tmp_path, "lora", "kind", layer, "mean", "full")
+    drawn, values = torch.Generator().manual_seed(0), load_file(kept.weights)
+    for name in values:  # an epoch leaves the second factor near the zero that it starts from
+        if "lora_B" in name:
+            values[name] = 0.1 * torch.randn(values[name].shape, generator=drawn)
+    save_file(values, kept.weights)
+    export(job.task, kept, checkpoint, out)
+    samples = decoded(manifest_of, job.recordings.clips[job.ids[clips[0]]]).samples
+    heard = AutoFeatureExtractor.from_pretrained(out)(samples, sampling_rate=16_000, return_tensors="pt")
+
+    def states(model: Any) -> torch.Tensor:
+        part = model.get_encoder() if "input_features" in heard else model
+        found: torch.Tensor = part(**heard, output_hidden_states=True).hidden_states[2]
+        return found.detach()
+
+    merged, plain = (AutoModel.from_pretrained(folder).eval() for folder in (out, checkpoint.folder))
+    before = states(plain)
+    adapted = peft.PeftModel.from_pretrained(plain, str(out / "adapter")).eval()
+    assert not torch.allclose(before, states(merged), atol=1e-4)
+    torch.testing.assert_close(states(adapted.base_model.model), states(merged), atol=1e-5, rtol=1e-5)
 
 
 def test_a_round_is_named_where_a_run_kept_several(run: Run, study: Path, tmp_path: Path) -> None:

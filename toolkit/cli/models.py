@@ -114,7 +114,8 @@ def export(
 ) -> None:
     """Make a Hugging Face folder of a fine-tuned model, which plain transformers loads; its README.md shows how.
 
-    A round's model has not learnt from its test fold. LoRA is merged into the weights.
+    A round's model has not learnt from its test fold. LoRA is merged into the weights, and
+    lies in adapter/ as a peft adapter too.
 
     Example: toolkit models export negative-whisper-small-finetune-lora-1a2b3c4d5e6f my-model --round 0
     """

@@ -27,7 +27,7 @@ from toolkit.models.load_trainable import trainable_of
 from toolkit.models.trainable import parsed
 from toolkit.result.run import find_run, read
 
-HEAD_WEIGHTS, HEAD, README = "head.safetensors", "head.json", "README.md"
+HEAD_WEIGHTS, HEAD, README, ADAPTER = "head.safetensors", "head.json", "README.md", "adapter"
 
 STATES = {
     False: """\
@@ -105,7 +105,8 @@ def export_run(place: Place, name: str, out: Path, test_fold: int | None = None)
 
 
 def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
-    """Make the folder `out` with one round's model, LoRA merged into the weights, all in float32.
+    """Make the folder `out` with one round's model, LoRA merged into the weights, all in float32; next to them, in
+    adapter/, what LoRA learnt alone, as peft's `PeftModel.from_pretrained` puts it on the original checkpoint.
 
     Its logits are the run's less the class weights that the loss had, so that softmax (of several labels at once, the
     sigmoid) gives the probabilities of `toolkit predict`.
@@ -125,7 +126,7 @@ def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
     # One layer more than is used: behind the last one, some families and versions of transformers have a norm.
     depth = min(number + 1, checkpoint.backbone.layers)
     model = model_of(checkpoint, config, decoder=family.fixed_context, last_layer=depth)
-    classifier = _trained(model, task, kept, checkpoint, config)
+    classifier, adapter = _trained(model, task, kept, checkpoint, config)
     setattr(config, family.layers, depth)
     config.id2label = dict(enumerate(task.labels))
     config.label2id = {label: place for place, label in enumerate(task.labels)}
@@ -154,22 +155,45 @@ def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
         save_file(_head(classifier), folder / HEAD_WEIGHTS)
         commit_json(folder / HEAD, head)
         commit_text(folder / README, text)
+        if adapter:
+            _write_adapter(folder / ADAPTER, adapter, kept, checkpoint)
 
 
-def _trained(model: Any, task: Task, kept: Kept, checkpoint: Checkpoint, config: Any) -> Classifier:
-    """The classifier whose backbone's modules are those of `model`, which then has what was learnt."""
+def _write_adapter(folder: Path, adapter: dict[str, Tensor], kept: Kept, checkpoint: Checkpoint) -> None:
+    import peft
+
+    rank = kept.recipe.lora_rank
+    names = sorted({name.rsplit(".lora_", 1)[0] for name in adapter})
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names, inference_mode=True,
+                             base_model_name_or_path=checkpoint.name)  # fmt: skip
+    config.save_pretrained(str(folder))
+    save_file({f"base_model.model.{name}": weight for name, weight in adapter.items()},
+              folder / "adapter_model.safetensors")  # fmt: skip
+
+
+def _trained(
+    model: Any, task: Task, kept: Kept, checkpoint: Checkpoint, config: Any
+) -> tuple[Classifier, dict[str, Tensor]]:
+    """The classifier whose backbone's modules are those of `model`, which then has what was learnt; and the factors of
+    LoRA by their module's name in the model, none without LoRA."""
     layers = model.encoder.layers
     model.encoder.layers = layers[: parsed(kept.described["layer"])[1]]
     extractor = feature_extractor_of(checkpoint, config)
     backbone = trainable_of(checkpoint, model, extractor, kept.described["layer"], kept.described["context"])
     classifier = filled(backbone, task, kept)
+    adapter = {
+        f"{name}.lora_{factor}.weight": getattr(module, f"lora_{factor}")["default"].weight.detach().float().clone()
+        for name, module in model.named_modules()
+        if hasattr(module, "lora_A")
+        for factor in "AB"
+    }
     for parent in list(classifier.backbone.layers.modules()):
         for name, child in list(parent.named_children()):
             if hasattr(child, "get_base_layer"):  # peft's
                 child.merge()
                 setattr(parent, name, child.get_base_layer())
     model.encoder.layers = layers
-    return classifier.eval()
+    return classifier.eval(), adapter
 
 
 def _plain(model: Any, kind: str, config: Any) -> Any:
