@@ -68,7 +68,7 @@ def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], Samples]:
 
     try:
         if "longest" in request:
-            return vars(decode.header(path, **request)), NOTHING
+            return vars(decode.header(path, **request, told=told)), NOTHING
         clip = decode.decode(path, **request, told=told)
         return {"samples": len(clip.samples), "sha256": clip.sha256, "flags": clip.flags}, clip.samples
     except AudioError as error:

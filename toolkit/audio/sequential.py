@@ -1,34 +1,45 @@
-"""Parts of one MP3 after another, decoded once.
+"""Parts of one file after another where it can only be decoded from its start: MP3, and all that FFmpeg reads.
 
 An MP3 is sought imprecisely, and what is decoded depends on the blocks asked for: so it is read in the same blocks from
 its start, whatever is wanted. For the windows of a recording that would be the square of its length; here the file
 stays open behind a window, with the blocks before, and the next one goes on from there.
 """
 
-import os
 import threading
-from collections import deque
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import soundfile
+import numpy.typing as npt
 
-from toolkit.audio import channels, integrity
+from toolkit.audio import channels
 from toolkit.audio.channels import Mono
 
 BLOCK = 2**16  # samples per channel that are decoded at once
 KEPT_BLOCKS = 128  # 32 MB a channel or two, three minutes at 44.1 kHz: windows that overlap by more begin anew
+KEPT_EXTENTS = 256
+
+Blocks = Iterator[npt.NDArray[np.float32]]
 
 
-class Mp3:
-    """One MP3, one of its channels, or the mean of all. samples: per channel, that can be decoded."""
+class Extent(NamedTuple):
+    """rate: samples per second. samples: per channel, that can be decoded."""
 
-    def __init__(self, path: Path, samples: int, channel: int | None) -> None:
-        """Raises OSError, soundfile.LibsndfileError."""
+    rate: int
+    channels: int
+    samples: int
+
+
+class Sequential:
+    """One file, one of its channels, or the mean of all. samples: per channel, that can be decoded."""
+
+    def __init__(self, blocks: Blocks, samples: int, channel: int | None) -> None:
+        """blocks: (n, channels), those of the whole file, one after the other."""
         self.samples, self.channel = samples, channel
-        self._file = soundfile.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
+        self._ahead = blocks
         self._blocks: deque[tuple[Mono, Mono | None]] = deque(maxlen=KEPT_BLOCKS)
         self._position = 0  # behind the last block
 
@@ -63,37 +74,37 @@ class Mp3:
         return self._position >= self.samples
 
     def _further(self) -> Iterator[tuple[Mono, Mono | None]]:
-        while len(block := self._file.read(BLOCK, dtype="float32", always_2d=True)):
+        for block in self._ahead:
             self._position += len(block)
             self._blocks.append(channels.one(block, self.channel))
             yield self._blocks[-1]
 
 
-_last = threading.local()  # .mp3: what this thread read last and its key, while more of it may be asked for
+# .file: what this thread read last and its key, while more of it may be asked for; .extents: of files, by their keys
+_last = threading.local()
 
 
-def samples_of(path: Path, promised: int) -> int:
-    """`containers.mp3_samples`, which reads the whole file, once for the parts of a file."""
-    mp3 = _kept(path)
-    if mp3 is not None:
-        return mp3.samples
-    with path.open("rb") as file:
-        return integrity.mp3_samples(file, promised)
+def extent_of(path: Path, measure: Callable[[], Extent]) -> Extent:
+    """What `measure`, which reads the whole file, tells; asked once for the parts of a file."""
+    extents: OrderedDict[tuple[Path, int, int], Extent] = _last.__dict__.setdefault("extents", OrderedDict())
+    key = _key(path)
+    if key not in extents:
+        extents[key] = measure()
+        if len(extents) > KEPT_EXTENTS:
+            extents.popitem(last=False)
+    return extents[key]
 
 
-def read(path: Path, samples: int, first: int, count: int, channel: int | None) -> tuple[Mono, float]:
-    """(count,) samples at the file's rate, as `Mp3.read` gives them. samples: what `samples_of` told."""
-    mp3 = _kept(path)
-    if mp3 is None or mp3.channel != channel or not mp3.reaches(first):
-        mp3 = Mp3(path, samples, channel)
-    found = mp3.read(first, count)
-    _last.mp3 = None if mp3.ended else (_key(path), mp3)
+def read(
+    path: Path, blocks: Callable[[], Blocks], samples: int, first: int, count: int, channel: int | None
+) -> tuple[Mono, float]:
+    """(count,) samples at the file's rate, as `Sequential.read` gives them. blocks: begins the file anew."""
+    key, file = getattr(_last, "file", None) or (None, None)
+    if file is None or key != _key(path) or file.channel != channel or not file.reaches(first):
+        file = Sequential(blocks(), samples, channel)
+    found = file.read(first, count)
+    _last.file = None if file.ended else (_key(path), file)
     return found
-
-
-def _kept(path: Path) -> Mp3 | None:
-    key, mp3 = getattr(_last, "mp3", None) or (None, None)
-    return mp3 if key == _key(path) else None
 
 
 def _key(path: Path) -> tuple[Path, int, int]:
