@@ -137,8 +137,8 @@ def _check_chunks(file: BinaryIO, size: int, data: bytes, order: Literal["little
     raise AudioError(f"ends early: it has no {data.decode()!r} chunk")
 
 
-def mp3_samples(file: BinaryIO | RawIOBase, promised: int) -> int:
-    """How many samples per channel an MP3, the file or the data of a WAV, can be decoded to.
+def mp3_samples(file: BinaryIO | RawIOBase, promised: int) -> tuple[int, bool]:
+    """How many samples per channel an MP3, the file or the data of a WAV, can be decoded to, and whether it tells so.
 
     promised: libsndfile's count. It is exact where the first frame is a length header (Xing, Info, VBRI) and a guess
     from the first frame's bit rate otherwise, several times wrong for a variable bit rate; libsndfile stops there.
@@ -163,7 +163,7 @@ def mp3_samples(file: BinaryIO | RawIOBase, promised: int) -> int:
         raise AudioError(
             f"holds {samples} samples per channel, but its header lets only {promised} be read; save it as WAV or FLAC"
         )
-    return min(promised, samples)
+    return min(promised, samples), lengths_stand
 
 
 def after_id3(file: BinaryIO | RawIOBase) -> int:

@@ -26,11 +26,12 @@ Blocks = Iterator[npt.NDArray[np.float32]]
 
 
 class Extent(NamedTuple):
-    """rate: samples per second. samples: per channel, that can be decoded."""
+    """rate: samples per second. samples: per channel, that can be decoded. bounded: see `integrity.Layout`."""
 
     rate: int
     channels: int
     samples: int
+    bounded: bool
 
 
 class Sequential:

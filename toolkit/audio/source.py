@@ -119,7 +119,8 @@ def _by_libsndfile(path: Path, file: soundfile.SoundFile, layout: Layout) -> Sou
     if file.subtype != "MPEG_LAYER_III":
         read = partial(_read, file)
         return Source(file.samplerate, file.channels, file.frames, read, in_order=False, bounded=layout.bounded)
-    part = (0, None) if file.format == "MP3" else layout.data  # of a WAV
+    in_wav = file.format != "MP3"
+    part = layout.data if in_wav else (0, None)
 
     def blocks() -> Blocks:
         with View(path, *part) as view, soundfile.SoundFile(view) as mp3:
@@ -128,9 +129,10 @@ def _by_libsndfile(path: Path, file: soundfile.SoundFile, layout: Layout) -> Sou
 
     def measure() -> Extent:
         with View(path, *part) as view, soundfile.SoundFile(view) as mp3:
-            return Extent(mp3.samplerate, mp3.channels, integrity.mp3_samples(view, mp3.frames))
+            samples, tells = integrity.mp3_samples(view, mp3.frames)
+            return Extent(mp3.samplerate, mp3.channels, samples, tells or (in_wav and layout.bounded))
 
-    return _in_order(path, sequential.extent_of(path, measure), blocks, bounded=True)
+    return _in_order(path, sequential.extent_of(path, measure), blocks)
 
 
 def _by_ffmpeg(path: Path, kind: str, layout: Layout, told: Told) -> Source:
@@ -141,7 +143,7 @@ def _by_ffmpeg(path: Path, kind: str, layout: Layout, told: Told) -> Source:
                 shape, samples = (rate, frames.shape[1]), samples + len(frames)
         if not samples:
             raise AudioError("is empty: it has no samples")
-        return Extent(*shape, samples)
+        return Extent(*shape, samples, layout.bounded)
 
     def blocks() -> Blocks:
         gathered: list[npt.NDArray[np.float32]] = []
@@ -154,12 +156,12 @@ def _by_ffmpeg(path: Path, kind: str, layout: Layout, told: Told) -> Source:
         if gathered:
             yield np.concatenate(gathered)
 
-    return _in_order(path, sequential.extent_of(path, measure), blocks, layout.bounded)
+    return _in_order(path, sequential.extent_of(path, measure), blocks)
 
 
-def _in_order(path: Path, extent: Extent, blocks: Callable[[], Blocks], bounded: bool) -> Source:
+def _in_order(path: Path, extent: Extent, blocks: Callable[[], Blocks]) -> Source:
     read = partial(sequential.read, path, blocks, extent.samples)
-    return Source(*extent, read, in_order=True, bounded=bounded)
+    return Source(extent.rate, extent.channels, extent.samples, read, in_order=True, bounded=extent.bounded)
 
 
 def _read(file: soundfile.SoundFile, first: int, count: int, channel: int | None) -> tuple[Mono, float]:
