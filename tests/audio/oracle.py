@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def samples(path: Path) -> int:
     """Per channel, of the first audio stream, as the program decodes it at its own rate; 0 where it does not."""
     words = [program(), "-v", "quiet", "-nostdin", "-i", str(path), "-map", "0:a:0", "-ac", "1", "-f", "f32le", "-"]
     return len(subprocess.run(words, capture_output=True, timeout=60).stdout) // 4
+
+
+def seconds(path: Path) -> Fraction:
+    """What `samples` counts, at the rate that the program gives the stream."""
+    words = [program(), "-v", "quiet", "-nostdin", "-i", str(path), "-map", "0:a:0", "-ac", "1", "-c:a", "pcm_f32le"]
+    wav = subprocess.run([*words, "-f", "wav", "-"], capture_output=True, timeout=60).stdout
+    return Fraction(samples(path), int.from_bytes(wav[24:28], "little") or 1)
 
 
 def sounds(folder: Path, seconds: float = 1.5, wanted: Iterable[tuple[int, int]] = SOUNDS) -> list[Path]:

@@ -321,9 +321,9 @@ def test_a_forged_header_is_refused_before_anything_is_allocated(write_sound: Wr
     path = write_sound("a.flac")
     forged_flac(path, 2**36 - 1)
     for look in (decode.decode, decode.header):
-        with pytest.raises(AudioError, match="claims 4,294,967 s, expected at most 3600 s"):
+        with pytest.raises(AudioError, match="whole frames for 8000 of 68719476735 samples"):
             look(path)
-    with pytest.raises(AudioError, match=r"ends early|cannot be decoded"):
+    with pytest.raises(AudioError, match="whole frames for 8000 of"):
         decode.decode(path, start=100, end=200)
 
 

@@ -1,57 +1,62 @@
-"""FLAC whose header was written before its length was known (RFC 9639): its last frame tells it."""
+"""FLAC's frames (RFC 9639), followed one by one: what is missing between them, and a length that the header lacks."""
 
+import mmap
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from typing import BinaryIO
 
 from toolkit.core.errors import AudioError
 
-LAST_BYTES = 2**21  # in which the last frame begins
-LAST_HEADERS = 4  # of which one is the last frame's: by chance, one pattern in 256 is taken for a header
+LAST_BYTES = 2**21  # that the last frame may have
+MOST_STRAYS = 4  # that are looked at: one pattern in 256 is a header by chance
+HEAD_BYTES = 16  # of the longest header
 ID3V1_BYTES = 128
 SYNC = re.compile(rb"(?=\xff[\xf8\xf9])")  # of a frame that is counted by frames, or by samples
 
 
-def unknown_length(file: BinaryIO, begin: int, size: int) -> Mapping[int, bytes]:
-    """What to read in the place of the 0 samples that a FLAC from byte `begin` on tells; nothing where it tells them.
+def check(file: BinaryIO, begin: int, size: int) -> Mapping[int, bytes]:
+    """Follow a FLAC's frames from byte `begin` on; what to read in the place of its number of samples, if that is 0.
 
-    The last frame has its number, its samples, and checksums that hold to the end of the file. That those before it
-    are there is seen when they are decoded. Raises AudioError where no frame ends with the file.
+    Where the header tells no length, the last frame's checksum must hold to the end of the file. Raises AudioError
+    where that is not so, and where frames are missing: libFLAC gives silence in their place.
     """
     file.seek(begin)
     head = file.read(42)
-    samples_at = 18
-    field = int.from_bytes(head[samples_at : samples_at + 8], "big")
-    if len(head) < 42 or field & (1 << 36) - 1:
-        return {}
-    fixed_block = int.from_bytes(head[8:10], "big")
-    tail_at = max(begin + len(head), size - LAST_BYTES)
-    file.seek(tail_at)
-    tail = file.read()
-    if tail[-ID3V1_BYTES:].startswith(b"TAG"):
-        tail = tail[:-ID3V1_BYTES]
-    heads = (tail[found.start() :] for found in reversed(list(SYNC.finditer(tail))))
-    for frame, samples in islice(_headed(heads, fixed_block), LAST_HEADERS):
-        if not _crc(frame, 0x8005, 16):  # with the checksum itself, 0 is left
-            return {begin + samples_at: (field | samples).to_bytes(8, "big")}
-    raise AudioError("ends early: it tells no length, and its last FLAC frame is not whole")
+    if len(head) < 42:
+        return {}  # which libsndfile refuses
+    field = int.from_bytes(head[18:26], "big")
+    claimed = field & (1 << 36) - 1
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        samples, last_at = 0, 0
+        strays: list[int] = []  # behind the last frame that had its turn
+        for place in SYNC.finditer(content, begin + len(head)):
+            frame = _head(content[place.start() : place.start() + HEAD_BYTES], int.from_bytes(head[8:10], "big"))
+            if frame is not None and frame[0] == samples:  # of what looks like a header, one that has its turn is one
+                samples, last_at, strays = sum(frame), place.start(), []
+            elif frame is not None and len(strays) < MOST_STRAYS:
+                strays.append(place.start())
+        end = size - ID3V1_BYTES if content[size - ID3V1_BYTES :].startswith(b"TAG") else size
+        if samples < claimed:
+            raise AudioError(f"ends early or is damaged: whole frames for {samples} of {claimed} samples per channel")
+        whole = [stop for stop in (*strays, end) if stop - last_at <= LAST_BYTES and not _crc16(content[last_at:stop])]
+        if not claimed and whole[:1] != [end]:
+            raise AudioError("ends early: it tells no length, and its last FLAC frame is not whole")
+    return {} if claimed else {begin + 18: (field | samples).to_bytes(8, "big")}
 
 
-def _headed(candidates: Iterable[bytes], fixed_block: int) -> Iterator[tuple[bytes, int]]:
-    """Those that begin with a frame's header, and the samples per channel up to the end of that frame."""
-    for frame in candidates:
-        number, at = _coded_number(frame)
-        code = frame[2] >> 4 if len(frame) > 2 else 0
-        extra = {6: 1, 7: 2}.get(code, 0)
-        end = at + extra + ({12: 1, 13: 2, 14: 2}.get(frame[2] & 15, 0) if code else 0) + 1
-        if number is None or not code or end + 2 > len(frame) or _crc(frame[:end], 0x07, 8):
-            continue
-        if extra:
-            block = 1 + int.from_bytes(frame[at : at + extra], "big")
-        else:
-            block = 192 if code == 1 else 144 << code if code < 6 else 1 << code
-        yield frame, number + block if frame[1] & 1 else number * fixed_block + block
+def _head(head: bytes, fixed_block: int) -> tuple[int, int] | None:
+    """The first sample of the frame that begins with these bytes, and its number of samples; None if none does."""
+    number, at = _coded_number(head)
+    code = head[2] >> 4 if len(head) > 2 else 0
+    extra = {6: 1, 7: 2}.get(code, 0)
+    end = at + extra + ({12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0) if code else 0) + 1
+    if number is None or not code or end > len(head) or _crc(head[:end], 0x07, 8):
+        return None
+    if extra:
+        block = 1 + int.from_bytes(head[at : at + extra], "big")
+    else:
+        block = 192 if code == 1 else 144 << code if code < 6 else 1 << code
+    return (number if head[1] & 1 else number * fixed_block), block
 
 
 def _coded_number(frame: bytes) -> tuple[int | None, int]:
@@ -67,6 +72,10 @@ def _coded_number(frame: bytes) -> tuple[int | None, int]:
     for byte in rest:
         number = number << 6 | byte & 63
     return number, 5 + more
+
+
+def _crc16(frame: bytes) -> int:
+    return _crc(frame, 0x8005, 16)
 
 
 def _crc(content: bytes, polynomial: int, bits: int) -> int:

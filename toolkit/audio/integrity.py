@@ -15,6 +15,7 @@ from toolkit.core.errors import AudioError
 LONG = 0xFFFF_FFFF  # an RF64 data size that is told elsewhere
 # WAV data sizes that mean "until the end": what FFmpeg, SoX and others write into a pipe; 0 as well, where data follow
 STREAMED = {LONG, 0x7FFF_FFFF, 0x7FFF_F000} | set(range(0xFFFF_FF00, LONG))
+AIFF_HEAD = 8  # bytes of an AIFF's data chunk before the samples
 MP3_IN_WAV = 0x55
 # WAV codecs that FFmpeg alone reads: G.726 (two numbers), G.723.1, G.729, Windows Media Audio, G.722, AC-3
 FFMPEG_IN_WAV = {0x45, 0x64, 0x42, 0x83, 0x160, 0x161, 0x162, 0x163, 0x28F, 0x2000}
@@ -66,7 +67,7 @@ def check(file: BinaryIO, size: int) -> Layout:
     file.seek(begin)
     magic = file.read(16)
     if magic[:4] == b"fLaC":
-        patches = flac.unknown_length(file, begin, size)
+        patches = flac.check(file, begin, size)
         return Layout(patches=patches, bounded=not patches)
     kind = media.kind_of(magic)
     return Layout(kind, bounded=media.check(kind, file, begin, size)) if kind else Layout()
@@ -129,6 +130,8 @@ def _check_chunks(file: BinaryIO, size: int, data: bytes, order: Literal["little
                 if rest % block:
                     raise AudioError(f"ends early: its last block is cut, {rest % block} of {block} bytes")
                 return Layout(kind, patch, bounded=False, data=(position, size))
+            if not wav and length < AIFF_HEAD < rest:
+                raise AudioError("was streamed: its AIFF header does not tell its length; save it as WAV or FLAC")
             if length > rest:
                 raise AudioError(f"ends early: its header promises {length - rest:,} bytes more than the file holds")
             return Layout(kind, data=(position, position + length))

@@ -1,4 +1,4 @@
-"""Parts of one file after another where it can only be decoded from its start: MP3, and all that FFmpeg reads.
+"""Parts of one file after another where it can only be decoded from its start: MP3, GSM, and all that FFmpeg reads.
 
 An MP3 is sought imprecisely, and what is decoded depends on the blocks asked for: so it is read in the same blocks from
 its start, whatever is wanted. For the windows of a recording that would be the square of its length; here the file
@@ -6,11 +6,12 @@ stays open behind a window, with the blocks before, and the next one goes on fro
 """
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,9 @@ from toolkit.audio.channels import Mono
 
 BLOCK = 2**16  # samples per channel that are decoded at once
 KEPT_BLOCKS = 128  # 32 MB a channel or two, three minutes at 44.1 kHz: windows that overlap by more begin anew
-KEPT_EXTENTS = 256
+KEPT = 256  # files of which it is known how long they are
+SETTLED_NS = 100_000_000  # a file that changed since may change again without another time stamp
+Found = TypeVar("Found")
 
 Blocks = Iterator[npt.NDArray[np.float32]]
 
@@ -81,19 +84,23 @@ class Sequential:
             yield self._blocks[-1]
 
 
-# .file: what this thread read last and its key, while more of it may be asked for; .extents: of files, by their keys
+# .file: what this thread read last and its key, while more of it may be asked for; .told: of files, by their keys
 _last = threading.local()
 
 
-def extent_of(path: Path, measure: Callable[[], Extent]) -> Extent:
-    """What `measure`, which reads the whole file, tells; asked once for the parts of a file."""
-    extents: OrderedDict[tuple[Path, int, int], Extent] = _last.__dict__.setdefault("extents", OrderedDict())
-    key = _key(path)
-    if key not in extents:
-        extents[key] = measure()
-        if len(extents) > KEPT_EXTENTS:
-            extents.popitem(last=False)
-    return extents[key]
+def once(path: Path, what: str, find: Callable[[], Found]) -> Found:
+    """What `find`, which reads a whole file, tells; asked once for the parts of a file, until it changes."""
+    told: OrderedDict[tuple[object, ...], Any] = _last.__dict__.setdefault("told", OrderedDict())
+    key = (what, *_key(path))
+    if key in told:
+        found: Found = told[key]
+        return found
+    found = find()
+    if time.time_ns() - path.stat().st_mtime_ns > SETTLED_NS:
+        told[key] = found
+    if len(told) > KEPT:
+        told.popitem(last=False)
+    return found
 
 
 def read(

@@ -21,6 +21,7 @@ from toolkit.audio.sequential import BLOCK, Blocks, Extent
 from toolkit.core.errors import AudioError
 
 FORMATS = ("WAV", "RF64", "AIFF", "FLAC", "OGG", "MP3")  # those whose truncation is seen, here or by libsndfile
+GSM_BLOCK_BYTES, GSM_BLOCK_SAMPLES = 65, 320  # of GSM in WAV
 Told = Callable[[float], None]
 
 
@@ -91,8 +92,7 @@ def opened(path: Path, told: Told) -> Iterator[Source]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise AudioError("is not a regular file")
-        with path.open("rb", buffering=0) as raw:
-            layout = integrity.check(raw, path.stat().st_size)
+        layout = sequential.once(path, "layout", partial(_layout, path))
         if layout.kind is not None:
             yield _by_ffmpeg(path, layout.kind, layout, told)
             return
@@ -106,6 +106,11 @@ def opened(path: Path, told: Told) -> Iterator[Source]:
         raise AudioError(f"cannot be decoded: {error}") from None
 
 
+def _layout(path: Path) -> Layout:
+    with path.open("rb", buffering=0) as raw:
+        return integrity.check(raw, path.stat().st_size)
+
+
 def _sound_file(path: Path, layout: Layout) -> soundfile.SoundFile:
     """libsndfile gets no name: it takes suffixes at their word, and tells paths in its messages."""
     if layout.patches:
@@ -116,23 +121,29 @@ def _sound_file(path: Path, layout: Layout) -> soundfile.SoundFile:
 def _by_libsndfile(path: Path, file: soundfile.SoundFile, layout: Layout) -> Source:
     if file.format not in (*FORMATS, "WAVEX"):
         raise AudioError(f"is of the format {file.format}, expected one of {list(FORMATS)}")
-    if file.subtype != "MPEG_LAYER_III":
+    mp3, in_wav = file.subtype == "MPEG_LAYER_III", file.format in ("WAV", "WAVEX")
+    if not mp3 and file.seekable():
         read = partial(_read, file)
         return Source(file.samplerate, file.channels, file.frames, read, in_order=False, bounded=layout.bounded)
-    in_wav = file.format != "MP3"
-    part = layout.data if in_wav else (0, None)
+    begin, end = layout.data
+    view = partial(View, path, begin, end) if mp3 and in_wav else partial(View, path, patches=layout.patches)
 
     def blocks() -> Blocks:
-        with View(path, *part) as view, soundfile.SoundFile(view) as mp3:
-            while len(block := mp3.read(sequential.BLOCK, dtype="float32", always_2d=True)):
+        with view() as part, soundfile.SoundFile(part) as file:
+            while len(block := file.read(sequential.BLOCK, dtype="float32", always_2d=True)):
                 yield block
 
     def measure() -> Extent:
-        with View(path, *part) as view, soundfile.SoundFile(view) as mp3:
-            samples, tells = integrity.mp3_samples(view, mp3.frames)
-            return Extent(mp3.samplerate, mp3.channels, samples, tells or (in_wav and layout.bounded))
+        with view() as part, soundfile.SoundFile(part) as file:
+            if mp3:
+                samples, tells = integrity.mp3_samples(part, file.frames)
+                return Extent(file.samplerate, file.channels, samples, tells or (in_wav and layout.bounded))
+            samples = file.frames
+            if in_wav:  # GSM: libsndfile takes the byte that fills an odd chunk up for a block
+                samples = min(samples, (end - begin) // GSM_BLOCK_BYTES * GSM_BLOCK_SAMPLES)
+            return Extent(file.samplerate, file.channels, samples, layout.bounded)
 
-    return _in_order(path, sequential.extent_of(path, measure), blocks)
+    return _in_order(path, sequential.once(path, "extent", measure), blocks)
 
 
 def _by_ffmpeg(path: Path, kind: str, layout: Layout, told: Told) -> Source:
@@ -156,7 +167,7 @@ def _by_ffmpeg(path: Path, kind: str, layout: Layout, told: Told) -> Source:
         if gathered:
             yield np.concatenate(gathered)
 
-    return _in_order(path, sequential.extent_of(path, measure), blocks)
+    return _in_order(path, sequential.once(path, "extent", measure), blocks)
 
 
 def _in_order(path: Path, extent: Extent, blocks: Callable[[], Blocks]) -> Source:
