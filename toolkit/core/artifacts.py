@@ -1,7 +1,6 @@
 """Signatures, folders and commits: what a run is called, what it was made with, and how a file becomes durable."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import InputError, MachineError, StoreError, disk_full_is_named
+from toolkit.core.platform import lock, sync_folder
 from toolkit.core.version import __version__
 
 LOCK_WAIT_SECONDS = 2.0  # a dying process can hold a lock for a moment
@@ -60,15 +60,6 @@ def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the renames inside `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def commit_file(path: Path, write: Callable[[Path], None]) -> None:
@@ -185,7 +176,7 @@ def locked(folder: Path) -> Iterator[None]:
         deadline = time.monotonic() + LOCK_WAIT_SECONDS
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
