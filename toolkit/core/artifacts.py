@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ PROVENANCE_PACKAGES = (
     "soxr",
     "soundfile",
 )
+EXTRA_PACKAGES = ("av",)  # that decide about numbers where they are installed
 
 
 def canonical_json(value: Any) -> str:
@@ -186,15 +187,23 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def package_versions() -> dict[str, str]:
+    """Of every package that decides about numbers; one of an extra that is not installed is not there."""
+    versions = {name: metadata.version(name) for name in PROVENANCE_PACKAGES}
+    for name in EXTRA_PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
 def provenance(command: str) -> dict[str, Any]:
     """What a figure's footnote needs: the command, versions and kind of machine; no path, host or user name."""
-    versions = {name: metadata.version(name) for name in PROVENANCE_PACKAGES}
     return {
         "command": command,
         "toolkit": __version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
-        "packages": versions,
+        "packages": package_versions(),
     }
 
 
