@@ -14,6 +14,7 @@ from tests.audio import oracle
 from tests.conftest import WriteSound
 from toolkit.audio import decode, decode_pool, ffmpeg, sequential
 from toolkit.core.errors import AudioError
+from toolkit.corpus import adhoc
 
 # Suffix, codec, and whether the file tells its length
 WRITTEN = [
@@ -230,3 +231,18 @@ def test_a_git_lfs_pointer_is_called_one(name: str, tmp_path: Path) -> None:
     for look in (decode.decode, decode_pool.header):
         with pytest.raises(AudioError, match="is a Git LFS pointer, not the audio; run `git lfs pull`"):
             look(tmp_path / name)
+
+
+def test_a_voice_message_of_wechat_is_called_one(tmp_path: Path) -> None:
+    for head in (b"", b"\x02"):
+        (tmp_path / "a.amr").write_bytes(head + b"#!SILK_V3" + bytes(100))
+        with pytest.raises(AudioError, match="is a SILK voice message"):
+            decode.decode(tmp_path / "a.amr")
+
+
+def test_a_folder_gives_what_can_be_read(tmp_path: Path, files: dict[tuple[str, str], Path]) -> None:
+    for (suffix, codec), path in files.items():
+        shutil.copy(path, tmp_path / f"{codec}.{suffix}")
+    (tmp_path / "notes.txt").write_text("no audio")
+    assert len(adhoc.gather([tmp_path]).clips) == len(files)
+    assert set(ffmpeg.SUFFIXES) < set(decode.SUFFIXES)

@@ -69,6 +69,19 @@ def test_a_large_size_is_no_unknown_one(size: int, tmp_path: Path) -> None:
         decode.decode(tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize(
+    ("muxer", "codec"), [("aiff", "pcm_s16be"), ("asf", "wmav2"), ("asf_stream", "wmav2"), ("avi", "pcm_s16le")]
+)
+def test_what_was_streamed_and_cannot_be_measured_is_refused_or_whole(muxer: str, codec: str, tmp_path: Path) -> None:
+    (sound,) = oracle.sounds(tmp_path, wanted=[(16_000, 1)])
+    path = tmp_path / "a"
+    assert oracle.write(path, sound, "-c:a", codec, "-f", muxer, piped=True)
+    for content in (path.read_bytes(), path.read_bytes()[:-3_000]):
+        path.write_bytes(content)
+        with pytest.raises(AudioError, match=r"was streamed: its \w+ header does not tell its length|ends early"):
+            decode.decode(path)
+
+
 @pytest.fixture(params=["libsndfile", "FFmpeg", "FFmpeg's pipe"])
 def flac(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
     """A FLAC that tells no length, and the WAV that it was made of."""

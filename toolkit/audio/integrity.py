@@ -54,6 +54,8 @@ def check(file: BinaryIO, size: int) -> Layout:
         raise AudioError("is empty: it has no bytes")
     if magic == POINTER:
         raise AudioError("is a Git LFS pointer, not the audio; run `git lfs pull` in its repository")
+    if b"#!SILK" in magic[:7]:
+        raise AudioError("is a SILK voice message, as WeChat keeps them, which is not read; save it as WAV")
     if magic[:4] in (b"RIFF", b"RF64") and magic[8:12] == b"WAVE":
         return _check_chunks(file, size, b"data", "little")
     if magic[:4] == b"FORM" and magic[8:12] in (b"AIFF", b"AIFC"):

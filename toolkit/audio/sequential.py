@@ -115,7 +115,7 @@ def read(
     return found
 
 
-def _key(path: Path) -> tuple[Path, int, int]:
-    """A file, its size in bytes and its time of change in ns."""
+def _key(path: Path) -> tuple[Path, int, int, int]:
+    """A file, its inode, its size in bytes and its time of change in ns."""
     status = path.stat()
-    return path, status.st_size, status.st_mtime_ns
+    return path, status.st_ino, status.st_size, status.st_mtime_ns
