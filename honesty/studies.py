@@ -44,6 +44,12 @@ class Drawn:
             probability if self.task.multilabel else probability / probability.sum(axis=1, keepdims=True),
         )  # fmt: skip
 
+    def only(self, label: int) -> "Drawn":
+        """The same clips with one label of several; a label's own figures are of that label alone."""
+        (name,) = self.task.labels[label : label + 1]
+        one = slice(label, label + 1)
+        return Drawn(Task(name, "multilabel", (name,), (name,)), self.speaker, self.truth[:, one], self.score[:, one])
+
 
 @cache
 def _names(prefix: str, count: int) -> tuple[str, ...]:

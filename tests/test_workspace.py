@@ -162,7 +162,7 @@ def test_a_command_is_written_without_its_defaults_and_without_folders() -> None
         command_of("probe", options) == "toolkit probe --model a --model b --target x,y --nuisance speaker,sex --online"
     )
     tuning = FinetuneOptions(origin="run", refit_on_development=False)
-    assert command_of("finetune", tuning) == "toolkit finetune --no-refit-on-development --from run"
+    assert command_of("finetune", tuning) == "toolkit finetune --from run --no-refit-on-development"
     assert names("a, b,a") == ("a", "b")
 
 

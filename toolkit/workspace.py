@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from toolkit.result.report.compare_stage import ComparisonResult
     from toolkit.result.report.results import RunResult, RunResults
     from toolkit.result.report.score import Scored
+    from toolkit.study.steps import StudyResult
 
 
 class Workspace:
@@ -183,6 +184,24 @@ class Workspace:
 
         names = tuple(str(_name(one)) for one in results)
         return compare_stage.plan(self.place, made(CompareOptions, results=names, **options)).run()
+
+    @from_python()
+    def run(self, recipe: str | Path, dry_run: bool = False) -> "StudyResult":
+        """A whole study by a recipe: extract, probe, fine-tune, compare; what is done is not done again.
+
+        Args:
+            recipe: A TOML file, such as recipes/corrected.toml.
+            dry_run: Only look which steps are done.
+
+        Returns:
+            Every step as a command, every page.
+
+        Raises:
+            RecipeError: For the first thing that is wrong in the recipe, by line and column.
+        """
+        from toolkit.study import plan, steps
+
+        return steps.run(plan.plan(self.place, Path(recipe)), dry_run)
 
     @from_python()
     def predict(self, origin: "str | RunResult | RunResults", audio: Any = None, **options: Any) -> "Predicted":

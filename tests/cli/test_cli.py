@@ -138,7 +138,7 @@ def test_each_defect_of_a_manifest_is_one_sentence_with_its_line(
         (("probe", "--model", "whisper-small", "--target", "high"), 4, "`toolkit extract --model whisper-small`"),
         (("probe", "--model", "tiny-hubert", "--target", "mood"), 2, "No label column 'mood'"),
         (("probe", "--model", "tiny-hubert", "--target", "high", "--probe", "svm"), 2, "Bad probe 'svm'"),
-        (("probe", "--model", "tiny-hubert", "--target", "high", "--folds", "9"), 2, "9 folds"),
+        (("probe", "--model", "tiny-hubert", "--target", "high", "--folds", "9"), 2, "--folds 9"),
         (("probe", "--model", "tiny-hubert", "--target", "high", "--group-by", "call"), 2, "No column 'call'"),
         (("features", "verify", "nothing"), 4, "No features of 'nothing'"),
         (("models", "show", "wisper"), 2, "Bad model 'wisper'"),

@@ -1,17 +1,30 @@
 """Options without effect are refused by name: the table's every row, and no option that nobody thought about."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+import toolkit
 from tests.conftest import Run
 from toolkit import cli
-from toolkit.cli import recipe_options
-from toolkit.cli.combinations import RULES, name_of, refusal
+from toolkit.cli.combinations import RULES
+from toolkit.core.errors import InputError
+from toolkit.core.options import check_idle, typed
+from toolkit.finetune.options import FinetuneOptions
+from toolkit.predict.options import PredictOptions
+from toolkit.probe.options import ProbeOptions
+from toolkit.result.options import CompareOptions
 
+STAGES = {"finetune": FinetuneOptions, "probe": ProbeOptions, "predict": PredictOptions, "compare": CompareOptions}
+EVERY = [
+    (command, rule)
+    for command, rules in [*((name, stage.RULES) for name, stage in STAGES.items()), *RULES.items()]
+    for rule in rules
+]
 FROM = ("finetune", "--from", "RUN")
 BY_HAND = ("finetune", "--model", "m", "--target", "t")
 PROBE = ("probe", "--model", "m", "--target", "t")
@@ -47,10 +60,11 @@ REFUSED: list[tuple[str, ...]] = [
     ("predict", "--from", "RUN", "a.wav", "--audio-root", "."),
     ("predict", "--from", "RUN", "a.wav", "--spellings", "merge"),
     ("predict", "--from", "RUN", "a.wav", "--unknown", "keep"),
-    ("compare", "--subgroups", "none", "--manifest", "m.csv"),
-    ("compare", "--subgroups", "none", "--audio-root", "."),
+    ("predict", "--from", "RUN", "a.wav", "--final", "--round", "0"),
     ("compare", "--subgroups", "none", "--spellings", "merge"),
     ("compare", "--subgroups", "none", "--unknown", "keep"),
+    ("compare", "--subgroups", "none", "--manifest", "m.csv"),
+    ("compare", "--subgroups", "none", "--audio-root", "."),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
 ]
 # Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
@@ -93,12 +107,18 @@ ALWAYS = {
         "spec-augment", "layer-drop",  # with --train head too: what enters the head is then noisy
     },
     "predict": {
-        "AUDIO", "from", "manifest", "round", "window", "negative", "output", "device", "workers", "hop", "channel",
+        "AUDIO", "from", "manifest", "final", "window", "negative", "output", "device", "workers", "hop", "channel",
     },
     "compare": {"RESULTS", "subgroups"},
     "score": {"FILE", "spellings", "unknown"},
     "run": {"RECIPE", "dry-run"},
 }  # fmt: skip
+
+
+def name_of(parameter: Any) -> str:
+    """A click parameter's name as it is typed, without dashes; an argument's as the help shows it."""
+    long = [word for word in parameter.opts if word.startswith("--")]
+    return long[0].removeprefix("--") if long else str(parameter.name).upper()
 
 
 def commands(group: Any = None, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -111,7 +131,9 @@ def commands(group: Any = None, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"), list(zip(RULES, REFUSED, strict=True)), ids=[" ".join(words) for words in REFUSED]
+    ("rule", "words"),
+    [(rule, words) for (_, rule), words in zip(EVERY, REFUSED, strict=True)],
+    ids=[" ".join(words) for words in REFUSED],
 )
 def test_an_option_without_effect_is_refused_by_name(
     run: Run, tmp_path: Path, rule: Any, words: tuple[str, ...]
@@ -119,7 +141,12 @@ def test_an_option_without_effect_is_refused_by_name(
     place = () if words[0] == "score" else ("-w", tmp_path)
     code, out, err = run(*words, *place)
     assert (code, out) == (2, "")
-    assert err == f"toolkit: --{rule.option} {rule.because}\n"
+    assert err == f"toolkit: {typed(rule.option)} {rule.because}\n"
+
+
+def test_from_python_it_is_refused_by_its_keyword(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^shuffles has no effect without control shuffled$"):
+        toolkit.open(tmp_path).probe("m", target="t", shuffles=5)
 
 
 def test_what_is_not_typed_is_not_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,14 +166,14 @@ def test_what_is_not_typed_is_not_refused(run: Run, tmp_path: Path, monkeypatch:
     ],
 )
 def test_beside_rays_nodes_this_machine_reads_loudness_and_fits_shuffles(more: dict[str, Any], idle: bool) -> None:
-    values = {**recipe_options.defaults("probe"), "ray": "local", "workers": 2, **more}
-    found = refusal("probe", ["ray", "workers", *more], values)
-    said = ("workers", "--workers has no effect with --ray, which takes every core of the nodes")
-    assert found == (said if idle else None)
+    options = ProbeOptions(model="m", target="t", ray="local", workers=2, **more)
+    refused = pytest.raises(InputError, match="--workers has no effect with --ray, which takes every core")
+    with refused if idle else nullcontext():
+        check_idle([rule for rule in ProbeOptions.RULES if rule.option == "workers"], ["workers"], options)
 
 
 def test_every_option_of_every_command_always_counts_or_has_a_row() -> None:
-    rows = {(rule.command, rule.option) for rule in RULES}
+    rows = {(command, typed(rule.option).removeprefix("--")) for command, rule in EVERY}
     found = set()
     for path, command in commands():
         own = {name_of(parameter) for parameter in command.params} - ALWAYS["*"]

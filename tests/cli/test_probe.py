@@ -247,7 +247,7 @@ def test_the_search_spaces_are_explained_without_a_model(run: Run) -> None:
         ),
         (("--model", "weaker", "--nuisance", "constant"), 2, "two or more are needed"),
         (("--model", "weaker", "--minutes", 1), 2, "give one"),
-        (("--model", "weaker", "--inner-folds", 3), 2, "3 inner folds asked for; the others leave"),
+        (("--model", "weaker", "--inner-folds", 3), 2, "--inner-folds 3: 2 folds are not tested"),
         (("--model", "weaker", "--folds", "most"), 2, "Bad --folds 'most'"),
         (("--model", "weaker", "--folds", "all", "--repeats", 2), 2, "--repeats 2: only 1 of these deals"),
         (("--model", "weaker", "--folds", "all", "--split-by", "clip"), 2, "--split-by clip deals"),

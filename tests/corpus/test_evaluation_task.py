@@ -196,7 +196,7 @@ def test_wrong_questions_are_refused_with_both_sides_of_the_story() -> None:
     for spelt in ("refuse", "merge", "keep"):  # a column that is not there is no spelling of one that is
         with pytest.raises(LabelError, match="No label column 'Emotion'"):
             build_task(manifest(rows()), "emotion,Emotion", 5, seed=0, rules=Rules(spelt))
-    with pytest.raises(SplitError, match=r"11 folds.*10"):
+    with pytest.raises(SplitError, match=r"--folds 11 needs.*10"):
         build_task(manifest(rows()), "emotion", 11, seed=0)
     with pytest.raises(SplitError, match="Bad --split-by"):
         build_task(manifest(rows()), "emotion", 5, seed=0, split_by="speaker")

@@ -164,12 +164,12 @@ def test_clips_can_be_their_own_groups_and_many_of_them_in_seconds() -> None:
 
 @pytest.mark.parametrize("count", [-1, 0, 1, 2])
 def test_fewer_than_three_folds_are_refused(count: int) -> None:
-    with pytest.raises(SplitError, match=f"{count} folds asked for; at least 3"):
+    with pytest.raises(SplitError, match=f"--folds {count}: at least 3"):
         splits.make(["a"] * 5, list("vwxyz"), np.ones((5, 1), dtype=np.int64), count, 0)
 
 
 def test_more_folds_than_groups_are_refused_with_both_numbers() -> None:
-    with pytest.raises(SplitError, match="5 folds need at least 5 different values of 'call'; the clips have 2"):
+    with pytest.raises(SplitError, match="--folds 5 needs at least 5 different values of 'call'; the clips have 2"):
         splits.make(list("abc"), ["x", "y", "x"], np.ones((3, 1), dtype=np.int64), 5, 0, "call")
 
 
@@ -273,7 +273,7 @@ def test_the_best_of_several_orders_is_kept_and_it_is_not_the_first_one(monkeypa
 
 def test_two_speakers_are_not_enough_for_folds_and_are_for_a_fixed_split_with_two_parts_of_them() -> None:
     ids, groups, labels = list("abcd"), ["x", "x", "y", "y"], np.array([[1], [0], [1], [0]])
-    with pytest.raises(SplitError, match="3 folds need at least 3 different values of 'speaker'; the clips have 2"):
+    with pytest.raises(SplitError, match="--folds 3 needs at least 3 different values of 'speaker'; the clips have 2"):
         splits.make(ids, groups, labels, 3, 0)
     with pytest.raises(SplitError, match="The train part has a single speaker; two are needed"):
         splits.fixed(ids, groups, ["train", "train", "test", "test"], "speaker", 0)

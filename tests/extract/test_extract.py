@@ -480,7 +480,7 @@ def test_the_clips_to_compare_come_from_all_of_the_corpus() -> None:
         (Options(context="half"), "Bad context 'half'"),
         (Options(layers="0-99"), "Bad layers 0-99"),
         (Options(decoder=True), "has no decoder"),
-        (Options(frames=("encoder.99",)), "Bad layer for --frames"),
+        (Options(frames=("encoder.99",)), "Bad --frames"),
         (Options(device="tpu"), "Bad device 'tpu'"),
     ],
 )

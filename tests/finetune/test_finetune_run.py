@@ -255,7 +255,7 @@ def test_a_round_with_nothing_to_learn_or_to_choose_by_is_refused(run: Run, stud
         (("--model", "tiny-hubert", "--target", "high", "--train", "encoder-frozen"), 2, "tiny-hubert has none"),
         (("--model", "tiny-hubert", "--target", "high", "--layer", "7"), 2, "Bad layer 'encoder.7'"),
         (("--model", "", "--target", "high"), 2, "Bad model ''"),
-        (("--model", "tiny-hubert", "--target", "high", "--folds", "7"), 2, "7 folds need at least 7"),
+        (("--model", "tiny-hubert", "--target", "high", "--folds", "7"), 2, "--folds 7 needs at least 7"),
         (("--model", "tiny-hubert", "--target", "high", "--depth", "best"), 2, "name it with --from"),
         (
             ("--model", "tiny-hubert", "--target", "high", "--train", "top-9", "--folds", "3"),

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from tests.models import ct2_writer
 from tests.result.conftest import make_predictions, make_run
-from toolkit.cli.recipe_options import shapes
 from toolkit.core.errors import ToolkitError
 from toolkit.corpus import importers, manifest, splits
 from toolkit.corpus.labels import HOTLINE, Task
 from toolkit.models.convert import ct2
 from toolkit.result import predictions
 from toolkit.study import recipe
+from toolkit.study.shapes import shapes
 
 EXAMPLES = int(os.environ.get("TOOLKIT_FUZZ", "40"))
 MEGABYTES = 32  # that a reader may take, beyond thirty times the input

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import toolkit
 from tests.conftest import Run
 from tests.models import tiny
 from toolkit.core.artifacts import signature
@@ -24,6 +25,7 @@ from toolkit.finetune.rounds import OWN_HASH
 from toolkit.finetune.run import Options as Tuning
 from toolkit.finetune.run import finetune
 from toolkit.models.checkpoint import locate
+from toolkit.probe.apply import store_of
 from toolkit.probe.run_folder import Options as Probing
 from toolkit.probe.run_folder import sweep
 from toolkit.result import run as result_run
@@ -243,3 +245,23 @@ def test_models_of_another_run_or_none_and_another_backbone_are_refused(run: Run
     tiny.hubert(workspace / "models" / "tiny-hubert", seed=1)
     (workspace / "models" / "tiny-hubert.pin.json").unlink()  # as if its new weights had been accepted
     refused("mix", "other weights than those that")
+
+
+def test_the_final_probe_is_the_estimator_of_all_clips_and_is_said_to_be_untested(run: Run, study: Path) -> None:
+    folders = runs(study)
+    code, _, err = predict(run, study, "--from", folders["linear"], study / "1.wav", study / "2.wav", "--final")
+    assert code == 0 and "what it scores on new callers was not measured" in err and "2 of 2 clips taught it" in err
+    with (made(study) / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["final", "final"]
+    done = result_run.read(folders["linear"])
+    fitted = toolkit.open(study).result(str(folders["linear"])).estimator()  # type: ignore[attr-defined]
+    store = store_of(done, study / "features")
+    assert store is not None
+    layer, own = store.layer(fitted.layer), [store.ids.index(clip) for clip in ("clip1", "clip2")]
+    expected = fitted.predict_proba(np.concatenate([layer.mean[own], layer.std[own]], axis=1))
+    found = [[float(row[f"probability:{label}"]) for label in done.task.labels] for row in rows]
+    np.testing.assert_array_equal(np.float32(found), np.float32(expected))
+    assert json.loads((made(study) / "predict.json").read_text())["final"] is True
+    code, _, err = predict(run, study, "--from", folders["finetune-head"], study / "1.wav", "--final")
+    assert code == 2 and "--final fits a probe on all clips" in err

@@ -174,11 +174,11 @@ def test_a_setting_is_judged_by_its_mean_loss_over_the_inner_folds(tmp_path: Pat
 def test_inner_folds_that_are_not_there_are_refused(make_corpus: Make, tmp_path: Path) -> None:
     corpus = make_corpus("binary", clips_a_speaker=8)
     assert any("mean loss on 2 inner folds" in note for note in run(corpus, tmp_path, trials=2, inner=2).notes)
-    with pytest.raises(InputError, match=r"3 inner folds asked for; the others leave, beside the one .* 2$"):
+    with pytest.raises(InputError, match=r"--inner-folds 3: 2 folds are not tested; expected 1 to 2$"):
         run(corpus, tmp_path, trials=2, inner=3)
     split = ["test" if one in ("s0", "s1") else "dev" if one == "s2" else "train" for one in corpus.speakers]
     folds = fixed(corpus.ids, corpus.speakers, split, "speaker", 0)
-    with pytest.raises(InputError, match="2 inner folds asked for; a fixed split has 1"):
+    with pytest.raises(InputError, match="--inner-folds 2: a fixed split has one development set; expected 1 to 1"):
         run(replace(corpus, folds=folds), tmp_path, trials=2, inner=2)
 
 

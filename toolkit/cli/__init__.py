@@ -10,13 +10,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from toolkit.cli import combinations, diagnostics, features, manifest, models, recipes
+from toolkit.cli import combinations, diagnostics, features, manifest, models
 from toolkit.cli.common import CommandResult
 from toolkit.cli.compare import compare
 from toolkit.cli.extract import extract
 from toolkit.cli.finetune import finetune
 from toolkit.cli.predict import predict
 from toolkit.cli.probe import probe
+from toolkit.cli.run import run
 from toolkit.cli.runs import runs
 from toolkit.cli.score import score
 from toolkit.core import platform
@@ -40,9 +41,8 @@ app = typer.Typer(
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")
-for one in (extract, probe, score, finetune, compare, predict, runs):
+for one in (extract, probe, score, finetune, compare, predict, runs, run):
     app.command()(one)
-recipes.add_to(app)
 combinations.guard(app)
 
 

@@ -19,16 +19,21 @@ def compare(
 
     Example: toolkit compare --subgroups sex,age_band
     """
-    from toolkit.result.report import compare_files, compare_stage
+    from toolkit.result.report import compare_stage
 
-    place = place_of(workspace, manifest, audio_root)
+    return carry_out(compare_stage.plan(place_of(workspace, manifest, audio_root), options), as_json)
+
+
+def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
+    """Run a `compare_stage.Plan` and show what comes of it."""
+    from toolkit.result.report import compare_files
 
     def tell(one: Any) -> None:
         if not as_json:
             show(compare_files.terminal(one.comparison))
             print(f"\n{one.answer}")
-            print(f"The page, with CSV and LaTeX beside it: {place.shown(one.report)}")
+            print(f"The page, with CSV and LaTeX beside it: {planned.place.shown(one.report)}")
 
-    done = compare_stage.plan(place, options).run(tell)
+    done = planned.run(tell)
     show_json(as_json, *done)
     return CommandResult(tuple(one.folder for one in done))

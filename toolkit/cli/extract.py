@@ -21,10 +21,16 @@ def extract(
 
     Example: toolkit extract --model whisper-medium --model hubert-base-ls960
     """
-    from toolkit.audio.decode import averaged
     from toolkit.extract import stage
 
-    place = place_of(workspace, manifest, audio_root)
+    return carry_out(stage.plan(place_of(workspace, manifest, audio_root), options), as_json)
+
+
+def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
+    """Run an `extract.stage.Plan` and show what comes of it."""
+    from toolkit.audio.decode import averaged
+
+    place = planned.place
 
     def tell(name: str, done: Any) -> None:
         for clip, reason in done.failed.items():
@@ -39,6 +45,6 @@ def extract(
                 f"({of_bytes(done.bytes)}, {done.seconds:,.1f} s)"
             )
 
-    done = stage.plan(place, options).run(tell)
+    done = planned.run(tell)
     show_json(as_json, done)
     return CommandResult(done.folders, done.cached, SOME_CLIPS_FAILED if done.failed else DONE)

@@ -25,11 +25,17 @@ def finetune(
 
     Example: toolkit finetune --from negative-whisper-medium-linear-0123456789ab --train lora
     """
-    from toolkit.finetune import distributed, stage
+    from toolkit.finetune import stage
+
+    return carry_out(stage.plan(place_of(workspace, manifest, audio_root), options), as_json)
+
+
+def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
+    """Run a `finetune.stage.Plan` and show what comes of it."""
+    from toolkit.finetune import distributed
     from toolkit.result.report.terminal import spread
 
-    place = place_of(workspace, manifest, audio_root)
-    done = stage.plan(place, options).run(lambda run: None if as_json else tell_run(run, place))
+    done = planned.run(lambda run: None if as_json else tell_run(run, planned.place))
     if not (distributed.rank() or as_json):
         if len(done.runs) > 1:
             _table([one.run for one in done.runs], [one.folder for one in done.runs])
@@ -38,7 +44,7 @@ def finetune(
                 print(spread([one.run for one in own]))
     show_json(as_json and not distributed.rank(), done)
     failed = any(one.failed for one in done.runs)
-    return CommandResult(tuple(one.folder for one in done.runs), done.cached, SOME_CLIPS_FAILED if failed else DONE)
+    return CommandResult(done.folders, done.cached, SOME_CLIPS_FAILED if failed else DONE)
 
 
 def _table(runs: Sequence[Any], folders: Sequence[Path]) -> None:

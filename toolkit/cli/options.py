@@ -49,6 +49,7 @@ def command(options: type, places: Sequence[str] = tuple(PLACES)) -> Callable[[C
         every = [*required, *where, *(one for one in parameters if one.default is not empty), *more, quiet]
         absent = {one.name: one.default for one in (*where, *more)}
         signature = inspect.Signature([one.replace(kind=KEYWORD) for one in every])
+        called.options = options  # type: ignore[attr-defined]
         called.__signature__ = signature  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in every}
         del called.__wrapped__

@@ -38,11 +38,16 @@ def probe(
     Example: toolkit probe --model whisper-medium --target negative --control shuffled --nuisance speaker,sex,duration
     """
     from toolkit.probe import stage
+
+    return carry_out(stage.plan(place_of(workspace, manifest, audio_root), options), as_json)
+
+
+def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
+    """Run a `probe.stage.Plan` and show what comes of it."""
     from toolkit.result.report import overview
     from toolkit.result.report.terminal import spread
 
-    place = place_of(workspace, manifest, audio_root)
-    planned = stage.plan(place, options)
+    place = planned.place
 
     def tell_series(one: Any, runs: Sequence[Any]) -> None:
         if len(runs) > 1:
@@ -55,7 +60,7 @@ def probe(
         print(overview.answer(made.lines))
         print(f"All of it, with curves on one axis and paired differences: {place.shown(made.report)}")
     show_json(as_json, made)
-    return CommandResult(tuple(run.folder for run in made.runs), made.cached)
+    return CommandResult(made.folders, made.cached)
 
 
 def tell_run(run: Any, place: Any) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,31 @@ class Offered:
     argument: bool = False
 
 
+@dataclass(frozen=True)
+class Rule:
+    """An option that changes nothing next to certain others; its user would believe that it did.
+
+    option: the field's name. idle: given the options, whether it would change nothing. because: what the refusal says
+    after the option's name. A stage's options keep theirs in `RULES`.
+    """
+
+    option: str
+    idle: Callable[[Any], bool]
+    because: str
+
+
+def typed(option: str) -> str:
+    """A field's name as a command line has it: "--inner-folds"."""
+    return "--" + TYPED_AS.get(option, option).replace("_", "-")
+
+
+def check_idle(rules: Iterable[Rule], given: Collection[str], options: Any) -> None:
+    """Raises InputError for the first option given, by its field's name, that would change nothing."""
+    for rule in rules:
+        if rule.option in given and rule.idle(options):
+            raise InputError(f"{typed(rule.option)} {rule.because}")
+
+
 def helps(options: type) -> dict[str, str]:
     """The docstring line under each field of a dataclass and of those it is built upon, by field."""
     found: dict[str, str] = {}
@@ -65,8 +90,8 @@ def offered(hint: Any) -> Offered:
 def command_of(command: str, options: Any) -> str:
     """The command line that asks for the same: `toolkit COMMAND --option value ...`, defaults left out."""
     words = ["toolkit", *command.split()]
-    hints = get_type_hints(type(options), include_extras=True)
-    for field in dataclasses.fields(options):
+    hints, own = get_type_hints(type(options), include_extras=True), type(options).__annotations__
+    for field in sorted(dataclasses.fields(options), key=lambda field: field.name not in own):
         value = getattr(options, field.name)
         if value == field.default or value is None:
             continue
@@ -90,14 +115,16 @@ def _without_folders(value: object) -> str:
 
 
 def made(options: Callable[..., T], **given: Any) -> T:
-    """The options, of keywords. Raises InputError for one that there is not."""
+    """The options, of keywords. Raises InputError for one that there is not, or that changes nothing next to others."""
     known = inspect.signature(options).parameters
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else f", expected one of {list(known)}"
             raise InputError(f"There is no option {name!r}{hint}")
-    return options(**given)
+    found = options(**given)
+    check_idle(getattr(options, "RULES", ()), given, found)
+    return found
 
 
 @contextmanager
@@ -117,6 +144,7 @@ def from_python() -> Iterator[None]:
 
 TYPED = re.compile(r"(?<!\S)--([a-z][a-z-]*[a-z])")
 KEYWORDS = {"from": "origin", "round": "round_"}
+TYPED_AS = {keyword: name for name, keyword in KEYWORDS.items()}
 Names = str | Iterable[str] | None
 
 

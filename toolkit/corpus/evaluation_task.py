@@ -214,6 +214,17 @@ def kept_apart(question: EvaluationTask) -> EvaluationTask:
     return replace(question, folds=folds, notes=())
 
 
+def can_be_honest(question: EvaluationTask) -> bool:
+    """Whether clips were split one by one though their groups could be kept apart."""
+    if question.folds.group_by != "clip" or question.groups == question.folds.groups:
+        return False
+    try:
+        kept_apart(question)
+    except InputError:
+        return False
+    return True
+
+
 def refuse_leaks(question: EvaluationTask, audio_sha256: Mapping[str, str]) -> None:
     """The same recording under two ids must not be on both sides. Raises SplitError, unless clips were split."""
     if question.folds.group_by == "clip":

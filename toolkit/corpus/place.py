@@ -1,5 +1,6 @@
 """Where a study lies, and how it speaks to whoever watches."""
 
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -56,7 +57,16 @@ class Place:
 
     def typed(self, command: str, options: object) -> str:
         """What a report says it was made by."""
-        return self.command or command_of(command, options)
+        if self.command is not None:
+            return self.command
+        named = {"--manifest": self.manifest, "--audio-root": self.audio_root}
+        words = [word for name, path in named.items() if path is not None for word in (name, self._from_here(path))]
+        return shlex.join([*shlex.split(command_of(command, options)), *words])
+
+    def _from_here(self, path: Path) -> str:
+        """From the workspace's folder; without its folders where it is elsewhere."""
+        whole, here = path.resolve(), self.folder.resolve()
+        return str(whole.relative_to(here)) if whole.is_relative_to(here) else path.name
 
     def shown(self, path: Path) -> str:
         """A path as a user would type it: from the current folder where it is in there, else from the workspace."""

@@ -154,15 +154,13 @@ def make(
     Raises SplitError for fewer than 3 folds, fewer groups than folds, or a group without a proper name.
     """
     if count < 3:
-        raise SplitError(
-            f"{count} folds asked for; at least 3 are needed, to train, to choose (development) and to test"
-        )
+        raise SplitError(f"--folds {count}: at least 3 are needed, to train, to choose (development) and to test")
     _check_names(ids, groups, group_by)
     names, member = np.unique(np.array(groups, dtype=str), return_inverse=True)
     if len(names) < count:
         raise SplitError(
-            f"{count} folds need at least {count} different values of {group_by!r}; the clips have {len(names)}. "
-            "Ask for fewer --folds or another --group-by"
+            f"--folds {count} needs at least {count} different values of {group_by!r}; the clips have {len(names)}. "
+            "Ask for fewer folds or another --group-by"
         )
     weights = np.column_stack([np.ones(len(ids)), indicators]).astype(np.float64)
     totals = np.zeros((len(names), weights.shape[1]))

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from toolkit.core.options import names
 from toolkit.core.ray_cluster import joined
 from toolkit.corpus.manifest import Manifest
-from toolkit.corpus.place import Place
+from toolkit.corpus.place import Place, silent
+from toolkit.corpus.windows import cut
 from toolkit.extract.options import ExtractOptions
+from toolkit.extract.plan import plan as work
 from toolkit.extract.ray import RayExecutor
 from toolkit.extract.run import Extraction, LocalExecutor, extract
-from toolkit.extract.setup import frame_layers
+from toolkit.extract.setup import Session, frame_layers
 from toolkit.models.checkpoint import Checkpoint, locate
-from toolkit.models.load import choose_device
+from toolkit.models.load import choose_device, choose_dtype
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +101,16 @@ class Plan:
                 made(checkpoint.name, done[checkpoint.name])
         return Extractions(done)
 
+    def finished(self) -> tuple[Path, ...] | None:
+        """The stores, where no clip is missing in any; nothing is computed."""
+        corpus, folders = cut(self.corpus, self.options.windows), []
+        for checkpoint in self.checkpoints:
+            store = Session(checkpoint, self.place.features, self.options, None, silent).found()
+            if store is None or work(corpus, store, self.options.retry_failed).missing:
+                return None
+            folders.append(store.folder)
+        return tuple(folders)
+
 
 def plan(place: Place, options: ExtractOptions) -> Plan:
     """Everything that can be refused of an extraction; no model is loaded.
@@ -107,7 +119,8 @@ def plan(place: Place, options: ExtractOptions) -> Plan:
         InputError: for a manifest, layers, frames or windows that do not fit.
         CheckpointError: for a backbone that is not there.
     """
-    choose_device(options.device)
+    choose_dtype(options.dtype, choose_device(options.device))
+    _ = options.windows
     corpus = place.corpus(cells=False)
     checkpoints = tuple(locate(name, place.models) for name in names(options.model))
     for checkpoint in checkpoints:  # what does not fit one of them is refused before the first is run

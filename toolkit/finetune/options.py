@@ -3,10 +3,10 @@
 import math
 import re
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from toolkit.core.errors import InputError, one_of
-from toolkit.core.options import Names, Offered
+from toolkit.core.options import Names, Offered, Rule
 from toolkit.corpus.options import Spelt
 
 WAYS = ("full", "encoder-frozen", "top-K", "lora", "head")
@@ -160,6 +160,36 @@ class FinetuneOptions(Training, Spelt):
     language: str = "en"
     """Of the page and its figures: en; or zh, next to the English ones."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(option, lambda own: own.origin is not None,
+                 "has no effect with --from, which takes it from the probe run")
+            for option in ("model", "target", "layer", "folds", "group_by", "split_by", "window", "hop", "repeats",
+                           "spellings", "unknown")
+        ),
+        Rule("top", lambda own: own.origin is None, "takes the best layers of a probe run; name it with --from"),
+        Rule("top", lambda own: own.depth == "full",
+             "takes the best layers of a probe run, and --depth full the whole backbone; give one"),
+        Rule("top", lambda own: _only(own, "encoder-frozen"),
+             "takes the best layers of a probe run, and --train encoder-frozen the whole backbone; give one"),
+        Rule("depth", lambda own: own.depth == "best" and _only(own, "encoder-frozen"),
+             "best ends a model at the layer its round chose, and --train encoder-frozen trains what lies behind the "
+             "encoder; leave it out"),
+        Rule("top", lambda own: own.search is not None,
+             "gives each model its layer, and --search looks for another one; give one"),
+        Rule("depth", lambda own: own.layer is not None,
+             "has no effect with --layer, which says where the model ends"),
+        Rule("learning_rate", lambda own: _only(own, "head"),
+             "has no effect with --train head; the head's own is --head-lr"),
+        Rule("layer_decay", lambda own: _only(own, "head", "top-1"),
+             "has no effect with --train head or top-1: it lowers the rate from one layer to the one below"),
+        Rule("gradient_checkpointing", lambda own: _only(own, "head"),
+             "has no effect with --train head: nothing is kept of the backbone for the backward pass"),
+        Rule("lora_rank", lambda own: "lora" not in own.ways,
+             "is LoRA's; it has no effect without --train lora"),
+        Rule("train_convolutions", lambda own: "full" not in own.ways, "has no effect without --train full"),
+    )  # fmt: skip
+
     @property
     def ways(self) -> tuple[str, ...]:
         """To train; several where a search may choose."""
@@ -173,3 +203,7 @@ class FinetuneOptions(Training, Spelt):
             **shared, train=self.ways[0], dtype=self.dtype, class_weights=self.class_weights or "balanced",
             statistics=self.statistics or "mean",
         )  # fmt: skip
+
+
+def _only(own: FinetuneOptions, *ways: str) -> bool:
+    return all(way in ways for way in own.ways)

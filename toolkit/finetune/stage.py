@@ -1,6 +1,6 @@
 """The stage `finetune`: planned (what can be refused before anything is decoded), then run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -10,16 +10,25 @@ from toolkit.core.artifacts import provenance as made_with
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.options import sentences
 from toolkit.core.progress import quiet
-from toolkit.corpus.evaluation_task import build_task, dealt_by_column, fold_count, keep, refuse_repeats
+from toolkit.corpus.evaluation_task import (
+    EvaluationTask,
+    build_task,
+    dealt_by_column,
+    fold_count,
+    keep,
+    refuse_repeats,
+)
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.windows import Windows, cut
 from toolkit.finetune import distributed, origin
+from toolkit.finetune.checks import check_learnable, device_for, refuse_batch, refuse_search_of
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.finetune.origin import Source
+from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow
 from toolkit.finetune.run import Options, finetune
 from toolkit.finetune.search import Search
-from toolkit.models.checkpoint import locate
+from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.whisper import Context
 from toolkit.result.report.results import RunResult, RunResults
 from toolkit.result.run import find_run
@@ -89,6 +98,46 @@ def plan(place: Place, options: FinetuneOptions) -> Plan:
         raise InputError(one_of("--context", options.context, ["full", "clip"]))
     corpus, sources = (_from_run if options.origin is not None else _by_hand)(place, options)
     return Plan(place, options, corpus, tuple(sources))
+
+
+def check(
+    options: FinetuneOptions,
+    checkpoint: Checkpoint,
+    probed: Sequence[str],
+    by_layer: bool,
+    questions: Sequence[EvaluationTask],
+) -> None:
+    """What `plan` and its run would refuse of a probe run that is not there yet.
+
+    probed: the layers that it will be of. by_layer: whether its probe chooses one of them. questions: that it answers,
+    on each deal of the folds that is trained on.
+
+    Raises:
+        InputError: as they would.
+    """
+    i18n.of(options.language)
+    recipe, whole = options.recipe, origin.deepest(checkpoint, options.ways[0])
+    ends = list(probed) if options.depth != "full" and "encoder-frozen" not in options.ways else [whole]
+    if options.depth not in (None, *origin.DEPTHS):
+        raise InputError(one_of("--depth", options.depth, origin.DEPTHS))
+    if len(ends) > 1 and not by_layer:
+        raise InputError("--depth full is needed: the probe chooses no layer")
+    origin.refuse_context(options.context, checkpoint)
+    refuse_convolutions(recipe, checkpoint)
+    for way in options.ways:
+        refuse_too_shallow(
+            replace(recipe, train=way), {0: whole if options.search else ends[-1]}, checkpoint.backbone.layers
+        )
+    for layer in ends:
+        origin.refuse_statistics(layer, options.statistics)
+    origin.refuse_top(options.top, len(probed), f"a probe of {checkpoint.name}")
+    if options.search:
+        Search(options.search, options.ways).check(recipe)
+        refuse_search_of(ends)
+    device_for(options.device, recipe.dtype)
+    for question in questions:
+        refuse_batch(recipe.batch_size, len(question.folds.ids))
+        check_learnable(question.task, question.truth, question.folds, recipe.refit_on_development)
 
 
 def _from_run(place: Place, options: FinetuneOptions) -> tuple[Manifest, list[Source]]:

@@ -15,7 +15,8 @@ from toolkit.result.safe_csv import csv_text
 from toolkit.result.thresholds import Scale, decide
 
 FloatArray = npt.NDArray[np.float64]
-MEAN = "mean"  # in the column `model`, of all rounds; else "round-K"
+MEAN, FINAL = "mean", "final"  # in the column `model`, of all rounds, and of all clips; else "round-K"
+ALL = -1  # in place of a test fold, of a model that is fitted on every clip
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,18 @@ def assign(run: Run, known: Mapping[str, str] | None, clips: Sequence[tuple[str,
     return Assignment(folds, own, None if only is None else folds.index(only), tuple(heard))
 
 
+def assign_final(run: Run, known: Mapping[str, str] | None, clips: Sequence[tuple[str, str]]) -> Assignment:
+    """Every clip to the one model that is fitted on all of the run's; arguments as `assign` takes them."""
+    found = assign(run, known, clips, None)
+    return Assignment((ALL,), np.full(len(clips), -1), 0, (*np.flatnonzero(found.own >= 0).tolist(),))
+
+
 @dataclass(frozen=True)
 class Applied:
     """What is said of each clip.
 
-    models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all.
+    models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all, "final" for
+    the one that was fitted on every clip.
     probability: (n, n_labels) float64. thresholds: (n, n_labels) what they were held against, as `thresholds.bars_of`.
     decision: (n,) label indices, or (n, n_labels) of 0 and 1. score: (n, n_labels), as in Predictions; the mean of
     the models' scores for a clip of several.
@@ -123,7 +131,7 @@ def together(task: Task, assigned: Assignment, models: Sequence[Model], probabil
         count[rows] += counts
     # of one model, divided by 1: its own bits
     mean, against, score = total / count, against / count, score / count
-    rounds = [f"round-{fold}" for fold in assigned.folds]
+    rounds = [FINAL if fold == ALL else f"round-{fold}" for fold in assigned.folds]
     new = MEAN if assigned.only is None else rounds[assigned.only]
     whose = tuple(new if number < 0 else rounds[number] for number in assigned.own)
     return Applied(task, whose, mean, against, decide(task, mean, against), score)

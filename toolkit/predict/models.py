@@ -16,7 +16,7 @@ from toolkit.finetune.apply import apply as apply_tuned
 from toolkit.finetune.apply import of_run as tuned_of_run
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.models.checkpoint import locate
-from toolkit.predict.inference import Applied, Assignment, assign, together
+from toolkit.predict.inference import Applied, Assignment, assign, assign_final, together
 from toolkit.probe import winners
 from toolkit.probe.apply import Joined, of_run, stored
 from toolkit.result.clips import read_clips
@@ -37,9 +37,15 @@ class Models(Protocol):
         ...
 
 
-def of(folder: Path, run: Run, place: Place, device: str) -> Models:
-    """Raises StoreError where the run kept none, CheckpointError for another backbone."""
-    return (Tuned if run.tuned else Probes)(folder, run, place, device)
+def of(folder: Path, run: Run, place: Place, device: str, final: bool = False) -> Models:
+    """final: one probe, fitted now on all of the run's clips.
+
+    Raises StoreError where the run kept none, CheckpointError for another backbone, InputError for a final model of a
+    run that has none.
+    """
+    if final and run.tuned:
+        raise InputError(f"--final fits a probe on all clips; {folder.name} is fine-tuned, its rounds' models are used")
+    return Probes(folder, run, place, device, final) if not run.tuned else Tuned(folder, run, place, device)
 
 
 class Tuned:
@@ -63,11 +69,16 @@ class Tuned:
 
 
 class Probes:
-    """The probes that a run kept, on features of its own store, or extracted now as those were."""
+    """The probes that a run kept, or one that is fitted now on all of its clips, on features of its own store, or
+    extracted now as those were."""
 
-    def __init__(self, folder: Path, run: Run, place: Place, device: str) -> None:
-        self.folder, self.run, self.place, self.device = folder, run, place, device
+    def __init__(self, folder: Path, run: Run, place: Place, device: str, final: bool) -> None:
+        self.folder, self.run, self.place, self.device, self.final = folder, run, place, device, final
         self.winners = of_run(folder, run)
+        if final:
+            from toolkit.probe.estimator import fitted  # which loads scikit-learn
+
+            self.winners = [fitted(folder, run).winner]
 
     def ask(self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path) -> Said:
         store, before = stored(self.run, self.place.features, recordings.sha256)
@@ -81,7 +92,7 @@ class Probes:
         found = {clip for _, own in parts for clip in own}
         ids = [clip.id for clip in corpus.clips if clip.id in found]
         _left(ids, {**recordings.failed, **failed})
-        assigned = _assigned(self.folder, self.run, ids, recordings, only, self.place)
+        assigned = _assigned(self.folder, self.run, ids, recordings, only, self.place, self.final)
         joined = Joined(parts)
         rows = [joined.rows_of([ids[row] for row in own]) for own in assigned.rows]
         probability = winners.apply(joined, self.winners, rows)
@@ -110,15 +121,33 @@ class Probes:
 
 
 def _assigned(
-    folder: Path, run: Run, ids: Sequence[str], recordings: Recordings, only: int | None, place: Place
+    folder: Path,
+    run: Run,
+    ids: Sequence[str],
+    recordings: Recordings,
+    only: int | None,
+    place: Place,
+    final: bool = False,
 ) -> Assignment:
     """Which rounds' models each clip is for; said."""
-    assigned = assign(run, read_clips(folder), [(clip, recordings.sha256[clip]) for clip in ids], only)
+    clips = [(clip, recordings.sha256[clip]) for clip in ids]
+    if final:
+        assigned = assign_final(run, read_clips(folder), clips)
+        place.say(f"one probe, fitted on all {len(run.folds.ids):,} clips of {folder.name}: what it scores on new "
+                  "callers was not measured, that of the rounds' models was")  # fmt: skip
+        if assigned.heard:
+            place.say(
+                f"{len(assigned.heard):,} of {len(ids):,} clips taught it: its predictions for them are optimistic"
+            )
+        return assigned
+    assigned = assign(run, read_clips(folder), clips, only)
     own = int((assigned.own >= 0).sum())
     if own:
         place.say(f"{own:,} of {len(ids):,} clips are the run's own; each gets the model that was not taught by it")
     if assigned.heard:
-        place.say(f"{len(assigned.heard):,} of them taught or chose the only model there is: its word on them flatters")
+        place.say(
+            f"{len(assigned.heard):,} of them taught or chose the only model there is: its predictions are optimistic"
+        )
     if own < len(ids):
         which = f"the mean of {len(assigned.folds)} rounds' models" if only is None else f"the model of round {only}"
         place.say(f"{len(ids) - own:,} clips are new to the run; they get {which}")

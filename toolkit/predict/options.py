@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from toolkit.core.options import Names, Offered
+from toolkit.core.options import Names, Offered, Rule
 from toolkit.corpus.options import Spelt
 
 
@@ -22,6 +22,8 @@ class PredictOptions(Spelt):
     """Folder the manifest's paths start from."""
     round_: Annotated[int | None, Offered(name="round", shown="the mean of all rounds' models")] = None
     """For audio that is new to the run: the model of the round that tests this fold."""
+    final: Annotated[bool, Offered(switch=True)] = False
+    """For audio that is new to the run: one probe fitted on all of its clips. It was not tested."""
     window: Annotated[float | None, Offered(shown="as the run's clips were")] = None
     """Cut longer recordings into windows of so many seconds, for a timeline."""
     hop: Annotated[float | None, Offered(shown="the window")] = None
@@ -38,3 +40,11 @@ class PredictOptions(Spelt):
     """That decode audio."""
     language: str = "en"
     """Of the page and its figures: en; or zh, next to the English ones."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(option, lambda own: own.manifest is None, "has no effect without --manifest, to which it belongs")
+            for option in ("audio_root", "spellings", "unknown")
+        ),
+        Rule("round_", lambda own: own.final, "has no effect with --final, whose model is of all rounds"),
+    )

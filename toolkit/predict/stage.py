@@ -103,6 +103,7 @@ class Plan:
         what = {
             "run": sha256_of_file(folder / result_run.RUN),
             "round": options.round_,
+            **({"final": True} if options.final else {}),
             "windows": [windows.seconds, windows.hop] if windows else None,
             "negative": list(self.negative),
             "clips": [(clip.id, clip.recording) for clip in corpus.clips],
@@ -121,7 +122,7 @@ class Plan:
         by_id = {clip.id: clip for clip in corpus.clips}
         known = files.known_of(run.task, run.predictions.group, corpus, ids, place.say, options.rules)
         notes = notes_on(material, windows is not None, recordings, ids, place.say)
-        provenance = {"run": folder.name, "run_sha256": what["run"], "round": options.round_,
+        provenance = {"run": folder.name, "run_sha256": what["run"], "round": options.round_, "final": options.final,
                       "windows": what["windows"], "command": place.typed("predict", options),
                       "negative": list(self.negative)}  # fmt: skip
         # in place where only a language was missing
@@ -173,4 +174,6 @@ def plan(place: Place, options: PredictOptions) -> Plan:
             f"no negative share: none of {list(run.task.labels)} is known to be negative by its name; name those "
             "that are with --negative"
         )
-    return Plan(place, options, folder, run, windows, negative, models.of(folder, run, place, options.device))
+    return Plan(
+        place, options, folder, run, windows, negative, models.of(folder, run, place, options.device, options.final)
+    )

@@ -7,14 +7,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.errors import InputError, SplitError, one_of
+from toolkit.core.errors import SplitError
 from toolkit.corpus.evaluation_task import EvaluationTask, kept_apart, refuse_leaks
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
 from toolkit.features import copies
 from toolkit.features.store import Store
 from toolkit.probe import controls, nuisance, permutation
-from toolkit.probe.controls import CONTROLS
 from toolkit.probe.data import matched
 from toolkit.probe.online import online
 from toolkit.probe.registry import PROBES
@@ -67,10 +66,11 @@ def plan(
 ) -> Plan:
     """What to run for one store.
 
-    control: of CONTROLS. nuisances: "duration", "loudness" or columns of the manifest; loudness: dB by clip id, needed
-    for the nuisance of that name. shuffles: how many more than the control's one, fitted without a search. callers:
-    whether a learning curve is wanted. A question whose clips were split one by one gets its honest counterpart, or a
-    note that there is none. Raises InputError, LabelError, SplitError, StoreError for what cannot be asked.
+    control: of `controls.CONTROLS`. nuisances: "duration", "loudness" or columns of the manifest; loudness: dB by clip
+    id, needed for the nuisance of that name. shuffles: how many more than the control's one, fitted without a search.
+    callers: whether a learning curve is wanted. A question whose clips were split one by one gets its honest
+    counterpart, or a note that there is none. Raises InputError, LabelError, SplitError, StoreError for what cannot be
+    asked.
     """
     companions = []
     if question.folds.group_by == "clip" and question.groups != question.folds.groups:
@@ -85,11 +85,9 @@ def plan(
         if name == "shuffled":
             asked = controls.shuffled(question, seed)
             companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, asked, shuffles))
-        elif name == "random":
+        else:
             other = controls.random_store(store, store.folder.parent, question.folds.ids)
             companions.append(Companion("random", "random weights", other, question))
-        else:
-            raise InputError(one_of("--control", name, CONTROLS))
     for name in dict.fromkeys(nuisances):
         measured = {nuisance.DURATION: nuisance.durations(store), nuisance.LOUDNESS: loudness}.get(name)
         companions.append(Companion("nuisance", name, store, nuisance.ask(question, corpus, name, measured)))

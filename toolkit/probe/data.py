@@ -98,8 +98,8 @@ def refuse_inner(folds: Folds, round_: Round, inner: int) -> None:
     """Raises InputError for more inner folds than a round has."""
     most = len(parts_of(folds, round_, folds.count))
     if not 1 <= inner <= most:
-        why = "a fixed split has" if folds.scheme == "fixed" else "the others leave, beside the one that is tested,"
-        raise InputError(f"{inner} inner folds asked for; {why} {most}")
+        why = "a fixed split has one development set" if folds.scheme == "fixed" else f"{most} folds are not tested"
+        raise InputError(f"--inner-folds {inner}: {why}; expected 1 to {most}")
 
 
 def check(data: Data, rounds: Sequence[Round], inner: int = 1) -> list[str]:

@@ -1,9 +1,9 @@
 """What the user may choose of a probing."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from toolkit.core.options import Names, Offered
+from toolkit.core.options import Names, Offered, Rule, names
 from toolkit.corpus.options import Spelt
 
 TRIALS = 30
@@ -55,3 +55,19 @@ class ProbeOptions(Spelt):
     """Of the page and its figures: en; or zh, next to the English ones."""
     ray: Annotated[str | None, Offered(shown="this process alone")] = None
     """Run on Ray: local (this host, all its GPUs), or HOST:PORT of a cluster's head. See docs/cluster.md."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("trials", lambda own: own.minutes is not None, "and --minutes are two ways to end a search; give one"),
+        Rule("minutes", lambda own: own.ray is not None,
+             "ends a search by this machine's clock; with --ray, give --trials"),
+        Rule("device", lambda own: own.ray is not None and own.device != "cpu",
+             "cannot go with --ray: blocks run on the nodes' cores"),
+        Rule("shuffles", lambda own: "shuffled" not in names(own.control), "has no effect without --control shuffled"),
+        Rule("workers", lambda own: own.ray is not None and not _works_here(own),
+             "has no effect with --ray, which takes every core of the nodes"),
+    )  # fmt: skip
+
+
+def _works_here(own: ProbeOptions) -> bool:
+    """Whether this machine's cores have work next to what Ray's nodes do."""
+    return ("shuffled" in names(own.control) and own.shuffles > 0) or "loudness" in names(own.nuisance)

@@ -3,8 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from toolkit.core import i18n
 from toolkit.core.artifacts import provenance as made_with
@@ -12,19 +16,34 @@ from toolkit.core.errors import InputError, StoreError, one_of
 from toolkit.core.options import names, sentences
 from toolkit.core.ray_cluster import joined
 from toolkit.core.seeds import RANDOM
-from toolkit.corpus.evaluation_task import ALL, EvaluationTask, build_task, fold_count, keep, refuse_repeats
+from toolkit.corpus.evaluation_task import (
+    ALL,
+    EvaluationTask,
+    build_task,
+    can_be_honest,
+    fold_count,
+    keep,
+    kept_apart,
+    refuse_repeats,
+)
+from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.windows import Windows, cut
 from toolkit.features.origin import names_other, refuse_others
 from toolkit.features.store import Store, find, stores
 from toolkit.probe import control_runs
-from toolkit.probe.nuisance import LOUDNESS, loudnesses
+from toolkit.probe.controls import CONTROLS
+from toolkit.probe.data import Data, check
+from toolkit.probe.nuisance import LOUDNESS, MEASURED, loudnesses
+from toolkit.probe.nuisance import ask as nuisance_of
 from toolkit.probe.options import TRIALS, ProbeOptions
 from toolkit.probe.ray import RayExecutor
 from toolkit.probe.registry import PROBES
 from toolkit.probe.run import Executor, Progress, here
 from toolkit.probe.run_folder import Options, folder_of
+from toolkit.result import controls, online
 from toolkit.result.report.results import RunResult, RunResults
+from toolkit.result.run import RUN
 
 if TYPE_CHECKING:
     from toolkit.probe.estimator import ProbeEstimator
@@ -51,24 +70,79 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a probing asks, whatever the features. questions: on each deal of the folds, the first with the controls."""
+
+    probes: tuple[str, ...]
+    questions: tuple[EvaluationTask, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A probing that nothing stands against. questions: on each deal of the folds, the first with all that is run
-    beside it.
-    """
+    """A probing that nothing stands against. corpus: cut as the stores were."""
 
     place: Place
     options: ProbeOptions
-    questions: tuple[EvaluationTask, ...]
-    series: tuple[Series, ...]
+    corpus: Manifest
+    stores: tuple[Store, ...]
+    asked: Asked
+
+    @cached_property
+    def series(self) -> tuple[Series, ...]:
+        """Every run with its controls. Measures loudness where that is a nuisance, which decodes every clip."""
+        options, corpus, questions = self.options, self.corpus, self.asked.questions
+        nuisances = names(options.nuisance)
+        loudness = loudnesses(corpus, options.workers) if LOUDNESS in nuisances else None
+        found = []
+        for store in self.stores:
+            first = control_runs.plan(
+                store, questions[0], corpus, names(options.control), nuisances, loudness, options.seed,
+                options.shuffles, options.online,
+            )  # fmt: skip
+            others = [control_runs.plan(store, other, corpus, (), (), None, options.seed) for other in questions[1:]]
+            for probe in self.asked.probes:
+                runs = control_runs.series([first, *others], self._training(probe), options.seeds)
+                found.append(Series(_name(store, self.stores), probe, tuple(runs)))
+        return tuple(found)
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where the runs are, or will be."""
-        notes = sentences(self.options.note)
+        """Where the runs are, or will be, in the order of the series."""
+        notes, options = sentences(self.options.note), self.options
         return tuple(
-            folder_of(own.store, own.question, training, self.place.result, notes)
-            for one in self.series
-            for own, training in one.runs
+            folder_of(store, question, replace(self._training(probe), seed=options.seed + seed), self.place.result,
+                      notes)
+            for store, probe, question, seed in product(
+                self.stores, self.asked.probes, self.asked.questions, range(options.seeds)
+            )
+        )  # fmt: skip
+
+    def finished(self) -> tuple[Path, ...] | None:
+        """The folders where every run is done, with all that the first of each series is asked to be shown with."""
+        folders, each = self.folders, len(self.asked.questions) * self.options.seeds
+        for number, folder in enumerate(folders):
+            if not (folder / RUN).exists() or not (number % each or self._accompanied(folder)):
+                return None
+        return folders
+
+    def _accompanied(self, run: Path) -> bool:
+        options, found = self.options, controls.read(run)
+        wanted = {*names(options.control), *names(options.nuisance), *(["split"] if can_be_honest(self._first) else [])}
+        shuffles = [len(one.shuffles) for one in found if one.kind == "shuffled"]
+        return (
+            wanted <= {name for one in found for name in (one.kind, one.name)}
+            and ("shuffled" not in wanted or options.shuffles in shuffles)
+            and (not options.online or online.read(run) is not None)
+        )
+
+    @property
+    def _first(self) -> EvaluationTask:
+        return self.asked.questions[0]
+
+    def _training(self, probe: str) -> Options:
+        own = self.options
+        return Options(
+            probe, own.trials or TRIALS, own.minutes, own.seed, own.workers, here, own.device, own.inner_folds
         )
 
     def run(
@@ -84,15 +158,15 @@ class Plan:
             SplitError: where one recording is on both sides of a fold.
             StoreError: for a damaged store or run.
         """
-        place, options = self.place, self.options
-        for question in self.questions:
+        place, options, series = self.place, self.options, self.series
+        for question in self.asked.questions:
             place.say(f"folds in {place.shown(keep(question, place.result))}")
         finished: list[tuple[str, tuple[RunResult, ...]]] = []
         with ExitStack() as stack:
             executor: Executor = (
                 RayExecutor(stack.enter_context(joined(options.ray, place.say))) if options.ray else here
             )
-            for one in self.series:
+            for one in series:
                 (first, _), *_ = one.runs
                 if first.alike:
                     place.say(f"mind: {first.alike}")
@@ -115,6 +189,36 @@ class Plan:
         return RunResults.of(place.result, finished, options.language)
 
 
+def ask(corpus: Manifest, options: ProbeOptions) -> Asked:
+    """What can be refused of a probing before there are features.
+
+    corpus: cut as they are, or will be.
+
+    Raises:
+        InputError: and its kin, for options that do not fit the corpus or each other.
+    """
+    i18n.of(options.language)
+    named = names(options.probe) or ("linear",)
+    probes = tuple(PROBES) if named == (ALL,) else named
+    known_device(options.device, probes)
+    for name in names(options.control):
+        if name not in CONTROLS:
+            raise InputError(one_of("--control", name, CONTROLS))
+    questions = [
+        build_task(corpus, options.target, fold_count(options.folds), options.seed + deal, options.group_by,
+                   options.split_by, rules=options.rules)
+        for deal in range(options.repeats)
+    ]  # fmt: skip
+    refuse_repeats(corpus, options.split_by, [one.folds for one in questions])
+    for name in names(options.nuisance):
+        if name not in MEASURED:
+            nuisance_of(questions[0], corpus, name)
+    for question in [*questions, *([kept_apart(questions[0])] if can_be_honest(questions[0]) else [])]:
+        data = Data(question.task, question.truth, question.groups, question.folds, np.arange(len(question.truth)), {})
+        check(data, list(question.folds.rounds()), options.inner_folds)
+    return Asked(probes, tuple(questions))
+
+
 def plan(place: Place, options: ProbeOptions) -> Plan:
     """Everything that can be refused of a probing, before anything is fitted.
 
@@ -123,37 +227,15 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
         StoreError: for features that are not there.
     """
     i18n.of(options.language)
-    asked = names(options.probe) or ("linear",)
-    probes = tuple(PROBES) if asked == (ALL,) else asked
-    known_device(options.device, probes)
     corpus = place.corpus()
     found = _stores(place.features, names(options.model))
     corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in found}))
     for store in found:
         refuse_others(corpus, store, names_other, place.say)
-    questions = [
-        build_task(corpus, options.target, fold_count(options.folds), options.seed + deal, options.group_by,
-                   options.split_by, rules=options.rules)
-        for deal in range(options.repeats)
-    ]  # fmt: skip
-    refuse_repeats(corpus, options.split_by, [one.folds for one in questions])
-    nuisances = names(options.nuisance)
-    loudness = loudnesses(corpus, options.workers) if LOUDNESS in nuisances else None
-    series = []
-    for store in found:
-        first = control_runs.plan(
-            store, questions[0], corpus, names(options.control), nuisances, loudness, options.seed, options.shuffles,
-            options.online,
-        )  # fmt: skip
-        others = [control_runs.plan(store, other, corpus, (), (), None, options.seed) for other in questions[1:]]
-        for probe in probes:
-            training = Options(
-                probe, options.trials or TRIALS, options.minutes, options.seed, options.workers, here, options.device,
-                options.inner_folds,
-            )  # fmt: skip
-            runs = control_runs.series([first, *others], training, options.seeds)
-            series.append(Series(_name(store, found), probe, tuple(runs)))
-    return Plan(place, options, tuple(questions), tuple(series))
+    planned = Plan(place, options, corpus, tuple(found), ask(corpus, options))
+    if LOUDNESS not in names(options.nuisance):  # which only a run should take the time for
+        _ = planned.series
+    return planned
 
 
 def known_device(device: str, probes: Sequence[str]) -> str:

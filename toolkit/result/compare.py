@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from toolkit.core.errors import InputError, ToolkitError
 from toolkit.result import controls as beside
-from toolkit.result import paired, stats
+from toolkit.result import outside, paired, stats
 from toolkit.result import run as result_run
 from toolkit.result.calibration import Calibration, calibrate
 from toolkit.result.jackknife import Score
@@ -48,6 +48,11 @@ class Line:
     @property
     def folder(self) -> str:
         return next(iter(self.runs))
+
+    @property
+    def kind(self) -> Literal["frozen", "tuned", "outside"]:
+        """What was compared: a probe, a fine-tuned model, or predictions that were made elsewhere."""
+        return "tuned" if self.run.tuned else "frozen" if self.run.frozen else "outside"
 
     @property
     def way(self) -> str:
@@ -171,12 +176,15 @@ def series(runs: Mapping[str, Run]) -> list[dict[str, Run]]:
     return list(found.values())
 
 
-def gather(result: Path, named: Sequence[Path]) -> tuple[list[dict[str, Run]], list[str]]:
+def gather(result: Path, named: Sequence[Path], files: Sequence[Path] = ()) -> tuple[list[dict[str, Run]], list[str]]:
     """Runs by folder name, grouped by what can be compared; and a sentence for each that is left out.
 
-    named: folders; empty for every finished run in `result` but the controls. Raises InputError for named runs that do
-    not belong together, StoreError for a damaged one.
+    named: folders; empty for every finished run in `result` but the controls. files: predictions that were made
+    elsewhere, for the clips of the runs named. Raises InputError for named runs that do not belong together,
+    PredictionsError for a file that does not fit them, StoreError for a damaged run.
     """
+    if files and not named:
+        raise InputError(f"{files[0].name} is compared with a run of yours; name one or more of `toolkit runs`")
     folders = list(named) or sorted(path.parent for path in result.glob(f"*/{result_run.RUN}"))
     runs = {folder.name: result_run.read(folder) for folder in folders}
     if not runs:
@@ -190,7 +198,10 @@ def gather(result: Path, named: Sequence[Path]) -> tuple[list[dict[str, Run]], l
                 raise InputError(f"{name} is of the task {one.task.name!r}, {before} of {run.task.name!r}")
             if key(list(other.values())) != key(list(first.values())):
                 raise InputError(f"{name} was made on other folds than {before}; runs are compared on the same ones")
-        return [runs], []
+        reference = next(iter(runs.values()))
+        if files and not reference.frozen and not any(one.frozen for one in runs.values()):
+            raise InputError(f"{files[0].name} is compared with the best frozen probe; name a probe's run")
+        return [runs | {file.name: outside.read(file, reference) for file in files}], []
     controls = {one.folder for folder in folders for one in beside.read(folder) if one.kind in ("shuffled", "random")}
     left_out = [f"{name} is a control" for name in runs if name in controls]
     lines = series({name: run for name, run in runs.items() if name not in controls})
@@ -225,10 +236,11 @@ def compare(runs: Mapping[str, Run], columns: Mapping[str, Mapping[str, str]] | 
     lines = [Line(line, stats.evaluate(*(run.predictions for run in line.values()))) for line in series(runs)]
     if len({key(list(line.runs.values())) for line in lines}) != 1:
         raise ToolkitError("A comparison needs runs of one task on the same folds")
-    lines.sort(key=lambda line: (line.run.tuned, -1.0 if line.development is None else -line.development))
+    order = {"frozen": 0, "tuned": 1, "outside": 2}
+    lines.sort(key=lambda line: (order[line.kind], -1.0 if line.development is None else -line.development))
     first = lines[0].run
     predicted = [[run.predictions for run in line.runs.values()] for line in lines]
-    compared = paired.against(None if first.tuned else 0, predicted, first.metric, paired.widening(first.folds))
+    compared = paired.against(0 if first.frozen else None, predicted, first.metric, paired.widening(first.folds))
     lines = [replace(line, difference=one.difference, why=one.why) for line, one in zip(lines, compared, strict=True)]
-    best = next((line for line in lines if not line.run.tuned), None)
-    return Comparison(tuple(lines), best, next((line for line in lines if line.run.tuned), None), columns or {})
+    best = {line.kind: line for line in reversed(lines)}
+    return Comparison(tuple(lines), best.get("frozen"), best.get("tuned"), columns or {})

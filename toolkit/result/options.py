@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from toolkit.core.options import Names, Offered
+from toolkit.core.options import Names, Offered, Rule
 from toolkit.corpus.options import Spelt
 
 
@@ -13,11 +13,18 @@ class CompareOptions(Spelt):
     """Of `compare`: runs of one task on the same folds."""
 
     results: Annotated[Names, Offered(argument=True, repeated=True, shown="all finished ones of the workspace")] = None
-    """Runs: folders, or names in result/."""
+    """Runs: folders, or names in result/; and predictions made elsewhere, .csv with id and prediction."""
     subgroups: Annotated[str | None, Offered(shown="sex, gender, age where they are there")] = None
     """Columns of the manifest whose groups are held against each other, with commas; or none."""
     language: str = "en"
     """Of the page and its figures: en; or zh, next to the English ones."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = tuple(
+        Rule(
+            option, lambda own: own.subgroups == "none", "has no effect with --subgroups none, which reads no manifest"
+        )
+        for option in ("spellings", "unknown")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,7 +129,11 @@ def write_paper_csv(path: Path, predictions: Predictions) -> None:
 
 
 def read_csv(
-    path: Path, task: Task | None = None, rules: Rules = KEEP, say: Callable[[str], None] = lambda note: None
+    path: Path,
+    task: Task | None = None,
+    rules: Rules = KEEP,
+    say: Callable[[str], None] = lambda note: None,
+    known: Predictions | None = None,
 ) -> Predictions:
     """Read either form; the header tells which.
 
@@ -137,10 +141,13 @@ def read_csv(
     (or, right behind the id, another one for what an interval resamples), fold and the probabilities may be missing:
     ids are then row numbers from 1, every clip is its own group, and each `model` (of `toolkit predict`) is a fold, or
     all clips are of fold 0. rules: for two spellings of one label or group and for what names nothing, of which `say`
-    is told; a run's own file is read as it was written.
+    is told; a run's own file is read as it was written. known: other predictions of the task, that give the truth of
+    their clips where the file has none; clips that they do not have are left out then.
     Raises PredictionsError with line and column; LabelError, SplitError by the rules.
     """
     columns, rows = read_table(path)
+    if known is not None and "id" in columns:
+        columns, rows = _with_truth(columns, rows, known)
     rows = _settled(path, columns, rows, rules, say)
     try:
         if set(two_column.COLUMNS) <= set(columns):
@@ -148,6 +155,15 @@ def read_csv(
         return _from_own(path, columns, rows, task)
     except two_column.CellError as error:
         raise PredictionsError(f"{path.name}, {error}") from None
+
+
+def _with_truth(columns: list[str], rows: list[Row], known: Predictions) -> tuple[list[str], list[Row]]:
+    truth = {clip: value_cells(known.task, value) for clip, value in zip(known.ids, known.truth.tolist())}
+    position, names = columns.index("id"), value_columns(known.task, "truth")
+    rows = [(line, row) for line, row in rows if row[position] in truth] or rows[:1]
+    if set(names) & set(columns) or rows[0][1][position] not in truth:
+        return columns, rows
+    return [*columns, *names], [(line, [*row, *truth[row[position]]]) for line, row in rows]
 
 
 def _settled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say: Callable[[str], None]) -> list[Row]:

@@ -26,6 +26,7 @@ RUN, FOLDS, PREDICTIONS, LAYERS = "run.json", "folds.json", "predictions.csv", "
 CURVE, METRICS = "layers.csv", "metrics.json"
 VERIFIED = (FOLDS, PREDICTIONS, LAYERS, CURVE, METRICS)  # figures and the report are drawn from these, for people
 FIGURES, REPORT = "figures", "report.html"
+OUTSIDE = "outside"  # in place of the probe where predictions were made elsewhere
 TUNED = "finetune-"  # how the probe of a run is named in which the backbone was trained; then the way
 
 
@@ -96,6 +97,11 @@ class Run:
     def tuned(self) -> bool:
         """Whether the backbone was trained, and not only probed."""
         return self.probe.startswith(TUNED)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether a probe of ours read a frozen backbone."""
+        return not self.tuned and self.probe != OUTSIDE
 
     @property
     def tested_hours(self) -> float | None:

@@ -29,10 +29,9 @@ def columns(
     """
     ids = {clip for predictions in several for clip in predictions.ids}
     found = {}
+    check_columns(manifest, names or ())
     for name in USUAL if names is None else dict.fromkeys(names):
         if name not in manifest.columns:
-            if names is not None:
-                raise InputError(one_of("--subgroups", name, manifest.label_columns))
             continue
         cells = {clip.id: cell for clip, cell in zip(manifest.clips, manifest.cells(name))}
         known = {clip: cells.get(clip, cells.get(clip.rpartition("@")[0])) for clip in ids}
@@ -50,6 +49,13 @@ def columns(
         if not unknown and 2 <= values <= MOST_PARTS:
             found[name] = {clip: cell or "" for clip, cell in known.items()}
     return found
+
+
+def check_columns(manifest: Manifest, names: Sequence[str]) -> None:
+    """Raises InputError for a column that is not there."""
+    for name in names:
+        if name not in manifest.columns:
+            raise InputError(one_of("--subgroups", name, [*manifest.label_columns, "none"]))
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ class Option:
     """What one key takes.
 
     kind: str, int, float or bool; where it is str, a whole number will do (folds = 5), and where it is float too.
-    several: a list of them as well. low, high: bounds of a number, both allowed. parameter: its
-    name in Python. negative: typed as --no-NAME where it is false.
+    several: a list of them as well. low, high: bounds of a number, both allowed. parameter: its name in Python.
     """
 
     kind: type
@@ -34,7 +33,6 @@ class Option:
     low: float | None = None
     high: float | None = None
     parameter: str = ""
-    negative: bool = False
 
     @property
     def expected(self) -> str:
@@ -210,11 +208,22 @@ def shown(value: Any) -> str:
 
 
 @contextmanager
-def placed(table: Table, *keys: str) -> Iterator[None]:
-    """Give the errors of what lies deeper the place in the recipe: of the option they name, or of the first key."""
+def placed(*tables: Table, otherwise: str = "") -> Iterator[None]:
+    """Give an error the place in the recipe of the key that it names first, as "--key" or "Bad key".
+
+    otherwise: the key that is meant where none is named.
+    """
     try:
         yield
+    except RecipeError:
+        raise
     except InputError as error:
-        named = [key for key in table.values if f"--{key} " in f"{error} "]
-        key = next(iter([*named, *(key for key in keys if key in table.values)]), "")
+        found = [
+            (match.start(), table, key)
+            for table in tables
+            for key in table.values
+            if (match := re.search(rf"(--|\bBad (--)?){key}(?![\w-])", str(error)))
+        ]
+        unsaid = "" if " --" in str(error) else otherwise  # it names an option that the table leaves to its default
+        _, table, key = min(found, key=lambda one: one[0], default=(0, tables[0], unsaid))
         raise table.refusal(key, str(error)) from None

@@ -25,15 +25,14 @@ def specs(comparison: Comparison, say: Language) -> dict[str, Any]:
     drawn: dict[str, Any] = {"dumbbell": dumbbell(comparison, say)}
     if any(line.seconds and line.score.estimate is not None for line in comparison.lines):
         drawn["cost"] = cost(comparison, say)
-    frozen = [line for line in comparison.lines if not line.run.tuned]
+    frozen = [line for line in comparison.lines if line.kind == "frozen"]
     if frozen:
         named = [(compare_narrative.name(line, comparison, say), line.run, line.curve) for line in frozen]
         title = say("figure.runs_title", task=comparison.run.task.name, runs=say.counted(len(frozen), "run"))
         drawn["layers"] = curves.over_depth(named, title, say)
     drawn |= pair_charts.charts(comparison, say)
     for line in comparison.best:
-        kind = "tuned" if line.run.tuned else "frozen"
-        drawn[f"confusion-{kind}"] = label_charts.confusion(line.run, say)
+        drawn[f"confusion-{line.kind}"] = label_charts.confusion(line.run, say)
     return drawn
 
 
@@ -161,7 +160,10 @@ def _names(
 
 
 def _score(line: Line, say: Language) -> dict[str, Any]:
-    kind = "compare.tuned_series" if line.run.tuned else "compare.frozen_series"
     bounds = {"value": line.score.estimate, "lower": line.score.lower, "upper": line.score.upper}
-    look = {"series": say(kind, probe=line.run.probe), "colour": colour_of(line.run.probe), "tuned": line.run.tuned}
+    look = {
+        "series": say(f"compare.{line.kind}_series", probe=line.run.probe),
+        "colour": colour_of(line.run.probe),
+        "tuned": line.run.tuned,
+    }
     return {**bounds, **look, "told": compare_narrative.told(line, say)}

@@ -56,10 +56,12 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
     folder = make_folder(result / f"{comparison.run.task.name}-compare-{sha256[:12]}")
     table, languages = to_csv(comparison), tuple(dict.fromkeys((ENGLISH, say)))
     runs = {name: result / name / RUN for name in names}
+    outside = [line.run.provenance["sha256"] for line in comparison.lines if line.kind == "outside"]
     facts = {
         "version": __version__,
         "table": table,
         "runs": {name: sha256_of_file(file) for name, file in runs.items() if file.is_file()},
+        **({"outside": outside} if outside else {}),
         "columns": {name: dict(cells) for name, cells in comparison.columns.items()},
         "languages": [language.tag for language in languages],
     }

@@ -21,6 +21,27 @@ def answer(comparison: Comparison, say: Language = ENGLISH) -> str:
 
 
 def sentences(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
+    """The answer and those that belong to it; a sentence for all predictions that were made elsewhere."""
+    elsewhere = [line for line in comparison.lines if line.kind == "outside"]
+    own = [] if elsewhere and comparison.tuned is None else _frozen_or_tuned(comparison, say)
+    return [*own, *(_elsewhere(line, comparison, say) for line in elsewhere)]
+
+
+def _elsewhere(line: Line, comparison: Comparison, say: Language) -> str:
+    """Predictions from outside against the best frozen probe."""
+    assert comparison.frozen is not None
+    found = line.difference
+    fields = {"file": line.folder, "score": say.figure(line.score), "probe": _probe(comparison.frozen, say),
+              "metric": narrative.metric_in_full(comparison.run, say)}  # fmt: skip
+    if found.score is None or found.score.lower is None or found.p_value is None or found.score.estimate is None:
+        return say("compare.outside_alone", **fields)
+    kind = "level" if found.p_value >= LEVEL else "ahead" if found.score.estimate > 0 else "back"
+    signed = f"{100 * found.score.estimate:+z.1f}"
+    return say(f"compare.outside_{kind}", **fields, signed=signed, points=signed.lstrip("+-"),
+               interval=points(found.score), p=p_told(found.p_value))  # fmt: skip
+
+
+def _frozen_or_tuned(comparison: Comparison, say: Language) -> list[str]:
     """The answer in one sentence, and those that belong to it. Both runs were picked by development, not by this.
 
     Who gains follows from the p-value that is corrected for all comparisons; then what each learnt from, whether the
@@ -107,7 +128,7 @@ def _times(tuned: Line, frozen: Line, say: Language) -> str:
 
 def way(line: Line, say: Language = ENGLISH) -> str:
     """ "fine-tuned, lora" or "linear probe"."""
-    return say("compare.way_tuned" if line.run.tuned else "compare.way_probe", way=line.way, probe=line.run.probe)
+    return say(f"compare.way_{line.kind}", way=line.way, probe=line.run.probe)
 
 
 def name(line: Line, comparison: Comparison, say: Language = ENGLISH) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolkit.core.i18n import ENGLISH, Language
-from toolkit.result.compare import Comparison
+from toolkit.result.compare import Comparison, Line
 from toolkit.result.report import compare_charts, compare_narrative, narrative
 from toolkit.result.report.charts import Spec
 from toolkit.result.report.compare_tables import Tables
@@ -24,7 +24,7 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
         "groups": say.counted(len(set(run.predictions.groups)), run.predictions.group),
         "runs": say.counted(len(comparison.lines), "run"),
     }
-    best = {"tuned" if line.run.tuned else "frozen": line for line in comparison.best}
+    best: dict[str, Line] = {line.kind: line for line in comparison.best}
     first, *more = compare_narrative.sentences(comparison, say)
     names = {kind: compare_narrative.name(line, comparison, say) for kind, line in best.items()}
     return filled(

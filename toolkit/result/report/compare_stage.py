@@ -123,5 +123,8 @@ def plan(place: Place, options: CompareOptions) -> Plan:
         StoreError: for a damaged run.
     """
     i18n.of(options.language)
-    groups, left_out = gather(place.result, [find_run(name, place.result) for name in names(options.results)])
+    named = names(options.results)
+    files = [name for name in named if name.endswith(".csv")]
+    folders = [find_run(name, place.result) for name in named if name not in files]
+    groups, left_out = gather(place.result, folders, [Path(file) for file in files])
     return Plan(place, options, tuple(groups), tuple(left_out))

@@ -72,7 +72,7 @@ class Tables:
         rows = [
             Row([*self._names(line), Cell(layer), self.scored(score)], chosen=layer in _chosen(line))
             for line in self.comparison.lines
-            if not line.run.tuned
+            if line.kind == "frozen"
             for layer, score in line.curve.items()
         ]
         return table([*self._heads("backbone", "way", "layer"), self._of_metric()], rows, texts=3)

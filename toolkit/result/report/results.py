@@ -207,6 +207,11 @@ class RunResults:
         return tuple(run for _, runs in self.series for run in runs)
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Of the runs."""
+        return tuple(run.folder for run in self.runs)
+
+    @property
     def cached(self) -> bool:
         """Whether all of it was there before."""
         return all(run.cached for run in self.runs)

@@ -1,24 +1,26 @@
-"""`toolkit run RECIPE.toml`: a whole study in one command, each step skipped where its result stands."""
+"""`toolkit run RECIPE.toml`: a whole study in one command, each step skipped whose result is there."""
 
 import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from toolkit.cli.common import HERE, CommandResult, Workspace, place_of, remark
-from toolkit.cli.recipe_options import COMMANDS, shapes
+from toolkit.cli.compare import carry_out as compare
+from toolkit.cli.extract import carry_out as extract
+from toolkit.cli.finetune import carry_out as finetune
+from toolkit.cli.probe import carry_out as probe
 from toolkit.core.errors import InputError
-from toolkit.study.recipe import read
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command on the root command."""
-    app.command()(run)
+def _randomise(planned: Any) -> CommandResult:
+    planned.run()
+    return CommandResult(())
+
+
+SHOWN = {"models randomise": _randomise, "extract": extract, "probe": probe, "finetune": finetune, "compare": compare}
 
 
 def run(
@@ -37,11 +39,10 @@ def run(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("toolkit run works in one process; for `accelerate launch` take the commands of --dry-run")
-    tables = read(recipe, shapes())
-    from toolkit.cli import checks, steps  # they import what reads manifest and checkpoints
+    from toolkit.study import steps
+    from toolkit.study.plan import plan
 
-    place = place_of(workspace)
-    study = checks.check(tables, place.folder)
+    study = plan(place_of(workspace), recipe)
     if dry_run:
         for step, made in steps.asked(study):
             print(f"{'stands' if made.cached else 'to do':<8}{step}")
@@ -54,7 +55,7 @@ def run(
         remark(f"\nstep {number} of {count}: {step}")
         began = time.monotonic()
         try:
-            made = _take(step, workspace)
+            made = SHOWN[step.command](step.plan())
         except BaseException:
             remark(f"stopped in step {number} of {count}: {step}")
             raise
@@ -64,27 +65,10 @@ def run(
         return made
 
     outcome = steps.walk(study, take)
+    sentences = list(steps.leakage_inflation(outcome))
     print("\nMade, or standing already:")
     for title, page in outcome.pages:
-        print(f"  {title}: {place.shown(page)}")
-    for sentence in steps.leakage_inflation(outcome):
+        print(f"  {title}: {study.place.shown(page)}")
+    for sentence in sentences:
         print(sentence)
     return CommandResult((), exit_code=max(codes))
-
-
-def _take(step: Any, workspace: Path) -> CommandResult:
-    """Call the command's own function. step: a `steps.Step`."""
-    with _typed(step.words):
-        made = COMMANDS[step.command](**step.arguments(workspace)) or CommandResult(())
-        step.after(made)
-    return made
-
-
-@contextmanager
-def _typed(words: Sequence[str]) -> Iterator[None]:
-    """The report of a run names the command that makes this run again, not the recipe around it."""
-    before, sys.argv = sys.argv, ["toolkit", *words]
-    try:
-        yield
-    finally:
-        sys.argv = before

@@ -1,0 +1,167 @@
+"""What a recipe means for a workspace, checked whole before anything is computed; no model is loaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from toolkit.core import i18n
+from toolkit.core.errors import InputError, LabelError, one_of
+from toolkit.core.options import names
+from toolkit.core.seeds import RANDOM
+from toolkit.corpus.evaluation_task import EvaluationTask, can_be_honest, kept_apart
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.place import Place
+from toolkit.corpus.windows import cut
+from toolkit.extract import stage as extraction
+from toolkit.extract.options import ExtractOptions
+from toolkit.extract.setup import layer_names
+from toolkit.finetune import stage as tuning
+from toolkit.finetune.options import FinetuneOptions
+from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.load import choose_device
+from toolkit.probe import stage as probing
+from toolkit.probe.options import ProbeOptions
+from toolkit.probe.registry import PROBES
+from toolkit.result.options import CompareOptions
+from toolkit.result.subgroups import check_columns
+from toolkit.study.recipe import Table, placed, read
+from toolkit.study.shapes import DEALT, SPELT, asked, options, shapes
+
+TO_COME = "the probe run of this study"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One way to fine-tune. options: of a probe run to come. models: whose, empty for all. probe: whose layers."""
+
+    options: FinetuneOptions
+    models: tuple[str, ...]
+    probe: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """One question of a study. options: of its probing, whose stores are named once they are there. asked: what those
+    make of the corpus. honest: whether clips are split one by one while their speakers could be kept apart."""
+
+    options: ProbeOptions
+    asked: probing.Asked
+    honest: bool
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe that can be followed.
+
+    place: with the recipe's manifest. names: the backbones as the recipe names them; checkpoints: in the same order.
+    targets: by name.
+    """
+
+    place: Place
+    names: tuple[str, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    extract: ExtractOptions
+    targets: Mapping[str, Target]
+    tunings: tuple[Tuning, ...]
+    compare: CompareOptions
+
+    @property
+    def random(self) -> tuple[str, ...]:
+        """The random-weights controls that are asked for, by name."""
+        (first, *_) = self.targets.values()
+        wanted = "random" in names(first.options.control)
+        return tuple(checkpoint.name + RANDOM for checkpoint in self.checkpoints) if wanted else ()
+
+
+def plan(place: Place, recipe: Path) -> Study:
+    """A recipe read and checked.
+
+    Raises:
+        RecipeError: for the first thing that is wrong with it, by line and column.
+        ManifestError: for a corpus with defects.
+        CheckpointError: for a backbone that is not there.
+    """
+    tables = read(recipe, shapes())
+    study, extract, probe, compare = (tables[name][0] for name in ("study", "extract", "probe", "compare"))
+    place = _placed(place, study)
+    with placed(extract, otherwise="model"):
+        extracted = extraction.plan(place, asked(extract, ExtractOptions))
+    corpus = cut(place.corpus(), extracted.options.windows)
+    models = names(extracted.options.model)
+    targets = {name: _target(study, probe, models, corpus, name) for name in dict.fromkeys(study.values["target"])}
+    (first, *_) = targets.values()
+    if first.options.device == "cuda" and set(first.asked.probes) != {"lightgbm"}:
+        with placed(probe):
+            choose_device("cuda")
+    backbones = dict(zip(models, extracted.checkpoints))
+    tunings = [_tuning(table, study, first.asked.probes) for table in tables["finetune"]]
+    questions = [question for target in targets.values() for question in _trained_on(target)]
+    for table, one in zip(tables["finetune"], tunings):
+        for name in one.models or models:
+            with placed(table, otherwise="model"):
+                if name not in backbones:
+                    raise InputError(one_of("model", name, models))
+                probed = layer_names(backbones[name], extracted.options)
+                by_layer = not PROBES[one.probe].all_layers
+                tuning.check(one.options, backbones[name], probed, by_layer, questions)
+    own = asked(compare, CompareOptions, **_given(study, SPELT if compare.values.get("subgroups") != "none" else ()))
+    with placed(compare, otherwise="subgroups"):
+        i18n.of(own.language)
+        if own.subgroups != "none":
+            check_columns(corpus, names(own.subgroups))
+    return Study(place, models, extracted.checkpoints, extracted.options, targets, tuple(tunings), own)
+
+
+def _given(study: Table, fields: Sequence[str]) -> dict[str, Any]:
+    """What [study] says of a stage's fields."""
+    known = options(ProbeOptions)
+    return {known[key].parameter: value for key, value in study.values.items()
+            if key in known and known[key].parameter in fields}  # fmt: skip
+
+
+def _placed(place: Place, study: Table) -> Place:
+    for key in ("manifest", "audio-root"):
+        if Path(study.values.get(key, "")).is_absolute():
+            raise study.refusal(key, f"{key} is an absolute path; expected one from the workspace")
+    name, root = study.values.get("manifest"), study.values.get("audio-root")
+    own = replace(
+        place,
+        manifest=place.manifest if name is None else place.folder / name,
+        audio_root=place.audio_root if root is None else place.folder / root,
+        command=None,
+    )
+    if not own.manifest_file.is_file():
+        raise study.refusal("manifest", f"no file {own.manifest_file.name!r} in the workspace; expected the manifest")
+    if root is not None and not (place.folder / root).is_dir():
+        raise study.refusal("audio-root", f"no folder {root!r} in the workspace; expected the one of the audio")
+    return own
+
+
+def _target(study: Table, probe: Table, models: Sequence[str], corpus: Manifest, name: str) -> Target:
+    try:
+        with placed(probe, study, otherwise=""):
+            own = asked(probe, ProbeOptions, model=list(models), target=name, **_given(study, ("seed", *DEALT)))
+        found = probing.ask(corpus, own)
+    except LabelError as error:
+        raise study.refusal("target", str(error)) from None
+    except InputError as error:
+        with placed(study, probe, otherwise="target"):
+            raise error
+    return Target(own, found, can_be_honest(found.questions[0]))
+
+
+def _trained_on(target: Target) -> list[EvaluationTask]:
+    question = target.asked.questions[0]
+    return [question, *([kept_apart(question)] if target.honest else [])]
+
+
+def _tuning(table: Table, study: Table, probes: Sequence[str]) -> Tuning:
+    probe = table.values.get("probe", probes[0])
+    if probe not in probes:
+        raise table.refusal("probe", one_of("probe", probe, probes))
+    seed = {} if "seed" in table.values else _given(study, ("seed",))
+    with placed(table):
+        own = asked(table, FinetuneOptions, origin=TO_COME, **seed)
+        _ = own.recipe
+    return Tuning(own, tuple(dict.fromkeys(table.values.get("model", ()))), probe)
