@@ -69,10 +69,8 @@ def test_a_large_size_is_no_unknown_one(size: int, tmp_path: Path) -> None:
         decode.decode(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize(
-    ("muxer", "codec"), [("aiff", "pcm_s16be"), ("asf", "wmav2"), ("asf_stream", "wmav2"), ("avi", "pcm_s16le")]
-)
-def test_what_was_streamed_and_cannot_be_measured_is_refused_or_whole(muxer: str, codec: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("muxer", "codec"), [("aiff", "pcm_s16be"), ("asf", "wmav2"), ("avi", "pcm_s16le")])
+def test_what_was_streamed_and_cannot_be_measured_is_refused(muxer: str, codec: str, tmp_path: Path) -> None:
     (sound,) = oracle.sounds(tmp_path, wanted=[(16_000, 1)])
     path = tmp_path / "a"
     assert oracle.write(path, sound, "-c:a", codec, "-f", muxer, piped=True)
