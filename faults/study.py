@@ -19,8 +19,9 @@ from tests.models import tiny
 from toolkit.cli import diagnostics, main
 from toolkit.corpus import manifest
 
-for module in ("cluster", "extract.spread", "features.costs", "finetune.run", "finetune.search", "probe.around",
-               "probe.nuisance", "probe.spread", "result.overview", "result.report", "result.tables"):  # fmt: skip
+for module in ("core.ray_cluster", "extract.ray", "features.costs", "finetune.run", "finetune.search",
+               "probe.control_runs", "probe.nuisance", "probe.ray", "result.report.compare_stage",
+               "result.report.overview", "result.report.results", "result.report.run_page"):  # fmt: skip
     importlib.import_module(f"toolkit.{module}")  # once, for all forks
 gc.freeze()  # and left alone, or each of them would have to copy what it never reads
 

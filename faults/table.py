@@ -1,6 +1,6 @@
 """Every row by its name, in the order of the table."""
 
-from faults import audio, damage, full_disk, kills, models, numbers, power, runs, spellings, texts
+from faults import audio, containers, damage, full_disk, kills, models, numbers, power, runs, spellings, texts
 
 ROWS = {
     "kill-extract": kills.extraction,
@@ -15,6 +15,7 @@ ROWS = {
     "damage": damage.damage,
     "two-runs": runs.two,
     "audio": audio.hostile,
+    "containers": containers.every,
     "texts": texts.wrong,
     "spellings": spellings.pairs,
     "numbers": numbers.not_finite,

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from faults import containers
 from faults.children import build
 from faults.disk import Call, Disk, calls
+from tests.audio import oracle
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = """
@@ -127,3 +129,31 @@ def test_a_rename_that_went_past_the_c_library_is_taken_from_the_next_call(tmp_p
         disk.take(call)
     disk.after_cut(tmp_path / "after", random.Random(0))
     assert {path.name: path.read_bytes() for path in (tmp_path / "after").iterdir()} == {"a": b"whole"}
+
+
+def test_of_containers_nothing_comes_out_short_and_silent(tmp_path: Path) -> None:
+    plain, narrow, wide = oracle.sounds(tmp_path)
+    pairs = [
+        ("mp4", "aac", plain),
+        ("amr", "libopencore_amrnb", narrow),
+        ("asf", "wmav2", plain),
+        ("webm", "libopus", wide),
+        ("wav", "pcm_s16le", plain),
+        ("wav", "libmp3lame", plain),
+        ("flac", "flac", plain),
+        ("aiff", "", plain),
+        ("avi", "", plain),
+        ("null", "", plain),  # which writes nothing
+    ]
+    found = containers.tried(tmp_path, pairs)
+    assert found.wrong == []
+    assert found.read == {(muxer, codec) for muxer, codec, _ in pairs[:-1]}
+    assert found.files > 300 and found.counts["refused"] > 200 and found.counts["flagged"] > 3
+    assert f"FFmpeg {oracle.version()} wrote" in containers.sentence(found)
+
+
+def test_the_row_of_containers_sees_what_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "_read", lambda path: (path.stat().st_size, 16_000, ()))  # as if all were well
+    found = containers.tried(tmp_path, [("wav", "pcm_s16le", oracle.sounds(tmp_path)[0])])
+    assert any("FFmpeg" in text and "samples" in text for text in found.wrong)
+    assert any("cut at" in text for text in found.wrong)

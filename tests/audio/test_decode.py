@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.audio import decode, mp3
+from toolkit.audio import decode, sequential
 from toolkit.core.errors import AudioError
 
 WriteSound = Callable[..., Path]
@@ -321,9 +321,9 @@ def test_a_forged_header_is_refused_before_anything_is_allocated(write_sound: Wr
     path = write_sound("a.flac")
     forged_flac(path, 2**36 - 1)
     for look in (decode.decode, decode.header):
-        with pytest.raises(AudioError, match="claims 4,294,967 s, expected at most 3600 s"):
+        with pytest.raises(AudioError, match="whole frames for 8000 of 68719476735 samples"):
             look(path)
-    with pytest.raises(AudioError, match=r"ends early|cannot be decoded"):
+    with pytest.raises(AudioError, match="whole frames for 8000 of"):
         decode.decode(path, start=100, end=200)
 
 
@@ -402,16 +402,16 @@ def test_windows_of_an_mp3_are_decoded_once_and_are_what_the_whole_gives(
     path = tmp_path / "long.mp3"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.3, 0.3, (144_000, 2)), 16_000)
     whole = {channel: decode.decode(path, channel=channel).samples for channel in (None, 0, 1)}
-    monkeypatch.setattr(mp3, "BLOCK", 2**12)
-    monkeypatch.setattr(mp3, "KEPT_BLOCKS", 8)
+    monkeypatch.setattr(sequential, "BLOCK", 2**12)
+    monkeypatch.setattr(sequential, "KEPT_BLOCKS", 8)
     opened: list[int] = []
-    honest = mp3.Mp3.__init__
+    honest = sequential.Sequential.__init__
 
-    def counted(self: mp3.Mp3, *rest: object) -> None:
+    def counted(self: sequential.Sequential, *rest: object) -> None:
         opened.append(1)
         honest(self, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(mp3.Mp3, "__init__", counted)
+    monkeypatch.setattr(sequential.Sequential, "__init__", counted)
     for channel in (None, 0, 1):
         expected = decode.decode(path, channel=channel).samples  # by these blocks
         np.testing.assert_allclose(expected, whole[channel], atol=1e-3)

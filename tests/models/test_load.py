@@ -17,6 +17,7 @@ from toolkit.models.checkpoint import inspect, locate
 from toolkit.models.encoder import Encoder
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.load_trainable import load_trainable
+from toolkit.models.normalisation import widest
 from toolkit.models.whisper import Context
 
 CPU = torch.device("cpu")
@@ -39,7 +40,7 @@ def test_auto_device_is_one_that_is_there() -> None:
     assert choose_device("cpu") == CPU
 
 
-@pytest.mark.parametrize("name", ["gpu", "mps", "cuda:x", ""])
+@pytest.mark.parametrize("name", ["gpu", "xpu", "cuda:x", ""])
 def test_an_unknown_device_is_bad_usage(name: str) -> None:
     with pytest.raises(InputError, match="expected one of \\['auto', 'cpu'"):
         choose_device(name)
@@ -48,6 +49,21 @@ def test_an_unknown_device_is_bad_usage(name: str) -> None:
 def test_a_device_that_is_not_there_is_the_machine_s_no() -> None:
     with pytest.raises(MachineError, match="No device cuda:99 here"):
         choose_device("cuda:99")
+
+
+def test_apple_s_metal_is_taken_in_float32_and_said_to_be_untested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(MachineError, match="No device mps here"):
+        choose_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    device = choose_device("mps")
+    assert device.type == "mps" and choose_device("auto").type != "mps"
+    for name in ("auto", "float32"):
+        dtype, reason = choose_dtype(name, device)
+        assert dtype == torch.float32 and "untested" in reason
+    with pytest.raises(InputError, match=r"Bad dtype 'bfloat16', expected one of \['auto', 'float32'\] on mps"):
+        choose_dtype("bfloat16", device)
+    assert widest(torch.zeros(2)).dtype == torch.float64
 
 
 @pytest.mark.parametrize(("amx", "expected"), [(True, torch.bfloat16), (False, torch.float32)])

@@ -2,18 +2,16 @@
 
 import hashlib
 import math
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
-from toolkit.audio import channels, integrity, mp3
+from toolkit.audio import channels, ffmpeg
+from toolkit.audio.source import Source, opened
 from toolkit.core.errors import AudioError
 
 SAMPLE_RATE = 16_000  # samples per second, of every backbone here
@@ -26,9 +24,10 @@ NEAR_SILENCE = 1e-4  # standard deviation; below it, input normalisation amplifi
 FULL_SCALE = 0.98  # of 1; mu-law and A-law reach no further
 CLIPPED_SHARE = 1e-3  # of the samples beyond full scale; of speech that is only normalised, a tenth of that or less
 DURATION_TOLERANCE = 0.1  # seconds between what the manifest says (`end`, `duration`) and the audio
-FORMATS = ("WAV", "RF64", "AIFF", "FLAC", "OGG", "MP3")  # those whose truncation is seen, here or by libsndfile
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
-BLOCK = 2**16  # samples per channel that are decoded at once
+SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"),
+    *(ffmpeg.SUFFIXES if ffmpeg.installed() else ()),
+)
 
 Samples = npt.NDArray[np.float32]
 
@@ -88,17 +87,15 @@ def decode(
     manifest says, is empty, holds NaN, infinite or absurdly large samples, has channels that cancel each other when
     they are averaged, or is beyond the limits above.
     """
-    with _opened(path) as (file, frames):
-        first, count = _part(file, frames, start, end, channel, duration)
-        rate = file.samplerate
-        told((count + (first if file.format == "MP3" else 0)) / rate)
-        if file.format == "MP3":
-            mono, power = mp3.read(path, frames, first, count, channel)
-        else:
-            mono, power = _read(file, first, count, channel)
+    with opened(path, told) as source:
+        first, count = _part(source, start, end, channel, duration)
+        rate = source.rate
+        told((count + (first if source.in_order else 0)) / rate)
+        mono, power = source.read(first, count, channel)
         if len(mono) < count:
             raise AudioError(f"ends early: {len(mono)} of {count} samples per channel could be decoded")
-        mixed = file.channels if channel is None else 1
+        mixed = source.channels if channel is None else 1
+        unbounded = not source.bounded and end is None and duration is None
     peak = max(float(mono.max()), -float(mono.min()))  # NaN where one sample is
     if not math.isfinite(peak):
         raise AudioError("holds NaN or infinite samples")
@@ -113,7 +110,7 @@ def decode(
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if len(samples) == 0:
         raise AudioError(f"is empty: {count} samples at {rate} per second are none at {SAMPLE_RATE}")
-    return Audio(samples, hashlib.sha256(samples.tobytes()).hexdigest(), _flags(samples, mono, mixed))
+    return Audio(samples, hashlib.sha256(samples.tobytes()).hexdigest(), _flags(samples, mono, mixed, unbounded))
 
 
 def header(
@@ -123,17 +120,19 @@ def header(
     channel: int | None = None,
     duration: float | None = None,
     longest: float = MAX_SECONDS,
+    told: Callable[[float], None] = lambda seconds: None,
 ) -> Header:
-    """What `decode` would find, as far as it can be told without decoding. Raises AudioError as `decode` does.
+    """What `decode` would find, as far as its header tells; of what FFmpeg reads, all is decoded to be counted.
 
     longest: the most seconds that a clip may have; more than `decode` takes, for a recording that will be cut.
+    Raises AudioError as `decode` does.
     """
-    with _opened(path) as (file, frames):
-        _, count = _part(file, frames, start, end, channel, duration, longest)
-        return Header(file.samplerate, file.channels, count / file.samplerate)
+    with opened(path, told) as source:
+        _, count = _part(source, start, end, channel, duration, longest)
+        return Header(source.rate, source.channels, count / source.rate)
 
 
-def _flags(samples: Samples, mono: Samples, channels: int) -> tuple[str, ...]:
+def _flags(samples: Samples, mono: Samples, channels: int, unbounded: bool) -> tuple[str, ...]:
     """samples: at SAMPLE_RATE; mono: at the file's rate. channels: how many were averaged."""
     mean, deviation = (float(function(samples, dtype=np.float64)) for function in (np.mean, np.std))
     found = {
@@ -143,40 +142,13 @@ def _flags(samples: Samples, mono: Samples, channels: int) -> tuple[str, ...]:
         >= CLIPPED_SHARE * len(mono),
         "offset": abs(mean) > max(deviation, NEAR_SILENCE),
         "averaged": channels > 1,
+        "unbounded": unbounded,
     }
     return tuple(flag for flag, has in found.items() if has)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
-    """The file, its container checked, and its samples per channel.
-
-    libsndfile gets a descriptor, not the name: it takes suffixes at their word, and tells paths in its messages.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise AudioError("is not a regular file")
-        with path.open("rb", buffering=0) as raw:
-            integrity.check(raw, path.stat().st_size)
-            raw.seek(0)
-            with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
-                if file.format not in (*FORMATS, "WAVEX"):
-                    raise AudioError(f"is of the format {file.format}, expected one of {list(FORMATS)}")
-                frames = file.frames
-                if file.format == "MP3":
-                    frames = mp3.samples_of(path, frames)
-                yield file, frames
-    except OSError as error:
-        raise AudioError(f"cannot be read: {error.strerror}") from None
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"cannot be decoded: {error.error_string}") from None
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise AudioError(f"cannot be decoded: {error}") from None
-
-
 def _part(
-    file: soundfile.SoundFile,
-    frames: int,
+    source: Source,
     start: float | None,
     end: float | None,
     channel: int | None,
@@ -184,7 +156,7 @@ def _part(
     longest: float = MAX_SECONDS,
 ) -> tuple[int, int]:
     """The clip's first sample and its number of samples, per channel of the file. Nothing is allocated before this."""
-    rate, channels = file.samplerate, file.channels
+    rate, channels, frames = source.rate, source.channels, source.samples
     if not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(f"has {rate} samples per second, expected {MIN_RATE} to {MAX_RATE}")
     if channels > MAX_CHANNELS:
@@ -206,19 +178,3 @@ def _part(
     if duration is not None and abs(seconds - duration) > DURATION_TOLERANCE:
         raise AudioError(f"lasts {seconds:.2f} s, the manifest says {duration:.2f} s")
     return first, count
-
-
-def _read(file: soundfile.SoundFile, first: int, count: int, channel: int | None) -> tuple[Samples, float]:
-    """(count,) samples at the file's rate, fewer where it ends early; in blocks: a false promise costs no memory.
-
-    And the sum of the channels' mean squares where they are averaged, see `channels.one`.
-    """
-    mono, power = np.empty(count, dtype=np.float32), 0.0
-    if first:
-        file.seek(first)
-    done = 0
-    while done < count and len(block := file.read(min(BLOCK, count - done), dtype="float32", always_2d=True)):
-        mono[done : done + len(block)], squares = channels.one(block, channel)
-        power += 0.0 if squares is None else float(squares.sum(dtype=np.float64))
-        done += len(block)
-    return mono[:done], power

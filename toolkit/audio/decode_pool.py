@@ -4,10 +4,8 @@ A decoder that crashes or hangs is replaced; its clip fails by name and the run 
 """
 
 import atexit
-import fcntl
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -17,14 +15,16 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from toolkit.audio.decode import MAX_SECONDS, Audio, Header, Samples
 from toolkit.audio.decode_worker import LENGTH
+from toolkit.core import platform
 from toolkit.core.errors import AudioError, MachineError
 
 PROGRAM = "from toolkit.audio.decode_worker import main; main()"
@@ -150,11 +150,8 @@ class _Decoder:
         except OSError as error:
             raise MachineError(f"{NO_PROCESS}: {error.strerror}") from None
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.requests, self.answers = self.process.stdin, self.process.stdout
-        with suppress(OSError, AttributeError):  # elsewhere than on Linux; smaller is only slower
-            fcntl.fcntl(self.answers, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self.poll = select.poll()
-        self.poll.register(self.answers, select.POLLIN)
+        self.requests, self.answers = self.process.stdin, cast(FileIO, self.process.stdout)  # unbuffered
+        platform.widen_pipe(self.answers, PIPE_BYTES)
         try:
             self._read(None)
         except _Died:
@@ -183,8 +180,8 @@ class _Decoder:
     def _filled(self, buffer: Any, stop: Event | None, deadline: float) -> Any:
         left = memoryview(buffer)
         while left:
-            if self.poll.poll(1000 * LOOK_EVERY_SECONDS):
-                count = os.readv(self.answers.fileno(), [left])
+            if platform.readable(self.answers, LOOK_EVERY_SECONDS):
+                count = self.answers.readinto(left)
                 if not count:
                     raise _Died
                 left = left[count:]
@@ -204,9 +201,9 @@ class _Decoder:
         try:
             code = self.process.wait(CLOSING_SECONDS)
         except subprocess.TimeoutExpired:
-            code = -signal.SIGALRM
+            code = platform.ALARMED
         self.end()
-        if code == -signal.SIGALRM:
+        if code == platform.ALARMED:
             return "hung the decoder, which was ended"
         return f"crashed the decoder ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
 
@@ -248,4 +245,4 @@ def _leave_to_parent() -> None:
     _idle.clear()
 
 
-os.register_at_fork(after_in_child=_leave_to_parent)
+platform.after_fork(_leave_to_parent)

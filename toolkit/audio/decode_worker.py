@@ -8,8 +8,6 @@ in C it is; the end of its input ends it too, so none outlives the program that 
 import contextlib
 import json
 import os
-import resource
-import signal
 import struct
 import sys
 from collections.abc import Mapping
@@ -20,6 +18,7 @@ import numpy as np
 
 from toolkit.audio import decode
 from toolkit.audio.decode import Samples
+from toolkit.core import platform
 from toolkit.core.errors import AudioError
 
 ALLOWED_SECONDS = 10.0  # of time for a clip, and as much more
@@ -34,26 +33,13 @@ def main() -> None:
     """Answer until there are no more requests."""
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints must not do it into an answer
-    _limit()
+    platform.no_core_dumps()
+    platform.limit_memory(MEMORY_BYTES)
     _send(answers, {"ready": os.getpid()}, NOTHING)
     for line in sys.stdin.buffer:
         answer, samples = _answer(json.loads(line))
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        platform.alarm(0)
         _send(answers, answer, samples)
-
-
-def _limit() -> None:
-    """No more addresses than an honest clip needs, no core dump (it would hold audio), and an alarm that kills."""
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if _linux() else 0
-    with contextlib.suppress(ValueError, OSError):  # lower limits are there already
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES, taken + MEMORY_BYTES))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
-
-
-def _linux() -> bool:
-    return sys.platform == "linux"
 
 
 def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], Samples]:
@@ -61,14 +47,14 @@ def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], Samples]:
     allowed = ALLOWED_SECONDS
     with contextlib.suppress(OSError):
         allowed += path.stat().st_size / BYTES_PER_SECOND
-    signal.setitimer(signal.ITIMER_REAL, allowed)
+    platform.alarm(allowed)
 
     def told(seconds: float) -> None:
-        signal.setitimer(signal.ITIMER_REAL, allowed + seconds / AUDIO_PER_SECOND)
+        platform.alarm(allowed + seconds / AUDIO_PER_SECOND)
 
     try:
         if "longest" in request:
-            return vars(decode.header(path, **request)), NOTHING
+            return vars(decode.header(path, **request, told=told)), NOTHING
         clip = decode.decode(path, **request, told=told)
         return {"samples": len(clip.samples), "sha256": clip.sha256, "flags": clip.flags}, clip.samples
     except AudioError as error:

@@ -3,7 +3,6 @@
 import errno
 import gc
 import os
-import resource
 import signal
 import sys
 from types import FrameType
@@ -21,6 +20,7 @@ from toolkit.cli.probe import probe
 from toolkit.cli.run import run
 from toolkit.cli.runs import runs
 from toolkit.cli.score import score
+from toolkit.core import platform
 from toolkit.core.errors import DONE, FAULT, MACHINE, ToolkitError, is_out_of_memory
 from toolkit.core.version import __version__
 
@@ -68,8 +68,10 @@ def toolkit(
 def main() -> NoReturn:
     """Run the command line and exit with a documented code."""
     os.umask(0o077)  # embeddings and predictions are personal data
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # and so is our memory
+    platform.no_core_dumps()  # and so is our memory
     diagnostics.install()
+    for sentence in platform.lacking():
+        print(f"mind: {sentence}", file=sys.stderr)
     _left.clear()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)

@@ -16,7 +16,8 @@ def extract(
     """Compute every layer of every clip once, pooled to its mean and standard deviation over time, into features/.
 
     Started again, it does only what is missing. Clips that cannot be decoded are named and recorded, and make the
-    exit code 3. Those that are near-silent, short, clipped, averaged over channels or have an offset are counted.
+    exit code 3. Those that are near-silent, short, clipped, averaged over channels, have an
+    offset or tell no length are counted.
 
     Example: toolkit extract --model whisper-medium --model hubert-base-ls960
     """

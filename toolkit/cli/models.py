@@ -150,7 +150,7 @@ def check(
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     context: Annotated[str, typer.Option(help="full or clip.")] = "full",
     decoder: Annotated[bool, typer.Option("--decoder", help="Whisper's decoder too.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps (untested) ...")] = "auto",
 ) -> None:
     """Self-test on this checkpoint and device: is a clip's every layer, among others, what it is alone in float32?
 

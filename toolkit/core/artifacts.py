@@ -1,7 +1,6 @@
 """Signatures, folders and commits: what a run is called, what it was made with, and how a file becomes durable."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -12,12 +11,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import InputError, MachineError, StoreError, disk_full_is_named
+from toolkit.core.platform import lock, sync_folder
 from toolkit.core.version import __version__
 
 LOCK_WAIT_SECONDS = 2.0  # a dying process can hold a lock for a moment
@@ -32,6 +32,7 @@ PROVENANCE_PACKAGES = (
     "soxr",
     "soundfile",
 )
+EXTRA_PACKAGES = ("av",)  # that decide about numbers where they are installed
 
 
 def canonical_json(value: Any) -> str:
@@ -60,15 +61,6 @@ def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the renames inside `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def commit_file(path: Path, write: Callable[[Path], None]) -> None:
@@ -185,7 +177,7 @@ def locked(folder: Path) -> Iterator[None]:
         deadline = time.monotonic() + LOCK_WAIT_SECONDS
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
@@ -195,15 +187,23 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def package_versions() -> dict[str, str]:
+    """Of every package that decides about numbers; one of an extra that is not installed is not there."""
+    versions = {name: metadata.version(name) for name in PROVENANCE_PACKAGES}
+    for name in EXTRA_PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
 def provenance(command: str) -> dict[str, Any]:
     """What a figure's footnote needs: the command, versions and kind of machine; no path, host or user name."""
-    versions = {name: metadata.version(name) for name in PROVENANCE_PACKAGES}
     return {
         "command": command,
         "toolkit": __version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
-        "packages": versions,
+        "packages": package_versions(),
     }
 
 

@@ -14,13 +14,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from toolkit.core import errors
-from toolkit.core.artifacts import PROVENANCE_PACKAGES
+from toolkit.core.artifacts import package_versions
 from toolkit.core.errors import InputError, MachineError, ToolkitError, one_of
 from toolkit.core.version import __version__
 
@@ -284,7 +283,7 @@ def _check(node: str, expected: dict[str, str], folders: Sequence[str]) -> None:
 @cache
 def _versions() -> dict[str, str]:
     """What must be the same on every node for the same numbers; torch's build (+cpu, +cu130) may differ."""
-    packages = {name: metadata.version(name).split("+")[0] for name in PROVENANCE_PACKAGES}
+    packages = {name: version.split("+")[0] for name, version in package_versions().items()}
     return {"toolkit": __version__, "Python": platform.python_version(), **packages}
 
 

@@ -55,7 +55,8 @@ class Summary:
 
 
 def summarise(file: Path, audio_root: Path | None = None, rules: Rules = REFUSE) -> Summary:
-    """Read a manifest and the header of every clip's audio; nothing is decoded, and nothing raised for a defect.
+    """Read a manifest and the header of every clip's audio; nothing is raised for a defect, and nothing decoded but
+    what FFmpeg reads, to be counted.
 
     rules: for two spellings of one label or speaker, and for what names nothing.
     """

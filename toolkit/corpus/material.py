@@ -13,6 +13,7 @@ SENTENCES = {
     "clipped": "Clipped, with a thousandth of their samples at full scale or more: {some:,} of {all:,} clips.",
     "offset": "With a constant offset larger than their sound: {some:,} of {all:,} clips.",
     "averaged": "The average of several channels, in a call two voices in one: {some:,} of {all:,} clips.",
+    "unbounded": "Of files that tell no length, so that a missing end cannot be seen: {some:,} of {all:,} clips.",
 }
 
 

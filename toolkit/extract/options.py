@@ -29,7 +29,7 @@ class Options:
     hop: Annotated[float | None, Offered(shown="the window")] = None
     """Seconds from one window's start to the next."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1 ..."""
+    """auto, cpu, cuda, cuda:1, or mps, which is untested."""
     workers: Annotated[int | None, Offered(least=1, shown="cores")] = None
     """Threads that decode audio."""
     retry_failed: Annotated[bool, Offered(switch=True)] = False

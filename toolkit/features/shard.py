@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.core.artifacts import commit_file, commit_json, sha256_of_file, signature, sync_folder
+from toolkit.core.artifacts import commit_file, commit_json, sha256_of_file, signature
 from toolkit.core.errors import StoreError
+from toolkit.core.platform import sync_folder
 from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray
 
 AGAIN = "-again"  # behind the name of a data file that took the place of another one

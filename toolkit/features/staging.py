@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from toolkit.core.artifacts import make_folder, sync_folder
+from toolkit.core.artifacts import make_folder
 from toolkit.core.errors import StoreError, disk_full_is_named
+from toolkit.core.platform import sync_folder
 
 PREFIX = ".lease-"
 

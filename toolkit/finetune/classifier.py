@@ -121,10 +121,10 @@ class Classifier(nn.Module):
         A loss with class weights w learns odds that are w times too high (of a class against the others of a softmax,
         of a label's two sides); so log w comes off the logits again, which is exact.
         """
-        exact = logits.double().cpu() - self.weights.cpu().double().log()
+        exact = logits.cpu().double() - self.weights.cpu().double().log()
         constant = self.constant.cpu()
         if self.multilabel:
-            shares = torch.where(constant, self.prevalence.double().cpu(), sigmoid(exact))
+            shares = torch.where(constant, self.prevalence.cpu().double(), sigmoid(exact))
         else:
             shares = torch.softmax(exact.masked_fill(constant, float("-inf")), dim=1)
         result: FloatArray = shares.numpy()

@@ -20,7 +20,7 @@ def standard(pooled: Tensor) -> tuple[Tensor, Tensor]:
 
     pooled: (clips, width).
     """
-    whole = pooled.double().cpu()
+    whole = pooled.cpu().double()
     scale = whole.std(dim=0, correction=0)
     scale = torch.where(scale > 1e-6 * whole.abs().amax(dim=0), scale, 1.0)
     return whole.mean(dim=0).float(), scale.float()

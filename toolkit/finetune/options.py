@@ -144,7 +144,7 @@ class FinetuneOptions(Training, Spelt):
     dtype: str = "auto"
     """auto, float32, bfloat16 or float16 (CUDA)."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda, or mps, which is untested."""
     workers: Annotated[int | None, Offered(least=1, shown="cores")] = None
     """Threads that decode audio."""
     save_weights: Annotated[bool, Offered(switch=True)] = False

@@ -1,6 +1,5 @@
 """One round: development chooses the epoch, then the model is trained anew on all that it may hear, and predicts."""
 
-import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.core.artifacts import make_folder
+from toolkit.core.platform import peak_memory
 from toolkit.corpus.labels import IntArray
 from toolkit.corpus.splits import Round
 from toolkit.finetune import distributed, resume
@@ -146,7 +146,7 @@ def _tested(
     thresholds = np.array([np.nan if value is None else value for value in selected.thresholds])
     bars = bars_of(task, prevalence(job, clips), scale, thresholds)
     probability = model.probability(scored(job, model, round_.test, alone=True))  # as `finetune.apply` does
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory()
     if job.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(job.device)
     return Trained(

@@ -19,6 +19,7 @@ from transformers.activations import GELUActivation
 from toolkit.core.matmul import linear, rounded_up
 from toolkit.models.encoder import own_frames
 from toolkit.models.fused_linear import Product
+from toolkit.models.normalisation import widest
 
 
 def output_frames(n_samples: int, kernels: Sequence[int], strides: Sequence[int]) -> int:
@@ -114,13 +115,13 @@ class Convolutions:
         """
         frames = (n_samples - self.first.kernel) // self.first.stride + 1
         own = own_frames(frames, windows.shape[1])[..., None]
-        exact = torch.where(own, windows, 0.0).double()
-        count = frames.double()[:, None, None]
+        exact = widest(torch.where(own, windows, 0.0))
+        count = widest(frames)[:, None, None]
         centred = torch.where(own, exact - exact.sum(dim=1, keepdim=True) / count, 0.0)
         covariance = centred.transpose(1, 2) @ centred / count
-        taps = self.first.product.weight.double().T
+        taps = widest(self.first.product.weight).T
         variance = (taps * (covariance @ taps)).sum(dim=1)
-        scale = norm.weight.double() * torch.rsqrt(variance + norm.eps)
+        scale = widest(norm.weight) * torch.rsqrt(variance + norm.eps)
         weight = (taps * scale[:, None]).float()
         gelu = isinstance(self.first.activation, GELUActivation)
         if gelu and self.dtype == torch.bfloat16 and windows.device.type == "cpu":

@@ -28,15 +28,20 @@ NEVER_USED = ("masked_spec_embed", "adapter.")  # for training, or behind the la
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """ "auto" (a CUDA device if there is one), "cpu", "cuda" or "cuda:1". Raises InputError, MachineError."""
+    """ "auto" (a CUDA device if there is one), "cpu", "cuda", "cuda:1" or "mps", Apple's, on which nothing is tested.
+
+    Raises InputError, MachineError.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise InputError(one_of("device", name, ["auto", "cpu", "cuda", "cuda:1"]))
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(one_of("device", name, ["auto", "cpu", "cuda", "cuda:1", "mps"]))
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise MachineError("No device mps here: PyTorch finds no Metal; `--device cpu` works everywhere")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise MachineError(f"No device {name} here: {count} CUDA devices can be used; `--device cpu` works everywhere")
@@ -52,9 +57,13 @@ def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
     amx = torch.cpu._is_amx_tile_supported()
     if amx and name != "float32":
         keep_kernels()  # of which `rounded_up` leaves few
+    if name not in ("auto", *DTYPES):
+        raise InputError(one_of("dtype", name, ["auto", *DTYPES]))
+    if device.type == "mps":
+        if name == "bfloat16":
+            raise InputError(f"{one_of('dtype', name, ['auto', 'float32'])} on mps")
+        return torch.float32, "float32: on mps, which is untested; hold it to the CPU with `toolkit models check`."
     if name != "auto":
-        if name not in DTYPES:
-            raise InputError(one_of("dtype", name, ["auto", *DTYPES]))
         return DTYPES[name], f"{name} as asked for."
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)

@@ -35,7 +35,7 @@ class PredictOptions(Spelt):
     output: Annotated[Path | None, Offered(shown="predictions/RUN-... in the workspace")] = None
     """A new folder for all of it."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda, or mps, which is untested."""
     workers: Annotated[int | None, Offered(least=1, shown="cores")] = None
     """That decode audio."""
     language: str = "en"

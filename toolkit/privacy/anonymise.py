@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.core.artifacts import sync_folder
 from toolkit.core.errors import InputError, one_of
+from toolkit.core.platform import sync_folder
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.core.artifacts import locked, make_folder, sync_folder
+from toolkit.core.artifacts import locked, make_folder
 from toolkit.core.errors import SplitError
+from toolkit.core.platform import sync_folder
 from toolkit.corpus import splits
 from toolkit.result import controls, online
 from toolkit.result import run as result_run

@@ -1,7 +1,6 @@
 """`toolkit probe`: one store and one question in, a run's folder out; begun once, finished once, read ever after."""
 
 import re
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any
 
 from toolkit.core.artifacts import locked, make_folder, signature
 from toolkit.core.errors import disk_full_is_named
+from toolkit.core.platform import peak_memory
 from toolkit.corpus.evaluation_task import EvaluationTask, refuse_leaks
 from toolkit.corpus.material import Material
 from toolkit.features.costs import extraction_seconds
@@ -138,7 +138,7 @@ def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[
         "seconds": seconds,
         "extraction_seconds": extraction_seconds(store),
         "audio_seconds": audio_seconds(store, run.folds.ids) or None,  # of arrays none is known
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": peak_memory(),
         "bytes_on_disk": store.total().bytes + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
     }
     return {name: round(value, 1) for name, value in found.items() if value is not None}
