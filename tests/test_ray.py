@@ -246,3 +246,13 @@ def test_an_address_without_a_cluster_is_refused_at_once() -> None:
     assert done.returncode == 1 and "MachineError: No Ray cluster at '127.0.0.1:1': " in done.stderr
     with pytest.raises(InputError, match=r"^Bad --ray 'ray://head', expected local, auto, or HOST:PORT"):
         joined("ray://head", print).__enter__()
+
+
+def test_a_long_folder_for_temporary_files_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(long))
+        with pytest.raises(MachineError, match=r"too long for Ray's sockets.*TMPDIR=/tmp"), joined("local", print):
+            pass
+    assert not list(long.iterdir())

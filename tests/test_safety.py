@@ -101,9 +101,11 @@ def words_of(study: Path) -> list[tuple[str, ...]]:
         ("models", "export", "mood-mine-finetune-", str(study / "exported"), "--round", "0", *place),
         ("compare", *place),
         ("runs", *place),
+        ("doctor", *place),
         ("score", "PREDICTIONS"),
         ("run", str(study / "recipe.toml"), *place),
         ("features", "purge", "--speaker", "speaker-1", *place),
+        ("features", "remove", "theirs", *place),
     ]
 
 

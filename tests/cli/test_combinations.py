@@ -85,6 +85,7 @@ ALWAYS = {
     "features verify": {"STORE"},
     "features export": {"STORE", "OUT"},
     "features import": {"NAME", "FILE", "ids", "manifest", "audio-root"},
+    "features remove": {"STORE"},
     "features purge": {"speaker", "clip", "manifest", "models", "manifest-too", "dry-run"},
     "extract": {
         "model", "manifest", "audio-root", "dtype", "context", "decoder", "layers", "frames", "window", "device",
@@ -111,6 +112,7 @@ ALWAYS = {
     },
     "compare": {"RESULTS", "subgroups"},
     "score": {"FILE", "spellings", "unknown"},
+    "doctor": set(),
     "run": {"RECIPE", "dry-run"},
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from toolkit.core.errors import DiskFullError, InputError, StoreError
 from toolkit.features import shard
 from toolkit.features.export import export
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
-from toolkit.features.store import Store, create, find
+from toolkit.features.store import Store, create, find, remove, stores
 
 LAYERS, WIDTH = ("encoder.0", "encoder.1", "encoder.2"), 5
 
@@ -235,7 +235,7 @@ def test_find_names_what_there_is(store: Store) -> None:
     assert find(features, "tiny").folder == store.folder  # the other one holds nothing
     with other.writing() as writer:
         writer.commit(content(0, 3))
-    with pytest.raises(StoreError, match="Several stores"):
+    with pytest.raises(StoreError, match=r"Several stores of .tiny. .*context clip.*; name the one .* --model tiny-"):
         find(features, "tiny")
 
 
@@ -293,3 +293,12 @@ def test_the_sidecar_is_written_after_its_data_is_durable(store: Store, monkeypa
     shard.write(store.folder, 7, content(20, 1))
     assert events == ["fsync", "rename .h5", "fsync", "fsync", "rename .json", "fsync"]
     assert json.loads((store.folder / "shard-00007.json").read_text())["file"] == "shard-00007.h5"
+
+
+def test_a_store_is_removed_whole_but_not_while_it_is_written(store: Store, tmp_path: Path) -> None:
+    assert find(tmp_path, str(store.folder)).folder == store.folder  # by its path, too
+    with store.writing(), pytest.raises(StoreError):
+        remove(Store(store.folder))
+    assert len(stores(tmp_path)) == 1
+    remove(store)
+    assert not stores(tmp_path) and not list(tmp_path.iterdir())

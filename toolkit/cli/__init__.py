@@ -13,6 +13,7 @@ import typer
 from toolkit.cli import combinations, diagnostics, features, manifest, models
 from toolkit.cli.common import CommandResult
 from toolkit.cli.compare import compare
+from toolkit.cli.doctor import doctor
 from toolkit.cli.extract import extract
 from toolkit.cli.finetune import finetune
 from toolkit.cli.predict import predict
@@ -41,7 +42,7 @@ app = typer.Typer(
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")
-for one in (extract, probe, score, finetune, compare, predict, runs, run):
+for one in (extract, probe, score, finetune, compare, predict, runs, run, doctor):
     app.command()(one)
 combinations.guard(app)
 
@@ -90,7 +91,8 @@ def main() -> NoReturn:
         if message.startswith("Usage:"):
             print(message)
         else:
-            _refuse(f"{message.rstrip('.')}; `--help` behind a command tells what it takes", code)
+            joint = " " if message.endswith("?") else "; "
+            _refuse(f"{message.rstrip('.')}{joint}`--help` after a command tells what it takes", code)
     except Exception as error:
         if os.environ.get("TOOLKIT_DEBUG") and not _left:
             print(diagnostics.trace(error), file=sys.stderr)

@@ -18,7 +18,8 @@ from toolkit.cli.common import (
 from toolkit.core.errors import FAULT, MACHINE, SOME_CLIPS_FAILED
 
 app = typer.Typer(
-    no_args_is_help=True, help="The feature cache: list, verify, import, export; purge a caller from everywhere."
+    no_args_is_help=True,
+    help="The feature cache: list, verify, import, export, remove; purge a caller from everywhere.",
 )
 
 StoreName = Annotated[str, typer.Argument(help="A backbone's name, or the beginning of a store's folder name.")]
@@ -134,6 +135,21 @@ def import_file(
         print(f"failed: {clip!r} {reason}")
     if failed:
         raise typer.Exit(SOME_CLIPS_FAILED)
+
+
+@app.command()
+def remove(store: StoreName, workspace: Workspace = HERE) -> None:
+    """Delete a store: its features are computed again by `toolkit extract`. Runs on it stay, with all their figures.
+
+    Example: toolkit features remove whisper-medium-0123456789ab
+    """
+    from toolkit.features.store import find, remove
+
+    place = place_of(workspace)
+    found = find(place.features, store)
+    total = found.total()
+    remove(found)
+    print(f"{found.folder.name} is deleted: {total.clips:,} clips, {of_bytes(total.bytes)}")
 
 
 @app.command()

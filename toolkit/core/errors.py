@@ -21,6 +21,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 DONE, FAULT, BAD_INPUT, SOME_CLIPS_FAILED, MACHINE = 0, 1, 2, 3, 4
@@ -89,13 +90,18 @@ class DiskFullError(MachineError):
     """No space left where something had to be written."""
 
 
-def one_of(what: str, value: object, expected: Sequence[object]) -> str:
-    """The sentence for a bad value: ``Bad dtype 'f8', expected one of ['auto', 'float32']``.
+def one_of(what: str, value: object, expected: Sequence[object], more: str = "") -> str:
+    """The sentence for a bad value, with the nearest good one. more: what else would do, or where they come from.
 
     >>> one_of("dtype", "f8", ["auto", "float32"])
     "Bad dtype 'f8', expected one of ['auto', 'float32']"
+    >>> one_of("dtype", "flaot32", ["auto", "float32"])
+    "Bad dtype 'flaot32', expected one of ['auto', 'float32']; did you mean 'float32'?"
     """
-    return f"Bad {what} {value!r}, expected one of {list(expected)!r}"
+    near = get_close_matches(str(value)[:100], map(str, expected), 1)
+    return f"Bad {what} {value!r}, expected one of {list(expected)!r}{more}" + (
+        f"; did you mean {near[0]!r}?" if near else ""
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -56,6 +56,10 @@ class Need:
 Work = Callable[[Any, Any, Place], Any]  # what all tasks share, what is this one's, where it runs -> its result
 
 
+# Bytes of a path before "/ray/session_..._microseconds_process/sockets/plasma_store"; a socket has 107.
+LONGEST_SOCKET = 107 - 4 - 45 - 21
+
+
 class Cluster:
     """A Ray cluster that this process drives; `joined` gives it."""
 
@@ -160,6 +164,12 @@ def joined(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
     settings: dict[str, Any] = {"address": address}
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if address == LOCAL:
+        longest = LONGEST_SOCKET - len("/toolkit-ray-12345678")
+        if len(os.fsencode(tempfile.gettempdir())) > longest:
+            raise MachineError(
+                f"The path of the folder for temporary files is too long for Ray's sockets: {longest} bytes at most; "
+                "set TMPDIR to a shorter one, such as TMPDIR=/tmp"
+            )
         folder = Path(tempfile.mkdtemp(prefix="toolkit-ray-"))  # of mode 700; Ray makes its own folders 777
         settings |= {
             "_temp_dir": str(folder / "ray"),
@@ -185,6 +195,8 @@ def joined(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
                 runtime_env={"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}},
             )
         except Exception as error:  # Ray's own are of many kinds, some of them bare
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
             raise MachineError(f"No Ray cluster at {address!r}: {_last_line(error)}") from None
     ray._private.worker.print_to_stdstream = partial(_tell, say)
     try:

@@ -4,7 +4,6 @@ A row is loaded when it is first asked for; names cost nothing. Of a row from el
 the SHA-256 of its files belong into the signature of whatever the row computes.
 """
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -80,8 +79,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
     def find(self, name: str) -> Row:
         """Raises InputError with the known names, and the nearest of them."""
         if name not in self:
-            near = difflib.get_close_matches(name, self, n=1)
-            raise InputError(one_of(self.kind, name, list(self)) + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise InputError(one_of(self.kind, name, list(self)))
         return self[name]
 
     def plugin(self, name: str) -> Plugin | None:

@@ -264,5 +264,5 @@ def frame_layers(checkpoint: Checkpoint, options: Options) -> list[str]:
     names = [name for name in layer_names(checkpoint, options) if name.startswith("encoder.")]
     for name in given(options.frames):
         if name not in names:
-            raise InputError(f"{one_of('--frames', name, names)}, those extracted of {checkpoint.name}")
+            raise InputError(one_of("--frames", name, names, f", those extracted of {checkpoint.name}"))
     return [name for name in names if name in given(options.frames)]

@@ -1,7 +1,8 @@
 """A feature store: a folder of committed shards for one backbone and one way of computing."""
 
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -274,6 +275,15 @@ def _read_description(folder: Path) -> dict[str, Any]:
         ) from None
 
 
+def remove(store: Store) -> None:
+    """Delete a store's folder, which vanishes at once. Raises StoreError where another run writes to it."""
+    gone = store.folder.with_name(f".{store.folder.name}.removed")
+    with store.writing():
+        shutil.rmtree(gone, ignore_errors=True)
+        store.folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def stores(features: Path) -> list[Store]:
     """Every store of a workspace, by folder name. Raises StoreError for a damaged one."""
     return [Store(folder) for folder in _folders(features)]
@@ -283,12 +293,29 @@ def _folders(features: Path) -> list[Path]:
     return [path.parent for path in sorted(features.glob(f"*/{STORE_FILE}"))]
 
 
+def _apart(several: Sequence[Store]) -> str:
+    """Stores with the settings that tell them apart."""
+    every = dict.fromkeys(key for one in several for key in one.settings)
+    keys = [key for key in every if len({repr(one.settings.get(key)) for one in several}) > 1]
+
+    def told(value: Any) -> str:
+        if isinstance(value, list) and len(value) > 1:
+            return f"{value[0]} to {value[-1]}"
+        return str(value)[:40]
+
+    return ", ".join(
+        f"{one.folder.name} ({'; '.join(f'{key} {told(one.settings.get(key))}' for key in keys)})" for one in several
+    )
+
+
 def find(features: Path, name: str) -> Store:
-    """The store of a backbone's name or of a folder's name (or its beginning, if that names one only).
+    """The store of a backbone's name, of a folder's name or its beginning, if that names one only, or of a path.
 
     Raises StoreError when there is none, or when several fit, naming them.
     """
     backbones = {folder: folder.name.rpartition("-")[0] for folder in _folders(features)}
+    if Path(name).name != name and (Path(name) / STORE_FILE).is_file():
+        name = Path(name).resolve().name
     fitting = [folder for folder, backbone in backbones.items() if backbone == name] or [
         folder for folder in backbones if folder.name.startswith(name)
     ]
@@ -300,6 +327,9 @@ def find(features: Path, name: str) -> Store:
     if len(fitting) > 1:  # one that was begun and holds nothing yet, e.g. by `toolkit models check`, is not meant
         fitting = [folder for folder in fitting if any(folder.glob(SIDECARS))] or fitting
     if len(fitting) > 1:
-        names = ", ".join(folder.name for folder in fitting)
-        raise StoreError(f"Several stores of {name!r} in {features.name}/: {names}; name the one that is meant")
+        apart = _apart([Store(folder) for folder in fitting])
+        raise StoreError(
+            f"Several stores of {name!r} in {features.name}/: {apart}; name the one that is meant, such as --model "
+            f"{fitting[0].name}"
+        )
     return Store(fitting[0])

@@ -99,7 +99,7 @@ def export_run(place: Place, name: str, out: Path, test_fold: int | None = None)
     kept = {int(model.described["fold"]): model for model in of_run(folder, run, checkpoint)}
     fold = next(iter(kept)) if test_fold is None and len(kept) == 1 else test_fold
     if fold not in kept:
-        raise InputError(one_of("--round", fold, list(kept)) + f"; {folder.name} kept a model for each")
+        raise InputError(one_of("--round", fold, list(kept), f"; {folder.name} kept a model for each"))
     export(run.task, kept[fold], checkpoint, out)
     return fold
 

@@ -87,7 +87,7 @@ def _found(name_or_path: str, models_folder: Path) -> Checkpoint:
     folder = inside if is_plain(name_or_path) and inside.is_dir() else path
     if not (name_or_path and folder.is_dir()):
         raise InputError(
-            f"{one_of('model', _printable(name_or_path), list(BACKBONES))}, or the path of a folder with config.json"
+            one_of("model", _printable(name_or_path), list(BACKBONES), ", or the path of a folder with config.json")
         )
     return inspect(folder, folder.resolve().name)
 

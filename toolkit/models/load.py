@@ -61,7 +61,7 @@ def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
         raise InputError(one_of("dtype", name, ["auto", *DTYPES]))
     if device.type == "mps":
         if name == "bfloat16":
-            raise InputError(f"{one_of('dtype', name, ['auto', 'float32'])} on mps")
+            raise InputError(one_of("dtype", name, ["auto", "float32"], " on mps"))
         return torch.float32, "float32: on mps, which is untested; hold it to the CPU with `toolkit models check`."
     if name != "auto":
         return DTYPES[name], f"{name} as asked for."
