@@ -196,6 +196,17 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+def model_name(path: Path) -> str:
+    """What a checkpoint's folder is called: by its last part; in a cache of the Hugging Face hub as the hub calls it.
+
+    >>> model_name(Path("hub/models--facebook--hubert-base-ls960/snapshots/0123")), model_name(Path("../my-hubert"))
+    ('hubert-base-ls960', 'my-hubert')
+    """
+    repository = path.parent.parent if path.parent.name == "snapshots" else path
+    owned = repository.name.startswith("models--")
+    return repository.name.rpartition("--")[2] if owned else path.resolve().name
+
+
 def provenance(command: str) -> dict[str, Any]:
     """What a figure's footnote needs: the command, versions and kind of machine; no path, host or user name."""
     return {

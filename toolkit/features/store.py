@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.core.artifacts import commit_json, locked, make_folder, signature
+from toolkit.core.artifacts import commit_json, locked, make_folder, model_name, signature
 from toolkit.core.errors import StoreError
 from toolkit.features import shard, staging
 from toolkit.features.layout import FORMAT_VERSION, SIDECARS, STATISTICS, STORE_FILE, LayerFeatures
@@ -314,8 +314,8 @@ def find(features: Path, name: str) -> Store:
     Raises StoreError when there is none, or when several fit, naming them.
     """
     backbones = {folder: folder.name.rpartition("-")[0] for folder in _folders(features)}
-    if Path(name).name != name and (Path(name) / STORE_FILE).is_file():
-        name = Path(name).resolve().name
+    if Path(name).name != name and Path(name).is_dir():  # of a store, or of a checkpoint
+        name = Path(name).resolve().name if (Path(name) / STORE_FILE).is_file() else model_name(Path(name))
     fitting = [folder for folder, backbone in backbones.items() if backbone == name] or [
         folder for folder in backbones if folder.name.startswith(name)
     ]

@@ -1,11 +1,12 @@
 """Checkpoint folders in Hugging Face's layout: found, described and hashed, without loading a weight."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.artifacts import sha256_of_file, signature
+from toolkit.core.artifacts import make_folder, model_name, sha256_of_file, signature
 from toolkit.core.errors import CheckpointError, InputError, one_of
 from toolkit.models import weight_pins
 from toolkit.models.families import FAMILIES, Family
@@ -65,11 +66,13 @@ class Checkpoint:
 def locate(name_or_path: str, models_folder: Path, accept: bool = False) -> Checkpoint:
     """The checkpoint for `--model`: a name of the table, a name of a folder in `models_folder`, or a folder's path.
 
+    A folder elsewhere gets a link in `models_folder`, so that every command finds it by one name from then on; of a
+    cache of the Hugging Face hub (models--ORGANISATION--NAME) the snapshot that its main branch stands at.
     accept: it may differ from what it was at its first use, and is what counts from now on.
     Raises InputError for a name that means nothing, CheckpointError for a backbone that is not there, of another
     family than those known, incomplete, pickled, other than its name says, or changed since its first use.
     """
-    found = _found(name_or_path, models_folder)
+    found = _linked(_found(name_or_path, models_folder), models_folder)
     weight_pins.hold(models_folder, found.name, found.folder, found.weights_sha256, accept)
     return found
 
@@ -89,7 +92,41 @@ def _found(name_or_path: str, models_folder: Path) -> Checkpoint:
         raise InputError(
             one_of("model", _printable(name_or_path), list(BACKBONES), ", or the path of a folder with config.json")
         )
-    return inspect(folder, folder.resolve().name)
+    return inspect(_snapshot(folder), model_name(folder))
+
+
+def _snapshot(folder: Path) -> Path:
+    """The folder with the files: of a hub's cache the one that its main branch stands at, or its only one."""
+    snapshots = folder / "snapshots"
+    if (folder / CONFIG).is_file() or not snapshots.is_dir():
+        return folder
+    main = folder / "refs" / "main"
+    if main.is_file() and is_plain(commit := main.read_text(encoding="utf-8").strip()):
+        return snapshots / commit
+    found = sorted(path for path in snapshots.iterdir() if path.is_dir())
+    if len(found) != 1:
+        raise CheckpointError(
+            f"{folder.name}/snapshots/ has {len(found)} folders; give the path of the one that is meant"
+        )
+    return found[0]
+
+
+def _linked(found: Checkpoint, models_folder: Path) -> Checkpoint:
+    """A checkpoint elsewhere as it is found by its name; itself where no link can be made."""
+    inside = models_folder / found.name
+    if found.folder.resolve() == inside.resolve():
+        return replace(found, folder=inside)
+    if inside.exists() or inside.is_symlink():
+        raise InputError(
+            f"{models_folder.name}/{found.name} is another checkpoint than the folder {found.folder.name} that was given; "
+            "rename one of the two, for every command finds a backbone by its name"
+        )
+    try:
+        make_folder(models_folder)
+        inside.symlink_to(os.path.relpath(found.folder.resolve(), models_folder.resolve()), target_is_directory=True)
+    except OSError:  # read-only, or a system without links
+        return found
+    return replace(found, folder=inside)
 
 
 def installed(models_folder: Path) -> dict[str, Path]:
