@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from demo import fetch, prepare, run, spoken, syllables
+from demo import fetch, prepare, run, spoken, syllables, telephone
 from toolkit.audio.decode import SAMPLE_RATE, decode
 from toolkit.core.artifacts import sha256_of_file
 from toolkit.core.errors import InputError, MachineError
+from toolkit.corpus import manifest
+from toolkit.corpus.manifest_report import summarise
+from toolkit.corpus.options import TableOptions
+from toolkit.corpus.table import table
 
 
 def _touch(root: Path, *names: str) -> None:
@@ -229,3 +233,13 @@ def test_the_best_layer_is_the_one_that_development_chose(tmp_path: Path) -> Non
     (folder / "layers.csv").write_text("\n".join(lines) + "\n")
     assert run.newest(tmp_path, "tone-*/run.json") == folder
     assert run.best_layer(folder)["layer"] == "encoder.10"
+
+
+def test_the_telephone_corpus_is_read_from_its_sheet(tmp_path: Path) -> None:
+    telephone.main(tmp_path)
+    sheet = tmp_path / "标注.xlsx"
+    made = table(sheet, tmp_path / "manifest.csv", TableOptions(file=sheet))
+    assert (made.clips, set(made.left_out)) == (107, {42})
+    summary = summarise(tmp_path / "manifest.csv")
+    assert summary.defects == () and summary.channels == {2: 107} and set(summary.rates) == {8_000}
+    assert {clip.channel for clip in manifest.read(tmp_path / "manifest.csv").clips} == {1}

@@ -81,6 +81,16 @@ def words_of(study: Path) -> list[tuple[str, ...]]:
     return [
         ("manifest", "check", *place),
         ("manifest", "folder", str(study / "corpus"), "--out", str(study / "imported.csv")),
+        (
+            "manifest",
+            "table",
+            str(study / "manifest.csv"),
+            "--label",
+            "mood",
+            "--out",
+            str(study / "tabled.csv"),
+            *place,
+        ),
         ("manifest", "hotline", str(study / "corpus"), "--out", str(study / "hotline.csv")),
         ("manifest", "anonymise", "--key", str(study / "key"), "--out", str(study / "anonymous.csv"), *place),
         ("models", "list", *place),
@@ -134,7 +144,8 @@ def test_no_socket_no_file_for_others_and_no_folder_of_this_machine(
         words = tuple(tuned[0] if word == "mood-mine-finetune-" else word for word in words)
         words = tuple(str(runs[0] / "predictions.csv") if word == "PREDICTIONS" else word for word in words)
         if words[1] == "purge":
-            (study / "all.h5").unlink()  # an export is the user's own
+            (study / "all.h5").unlink()  # an export is the user's own, and so is another manifest
+            (study / "tabled.csv").unlink()
         code, out, err = run(*words)
         allowed = {"hotline": (2,), "convert": (2, 4)}.get(words[1], (0,))  # nothing here is of these layouts
         assert code in allowed, (words, out, err)

@@ -1,6 +1,6 @@
 """A study from Python: a workspace whose methods are the commands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ from toolkit.core.errors import InputError
 from toolkit.core.options import from_python, made, sentences
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
+from toolkit.corpus.roots import given_roots
 from toolkit.extract.options import ExtractOptions
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.predict.options import PredictOptions
@@ -37,7 +38,8 @@ class Workspace:
     Args:
         folder: The study's folder, which must exist.
         manifest: The corpus. Default: manifest.csv in the folder.
-        audio_root: Folder that the manifest's paths start from. Default: the manifest's own.
+        audio_root: Folder that the manifest's paths start from, or lead into, or several. Default: those of the
+            variable TOOLKIT_AUDIO_ROOT. The manifest's own folder comes last.
         say: Called with each sentence that a user should read; `print` shows them.
     """
 
@@ -45,12 +47,10 @@ class Workspace:
         self,
         folder: str | Path = ".",
         manifest: str | Path | None = None,
-        audio_root: str | Path | None = None,
+        audio_root: str | Path | Sequence[str | Path] | None = None,
         say: Callable[[str], None] = silent,
     ) -> None:
-        self.place = Place(
-            Path(folder), Path(manifest) if manifest else None, Path(audio_root) if audio_root else None, say
-        )
+        self.place = Place(Path(folder), Path(manifest) if manifest else None, given_roots(audio_root), say)
 
     def __repr__(self) -> str:
         return f"<Workspace {self.place.folder.resolve().name}: {len(self.stores())} stores, {len(self.runs())} runs>"

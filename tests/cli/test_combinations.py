@@ -41,6 +41,8 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--repeats", "3"),
     (*FROM, "--spellings", "merge"),
     (*FROM, "--unknown", "keep"),
+    (*FROM, "--unlabelled", "skip"),
+    (*FROM, "--labels", "joy,fear"),
     (*BY_HAND, "--top", "2"),
     (*FROM, "--top", "2", "--depth", "full"),
     (*FROM, "--top", "2", "--train", "encoder-frozen"),
@@ -66,13 +68,19 @@ REFUSED: list[tuple[str, ...]] = [
     ("compare", "--subgroups", "none", "--manifest", "m.csv"),
     ("compare", "--subgroups", "none", "--audio-root", "."),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
+    ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--audio-root", "."),
 ]
 # Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
 # an option decides: a row of the table where it may be idle, or a word here.
 ALWAYS = {
     "*": {"workspace", "language", "note", "seed", "json", "quiet", "help"},
-    "manifest folder": {"ROOT", "out", "label-column", "speaker-regex"},
-    "manifest hotline": {"ROOT", "out"},
+    "manifest table": {
+        "FILE", "audio-root", "spellings", "unknown", "path", "speaker", "label", "start", "end", "channel", "id",
+        "out", "overwrite", "first-channel",
+        "sheet", "encoding",  # of a file of the other kind refused by `corpus.sheet`
+    },
+    "manifest folder": {"ROOT", "out", "label-column", "speaker-regex", "regex", "label-names", "overwrite"},
+    "manifest hotline": {"ROOT", "out", "overwrite"},
     "manifest check": {"manifest", "audio-root", "spellings", "unknown"},
     "manifest anonymise": {"key", "out", "also", "who"},
     "models show": {"NAME"},
@@ -89,14 +97,14 @@ ALWAYS = {
     "features purge": {"speaker", "clip", "manifest", "models", "manifest-too", "dry-run"},
     "extract": {
         "model", "manifest", "audio-root", "dtype", "context", "decoder", "layers", "frames", "window", "device",
-        "workers", "retry-failed", "ray",
+        "workers", "retry-failed", "changed", "ray",
         "hop",  # without --window refused by `Windows.of`
     },
     "probe": {
         "inner-folds", "seeds",
         "repeats",  # of a fixed split refused by the command
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
-        "ray", "explain", "spellings", "unknown", "online",
+        "ray", "explain", "spellings", "unknown", "unlabelled", "labels", "online",
     },
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
@@ -111,7 +119,7 @@ ALWAYS = {
         "AUDIO", "from", "manifest", "final", "window", "negative", "output", "device", "workers", "hop", "channel",
     },
     "compare": {"RESULTS", "subgroups"},
-    "score": {"FILE", "spellings", "unknown"},
+    "score": {"FILE", "spellings", "unknown", "unlabelled"},
     "doctor": set(),
     "run": {"RECIPE", "dry-run"},
 }  # fmt: skip

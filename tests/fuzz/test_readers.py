@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models import ct2_writer
 from tests.result.conftest import make_predictions, make_run
 from toolkit.core.errors import ToolkitError
-from toolkit.corpus import importers, manifest, splits
+from toolkit.corpus import importers, manifest, sheet, splits
 from toolkit.corpus.labels import HOTLINE, Task
+from toolkit.corpus.options import TableOptions
+from toolkit.corpus.table import table
 from toolkit.models.convert import ct2
 from toolkit.result import predictions
 from toolkit.study import recipe
@@ -99,10 +103,27 @@ def _import(file: Path) -> object:
     return importers.hotline(file.parent, file.parent / "made.csv")
 
 
+def _sheet(folder: Path) -> bytes:
+    soundfile.write(folder / "a.wav", np.zeros(2_000), 8_000)
+    return "音频;说话人;情绪;开始\na.wav;甲;悲伤;00:00:00,1\na.WAV;甲;是;0.2\n".encode("gbk")
+
+
+def _table(file: Path) -> object:
+    (file.parent / "made.csv").unlink(missing_ok=True)
+    return table(file, file.parent / "made.csv", TableOptions(file=file))
+
+
+def _workbook(folder: Path) -> bytes:
+    pd.DataFrame({"音频": ["a.wav"], "情绪": [True], "开始": [1.5]}).to_excel(folder / "t.xlsx", index=False)
+    return (folder / "t.xlsx").read_bytes()
+
+
 # the file's name, a valid content, the reader
 READERS: dict[str, tuple[str, Callable[[Path], bytes], Reader]] = {
     "manifest": ("manifest.csv", _rows, manifest.read),
     "hotline call": ("call.csv", _call, _import),
+    "table": ("table.csv", _sheet, _table),
+    "workbook": ("table.xlsx", _workbook, sheet.read),
     "predictions": ("predictions.csv", _predictions, predictions.read_csv),
     "paper's lists": ("lists.csv", _paper, predictions.read_csv),
     "paper's labels": ("labels.csv", _plain_paper, predictions.read_csv),

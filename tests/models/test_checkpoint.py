@@ -1,6 +1,7 @@
 """Checkpoint folders: described from their own files, refused with one sentence, hashed by what changes numbers."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,8 @@ def edit(file: Path, **changes: object) -> None:
 def test_a_local_folder_is_described_from_its_files(kind: str, tmp_path: Path) -> None:
     checkpoint = locate(str(tiny.FAMILIES[kind](tmp_path / "own")), tmp_path / "models")
     row = checkpoint.backbone
-    assert checkpoint.name == row.name == "own" and checkpoint.folder == tmp_path / "own"
+    assert checkpoint.name == row.name == "own" and checkpoint.folder == tmp_path / "models" / "own"
+    assert checkpoint.folder.resolve() == tmp_path / "own" and not os.readlink(checkpoint.folder).startswith("/")
     assert (row.width, row.licence, row.hub_id, row.sample_rate) == (32, "unknown", "", 16_000)
     assert row.layers == (2 if "whisper" in kind else 3)
     assert row.decoder_layers == (2 if "whisper" in kind else 0)
@@ -224,3 +226,27 @@ def test_weights_are_pinned_at_their_first_use(tmp_path: Path, run: Run) -> None
     (models / "mine.pin.json").write_text("[]")
     with pytest.raises(CheckpointError, match=r"models/mine\.pin\.json is damaged"):
         locate("mine", models)
+
+
+@pytest.mark.parametrize("given", ["", "snapshots/0123abc"])
+def test_a_cache_of_the_hub_is_found_by_the_name_that_the_hub_gives_it(given: str, tmp_path: Path) -> None:
+    cache, models = tmp_path / "hub" / "models--someone--my-hubert", tmp_path / "models"
+    tiny.hubert(cache / "snapshots" / "0123abc")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("0123abc")
+    first = locate(str(cache / given), models)
+    assert first.name == "my-hubert" and locate("my-hubert", models) == first == locate(
+        str(models / "my-hubert"), models
+    )
+    (cache / "snapshots" / "4567def").mkdir()
+    (cache / "refs" / "main").unlink()
+    with pytest.raises(CheckpointError, match="snapshots/ has 2 folders"):
+        locate(str(cache), models)
+
+
+def test_two_checkpoints_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
+    tiny.wav2vec2(tmp_path / "elsewhere" / "mine")
+    with pytest.raises(
+        InputError, match="models/mine is another checkpoint than the folder mine that was given; rename"
+    ):
+        locate(str(tmp_path / "elsewhere" / "mine"), folder.parent)

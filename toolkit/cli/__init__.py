@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from toolkit.cli import combinations, diagnostics, features, manifest, models
-from toolkit.cli.common import CommandResult
+from toolkit.cli.common import CommandResult, watched
 from toolkit.cli.compare import compare
 from toolkit.cli.doctor import doctor
 from toolkit.cli.extract import extract
@@ -74,6 +74,7 @@ def main() -> NoReturn:
     for sentence in platform.lacking():
         print(f"mind: {sentence}", file=sys.stderr)
     _left.clear()
+    watched(True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     if sys.argv[1:3] != ["models", "fetch"]:  # the only command that may open a socket

@@ -19,8 +19,9 @@ RULES = {
         for rule in CompareOptions.RULES[:1]
         for option in ("manifest", "audio_root")
     ),
-    "manifest anonymise": (
-        Rule("manifest", lambda own: own.who is not None, "has no effect with --who, which reads no manifest"),
+    "manifest anonymise": tuple(
+        Rule(option, lambda own: own.who is not None, "has no effect with --who, which reads no manifest")
+        for option in ("manifest", "audio_root")
     ),
 }  # fmt: skip
 

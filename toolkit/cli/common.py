@@ -10,6 +10,7 @@ import typer
 from toolkit.core.errors import DONE
 from toolkit.core.options import helps
 from toolkit.corpus.options import Spelt
+from toolkit.corpus.roots import Roots
 
 Workspace = Annotated[
     Path,
@@ -21,12 +22,13 @@ Workspace = Annotated[
         show_default="the current folder",
     ),
 ]
+AUDIO_ROOT = "Folder the manifest's paths start from, or lead into. May be repeated."
 ManifestFile = Annotated[
     Path | None, typer.Option("--manifest", help="The corpus.", show_default="manifest.csv in the workspace")
 ]
 AudioRoot = Annotated[
-    Path | None,
-    typer.Option("--audio-root", help="Folder the manifest's paths start from.", show_default="the manifest's own"),
+    list[Path] | None,
+    typer.Option("--audio-root", help=AUDIO_ROOT, show_default="TOOLKIT_AUDIO_ROOT, then the manifest's own"),
 ]
 SPELT = helps(Spelt)
 Spellings = Annotated[str, typer.Option("--spellings", help=SPELT["spellings"])]
@@ -81,7 +83,7 @@ def show_json(asked: bool, *results: Any) -> None:
         print(json.dumps(values[0] if len(values) == 1 else values, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def place_of(workspace: Path, manifest: Path | None = None, audio_root: Path | None = None) -> Any:
+def place_of(workspace: Path, manifest: Path | None = None, audio_root: Roots = None) -> Any:
     """A `corpus.place.Place` that speaks on standard error, for the command that was typed."""
     from toolkit.core.artifacts import command_line
     from toolkit.core.progress import bar, unseen

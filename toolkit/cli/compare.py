@@ -10,7 +10,11 @@ from toolkit.result.options import CompareOptions
 
 @command(CompareOptions)
 def compare(
-    options: CompareOptions, workspace: Path, manifest: Path | None, audio_root: Path | None, as_json: Json = False
+    options: CompareOptions,
+    workspace: Path,
+    manifest: Path | None,
+    audio_root: list[Path] | None,
+    as_json: Json = False,
 ) -> CommandResult:
     """Frozen and fine-tuned side by side: scores, paired differences with intervals, and what each cost.
 

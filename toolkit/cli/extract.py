@@ -11,7 +11,11 @@ from toolkit.extract.options import ExtractOptions
 
 @command(ExtractOptions)
 def extract(
-    options: ExtractOptions, workspace: Path, manifest: Path | None, audio_root: Path | None, as_json: Json = False
+    options: ExtractOptions,
+    workspace: Path,
+    manifest: Path | None,
+    audio_root: list[Path] | None,
+    as_json: Json = False,
 ) -> CommandResult:
     """Compute every layer of every clip once, pooled to its mean and standard deviation over time, into features/.
 

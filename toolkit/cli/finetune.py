@@ -15,7 +15,11 @@ SETTINGS = ("train", "learning rate", "statistics", "class_weights")  # of a rou
 
 @command(FinetuneOptions)
 def finetune(
-    options: FinetuneOptions, workspace: Path, manifest: Path | None, audio_root: Path | None, as_json: Json = False
+    options: FinetuneOptions,
+    workspace: Path,
+    manifest: Path | None,
+    audio_root: list[Path] | None,
+    as_json: Json = False,
 ) -> CommandResult:
     """Train the backbone end to end, on the very folds of a probe run, one model per round, each from fresh weights.
 

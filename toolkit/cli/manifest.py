@@ -5,8 +5,21 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.common import HERE, AudioRoot, ManifestFile, Spellings, Unknown, Workspace, place_of, show
-from toolkit.core.errors import BAD_INPUT
+from toolkit.cli.common import (
+    HERE,
+    AudioRoot,
+    CommandResult,
+    ManifestFile,
+    Spellings,
+    Unknown,
+    Workspace,
+    place_of,
+    show,
+)
+from toolkit.cli.options import command
+from toolkit.core.errors import BAD_INPUT, DONE, SOME_CLIPS_FAILED
+from toolkit.core.options import names
+from toolkit.corpus.options import TableOptions
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,32 +30,73 @@ app = typer.Typer(
 )
 
 Out = Annotated[
-    Path | None, typer.Option("--out", help="The manifest to write.", show_default="manifest.csv in that folder")
+    Path | None, typer.Option("--out", help="The manifest to write.", show_default="manifest.csv in the workspace")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over a manifest that is there.")]
+
+
+@app.command()
+@command(TableOptions, ("workspace", "audio_root"))
+def table(options: TableOptions, workspace: Path, audio_root: list[Path] | None) -> CommandResult:
+    """Make a manifest of a table with a row for each clip: Excel's, or CSV as any program saves it.
+
+    Paths may have backslashes, another case or no suffix; times may be by the clock; yes and no may be 是 and 否. It
+    prints what it understood, and the line of every row that it did not: these are left out.
+
+    Example: toolkit manifest table calls.xlsx --path 音频 --speaker 来电者 --label 情绪
+    """
+    from toolkit.corpus.table import table as run
+
+    place = place_of(workspace)
+    out = options.out or place.manifest_file
+    done = run(options.file, out, options, audio_root)
+    show(f"{done}\nwritten to {place.shown(out)}")
+    return CommandResult((), exit_code=SOME_CLIPS_FAILED if done.left_out else DONE)
 
 
 @app.command()
 def folder(
     root: Annotated[Path, typer.Argument(help="Folder with one folder per label: ROOT/LABEL/**/FILE.")],
+    workspace: Workspace = HERE,
     out: Out = None,
     label_column: Annotated[str, typer.Option(help="Name of the label column.")] = "label",
     speaker_regex: Annotated[
         str | None, typer.Option(help="Searched in each path; its first group is the speaker.")
     ] = None,
-) -> None:
-    """Make a manifest of one folder per label.
+    regex: Annotated[
+        str | None,
+        typer.Option(
+            help="Searched in each path; each named group is a column: (?P<speaker>..), label, start, sex ..."
+        ),
+    ] = None,
+    label_names: Annotated[
+        str | None, typer.Option(help="What codes of labels stand for, with commas: W=anger,T=sadness.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> CommandResult:
+    """Make a manifest of one folder per label, or of files whose names say it.
 
     Example: toolkit manifest folder corpus --label-column emotion --speaker-regex '/([0-9]+)_'
+
+    CREMA-D: toolkit manifest folder AudioWAV --regex '(?P<speaker>[0-9]+)_[A-Z]+_(?P<label>[A-Z]+)_'
     """
     from toolkit.corpus.importers import folder as run
 
-    show(str(run(root, out, label_column=label_column, speaker_regex=speaker_regex)))
+    place = place_of(workspace)
+    made = out or place.manifest_file
+    codes = names(label_names)
+    done = run(root, made, label_column=label_column, speaker_regex=speaker_regex, regex=regex, label_names=codes,
+               overwrite=overwrite)  # fmt: skip
+    show(f"{done}\nwritten to {place.shown(made)}")
+    return CommandResult((), exit_code=SOME_CLIPS_FAILED if done.left_out else DONE)
 
 
 @app.command()
 def hotline(
     root: Annotated[Path, typer.Argument(help="Folder with CALL.csv and CALL/INDEX.wav for every call.")],
+    workspace: Workspace = HERE,
     out: Out = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a manifest of the hotline's layout: one CSV per call with index, role and the 11 labels (0 or 1).
 
@@ -52,7 +106,9 @@ def hotline(
     """
     from toolkit.corpus.importers import hotline as run
 
-    show(str(run(root, out)))
+    place = place_of(workspace)
+    made = out or place.manifest_file
+    show(f"{run(root, made, overwrite)}\nwritten to {place.shown(made)}")
 
 
 @app.command()
@@ -83,6 +139,7 @@ def anonymise(
     out: Annotated[Path, typer.Option("--out", help="The manifest to write, in the folder of the one it is made of.")],
     workspace: Workspace = HERE,
     manifest: ManifestFile = None,
+    audio_root: AudioRoot = None,
     also: Annotated[list[str] | None, typer.Option(help="Another column that names someone. May be repeated.")] = None,
     who: Annotated[str | None, typer.Option(help="Write nothing; print the hashes of this id or speaker.")] = None,
 ) -> None:
@@ -103,6 +160,6 @@ def anonymise(
     if who is not None:
         print("\n".join(f"{column}: {secret.pseudonym(column, who)}" for column in ("id", "speaker", *(also or ()))))
         return
-    corpus = read(place.manifest_file)
+    corpus = read(place.manifest_file, audio_root)
     columns = run(corpus, out, secret, also or ())
     print(f"{out.name}: {len(corpus.clips):,} clips, {columns} columns hashed; use it by --manifest {out.name}")

@@ -24,7 +24,7 @@ def probe(
     options: ProbeOptions,
     workspace: Path,
     manifest: Path | None,
-    audio_root: Path | None,
+    audio_root: list[Path] | None,
     as_json: Json = False,
     explain: Annotated[
         bool, typer.Option("--explain", callback=_explain, is_eager=True, help="Print the search spaces and leave.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toolkit.core.artifacts import make_folder
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
-from toolkit.corpus import repeats, spellings, splits
+from toolkit.corpus import repeats, selection, spellings, splits
 from toolkit.corpus.labels import IntArray, Task, columns_of, one_hot, task_of
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import REFUSE, Rules
@@ -59,7 +59,7 @@ def build_task(
     count: folds, None for as many as there are groups (leave one speaker out); a number is ignored where the manifest
     has a `split` column. group_by: the column that is kept apart. split_by: "clip" deals clips out one by one and
     accepts that a speaker is on both sides; a `split` column is not used then, nor with own_split False. rules: for two
-    spellings of one label or group, and for cells that name nothing.
+    spellings of one label or group, and for cells that name nothing, and for what clips and labels are left out.
     Raises LabelError for a target that the columns do not give or that the folds give away, SplitError for folds that
     cannot be made or for one recording under two groups.
     """
@@ -78,7 +78,11 @@ def build_task(
     if count is None and (split_by == "clip" or "split" in manifest.columns):
         fixed = "--split-by clip" if split_by == "clip" else "the manifest's split column"
         raise SplitError(f"--folds all makes a fold of every {group_by}, and {fixed} deals the clips out otherwise")
-    columns, names, notes = _settled(manifest, columns_of(target), group_by, rules)
+    asked = selection.columns(columns_of(target), rules)
+    manifest, left_out = selection.labelled(manifest, asked, rules)
+    columns, names, notes = _settled(manifest, asked, group_by, rules)
+    manifest, columns, others = selection.of_labels(manifest, columns, names, rules)
+    notes = [*left_out, *others, *notes]
     task, truth = task_of(target if names == columns_of(target) else ",".join(names), columns, manifest.lines)
     ids = tuple(clip.id for clip in manifest.clips)
     if split_by == "clip":

@@ -1,21 +1,28 @@
 """Known corpus layouts -> manifest.csv: one folder per label, and the hotline's one CSV per call."""
 
-import csv
-import io
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from toolkit.audio import decode_pool
 from toolkit.audio.decode import SUFFIXES
-from toolkit.core.errors import InputError
-from toolkit.corpus import manifest
+from toolkit.core.errors import AudioError, InputError
+from toolkit.corpus import cells, file_names, manifest, sheet
+from toolkit.corpus.acceptance import accepted
+from toolkit.corpus.finding import Finder
 from toolkit.corpus.labels import HOTLINE
 
 CALLER = "1"  # the hotline's role of the one who calls; the others are counsellors
 SHOWN_DEFECTS = 20
+# Suffixes of sound that is passed over by name where it cannot be read
+OTHER_AUDIO = frozenset(
+    (".m4a", ".aac", ".amr", ".awb", ".wma", ".webm", ".mp4", ".m4v", ".mov", ".mkv", ".mka", ".avi", ".3gp", ".3g2",
+     ".mp2", ".caf", ".ape", ".spx", ".sph", ".au", ".snd", ".ac3", ".wv", ".tta", ".ra", ".rm", ".wmv", ".flv", ".vox",
+     ".silk")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,8 @@ class Imported:
 
     manifest: the file's name. clips: its rows. speakers: how many, None where they are not known. labels: clips by
     label. skipped: what was passed over, by reason. needs_audio_root: the audio lies outside the manifest's folder,
-    and every command that reads it needs `--audio-root` with the corpus's folder.
+    and every command that reads it needs `--audio-root` with the corpus's folder. left_out: by path, why a later
+    command would refuse it.
     """
 
     manifest: str
@@ -33,60 +41,85 @@ class Imported:
     labels: Mapping[str, int]
     skipped: Mapping[str, int]
     needs_audio_root: bool
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         speakers = "speakers unknown" if self.speakers is None else f"{self.speakers:,} speakers"
         lines = [f"{self.manifest}: {self.clips:,} clips, {speakers}"]
         lines += [f"  {label}: {count:,}" for label, count in self.labels.items()]
         lines += [f"skipped: {count:,} {reason}" for reason, count in self.skipped.items()]
+        lines += [f"left out: {path}: {why}" for path, why in self.left_out.items()]
         if self.needs_audio_root:
             lines.append("The audio lies outside the manifest's folder: give --audio-root with the corpus's folder.")
         return "\n".join(lines)
 
 
 def folder(
-    root: Path, out: Path | None = None, *, label_column: str = "label", speaker_regex: str | None = None
+    root: Path,
+    out: Path,
+    *,
+    label_column: str = "label",
+    speaker_regex: str | None = None,
+    regex: str | None = None,
+    label_names: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> Imported:
     """Write a manifest of root/LABEL/**/FILE: the label is the first folder's name, the id the path below `root`.
 
-    out: the manifest, root/manifest.csv unless given. speaker_regex: searched in the path below `root`; the speaker is
-    its group named "speaker", else its first group, else the whole match. Without it there is no speaker column.
-    Hidden files and folders, links to folders, and files that are no audio by their suffix are passed over and counted.
+    out: the manifest. speaker_regex: searched in the path below `root`; the speaker is its group named "speaker", else
+    its first group, else the whole match. Without it there is no speaker column. regex: likewise, for names that say
+    more: each of its named groups becomes a column, "label" the label's, so that no folder needs to name it.
+    label_names: "CODE=NAME", what the label's codes stand for.
+    Hidden files and folders, links to folders, files that are no audio by their suffix, and whatever a later command
+    would refuse are passed over and counted.
 
-    Raises InputError when `out` exists, when there is no audio, or when a path does not match `speaker_regex`.
+    Raises InputError when `out` exists, when there is no audio, or when a path does not match one of the expressions.
     """
-    out = _new_file(root, out)
+    _new_file(root, out, overwrite)
     if label_column in manifest.RESERVED or not label_column or label_column != label_column.strip():
         raise InputError(f"The label column cannot be called {label_column!r}; {list(manifest.RESERVED)} are taken")
+    pattern = file_names.compiled(regex, "--regex") if regex is not None else None
+    by_folder = pattern is None or "label" not in pattern.groupindex
     skipped: Counter[str] = Counter()
-    paths = sorted(_audio_paths(root, skipped))
+    paths = sorted(_audio_paths(root, skipped, by_folder))
     if not paths:
-        raise InputError(
-            f"No audio in {root.resolve().name}/LABEL/; expected one folder per label with {', '.join(SUFFIXES)}"
-        )
-    rows = [[path, path, path.split("/")[0]] for path in paths]
-    columns = ["id", "path", label_column]
+        place = f"{root.resolve().name}/{'LABEL/' if by_folder else ''}"
+        told = "; ".join(f"{count:,} {reason} passed over" for reason, count in sorted(skipped.items()))
+        told = f" ({told})" if told else ""
+        raise InputError(f"No audio in {place}; expected one folder per label with {', '.join(SUFFIXES)}{told}")
+    columns: dict[str, list[str]] = {"id": paths, "path": paths}
+    if by_folder:
+        columns[label_column] = [path.split("/")[0] for path in paths]
+    if pattern is not None:
+        columns |= file_names.columns(paths, pattern, label_column)
     if speaker_regex is not None:
-        columns.append("speaker")
-        for row, speaker in zip(rows, _speakers(paths, speaker_regex)):
-            row.append(speaker)
+        columns["speaker"] = file_names.speakers(paths, speaker_regex)
+    columns[label_column] = file_names.spelt_out(columns[label_column], label_names)
     prefix, outside = _prefix(root, out)
-    manifest.write(out, columns, [[row[0], prefix + row[1], *row[2:]] for row in rows])
-    speakers = len({row[3] for row in rows}) if speaker_regex is not None else None
-    labels = dict(sorted(Counter(row[2] for row in rows).items()))
-    return Imported(out.name, len(rows), speakers, labels, dict(sorted(skipped.items())), outside)
+    columns["path"] = [prefix + path for path in paths]
+    roots = (root.resolve(), out.parent.resolve()) if outside else (out.parent.resolve(),)
+    kept, refused = accepted(tuple(columns), enumerate(zip(*columns.values()), 2), roots, root.resolve().name)
+    left_out = {paths[line - 2]: why for line, why in refused.items()}
+    if not kept:
+        first = next(iter(left_out.items()))
+        raise InputError(f"Nothing in {root.resolve().name}/ can be used: {first[0]!r}: {first[1]}")
+    manifest.write(out, tuple(columns), [row for _, row in kept])
+    found = dict(zip(columns, zip(*(row for _, row in kept))))
+    speakers = len(set(found["speaker"])) if "speaker" in found else None
+    labels = dict(sorted(Counter(found[label_column]).items()))
+    return Imported(out.name, len(kept), speakers, labels, dict(sorted(skipped.items())), outside, left_out)
 
 
-def hotline(root: Path, out: Path | None = None) -> Imported:
+def hotline(root: Path, out: Path, overwrite: bool = False) -> Imported:
     """Write a manifest of the hotline's layout: root/CALL.csv with the columns index, role and the 11 labels (0 or 1),
     and root/CALL/INDEX.wav.
 
     Role 1 is the caller; rows of other roles are passed over and counted. The call is the speaker, and `negative` is 1
-    where any label is. out: the manifest, root/manifest.csv unless given.
+    where any label is. out: the manifest.
 
     Raises InputError when `out` exists, and with every defect by file and line: bad cells, missing audio.
     """
-    out = _new_file(root, out)
+    _new_file(root, out, overwrite)
     prefix, outside = _prefix(root, out)
     calls = sorted(path for path in root.glob("*.csv") if path.name != out.name and not path.name.startswith("."))
     if not calls:
@@ -96,18 +129,19 @@ def hotline(root: Path, out: Path | None = None) -> Imported:
     rows: list[list[str]] = []
     defects: list[str] = []
     skipped: Counter[str] = Counter()
+    finder = Finder([(root, "")])
     for call in calls:
         used: set[str] = set()
-        for line, cells in _call_rows(call, defects):
-            index, role = cells["index"].strip(), cells["role"].strip()
+        for line, row in _call_rows(call, defects):
+            index, role = row["index"], row["role"]
             if not re.fullmatch("[0-9]+", role):
                 defects.append(
                     f"{call.name}, line {line}: role {role!r}, expected {CALLER} (the caller) or another number"
                 )
             elif role != CALLER:
                 skipped["rows of other roles than the caller"] += 1
-            elif row := _hotline_row(call, line, index, cells, used, defects):
-                rows.append(row)
+            elif made := _hotline_row(call, line, index, row, used, defects, finder):
+                rows.append(made)
     if defects:
         listed = "\n  ".join(defects[:SHOWN_DEFECTS])
         more = f"\n  and {len(defects) - SHOWN_DEFECTS} more" if len(defects) > SHOWN_DEFECTS else ""
@@ -121,66 +155,52 @@ def hotline(root: Path, out: Path | None = None) -> Imported:
 
 
 def _hotline_row(
-    call: Path, line: int, index: str, cells: Mapping[str, str], used: set[str], defects: list[str]
+    call: Path, line: int, index: str, row: Mapping[str, str], used: set[str], defects: list[str], finder: Finder
 ) -> list[str] | None:
     """One manifest row, or None with the defects added."""
     place = f"{call.name}, line {line}"
     before = len(defects)
+    path = None
     if not re.fullmatch("[0-9]+", index):
         defects.append(f"{place}: index {index!r}, expected the number of the audio file")
     elif index in used:
         defects.append(f"{place}: index {index} stands twice in this call")
-    elif not (call.with_suffix("") / f"{index}.wav").is_file():
+    elif (path := finder.find(f"{call.stem}/{index}.wav")) is None:
         defects.append(f"{place}: no such file {call.stem}/{index}.wav")
     used.add(index)
-    values = [cells[name].strip() for name in HOTLINE]
+    values = [cells.flags([row[name]]) for name in HOTLINE]
     for name, value in zip(HOTLINE, values):
-        if value not in ("0", "1"):
-            defects.append(f"{place}: {name} {value!r}, expected 0 or 1")
+        if value is None:
+            defects.append(f"{place}: {name} {row[name]!r}, expected 0 or 1")
     if len(defects) > before:
         return None
-    return [f"{call.stem}/{index}", f"{call.stem}/{index}.wav", call.stem, *values, "1" if "1" in values else "0"]
+    labels = [value[0] for value in values if value]
+    return [f"{call.stem}/{index}", str(path), call.stem, *labels, "1" if "1" in labels else "0"]
 
 
 def _call_rows(call: Path, defects: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells of each row of one call's CSV (a byte-order mark is passed over)."""
+    """Line number and cells of each row of one call's CSV, as Excel and pandas save it too."""
     if not call.stem.isprintable() or call.stem != call.stem.strip():
         defects.append(f"{call.name!r}: expected a printable file name without spaces around it")
         return
     try:
-        text = call.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        defects.append(f"{call.name}: byte {error.start} is not UTF-8; save it as UTF-8")
+        found = sheet.read(call)
+    except InputError as error:
+        defects.append(str(error))
         return
-    except OSError as error:
-        defects.append(f"{call.name}: cannot be read: {error.strerror}")
+    missing = [name for name in ("index", "role", *HOTLINE) if found.columns.count(name) != 1]
+    if missing:
+        header = list(found.columns)
+        defects.append(f"{call.name}, line 1: expected each of the columns {missing} once; the header has {header}")
         return
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        missing = [name for name in ("index", "role", *HOTLINE) if header.count(name) != 1]
-        if missing:
-            defects.append(f"{call.name}, line 1: expected each of the columns {missing} once; the header has {header}")
-            return
-        line = reader.line_num + 1
-        for row in reader:
-            if row and len(row) != len(header):
-                defects.append(f"{call.name}, line {line}: {len(row)} cells, expected {len(header)} as in the header")
-            elif row:
-                yield line, dict(zip(header, row))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        defects.append(f"{call.name}, line {reader.line_num}: it is not CSV: {error}")
+    for line, row in found.rows:
+        yield line, dict(zip(found.columns, cells.whole_numbers(row, some=True)))
 
 
-def _new_file(root: Path, out: Path | None) -> Path:
-    out = out or root / manifest.FILE_NAME
-    for place in (root, out.parent):
-        if not place.is_dir():
-            raise InputError(f"There is no folder {place.name}/")
-    if out.exists():
-        raise InputError(f"{out.name} is there already and is not overwritten; move it away or give another --out")
-    return out
+def _new_file(root: Path, out: Path, overwrite: bool) -> None:
+    if not root.is_dir():
+        raise InputError(f"There is no folder {root.name}/")
+    manifest.refuse_overwrite(out, overwrite)
 
 
 def _prefix(root: Path, out: Path) -> tuple[str, bool]:
@@ -192,8 +212,9 @@ def _prefix(root: Path, out: Path) -> tuple[str, bool]:
     return ("" if below == "." else f"{below}/"), False
 
 
-def _audio_paths(root: Path, skipped: Counter[str]) -> Iterator[str]:
-    """Paths of the audio files below `root`, in folders, with / between them."""
+def _audio_paths(root: Path, skipped: Counter[str], in_folders: bool) -> Iterator[str]:
+    """Paths of the audio files below `root`, with / between folders. in_folders: whether each needs a label's."""
+    unread: dict[str, list[Path]] = {}
     for place, folders, files in os.walk(root):
         for name in list(folders):
             if name.startswith("."):
@@ -202,30 +223,24 @@ def _audio_paths(root: Path, skipped: Counter[str]) -> Iterator[str]:
             elif (Path(place) / name).is_symlink():
                 skipped["links to folders"] += 1
         for name in files:
-            path = (Path(place) / name).relative_to(root).as_posix()
+            path, suffix = (Path(place) / name).relative_to(root).as_posix(), Path(name).suffix.lower()
             if name.startswith("."):
                 skipped["hidden files or folders"] += 1
-            elif Path(name).suffix.lower() not in SUFFIXES:
+            elif suffix in OTHER_AUDIO and suffix not in SUFFIXES:
+                unread.setdefault(suffix, []).append(Path(path))
+            elif suffix not in SUFFIXES:
                 skipped["files that are no audio by their suffix"] += 1
-            elif "/" not in path:
+            elif "/" not in path and in_folders:
                 skipped["audio files in no label's folder"] += 1
             elif not path.isprintable() or "\\" in path or any(part != part.strip() for part in path.split("/")):
                 skipped["audio files whose path has unprintable signs, backslashes, or spaces around a name"] += 1
             else:
                 yield path
-
-
-def _speakers(paths: Sequence[str], regex: str) -> list[str]:
-    try:
-        pattern = re.compile(regex)
-    except re.error as error:
-        raise InputError(f"--speaker-regex {regex!r} is no regular expression: {error}") from None
-    group: str | int = "speaker" if "speaker" in pattern.groupindex else min(1, pattern.groups)
-    matches = [pattern.search(path) for path in paths]
-    speakers = [(match[group] or "").strip() if match else "" for match in matches]
-    without = [path for path, speaker in zip(paths, speakers) if not speaker]
-    if without:
-        raise InputError(
-            f"--speaker-regex {regex!r} finds no speaker in {len(without)} of {len(paths)} paths, e.g. {without[0]!r}"
-        )
-    return speakers
+    for suffix, paths in unread.items():
+        example = min(paths)
+        try:
+            decode_pool.header(root / example)
+            why = "by that suffix"
+        except AudioError as error:
+            why = str(error)
+        skipped[f"{suffix} files as audio it cannot read: {example.as_posix()!r} {why}"] = len(paths)

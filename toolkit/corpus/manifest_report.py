@@ -17,6 +17,7 @@ from toolkit.audio.clip import Clip
 from toolkit.audio.decode import averaged
 from toolkit.core.errors import AudioError
 from toolkit.corpus import manifest, repeats, spellings
+from toolkit.corpus.roots import Roots
 from toolkit.corpus.spellings import REFUSE, Rules
 
 MAX_VALUES = 50  # different values in a column; with more it is no label, and only their number is told
@@ -54,7 +55,7 @@ class Summary:
     averaged: int = 0
 
 
-def summarise(file: Path, audio_root: Path | None = None, rules: Rules = REFUSE) -> Summary:
+def summarise(file: Path, audio_root: Roots = None, rules: Rules = REFUSE) -> Summary:
     """Read a manifest and the header of every clip's audio; nothing is raised for a defect, and nothing decoded but
     what FFmpeg reads, to be counted.
 
@@ -63,7 +64,8 @@ def summarise(file: Path, audio_root: Path | None = None, rules: Rules = REFUSE)
     read, found = manifest.inspect(file, audio_root)
     if read is None:
         return Summary(file.name, 0, {}, {}, (), {}, {}, tuple(found))
-    defects = [*found, *_spelling_defects(read, rules), *_overlap_defect(read)]
+    overlaps = repeats.of_two_speakers(read.clips) if "speaker" in read.columns else []
+    defects = [*found, *_spelling_defects(read, rules), *overlaps]
     defective = {_line(defect) for defect in found}
     seconds, rates, channels, averaged = [], Counter[int](), Counter[int](), 0
     for clip in read.clips:
@@ -104,18 +106,6 @@ def _spelling_defects(read: manifest.Manifest, rules: Rules) -> list[str]:
             if name.key in spellings.NAMELESS and rules.unknown == "refuse":
                 defects.append(f"line {name.first_line}, column {column!r}: {spellings.nameless(name)}")
     return defects
-
-
-def _overlap_defect(read: manifest.Manifest) -> list[str]:
-    """The first two segments of two speakers that are one audio."""
-    found = repeats.overlap(read.clips, read.cells("speaker")) if "speaker" in read.columns else None
-    if found is None:
-        return []
-    first, second = sorted(found, key=lambda clip: clip.line)
-    return [
-        f"line {second.line}: overlaps line {first.line} in {first.path!r}, and they are of two speakers, "
-        f"{second.speaker!r} and {first.speaker!r}; expected each audio of one speaker, or a `channel` for each"
-    ]
 
 
 def _line(defect: str) -> int:

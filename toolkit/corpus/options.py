@@ -1,8 +1,13 @@
-"""Options of every stage that reads labels."""
+"""Options of every stage that reads labels, and of the table that they come from."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
+from toolkit.core.options import Names, Offered, names
 from toolkit.corpus.spellings import Rules
+
+BY_HEADING = "by its heading"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,3 +24,50 @@ class Spelt:
     def rules(self) -> Rules:
         """Raises InputError for other words."""
         return Rules(self.spellings, self.unknown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled(Spelt):
+    """Which clips a target is asked of."""
+
+    unlabelled: str = "refuse"
+    """Clips with an empty label: refuse, or skip, which leaves them out and counts them."""
+    labels: Annotated[Names, Offered(shown="all")] = None
+    """With commas: the labels of a column to tell apart, or the columns of a target of several to keep."""
+
+    @property
+    def rules(self) -> Rules:
+        """Raises InputError for other words."""
+        return Rules(self.spellings, self.unknown, self.unlabelled, names(self.labels))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(Spelt):
+    """Of `manifest table`: which column is what. A column that is not named is taken by its heading."""
+
+    file: Annotated[Path, Offered(argument=True)]
+    """Excel's .xlsx, or CSV of any encoding and separator."""
+    path: Annotated[str | None, Offered(shown=BY_HEADING)] = None
+    """The column of the audio files: 音频, file ..."""
+    speaker: Annotated[str | None, Offered(shown=BY_HEADING)] = None
+    """Of the speakers: 说话人, caller ..."""
+    label: Annotated[Names, Offered(shown=BY_HEADING)] = None
+    """Of the labels, with commas: 情绪, emotion ..."""
+    start: Annotated[str | None, Offered(shown=BY_HEADING)] = None
+    """Of the clips' first seconds: 开始 ..."""
+    end: Annotated[str | None, Offered(shown=BY_HEADING)] = None
+    """Of their last ones: 结束 ..."""
+    channel: Annotated[str | None, Offered(shown=BY_HEADING)] = None
+    """Of the channels: 声道 ..."""
+    identity: Annotated[str | None, Offered(name="id", shown="by its heading, or made")] = None
+    """Of the ids."""
+    first_channel: Annotated[int | None, Offered(least=0, most=1, shown="as the files show")] = None
+    """What the first channel is called: 0 or 1."""
+    sheet: Annotated[str | None, Offered(shown="the first that is not empty")] = None
+    """Of a workbook."""
+    encoding: Annotated[str | None, Offered(shown="as its bytes show")] = None
+    """Of a text: utf-8, gb18030, cp1252 ..."""
+    out: Annotated[Path | None, Offered(shown="manifest.csv in the workspace")] = None
+    """The manifest to write."""
+    overwrite: Annotated[bool, Offered(switch=True)] = False
+    """Write over a manifest that is there."""

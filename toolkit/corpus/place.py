@@ -10,6 +10,7 @@ from toolkit.core.errors import InputError
 from toolkit.core.options import command_of
 from toolkit.core.progress import Advance, bar
 from toolkit.corpus.manifest import FILE_NAME, Manifest, read
+from toolkit.corpus.roots import Roots, given_roots
 
 Bar = Callable[[str, int, str], AbstractContextManager[Advance]]  # what is done, how many of it, their name
 
@@ -26,8 +27,8 @@ class Place:
     """Which must be there."""
     manifest: Path | None = None
     """The corpus; None for manifest.csv in the folder."""
-    audio_root: Path | None = None
-    """Where the manifest's paths start from; None for its own folder."""
+    audio_root: Roots = None
+    """Where the manifest's paths start from, one folder or several, before its own."""
     say: Callable[[str], None] = silent
     """Gets the sentences that a user should read."""
     bar: Bar = bar
@@ -59,8 +60,9 @@ class Place:
         """What a report says it was made by."""
         if self.command is not None:
             return self.command
-        named = {"--manifest": self.manifest, "--audio-root": self.audio_root}
-        words = [word for name, path in named.items() if path is not None for word in (name, self._from_here(path))]
+        named = [("--manifest", path) for path in (self.manifest,) if path is not None]
+        named += [("--audio-root", root) for root in given_roots(self.audio_root) or ()]
+        words = [word for name, path in named for word in (name, self._from_here(path))]
         return shlex.join([*shlex.split(command_of(command, options)), *words])
 
     def _from_here(self, path: Path) -> str:

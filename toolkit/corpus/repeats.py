@@ -102,5 +102,17 @@ def overlap(clips: Sequence[Clip], groups: Sequence[str]) -> tuple[Clip, Clip] |
     return None
 
 
+def of_two_speakers(clips: Sequence[Clip]) -> list[str]:
+    """A defect for the first two segments of two speakers that are one audio."""
+    found = overlap(clips, [str(clip.speaker) for clip in clips])
+    if found is None:
+        return []
+    first, second = sorted(found, key=lambda clip: clip.line)
+    return [
+        f"line {second.line}: overlaps line {first.line} in {first.path!r}, and they are of two speakers, "
+        f"{second.speaker!r} and {first.speaker!r}; expected each audio of one speaker, or a `channel` for each"
+    ]
+
+
 def _end(clip: Clip) -> float:
     return math.inf if clip.end is None else clip.end

@@ -7,12 +7,13 @@ user says.
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 
 SPELLINGS = ("refuse", "merge", "keep")
 UNKNOWN = ("refuse", "keep")
+UNLABELLED = ("refuse", "skip")
 NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]*))?|([+-]?)\.([0-9]+)")
 # What no one sees, beside the format and control signs that Unicode has categories for: Default_Ignorable_Code_Point
 IGNORED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
@@ -28,16 +29,34 @@ class Rules:
     """What the user says of them.
 
     spellings: of SPELLINGS, what to do with two spellings of one name. unknown: of UNKNOWN, what to do with a cell that
-    names nothing. Raises InputError for other words.
+    names nothing. unlabelled: of UNLABELLED, what to do with a clip that has no label. labels: those that are asked
+    for, () for all. Raises InputError for other words.
     """
 
     spellings: str = "refuse"
     unknown: str = "refuse"
+    unlabelled: str = "refuse"
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value, known in (("spellings", self.spellings, SPELLINGS), ("unknown", self.unknown, UNKNOWN)):
-            if value not in known:
-                raise InputError(one_of(f"--{name}", value, known))
+        object.__setattr__(self, "labels", tuple(self.labels))  # JSON gives a list
+        for name, known in (("spellings", SPELLINGS), ("unknown", UNKNOWN), ("unlabelled", UNLABELLED)):
+            if getattr(self, name) not in known:
+                raise InputError(one_of(f"--{name}", getattr(self, name), known))
+
+    @property
+    def left_out(self) -> dict[str, object]:
+        """What leaves clips or labels out, as far as it does."""
+        return {name: value for name, value in self.stated().items() if name not in ("spellings", "unknown")}
+
+    def stated(self) -> dict[str, object]:
+        """For a run's provenance: what leaves clips out only where it does."""
+        found = asdict(self)
+        return {
+            name: value
+            for name, value in found.items()
+            if name in ("spellings", "unknown") or value != getattr(REFUSE, name)
+        }
 
 
 REFUSE, KEEP = Rules(), Rules("keep", "keep")

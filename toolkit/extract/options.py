@@ -9,6 +9,8 @@ from toolkit.core.options import Names, Offered
 if TYPE_CHECKING:
     from toolkit.corpus.windows import Windows
 
+CHANGED = ("refuse", "recompute")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -34,6 +36,8 @@ class Options:
     """Threads that decode audio."""
     retry_failed: Annotated[bool, Offered(switch=True)] = False
     """Try clips again that failed before."""
+    changed: str = "refuse"
+    """Clips whose audio is not what is stored, such as after a corrected time: refuse, or recompute."""
 
     @property
     def windows(self) -> "Windows | None":

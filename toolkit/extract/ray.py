@@ -98,7 +98,7 @@ class RayExecutor:
         return result
 
     def _run(self, work: Work, job: Job, items: Iterable[Any]) -> Generator[tuple[Any, Any], None, None]:
-        folders = [job.manifest.root, job.checkpoint.folder, job.lease or job.features]
+        folders = [job.manifest.root, *job.manifest.more_roots, job.checkpoint.folder, job.lease or job.features]
         return self._cluster.run(work, job, items, self._need, folders)
 
 

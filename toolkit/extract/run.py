@@ -28,7 +28,7 @@ from toolkit.extract.options import Options
 from toolkit.extract.pipeline import Pipeline, measure_budget
 from toolkit.extract.plan import Plan, plan
 from toolkit.extract.setup import FEWEST_COMPARED, MOST_COMPARED, Compared, Session
-from toolkit.features import costs
+from toolkit.features import costs, replaced
 from toolkit.features.loading import decode_all
 from toolkit.features.store import Store, Writer
 from toolkit.models.checkpoint import Checkpoint
@@ -120,7 +120,10 @@ def extract(
     executor = begin(manifest, checkpoint, features, options, say)
     store = executor.store
     with store.writing() as writer:
-        todo = plan(manifest, store, options.retry_failed, executor.on_gpu, say)
+        todo = plan(manifest, store, options.retry_failed, executor.on_gpu, say, options.changed)
+        if todo.changed:
+            say(f"{len(todo.changed):,} clips are other audio than before: what {store.folder.name} holds of them goes")
+            replaced.take_out(store, writer, todo.changed)
         writer.renew(todo.moved)
         before = len(store.clips) + len(store.failed)
         already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.core.errors import InputError, one_of
 from toolkit.core.options import names
 from toolkit.core.ray_cluster import joined
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
 from toolkit.corpus.windows import cut
-from toolkit.extract.options import ExtractOptions
+from toolkit.extract.options import CHANGED, ExtractOptions
 from toolkit.extract.plan import plan as work
 from toolkit.extract.ray import RayExecutor
 from toolkit.extract.run import Extraction, LocalExecutor, extract
@@ -106,7 +107,7 @@ class Plan:
         corpus, folders = cut(self.corpus, self.options.windows), []
         for checkpoint in self.checkpoints:
             store = Session(checkpoint, self.place.features, self.options, None, silent).found()
-            if store is None or work(corpus, store, self.options.retry_failed).missing:
+            if store is None or work(corpus, store, self.options.retry_failed, changed=self.options.changed).missing:
                 return None
             folders.append(store.folder)
         return tuple(folders)
@@ -120,6 +121,8 @@ def plan(place: Place, options: ExtractOptions) -> Plan:
         CheckpointError: for a backbone that is not there.
     """
     choose_dtype(options.dtype, choose_device(options.device))
+    if options.changed not in CHANGED:
+        raise InputError(one_of("--changed", options.changed, CHANGED))
     _ = options.windows
     corpus = place.corpus(cells=False)
     checkpoints = tuple(locate(name, place.models) for name in names(options.model))

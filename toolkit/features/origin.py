@@ -1,7 +1,8 @@
 """Whether a manifest's clips are the recordings that a store holds under their ids."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from toolkit.audio.clip import Clip
 from toolkit.core.artifacts import cores
@@ -18,32 +19,54 @@ def names_other(clip: Clip, source: Source) -> bool:
     return source[2:5] != named or marked not in ((), (path_mark(clip.path),))
 
 
-def refuse_others(
-    manifest: Manifest, store: Store, looks_other: Callable[[Clip, Source], bool], say: Callable[[str], None]
-) -> dict[str, Source]:
-    """Decode the clips of which `looks_other` than what is stored under their ids.
-
-    Returns where their audio is now. Raises InputError where it is another one, or cannot be had.
+@dataclass(frozen=True)
+class Compared:
+    """Doubtful clips, decoded again. moved: those whose audio is the same, with where it is now. others: by id, the
+    hash of the audio that is not what is stored. gone: by id, why there is none.
     """
+
+    moved: Mapping[str, Source]
+    others: Mapping[str, str]
+    gone: Mapping[str, str]
+
+
+def compare(
+    manifest: Manifest, store: Store, looks_other: Callable[[Clip, Source], bool], say: Callable[[str], None]
+) -> Compared:
+    """Decode the clips of which `looks_other` than what is stored under their ids."""
     stored = store.clips
     doubtful = [clip for clip in manifest.clips if clip.id in stored and looks_other(clip, stored[clip.id].source)]
     if not doubtful:
-        return {}
+        return Compared({}, {}, {})
     say(f"{len(doubtful):,} clips come from other or newer files than what {store.folder.name} holds: comparing audio")
-    others, reasons, moved = [], [], {}
+    moved, others, gone = {}, {}, {}
     with closing(decode_all(manifest, doubtful, cores())) as decoded:
         for item in decoded:
-            if item.audio is None or item.audio.sha256 != stored[item.clip.id].audio_sha256:
-                others.append(item.clip.id)
-                reasons += [f" ({item.clip.id!r} {item.reason})"] if item.reason else []
+            if item.audio is None:
+                gone[item.clip.id] = item.reason
+            elif item.audio.sha256 != stored[item.clip.id].audio_sha256:
+                others[item.clip.id] = item.audio.sha256
             elif item.source is not None:
                 moved[item.clip.id] = item.source
-    if others:
+    return Compared(moved, others, gone)
+
+
+def refuse_others(
+    manifest: Manifest, store: Store, looks_other: Callable[[Clip, Source], bool], say: Callable[[str], None]
+) -> None:
+    """Raises InputError where a clip's audio is another one than what is stored under its id, or cannot be had."""
+    refuse(compare(manifest, store, looks_other, say), store)
+
+
+def refuse(found: Compared, store: Store) -> None:
+    """Raises InputError where audio is another one, or cannot be had."""
+    if found.others or found.gone:
+        reason = next((f" ({clip!r} {reason})" for clip, reason in found.gone.items()), "")
+        recompute = "compute it again with `toolkit extract` and --changed recompute, " if found.others else ""
         raise InputError(
-            f"The audio of {_some(others)} is not what {store.folder.name} holds under that id{''.join(reasons[:1])}. "
-            "Restore it, give the new recordings new ids, or use another --workspace"
+            f"The audio of {_some([*found.others, *found.gone])} is not what {store.folder.name} holds under that "
+            f"id{reason}. Restore it, {recompute}give the new recordings new ids, or use another --workspace"
         )
-    return moved
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

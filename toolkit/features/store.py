@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -224,6 +224,15 @@ class Writer:
     def commit(self, content: shard.ShardContent) -> shard.Sidecar:
         """Make a shard durable. Raises DiskFullError, StoreError."""
         return shard.write(self._folder, next(self.numbers), content)
+
+    def remove(self, gone: Callable[[str], bool]) -> None:
+        """Commit every shard anew that holds a clip whose id is `gone`. Cut off, it goes on when it is called again."""
+        for path in sorted(
+            self._folder.glob("shard-*.json")
+        ):  # copies too, which nothing else reads: they name callers
+            sidecar = shard.read_sidecar(path)
+            if any(map(gone, (*(clip.id for clip in sidecar.clips), *(clip.id for clip in sidecar.failed)))):
+                shard.without(path, gone)
 
     def renew(self, sources: Mapping[str, shard.Source]) -> None:
         """Remember where the audio of these clips lies now, so that it is not compared again at the next start."""

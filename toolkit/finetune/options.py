@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.options import Names, Offered, Rule
-from toolkit.corpus.options import Spelt
+from toolkit.corpus.options import Labelled
 
 WAYS = ("full", "encoder-frozen", "top-K", "lora", "head")
 TOP = re.compile(r"top-([1-9][0-9]*)")
@@ -106,7 +106,7 @@ class Recipe(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneOptions(Training, Spelt):
+class FinetuneOptions(Training, Labelled):
     """Of `finetune`: from a probe run, or by hand."""
 
     origin: Annotated[str | None, Offered(name="from")] = None
@@ -165,7 +165,7 @@ class FinetuneOptions(Training, Spelt):
             Rule(option, lambda own: own.origin is not None,
                  "has no effect with --from, which takes it from the probe run")
             for option in ("model", "target", "layer", "folds", "group_by", "split_by", "window", "hop", "repeats",
-                           "spellings", "unknown")
+                           "spellings", "unknown", "unlabelled", "labels")
         ),
         Rule("top", lambda own: own.origin is None, "takes the best layers of a probe run; name it with --from"),
         Rule("top", lambda own: own.depth == "full",

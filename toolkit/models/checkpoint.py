@@ -105,9 +105,7 @@ def _snapshot(folder: Path) -> Path:
         return snapshots / commit
     found = sorted(path for path in snapshots.iterdir() if path.is_dir())
     if len(found) != 1:
-        raise CheckpointError(
-            f"{folder.name}/snapshots/ has {len(found)} folders; give the path of the one that is meant"
-        )
+        raise CheckpointError(f"{folder.name}/snapshots/ has {len(found)} folders; give the path of one of them")
     return found[0]
 
 

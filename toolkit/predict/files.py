@@ -38,11 +38,13 @@ def known_of(
     ids: Sequence[str],
     say: Callable[[str], None],
     rules: Rules = REFUSE,
+    picked: bool = False,
 ) -> Known | None:
     """The truth of these clips, None where the manifest does not have all of it.
 
     group: the column that an interval resamples; without it windows are resampled by their recording, and other clips
     one by one. rules: for groups, and for a cell that is another spelling of one of the task's labels.
+    picked: whether there were other labels, of which the run knows nothing.
     Raises LabelError for a cell that is none of them, SplitError by the rules.
     """
     if not set(task.columns) <= set(manifest.columns):
@@ -63,6 +65,9 @@ def known_of(
             cell = cells[at]
             if cell not in allowed and rules.spellings == "merge":
                 cell = spelt.get(key(cell), cell)
+            if cell not in allowed and picked and key(cell) not in spelt:
+                say(f"no truth is written: line {line} has {cell!r} in {column!r}, which the run was not asked of")
+                return None
             if cell not in allowed:
                 told, meant = f"Manifest line {line}, column {column!r}: {cell!r}", spelt.get(key(cell))
                 if meant is not None:

@@ -18,8 +18,8 @@ class PredictOptions(Spelt):
     """Audio files, and folders of them."""
     manifest: Path | None = None
     """In place of AUDIO: a corpus."""
-    audio_root: Annotated[Path | None, Offered(shown="the manifest's own")] = None
-    """Folder the manifest's paths start from."""
+    audio_root: Annotated[Names, Offered(repeated=True, shown="TOOLKIT_AUDIO_ROOT, then the manifest's own")] = None
+    """Folder the manifest's paths start from, or lead into. May be repeated."""
     round_: Annotated[int | None, Offered(name="round", shown="the mean of all rounds' models")] = None
     """For audio that is new to the run: the model of the round that tests this fold."""
     final: Annotated[bool, Offered(switch=True)] = False

@@ -16,6 +16,7 @@ from toolkit.corpus.adhoc import gather
 from toolkit.corpus.manifest import read
 from toolkit.corpus.material import Material
 from toolkit.corpus.place import Place
+from toolkit.corpus.roots import given_roots
 from toolkit.corpus.windows import Windows, cut
 from toolkit.finetune.audio_cache import record
 from toolkit.models.load import choose_device
@@ -96,7 +97,7 @@ class Plan:
             corpus = gather(audio, place.say)
         else:
             assert options.manifest is not None
-            corpus = read(options.manifest, options.audio_root)
+            corpus = read(options.manifest, given_roots(options.audio_root))
         corpus = cut(of_channel(corpus, options.channel, material, place.say), windows)
         with place.bar("decode", len(corpus.clips), "clips") as advance:
             recordings = record(corpus, [clip.id for clip in corpus.clips], options.workers or cores(), advance)
@@ -120,7 +121,8 @@ class Plan:
         ids, applied, more = self.models.ask(corpus, recordings, options.round_, features)
         failed |= more
         by_id = {clip.id: clip for clip in corpus.clips}
-        known = files.known_of(run.task, run.predictions.group, corpus, ids, place.say, options.rules)
+        known = files.known_of(run.task, run.predictions.group, corpus, ids, place.say, options.rules,
+                                bool(run.provenance.get("rules", {}).get("labels")))  # fmt: skip
         notes = notes_on(material, windows is not None, recordings, ids, place.say)
         provenance = {"run": folder.name, "run_sha256": what["run"], "round": options.round_, "final": options.final,
                       "windows": what["windows"], "command": place.typed("predict", options),

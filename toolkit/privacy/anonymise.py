@@ -81,7 +81,7 @@ def anonymise(manifest: Manifest, out: Path, key: Key, also: Collection[str] = (
             raise InputError(one_of("--also", column, free))
     if out.exists():
         raise InputError(f"{out.resolve().name} is there already and is not overwritten; give another --out")
-    if out.parent.resolve() != manifest.root:
+    if out.parent.resolve() != manifest.home:
         raise InputError(f"--out {out.name}: expected a file in the folder that the manifest's paths start from")
     hashed = [column for column in manifest.columns if column in (*ALWAYS, *also)]
     cells = {column: list(manifest.cells(column)) for column in manifest.columns}

@@ -123,7 +123,7 @@ class Purge:
                 purge_store(store, goes)
         if manifest_too and self.manifest is not None and self.lines:
             kept = [clip for clip in self.manifest.clips if clip.id not in self.ids]
-            file = self.manifest.root / self.manifest.name
+            file = self.manifest.home / self.manifest.name
             manifests.write(file, self.manifest.columns, [clip.cells for clip in kept])
 
     def search(self, manifest_too: bool) -> Search:
@@ -132,7 +132,7 @@ class Purge:
         if self.manifest is not None:
             own = [self.manifest.audio_path(clip) for clip in self.manifest.clips]
             if not manifest_too:
-                own.append(self.manifest.root / self.manifest.name)
+                own.append(self.manifest.home / self.manifest.name)
         return search(self.workspace, self.names, own, [self.workspace / "models"])
 
 

@@ -37,7 +37,6 @@ def purge(store: Store, gone: Callable[[str], bool]) -> None:
 
     Raises StoreError for a damaged shard or a store that another run writes to, DiskFullError.
     """
-    with store.writing():
-        for name in held(store, gone).shards:
-            shard.without(store.folder / name, gone)
+    with store.writing() as writer:
+        writer.remove(gone)
     store.refresh()

@@ -15,6 +15,7 @@ from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, refitted
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.probe.winners import Winner
+from toolkit.result.clips import read_clips
 from toolkit.result.run import Run
 
 
@@ -90,6 +91,12 @@ def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
     store = store_of(run, folder.parent.parent / "features")
     if store is None:
         raise StoreError(f"The features that {folder.name} probed are gone; extract them again")
+    heard, now = read_clips(folder) or {}, store.audio_sha256
+    if changed := [clip for clip, sha256 in heard.items() if now.get(clip) != sha256]:
+        raise StoreError(
+            f"The features of {len(changed)} clips that {folder.name} probed are gone or were computed again of other "
+            "audio; probe again"
+        )
     choice = min(
         run.choices, key=lambda one: (one.layer != layer, np.inf if one.loss is None else one.loss)
     )  # of equals the first

@@ -80,21 +80,24 @@ def ask(
         labels = [column for column in manifest.columns if column not in ("id", "path", "start", "end", "split")]
         raise InputError(one_of("--nuisance", name, [*MEASURED, *labels]))
     ids = question.folds.ids
-    quantity = True
+    quantity, lines = True, tuple(range(len(ids)))
     notes: tuple[str, ...] = ()
     if measured is not None:
         cells = _quartiles(name, [measured.get(clip) for clip in ids], MEASURED[name])
     else:
-        cells = list(manifest.cells(name))
+        every, lines = manifest.cells(name), manifest.lines
+        place = {clip.id: row for row, clip in enumerate(manifest.clips)}
+        rows = [place[clip] for clip in ids]  # a question may leave clips out
+        cells, lines = [every[row] for row in rows], tuple(lines[row] for row in rows)
         identity = name in ("speaker", question.group)
         quantity = len(set(cells)) > MANY_NUMBERS and not identity and all(map(NUMBER.fullmatch, cells))
         if quantity:
             cells = _quartiles(name, [float(cell) for cell in cells])
         else:
-            spelt = settle(name, cells, manifest.lines, question.rules)
+            spelt = settle(name, cells, lines, question.rules)
             cells, notes = list(spelt.cells), spelt.notes
     how = "classes cut at the quartiles of all clips." if quantity else "the values of its column."
-    task, truth = task_of(name, {name: cells}, manifest.lines)
+    task, truth = task_of(name, {name: cells}, lines)
     asked = replace(question, task=task, truth=truth, notes=(f"Nuisance {name}: {how}", *notes))
     if measured is None and _within_folds(truth, question.folds.fold):
         seed, count = question.folds.seed, min(question.folds.count, 5)

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from toolkit.core.options import Names, Offered, Rule, names
-from toolkit.corpus.options import Spelt
+from toolkit.corpus.options import Labelled
 
 TRIALS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeOptions(Spelt):
+class ProbeOptions(Labelled):
     """Of `probe`: classifiers on every layer of every store that is named."""
 
     model: Annotated[Names, Offered(short="-m", repeated=True)]

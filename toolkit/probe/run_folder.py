@@ -13,6 +13,7 @@ from toolkit.core.platform import peak_memory
 from toolkit.corpus.evaluation_task import EvaluationTask, refuse_leaks
 from toolkit.corpus.material import Material
 from toolkit.features.costs import extraction_seconds
+from toolkit.features.replaced import mark
 from toolkit.features.store import Store
 from toolkit.probe import run as probe_run
 from toolkit.probe import winners
@@ -106,7 +107,7 @@ def sweep(
                 **PROBES.stated(options.probe),
                 "features": store.settings,
                 "folds": question.folds.sha256,
-                "rules": asdict(question.rules),
+                "rules": question.rules.stated(),
             },
             winners=folder / WINNERS,
             device=options.device,
@@ -163,12 +164,15 @@ def series_of(store: Store, question: EvaluationTask, options: Options, notes: S
 def _what(store: Store, question: EvaluationTask, options: Options, notes: Sequence[str]) -> dict[str, Any]:
     """All that changes a figure but the folds and the seed."""
     task = question.task
+    replaced = mark(store)
     return {
         "protocol": PROTOCOL,
         "store": store.signature,
+        **({"replaced": replaced} if replaced else {}),
         "clips": len(store.ids),
         "task": [task.kind, list(task.labels), list(task.columns)],
         "truth": question.truth.tolist(),
+        **question.rules.left_out,
         "probe": options.probe,
         **PROBES.stated(options.probe),
         **options.budget,

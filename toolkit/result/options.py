@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from toolkit.core.options import Names, Offered, Rule
 from toolkit.corpus.options import Spelt
+from toolkit.corpus.spellings import Rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +34,10 @@ class ScoreOptions(Spelt):
 
     file: Annotated[Path, Offered(argument=True)]
     """predictions.csv, or a CSV with `Predictions` and `Actual Labels`."""
+    unlabelled: str = "refuse"
+    """Clips with an empty truth: refuse, or skip, which leaves them out and counts them."""
+
+    @property
+    def rules(self) -> Rules:
+        """Raises InputError for other words."""
+        return Rules(self.spellings, self.unknown, self.unlabelled)

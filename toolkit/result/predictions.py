@@ -148,6 +148,8 @@ def read_csv(
     columns, rows = read_table(path)
     if known is not None and "id" in columns:
         columns, rows = _with_truth(columns, rows, known)
+    if rules.unlabelled == "skip":
+        rows = _labelled(path, columns, rows, say)
     rows = _settled(path, columns, rows, rules, say)
     try:
         if set(two_column.COLUMNS) <= set(columns):
@@ -164,6 +166,19 @@ def _with_truth(columns: list[str], rows: list[Row], known: Predictions) -> tupl
     if set(names) & set(columns) or rows[0][1][position] not in truth:
         return columns, rows
     return [*columns, *names], [(line, [*row, *truth[row[position]]]) for line, row in rows]
+
+
+def _labelled(path: Path, columns: list[str], rows: list[Row], say: Callable[[str], None]) -> list[Row]:
+    """The rows with a truth. Raises PredictionsError where there is none."""
+    truth = [
+        at for at, name in enumerate(columns) if name in ("truth", two_column.COLUMNS[1]) or name.startswith("truth:")
+    ]
+    kept = [(line, row) for line, row in rows if all(row[at].strip() for at in truth)]
+    if not kept:
+        raise PredictionsError(f"{path.name}: no row has a truth, so --unlabelled skip leaves none")
+    if len(kept) < len(rows):
+        say(f"Without a truth, left out: {len(rows) - len(kept):,} of {len(rows):,} clips.")
+    return kept
 
 
 def _settled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say: Callable[[str], None]) -> list[Row]:

@@ -88,7 +88,7 @@ def labels_of(cells: Sequence[tuple[int, str]]) -> tuple[str, ...]:
     """The different labels among (line, cell), in order: whole numbers by size, anything else by alphabet."""
     for line, text in cells:
         if not text.strip():
-            raise CellError(line, "label", "the label is empty")
+            raise CellError(line, "label", "the label is empty; --unlabelled skip leaves out clips without a truth")
     values = {text for _, text in cells}
     if values <= {"0", "1"}:
         return ("0", "1")

@@ -12,6 +12,7 @@ from toolkit.core.seeds import RANDOM
 from toolkit.corpus.evaluation_task import EvaluationTask, can_be_honest, kept_apart
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
+from toolkit.corpus.roots import VARIABLE
 from toolkit.corpus.windows import cut
 from toolkit.extract import stage as extraction
 from toolkit.extract.options import ExtractOptions
@@ -121,20 +122,22 @@ def _given(study: Table, fields: Sequence[str]) -> dict[str, Any]:
 
 
 def _placed(place: Place, study: Table) -> Place:
-    for key in ("manifest", "audio-root"):
-        if Path(study.values.get(key, "")).is_absolute():
-            raise study.refusal(key, f"{key} is an absolute path; expected one from the workspace")
-    name, root = study.values.get("manifest"), study.values.get("audio-root")
+    name, roots = study.values.get("manifest"), study.values.get("audio-root", [])
+    for key, paths in (("manifest", [name or ""]), ("audio-root", roots)):
+        if any(Path(path).is_absolute() for path in paths):
+            elsewhere = f"; {VARIABLE} names folders elsewhere" if key == "audio-root" else ""
+            raise study.refusal(key, f"{key} is an absolute path; expected one from the workspace{elsewhere}")
     own = replace(
         place,
         manifest=place.manifest if name is None else place.folder / name,
-        audio_root=place.audio_root if root is None else place.folder / root,
+        audio_root=[place.folder / root for root in roots] or place.audio_root,
         command=None,
     )
     if not own.manifest_file.is_file():
         raise study.refusal("manifest", f"no file {own.manifest_file.name!r} in the workspace; expected the manifest")
-    if root is not None and not (place.folder / root).is_dir():
-        raise study.refusal("audio-root", f"no folder {root!r} in the workspace; expected the one of the audio")
+    for root in roots:
+        if not (place.folder / root).is_dir():
+            raise study.refusal("audio-root", f"no folder {root!r} in the workspace; expected the one of the audio")
     return own
 
 

@@ -7,7 +7,7 @@ from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from toolkit.core.options import Names, made, offered, typed
-from toolkit.corpus.options import Spelt
+from toolkit.corpus.options import Labelled, Spelt
 from toolkit.extract.options import ExtractOptions
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.probe.options import ProbeOptions
@@ -16,7 +16,8 @@ from toolkit.study.recipe import Option, Shape, Table, placed
 
 T = TypeVar("T")
 SPELT = tuple(field.name for field in dataclasses.fields(Spelt))
-DEALT = ("folds", "group_by", "split_by", *SPELT)  # how every stage deals the clips out: said in [study]
+LABELLED = tuple(field.name for field in dataclasses.fields(Labelled))
+DEALT = ("folds", "group_by", "split_by", *LABELLED)  # how every stage deals the clips out: said in [study]
 # A study gives these itself.
 LEFT_OUT = {
     ProbeOptions: ("model", "target", "seed", *DEALT),
@@ -29,7 +30,7 @@ def shapes() -> dict[str, Shape]:
     """By table, what `toolkit.study.recipe.read` takes there."""
     names, dealt = Option(str, several=True), ("seed", *DEALT)
     study = {name: option for name, option in options(ProbeOptions).items() if option.parameter in dealt}
-    places = {"manifest": Option(str), "audio-root": Option(str)}
+    places = {"manifest": Option(str), "audio-root": Option(str, several=True)}
     return {
         "study": Shape({"target": names, **places, **study}, needed=("target",)),
         "extract": Shape(options(ExtractOptions), needed=("model",)),

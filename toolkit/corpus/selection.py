@@ -1,0 +1,71 @@
+"""Which clips a question is asked of: all, or those that have a label, or one of the labels that are picked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from toolkit.core.errors import LabelError, one_of
+from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.spellings import Rules
+
+
+def columns(names: Sequence[str], rules: Rules) -> tuple[str, ...]:
+    """Of a target's columns those that --labels picks; of a single one it picks values, in `of_labels`."""
+    if len(names) < 2 or not rules.labels:
+        return tuple(names)
+    for label in rules.labels:
+        if label not in names:
+            raise LabelError(one_of("--labels", label, names))
+    return tuple(name for name in names if name in rules.labels)
+
+
+def labelled(manifest: Manifest, names: Sequence[str], rules: Rules) -> tuple[Manifest, list[str]]:
+    """The clips with a label in each of these columns, and a note where others are left out.
+
+    Raises LabelError for an empty cell, unless the rules skip it, and where nothing is left.
+    """
+    empty: dict[int, str] = {}
+    for name in names if set(names) <= set(manifest.columns) else ():
+        for row, cell in enumerate(manifest.cells(name)):
+            if not cell.strip():
+                empty.setdefault(row, name)
+    if not empty:
+        return manifest, []
+    row, name = min(empty.items())
+    if rules.unlabelled == "refuse":
+        raise LabelError(
+            f"Manifest line {manifest.lines[row]}, column {name!r}: the label is empty, as in {len(empty):,} of "
+            f"{len(manifest.clips):,} clips; expected one in every row, or --unlabelled skip (leaves them out)"
+        )
+    if len(empty) == len(manifest.clips):
+        raise LabelError(f"No clip has a label in {_listed(names)}, so --unlabelled skip leaves none")
+    note = f"Without a label in {_listed(names)}, left out: {len(empty):,} of {len(manifest.clips):,} clips."
+    return _without(manifest, empty), [note]
+
+
+def of_labels(
+    manifest: Manifest, cells: Mapping[str, Sequence[str]], names: Sequence[str], rules: Rules
+) -> tuple[Manifest, dict[str, Sequence[str]], list[str]]:
+    """The clips of the labels that --labels picks of a single column, their cells, and a note on the others.
+
+    cells: of every column, settled. Raises LabelError for a label that no clip has.
+    """
+    if not rules.labels or len(names) != 1 or names[0] not in cells or names[0] in rules.labels:
+        return manifest, dict(cells), []
+    (name,) = names
+    for label in rules.labels:
+        if label not in cells[name]:
+            raise LabelError(f"{one_of('--labels', label, sorted(set(cells[name])))} of the column {name!r}")
+    others = {row for row, cell in enumerate(cells[name]) if cell not in rules.labels}
+    kept: dict[str, Sequence[str]] = {
+        column: [cell for row, cell in enumerate(own) if row not in others] for column, own in cells.items()
+    }
+    note = f"Of {name!r} these labels are picked: {', '.join(rules.labels)}; clips of others, left out: "
+    return _without(manifest, others), kept, [f"{note}{len(others):,} of {len(manifest.clips):,}."]
+
+
+def _without(manifest: Manifest, rows: Mapping[int, str] | set[int]) -> Manifest:
+    return replace(manifest, clips=tuple(clip for row, clip in enumerate(manifest.clips) if row not in rows))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
