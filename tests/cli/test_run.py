@@ -460,3 +460,18 @@ def test_a_recipe_is_followed_from_python_to_the_same_files(run: Run, study: Pat
     assert code == 0 and [line.split()[0] for line in asked.splitlines()] == ["stands", "stands", "stands", "to"], err
     with pytest.raises(RecipeError, match="line 3, column 9: folds 2: at least 3"):
         space.run(recipe(study, SMALL.replace("folds = 3", "folds = 2")))
+
+
+def test_a_checkpoint_by_its_path_is_one_name_for_every_command(run: Run, study: Path) -> None:
+    (study / "elsewhere").mkdir()
+    (study / "models" / "tiny-hubert").rename(study / "elsewhere" / "my-hubert")
+    text = SMALL.replace('"tiny-whisper"\ncontext = "clip"', '"elsewhere/my-hubert"').replace(
+        "epochs = 1", "epochs = 1\nsave-weights = true", 1
+    )
+    code, _, err = run("run", recipe(study, text))
+    assert code == 0 and (study / "models" / "my-hubert").is_symlink(), err
+    tuned = next((study / "result").glob("*-finetune-*")).name
+    assert run("predict", "--from", tuned, study / "1.wav")[0] == 0
+    for named in ("my-hubert", "elsewhere/my-hubert", "models/my-hubert"):
+        code, _, err = run("probe", "--model", named, "--target", "high", "--folds", 3, "--trials", 1)
+        assert code == 0 and "stood already" in err, (named, err)

@@ -92,7 +92,8 @@ def _found(name_or_path: str, models_folder: Path) -> Checkpoint:
         raise InputError(
             one_of("model", _printable(name_or_path), list(BACKBONES), ", or the path of a folder with config.json")
         )
-    return inspect(_snapshot(folder), model_name(folder))
+    own = folder.parent.resolve() == models_folder.resolve()
+    return inspect(_snapshot(folder), folder.name if own else model_name(folder))
 
 
 def _snapshot(folder: Path) -> Path:
@@ -116,8 +117,8 @@ def _linked(found: Checkpoint, models_folder: Path) -> Checkpoint:
         return replace(found, folder=inside)
     if inside.exists() or inside.is_symlink():
         raise InputError(
-            f"{models_folder.name}/{found.name} is another checkpoint than the folder {found.folder.name} that was given; "
-            "rename one of the two, for every command finds a backbone by its name"
+            f"{models_folder.name}/{found.name} is another checkpoint than the folder {found.folder.name} that was "
+            "given; rename one of the two, for every command finds a backbone by its name"
         )
     try:
         make_folder(models_folder)
