@@ -30,6 +30,7 @@ BY_HAND = ("finetune", "--model", "m", "--target", "t")
 PROBE = ("probe", "--model", "m", "--target", "t")
 # A command line for each row of the table, in its order, that the row must refuse.
 REFUSED: list[tuple[str, ...]] = [
+    (*BY_HAND, "--kind", "classes", "--threshold", "8"),
     (*FROM, "--model", "m"),
     (*FROM, "--target", "t"),
     (*FROM, "--layer", "3"),
@@ -43,6 +44,8 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--unknown", "keep"),
     (*FROM, "--unlabelled", "skip"),
     (*FROM, "--labels", "joy,fear"),
+    (*FROM, "--kind", "classes"),
+    (*FROM, "--threshold", "8"),
     (*BY_HAND, "--top", "2"),
     (*FROM, "--top", "2", "--depth", "full"),
     (*FROM, "--top", "2", "--train", "encoder-frozen"),
@@ -54,6 +57,7 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--gradient-checkpointing", "--train", "head"),
     (*FROM, "--lora-rank", "8", "--search", "5", "--train", "full,head"),
     (*FROM, "--train-convolutions", "--train", "lora"),
+    (*PROBE, "--kind", "classes", "--threshold", "8"),
     (*PROBE, "--trials", "30", "--minutes", "2"),
     (*PROBE, "--minutes", "2", "--ray", "local"),
     (*PROBE, "--device", "cuda", "--ray", "local"),
@@ -104,7 +108,7 @@ ALWAYS = {
         "inner-folds", "seeds",
         "repeats",  # of a fixed split refused by the command
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
-        "ray", "explain", "spellings", "unknown", "unlabelled", "labels", "online",
+        "ray", "explain", "spellings", "unknown", "unlabelled", "labels", "threshold", "online",
     },
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",

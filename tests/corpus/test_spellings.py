@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -207,9 +208,10 @@ def test_after_a_merge_the_task_is_that_of_the_clean_corpus(data: st.DataObject)
     labels = [*values * 3, *(values[n] for n in seed.integers(0, len(values), count - 3 * len(values)))]
     callers = [*speakers * 3, *(speakers[n] for n in seed.integers(0, len(speakers), count - 3 * len(speakers)))]
     seed.shuffle(callers)
-    clean = evaluation_task.build_task(manifest(speaker=callers, mood=labels), "mood", 3, 0)
+    classes, merge = Rules(kind="classes"), replace(MERGE, kind="classes")
+    clean = evaluation_task.build_task(manifest(speaker=callers, mood=labels), "mood", 3, 0, rules=classes)
     rows = manifest(speaker=data.draw(spelt(callers)), mood=data.draw(spelt(labels)))
-    merged = evaluation_task.build_task(rows, "mood", 3, 0, rules=MERGE)
+    merged = evaluation_task.build_task(rows, "mood", 3, 0, rules=merge)
     assert merged.task == clean.task
     assert np.array_equal(merged.truth, clean.truth)
     assert merged.folds.sha256 == clean.folds.sha256 and merged.groups == clean.groups

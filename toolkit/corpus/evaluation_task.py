@@ -82,6 +82,7 @@ def build_task(
     manifest, left_out = selection.labelled(manifest, asked, rules)
     columns, names, notes = _settled(manifest, asked, group_by, rules)
     manifest, columns, others = selection.of_labels(manifest, columns, names, rules)
+    columns = selection.of_numbers(columns, names, rules, manifest.lines)
     notes = [*left_out, *others, *notes]
     task, truth = task_of(target if names == columns_of(target) else ",".join(names), columns, manifest.lines)
     ids = tuple(clip.id for clip in manifest.clips)

@@ -28,6 +28,7 @@ HOTLINE = (
     "grievance",
 )
 PRESETS = {"hotline": HOTLINE}
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[i
     target: one column, several with commas between them, or a preset ("hotline").
     columns: the manifest's cells by column name, each of n_clips strings; lines: the line of each clip.
 
-    One column of 0 and 1 is binary ("not X", "X"); of two other values, binary in alphabetical order; of more,
-    multiclass. Several columns must hold 0 and 1 and are multilabel. Returns truth of shape (n_clips,) with label
-    indices, or (n_clips, n_labels) with 0 and 1. Raises LabelError.
+    One column of 0 and 1 is binary ("not X", "X"); of two other values, binary in alphabetical order, or that of
+    numbers; of more, multiclass. Several columns must hold 0 and 1 and are multilabel. Returns truth of shape
+    (n_clips,) with label indices, or (n_clips, n_labels) with 0 and 1. Raises LabelError.
     """
     names = columns_of(target)
     for name in names:
@@ -85,7 +86,7 @@ def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[i
         return Task(target if target in PRESETS else _short_name(names), "multilabel", names, names), truth
     (name,) = names
     short = _short_name(names)
-    values = sorted(set(columns[name]))
+    values = _ordered(set(columns[name]))
     if len(values) < 2:
         raise LabelError(f"Column {name!r} holds the values {values}; two or more are needed to tell apart")
     if set(values) == {"0", "1"}:
@@ -95,6 +96,11 @@ def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[i
     index = {value: number for number, value in enumerate(values)}
     truth = np.array([index[cell] for cell in columns[name]], dtype=np.int64)
     return Task(short, "binary" if len(values) == 2 else "multiclass", tuple(values), names), truth
+
+
+def _ordered(values: set[str]) -> list[str]:
+    numbers = all(map(NUMBER.fullmatch, values))
+    return sorted(values, key=lambda value: (float(value) if numbers else 0.0, value))
 
 
 def _short_name(columns: Sequence[str]) -> str:

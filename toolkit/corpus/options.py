@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from toolkit.core.options import Names, Offered, names
+from toolkit.core.options import Names, Offered, Rule, names
 from toolkit.corpus.spellings import Rules
 
 BY_HEADING = "by its heading"
@@ -35,10 +35,18 @@ class Labelled(Spelt):
     labels: Annotated[Names, Offered(shown="all")] = None
     """With commas: the labels of a column to tell apart, or the columns of a target of several to keep."""
 
+    kind: str = "auto"
+    """Of a column of numbers: auto refuses more than two, which may be a scale; classes takes each as a class."""
+    threshold: float | None = None
+    """Of a column of numbers: ask whether it is so much or more."""
+
     @property
     def rules(self) -> Rules:
         """Raises InputError for other words."""
-        return Rules(self.spellings, self.unknown, self.unlabelled, names(self.labels))
+        return Rules(self.spellings, self.unknown, self.unlabelled, names(self.labels), self.kind, self.threshold)
+
+
+KIND = Rule("kind", lambda own: own.threshold is not None, "has no effect with --threshold, which makes two labels")
 
 
 @dataclass(frozen=True, kw_only=True)

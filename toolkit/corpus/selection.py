@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from toolkit.core.errors import LabelError, one_of
+from toolkit.corpus.labels import NUMBER
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import Rules
 
@@ -61,6 +62,47 @@ def of_labels(
     }
     note = f"Of {name!r} these labels are picked: {', '.join(rules.labels)}; clips of others, left out: "
     return _without(manifest, others), kept, [f"{note}{len(others):,} of {len(manifest.clips):,}."]
+
+
+def of_numbers(
+    cells: Mapping[str, Sequence[str]], names: Sequence[str], rules: Rules, lines: Sequence[int]
+) -> dict[str, Sequence[str]]:
+    """The cells, a single column of numbers cut in two by a threshold. lines: of the clips.
+
+    Raises LabelError for a scale that nobody said to take as classes, and for a cell below no threshold.
+    """
+    own = dict(cells)
+    if len(names) != 1 or names[0] not in cells:
+        if rules.threshold is not None:
+            raise LabelError(
+                f"--threshold {rules.threshold:g} cuts one column of numbers; {_listed(names)} are several"
+            )
+        return own
+    (name,) = names
+    if rules.threshold is not None:
+        own[name] = above(name, cells[name], rules.threshold, lines)
+        return own
+    values = set(cells[name])
+    if rules.kind == "auto" and len(values) > 2 and all(map(NUMBER.fullmatch, values)):
+        ordered = sorted(values, key=float)
+        middle = ordered[len(ordered) // 2]
+        raise LabelError(
+            f"Column {name!r} holds {len(values)} different numbers, {ordered[0]} to {ordered[-1]}: as classes their "
+            f"order is lost. Say --kind classes to have each as a class of its own, or --threshold {middle} to ask "
+            "whether it is so much or more"
+        )
+    return own
+
+
+def above(name: str, cells: Sequence[str], threshold: float, lines: Sequence[int]) -> list[str]:
+    """ "NAME >= 8" or "NAME < 8" for each cell. Raises LabelError for one that is no number."""
+    for cell, line in zip(cells, lines):
+        if not NUMBER.fullmatch(cell):
+            raise LabelError(
+                f"Manifest line {line}, column {name!r}: {cell!r}, expected a number such as 12.5 for --threshold "
+                f"{threshold:g}"
+            )
+    return [f"{name} {'>=' if float(cell) >= threshold else '<'} {threshold:g}" for cell in cells]
 
 
 def _without(manifest: Manifest, rows: Mapping[int, str] | set[int]) -> Manifest:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from toolkit.core.options import Names, Offered, Rule, names
-from toolkit.corpus.options import Labelled
+from toolkit.corpus.options import KIND, Labelled
 
 TRIALS = 30
 
@@ -57,6 +57,7 @@ class ProbeOptions(Labelled):
     """Run on Ray: local (this host, all its GPUs), or HOST:PORT of a cluster's head. See docs/cluster.md."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
+        KIND,
         Rule("trials", lambda own: own.minutes is not None, "and --minutes are two ways to end a search; give one"),
         Rule("minutes", lambda own: own.ray is not None,
              "ends a search by this machine's clock; with --ray, give --trials"),
