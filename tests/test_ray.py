@@ -17,7 +17,7 @@ import optuna
 import pytest
 import soundfile
 
-from tests.models import tiny
+from tests.models import tiny, zoo
 from toolkit.core import ray_cluster
 from toolkit.core.errors import InputError, MachineError, StoreError
 from toolkit.core.progress import Advance
@@ -31,6 +31,7 @@ from toolkit.extract.run import Extraction, extract
 from toolkit.features import staging
 from toolkit.features.store import Store
 from toolkit.models.checkpoint import Checkpoint, inspect
+from toolkit.models.generic import MODES
 from toolkit.probe import ray as probe_spread
 from toolkit.probe.run import probe
 
@@ -79,6 +80,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return inspect(tiny.hubert(tmp_path_factory.mktemp("models") / "tiny-hubert"), "tiny-hubert")
+
+
+def test_a_family_by_transformers_own_forward_is_gone_on_with_in_the_mode_that_a_task_found(
+    joint: Cluster, corpus: Manifest, tmp_path: Path
+) -> None:
+    bert = inspect(zoo.save("wav2vec2-bert", tmp_path / "wav2vec2-bert"), "tiny-bert")
+    done = run(corpus, bert, tmp_path / "features", joint)
+    assert done.store.settings["batches"]["mode"] in MODES and list(done.failed) == ["clip3"]
+    again = run(corpus, bert, tmp_path / "features", None)
+    assert (again.store.folder.name, again.new) == (done.store.folder.name, 0)
+    alone = run(corpus, bert, tmp_path / "alone", None).store
+    for layer in alone.layers:
+        np.testing.assert_allclose(done.store.layer(layer).mean, alone.layer(layer).mean, rtol=2e-3, atol=2e-4)
 
 
 class Interrupted(Exception):

@@ -49,7 +49,7 @@ def toolkit(site: Path, *words: object) -> str:
 
 def test_the_page_has_three_packages(site: Path) -> None:
     assert {path.name for path in site.glob("*.py")} == {
-        "kappa_metric.py", "shrinkage_lda.py", "unispeech_sat_family.py", "test_unispeech_sat_family.py",
+        "kappa_metric.py", "shrinkage_lda.py", "nemotron_family.py", "test_nemotron_family.py",
     }  # fmt: skip
 
 
@@ -133,18 +133,20 @@ def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Pat
 
 
 def test_the_family_passes_the_page_s_own_test(site: Path) -> None:
-    test = site / "test_unispeech_sat_family.py"
+    test = site / "test_nemotron_family.py"
     done = start(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", site, test)
-    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 SAVED = """
 import sys, torch, transformers
 torch.manual_seed(0)
-config = transformers.UniSpeechSatConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-    intermediate_size=48, num_conv_pos_embeddings=32, num_conv_pos_embedding_groups=4, initializer_range=0.3)
-transformers.UniSpeechSatModel(config).save_pretrained(sys.argv[1])
-transformers.Wav2Vec2FeatureExtractor().save_pretrained(sys.argv[1])
+encoder = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+    subsampling_conv_channels=16, initializer_range=0.3)
+config = transformers.NemotronAsrStreamingConfig(encoder_config=encoder, vocab_size=50, blank_token_id=0,
+    pad_token_id=0, decoder_hidden_size=16, joint_hidden_size=16)
+transformers.NemotronAsrStreamingForRNNT(config).save_pretrained(sys.argv[1])
+transformers.NemotronAsrStreamingFeatureExtractor().save_pretrained(sys.argv[1])
 """
 
 
@@ -155,24 +157,25 @@ def test_the_family_is_extracted_probed_and_fine_tuned_and_its_package_is_named(
     toolkit(site, "extract", "--model", "mine", "--dtype", "float32", *place)
     (store,) = (study / "features").glob("mine-*/shard-00000.json")
     plugin = json.loads((store.parent / "store.json").read_text())["settings"]["family plugin"]
-    assert (plugin["distribution"], plugin["version"]) == ("unispeech-sat-family", "1.0")
+    assert (plugin["distribution"], plugin["version"]) == ("nemotron-family", "1.0")
     toolkit(site, "probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 1, *place)
     (probed,) = (study / "result").glob("mood-mine-linear-*")
     page = (probed / "report.html").read_text(encoding="utf-8")
-    assert "unispeech-sat-family" in page and plugin["sha256"] in page
+    assert "nemotron-family" in page and plugin["sha256"] in page
+    assert re.search(r"batches mode (masked|equal), proof when loaded 24 clips", page)
     tuning = ("--epochs", 1, "--batch-size", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
     toolkit(site, "finetune", "--from", probed.name, "--train", "head", *tuning, *place)
     (tuned,) = (study / "result").glob("mood-mine-finetune-head-*")
     assert json.loads((tuned / "run.json").read_text())["provenance"]["family plugin"] == plugin
 
-    source = site / "unispeech_sat_family.py"
+    source = site / "nemotron_family.py"
     before = source.read_text()
     try:
         source.write_text(before + "\n# a line that may change what is computed\n")
         for words in (("predict", "--from", probed.name, study / "3.wav"), ("finetune", "--from", probed.name)):
             other = start(site, "-m", "toolkit", *words, *place)
-            assert other.returncode == 4 and "unispeech-sat-family 1.0, which has other files now" in other.stderr
+            assert other.returncode == 4 and "nemotron-family 1.0, which has other files now" in other.stderr
     finally:
         source.write_text(before)
     gone = start(ROOT, "-m", "toolkit", "extract", "--model", "mine", *place)
-    assert gone.returncode == 4 and "Bad model_type 'unispeech-sat', expected one of" in gone.stderr
+    assert gone.returncode == 4 and "Bad model_type 'nemotron_asr_streaming', expected one of" in gone.stderr

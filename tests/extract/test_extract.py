@@ -17,7 +17,7 @@ from tests.models import tiny
 from toolkit.audio import decode_pool
 from toolkit.audio.clip import Clip
 from toolkit.audio.decode import Samples, decode
-from toolkit.core.errors import CheckpointError, DiskFullError, InputError, MachineError, StoreError
+from toolkit.core.errors import DiskFullError, InputError, MachineError, StoreError
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract import pipeline, run, setup
@@ -680,13 +680,6 @@ def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.Mo
         ids = [next(decoded).clip.id for _ in range(3)]
         time.sleep(0.1)  # threads that could run on, would
         assert ids == ["clip0", "clip1", "clip2"] and len(started) <= 3 + 2
-
-
-def test_a_family_that_is_not_run_yet_is_refused_before_a_store_is_made(tmp_path: Path, hubert: Checkpoint) -> None:
-    unknown = replace(hubert, backbone=replace(hubert.backbone, family="wav2vec2-bert"))
-    with pytest.raises(CheckpointError, match="wav2vec2-bert cannot be extracted yet"):
-        extract(corpus(tmp_path, count=1), unknown, tmp_path / "features", Options())
-    assert not (tmp_path / "features").exists()
 
 
 def test_silence_that_two_recordings_share_is_no_leak_between_them(tmp_path: Path, hubert: Checkpoint) -> None:

@@ -10,11 +10,14 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from tests.models import tiny
+from tests.models import tiny, zoo
+from tests.models.reference import own_states, worst_error
 from toolkit.core.errors import CheckpointError, DiskFullError, InputError, MachineError
+from toolkit.models.checkpoint import inspect
 from toolkit.models.fetch import fetch
+from toolkit.models.load import load
 from toolkit.models.registry import BACKBONES
 
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -35,7 +38,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def snapshot_download(repo_id: str, *, revision: str, allow_patterns: list[str], local_dir: Path) -> None:
         assert (repo_id, revision) == (ROW.hub_id, COMMIT)
-        (local_dir / ".cache").mkdir()
+        (local_dir / ".cache").mkdir(exist_ok=True)
         for file in allow_patterns:
             (local_dir / file).write_bytes((folder / file).read_bytes())
 
@@ -79,6 +82,27 @@ def test_shards_are_taken_with_their_index(hub: Path, tmp_path: Path) -> None:
     owners = dict.fromkeys(load_file(hub / "model-00001-of-00001.safetensors"), "model-00001-of-00001.safetensors")
     (hub / "model.safetensors.index.json").write_text(json.dumps({"weight_map": owners}))
     assert "model-00001-of-00001.safetensors" in names(fetch(ROW, tmp_path / "models", lambda _: None).folder)
+
+
+def test_of_a_large_model_the_shards_that_hold_what_hears_are_taken(hub: Path, tmp_path: Path) -> None:
+    zoo.save("qwen2_audio", tmp_path / "qwen2_audio")
+    weights = load_file(tmp_path / "qwen2_audio" / "model.safetensors")
+    for file in hub.iterdir():
+        file.unlink()
+    for file in ("config.json", "preprocessor_config.json"):
+        (hub / file).write_bytes((tmp_path / "qwen2_audio" / file).read_bytes())
+    owners = {name: f"model-0000{1 + ('language' in name)}-of-00002.safetensors" for name in weights}
+    for shard in set(owners.values()):
+        own = {name: weight for name, weight in weights.items() if owners[name] == shard}
+        save_file(own, hub / shard, metadata={"format": "pt"})
+    (hub / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": owners}))
+    row = replace(BACKBONES["qwen2-audio-7b"], name="tiny-qwen", hub_id=ROW.hub_id)
+    fetched = fetch(row, tmp_path / "models", lambda _: None)
+    assert [name for name in names(fetched.folder) if name.startswith("model-")] == ["model-00001-of-00002.safetensors"]
+    tower = load(fetched, torch.device("cpu"), torch.float32)
+    whole = load(inspect(tmp_path / "qwen2_audio", "qwen2_audio"), torch.device("cpu"), torch.float32)
+    clip = [tiny.speech_like(0.4)]
+    assert worst_error(own_states(tower, clip), own_states(whole, clip)) == 0
 
 
 class _Runs:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.models import tiny
+from tests.models import tiny, zoo
+from tests.models.reference import own_states, relative_error
 from toolkit.core.errors import InputError
 from toolkit.models.checkpoint import inspect
 from toolkit.models.load import load
@@ -29,6 +31,16 @@ def test_the_architecture_stays_and_the_weights_are_drawn_anew(tmp_path: Path, f
     norms = [tensor for name, tensor in new.items() if name.endswith("final_layer_norm.weight")]
     assert norms and all(torch.equal(norm, torch.ones_like(norm)) for norm in norms)
     load(made, torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2-bert", "parakeet_ctc"])
+def test_a_family_by_transformers_own_forward_is_drawn_anew_too(tmp_path: Path, name: str) -> None:
+    trained = inspect(zoo.save(name, tmp_path / "tiny"), "tiny")
+    made = randomise(trained, tmp_path)
+    assert made.backbone == replace(trained.backbone, name="tiny-random", parameters=made.backbone.parameters)
+    clip = [tiny.speech_like(0.5)]
+    old, new = (own_states(load(one, torch.device("cpu"), torch.float32), clip)[0] for one in (trained, made))
+    assert relative_error(new["encoder.2"], old["encoder.2"]) > 0.1
 
 
 def test_a_preprocessor_saved_by_transformers_5_goes_along(tmp_path: Path) -> None:

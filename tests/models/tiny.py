@@ -1,5 +1,6 @@
 """Tiny random checkpoints of every family, saved as the folders that `toolkit` reads, and speech-like signals."""
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -22,6 +23,7 @@ SIZES: dict[str, Any] = {
     "num_conv_pos_embedding_groups": 4,
 }
 LAYER_NORM: dict[str, Any] = {"feat_extract_norm": "layer", "conv_bias": True}
+POSITIONS: dict[str, Any] = {"num_conv_pos_embeddings": 32}
 STABLE: dict[str, Any] = {**LAYER_NORM, "do_stable_layer_norm": True}
 
 
@@ -62,7 +64,7 @@ def whisper(folder: Path, seed: int = 0, mel_bins: int = 80, **config: Any) -> P
         "max_target_positions": 16,
     }
     model = transformers.WhisperModel(transformers.WhisperConfig(num_mel_bins=mel_bins, **{**sizes, **config}))
-    return _save(folder, model, transformers.WhisperFeatureExtractor(feature_size=mel_bins), seed)
+    return save(folder, model, transformers.WhisperFeatureExtractor(feature_size=mel_bins), seed)
 
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {
@@ -76,21 +78,29 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
     "wavlm-group": wavlm,
     "wavlm-stable": lambda folder: wavlm(folder, normalises=True, **STABLE),
     "data2vec-audio": data2vec,
+    "unispeech-group": lambda folder: _waveform_model(folder, transformers.UniSpeechModel, **POSITIONS),
+    "unispeech-sat-stable": lambda folder: _waveform_model(
+        folder, transformers.UniSpeechSatModel, **POSITIONS, **STABLE
+    ),
     "whisper-80": whisper,
     "whisper-128": lambda folder: whisper(folder, mel_bins=128),
 }
 
 
-def _waveform_model(folder: Path, kind: Any, seed: int, normalises: bool, **config: Any) -> Path:
+def _waveform_model(folder: Path, kind: Any, seed: int = 0, normalises: bool = True, **config: Any) -> Path:
     model = kind(kind.config_class(**{**SIZES, **config}))
-    return _save(folder, model, transformers.Wav2Vec2FeatureExtractor(do_normalize=normalises), seed)
+    return save(folder, model, transformers.Wav2Vec2FeatureExtractor(do_normalize=normalises), seed)
 
 
-def _save(folder: Path, model: Any, feature_extractor: Any, seed: int) -> Path:
+def save(folder: Path, model: Any, feature_extractor: Any, seed: int) -> Path:
     randomise(model, seed)
     with _quietly():
         model.save_pretrained(folder)
-        feature_extractor.save_pretrained(folder)
+        if hasattr(feature_extractor, "save_pretrained"):
+            feature_extractor.save_pretrained(folder)
+        else:  # one of ours, in place of transformers' own, which needs torchaudio
+            values = {"feature_extractor_type": type(feature_extractor).__name__, **feature_extractor.values}
+            (folder / "preprocessor_config.json").write_text(json.dumps(values))
     return folder
 
 

@@ -16,14 +16,13 @@ Name = Annotated[str, typer.Argument(help="A name of `toolkit models list`, or a
 @app.command("list")
 def list_models(workspace: Workspace = HERE) -> None:
     """One line per backbone: encoder layers, width of a hidden state, parameters in millions, licence, and whether it
-    lies in models/. Families marked "not yet" cannot be extracted.
+    lies in models/.
 
     Example: toolkit models list
     """
     from rich.table import Table
 
     from toolkit.models.checkpoint import installed
-    from toolkit.models.families import FAMILIES
     from toolkit.models.registry import BACKBONES
 
     here = installed(workspace / "models")
@@ -31,7 +30,7 @@ def list_models(workspace: Workspace = HERE) -> None:
     for backbone in BACKBONES.values():
         table.add_row(
             backbone.name,
-            backbone.family + ("" if FAMILIES[backbone.family].ready else " (not yet)"),
+            backbone.family,
             f"{backbone.layers}+{backbone.decoder_layers}" if backbone.decoder_layers else str(backbone.layers),
             str(backbone.width),
             f"{backbone.parameters / 1e6:,.0f}",
@@ -171,7 +170,8 @@ def check(
     verdict = "passed" if result.passed else "FAILED"
     advice = "" if result.passed or result.dtype == "float32" else "; --dtype float32 is exact"
     print(
-        f"{verdict}: {checkpoint.name} on {result.device} in {result.dtype}, {result.clips} clips of mixed lengths: "
+        f"{verdict}: {checkpoint.name} on {result.device} in {result.dtype}{result.mode and ', ' + result.mode}, "
+        f"{result.clips} clips of mixed lengths: "
         f"largest relative error {result.worst:.1e} (layer {result.layer}), bound {result.bound:g}{advice}"
     )
     if not result.passed:

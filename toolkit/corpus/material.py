@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-# A sentence for each flag of `audio.Audio`, in the order in which they are said
+# A sentence for each flag of `audio.Audio`, and of extraction, in the order in which they are said
 SENTENCES = {
     "short": "Shorter than 25 ms and padded: {some:,} of {all:,} clips.",
     "near-silent": "Near-silent: {some:,} of {all:,} clips.",
     "clipped": "Clipped, with a thousandth of their samples at full scale or more: {some:,} of {all:,} clips.",
     "offset": "With a constant offset larger than their sound: {some:,} of {all:,} clips.",
+    "unbatched": "Computed without padded batches, of which a drawn clip's was not exact: {some:,} of {all:,} clips.",
     "averaged": "The average of several channels, in a call two voices in one: {some:,} of {all:,} clips.",
     "unbounded": "Of files that tell no length, so that a missing end cannot be seen: {some:,} of {all:,} clips.",
 }

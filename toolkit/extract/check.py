@@ -15,6 +15,7 @@ from toolkit.extract.pipeline import name_of
 from toolkit.extract.setup import Kept, Session, relative_errors
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
+from toolkit.models.generic import GenericEncoder
 
 CHECK_FILE = "check.json"
 BOUNDS = {"float32": 1e-5, "bfloat16": 1e-2}  # relative error per layer and clip
@@ -23,7 +24,9 @@ SECONDS = (0.02, 0.31, 1.0, 1.7, 3.01, 5.5)
 
 @dataclass(frozen=True)
 class BatchCheck:
-    """The self-test's outcome. worst: the largest relative error over layers and clips, found in `layer`."""
+    """The self-test's outcome. worst: the largest relative error over layers and clips, found in `layer`. mode: in
+    which clips run together, of a family whose batches are exact by proof; "" for the others.
+    """
 
     device: str
     dtype: str
@@ -31,6 +34,7 @@ class BatchCheck:
     worst: float
     layer: str
     bound: float
+    mode: str = ""
 
     @property
     def passed(self) -> bool:
@@ -50,7 +54,8 @@ def check_batching(encoder: Encoder, clips: Sequence[Samples], alone: Sequence[K
     place, names = int(errors.argmax()), encoder.layer_names
     dtype = name_of(encoder.dtype)
     worst, layer = float(errors[place]), names[place % len(names)]
-    return BatchCheck(str(encoder.device), dtype, len(clips), worst, layer, BOUNDS[dtype])
+    mode = encoder.mode if isinstance(encoder, GenericEncoder) else ""
+    return BatchCheck(str(encoder.device), dtype, len(clips), worst, layer, BOUNDS[dtype], mode)
 
 
 def check_checkpoint(

@@ -15,8 +15,9 @@ from torch import Tensor
 from toolkit.audio.clip import Clip
 from toolkit.audio.decode import SAMPLE_RATE, Audio, Samples
 from toolkit.audio.decode_pool import AHEAD, Ahead
+from toolkit.core import seeds
 from toolkit.core.errors import MachineError
-from toolkit.core.progress import Advance
+from toolkit.core.progress import Advance, quiet
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.plan import Plan
@@ -25,11 +26,13 @@ from toolkit.features.loading import Decoded, decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.store import Writer
 from toolkit.models.encoder import Encoder, on_device
+from toolkit.models.generic import BOUND, MODES, GenericEncoder, relative_error
 from toolkit.models.pooling import mean_and_std
 
 # Of audio that is sorted by length together, 64 kB each: the more, the larger the batches of hardly any padding. A GPU
 # needs batches of minutes, lest it wait for the host to tell it what to do, and is done with them in a second.
 WINDOW_SECONDS, GPU_WINDOW_SECONDS = 2_400.0, 9_600.0
+UNBATCHED = "unbatched"  # flag of clips whose batches were not what each clip is alone; see `material.SENTENCES`
 TRIM_SECONDS = 2.0  # between two times that freed memory is given back: kernels that come and go leave it in pieces
 GPU_AHEAD = Ahead(per_worker=64, seconds=GPU_WINDOW_SECONDS)  # decoded while the host only waits to launch
 
@@ -118,32 +121,59 @@ class Pipeline:
         return shard
 
     def _too_long(self, audio: Audio) -> str:
+        hears = isinstance(self.encoder, GenericEncoder) and self.encoder.hears
+        why = "which is all that the model hears" if hears else "which fit in memory at once"
         return (
-            f"lasts {audio.seconds:,.1f} s, expected at most {self.encoder.longest_seconds:g} s, which fit in memory "
-            "at once; --window SECONDS --hop SECONDS cuts such recordings"
+            f"lasts {audio.seconds:,.1f} s, expected at most {self.encoder.longest_seconds:g} s, {why}; "
+            "--window SECONDS --hop SECONDS cuts such recordings"
         )
 
     def _window(self, window: Sequence[Decoded], budget_seconds: float, advance: Advance) -> _Window:
+        """Compute some clips, and prove it where the encoder's batches are exact by proof alone."""
+        found = self._batched(self.encoder, window, budget_seconds, advance)
+        for mode in MODES[MODES.index("equal") :]:
+            if not isinstance(self.encoder, GenericEncoder) or self._is_proved(found, window, self.encoder):
+                break
+            found = self._batched(self.encoder.in_mode(mode), window, budget_seconds, quiet)
+            found.records = [replace(record, flags=(*record.flags, UNBATCHED)) for record in found.records]
+        return found
+
+    def _is_proved(self, found: _Window, window: Sequence[Decoded], encoder: GenericEncoder) -> bool:
+        """Whether one clip, drawn from the window, has what it has alone."""
+        place = int(seeds.generator(0, "proof", window[0].clip.id).integers(len(window)))
+        audio = window[place].audio
+        if encoder.mode == "alone" or audio is None or place in found.reasons:
+            return True
+        errors = [0.0]
+        for layer in encoder.in_mode("alone").states([audio.samples]):
+            if layer.name in self.rows:
+                alone = torch.stack(mean_and_std(layer.values, layer.lengths))[:, 0].cpu()
+                errors.append(relative_error(found.statistics[:, self.rows[layer.name], place], alone))
+            if layer.name in self.frame_layers:
+                errors.append(relative_error(found.frames[place][layer.name], layer.values[0].cpu()))
+        return max(errors) <= BOUND
+
+    def _batched(self, encoder: Encoder, window: Sequence[Decoded], budget_seconds: float, advance: Advance) -> _Window:
         """Compute some clips; nothing here waits for the device, which has the next window when it is done with one."""
         samples = [item.audio.samples for item in window if item.audio is not None]
-        device = self.encoder.device
-        pooled = torch.zeros(len(STATISTICS), len(self.rows), len(window), self.encoder.width, device=device)
+        device = encoder.device
+        pooled = torch.zeros(len(STATISTICS), len(self.rows), len(window), encoder.width, device=device)
         frames: list[dict[str, Tensor]] = [{} for _ in window]
 
         def run(batch: list[int]) -> None:
             columns = on_device(batch, device)
-            for layer in self.encoder.states([samples[position] for position in batch]):
+            for layer in encoder.states([samples[position] for position in batch]):
                 if layer.name in self.rows:
                     both = torch.stack(mean_and_std(layer.values, layer.lengths))
                     pooled[:, self.rows[layer.name]].index_copy_(1, columns, both)
                 if layer.name in self.frame_layers:
                     for position, values in zip(batch, layer.values):  # copied: a view would keep the batch's padding
-                        own = values[: self.encoder.frames(len(samples[position]))]
+                        own = values[: encoder.frames(len(samples[position]))]
                         frames[position][layer.name] = own.to("cpu", non_blocking=True, copy=True)
             self._computed = True
 
         reasons: dict[int, str] = {}
-        for batch in batches([len(clip) for clip in samples], self.encoder.padded_samples, budget_seconds):
+        for batch in batches([len(clip) for clip in samples], encoder.padded_samples, budget_seconds):
             for position in run_halving(run, batch):
                 reason = f"at {len(samples[position]) / SAMPLE_RATE:.1f} s it needs more memory than there is"
                 if not self._computed:  # the shortest clips come first

@@ -33,7 +33,6 @@ from toolkit.features.loading import decode_all
 from toolkit.features.store import Store, Writer
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
-from toolkit.models.registry import FRAMES_PER_SECOND
 
 CALIBRATION_CLIPS = 32  # to find the batch size by
 CALIBRATION_SECONDS = 30.0  # of each
@@ -132,7 +131,7 @@ def extract(
         if todo.missing:
             store.refresh()  # its index takes a kilobyte a clip, and is not needed to compute
             if options.frames:
-                say(_frames_price(manifest, todo.shards, store))
+                say(_frames_price(manifest, todo.shards, store, checkpoint.backbone.frame_rate))
             executor.prepare(todo)
             with show(f"extract {store.backbone}", todo.missing, "clips") as advance:
                 executor.compute(todo, writer, advance)
@@ -180,7 +179,7 @@ def budget_of(store: Store, encoder: Encoder, samples: Callable[[], list[Samples
     return budgets[device]
 
 
-def _frames_price(manifest: Manifest, shards: Sequence[Sequence[Clip]], store: Store) -> str:
+def _frames_price(manifest: Manifest, shards: Sequence[Sequence[Clip]], store: Store, frame_rate: float) -> str:
     """A sentence with the bytes that frame-level states will take. Raises DiskFullError when they will not fit."""
     seconds = 0.0
     for clip in (clip for clips in shards for clip in clips):
@@ -189,7 +188,7 @@ def _frames_price(manifest: Manifest, shards: Sequence[Sequence[Clip]], store: S
         except AudioError:
             continue  # it will be named when it is decoded
     layers = store.settings["frames"]
-    price = round(seconds * FRAMES_PER_SECOND) * store.width * len(layers) * np.dtype(np.float16).itemsize
+    price = round(seconds * frame_rate) * store.width * len(layers) * np.dtype(np.float16).itemsize
     free = shutil.disk_usage(store.folder).free
     if price > free:
         raise DiskFullError(

@@ -13,7 +13,7 @@ import torch
 
 from toolkit.audio.decode import SAMPLE_RATE, Samples
 from toolkit.core.artifacts import commit_json
-from toolkit.core.errors import CheckpointError, InputError, one_of
+from toolkit.core.errors import InputError, one_of
 from toolkit.core.options import names as given
 from toolkit.core.progress import Advance, bar, quiet
 from toolkit.extract.options import Options
@@ -23,6 +23,7 @@ from toolkit.features.store import Store, create, folder_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
 from toolkit.models.families import FAMILIES
+from toolkit.models.generic import BOUND, FIXED_PROOF_CLIPS, MEANINGS, MODES, PROOF_CLIPS, GenericEncoder
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.pooling import mean_and_std
 from toolkit.models.whisper import Context
@@ -39,6 +40,14 @@ PRECISION_FILE = "precision.json"
 ROUNDED = (
     "what the costly products multiply, and their biases but those of what joins the states; "
     "not where a layer norm follows a convolution, nor in Whisper's first attention"
+)
+
+
+PROOF_FILE = "proof.json"
+# What a store tells of the proof of its mode; to be changed with what is compared.
+PROOF = (
+    f"when loaded {PROOF_CLIPS} clips ({FIXED_PROOF_CLIPS} of a fixed length), then one a window, against each alone: "
+    f"every layer within {BOUND:g}"
 )
 
 
@@ -71,13 +80,20 @@ class Session:
         self.windows = options.windows
         self._compared = compared
         self.device = choose_device(options.device)
-        self.dtype, self.reason = choose_dtype(options.dtype, self.device)
+        self.dtype, self.reason = torch.float32, "float32, by transformers' own forward."
+        if not self._proved:
+            self.dtype, self.reason = choose_dtype(options.dtype, self.device)
         self._encoder: Encoder | None = None
+        self._mode: str | None = None  # of a family that runs by transformers' own forward: the store's
 
     def encoder(self) -> Encoder:
         """The loaded backbone, in the dtype that stands in the end."""
         encoder = self._kept()
         self.say(f"{self.checkpoint.name} on {self.device}, {self.reason}")
+        if isinstance(encoder, GenericEncoder):
+            self.say(
+                f"{MEANINGS[encoder.mode]}: {encoder.proof.clips} clips were off by {encoder.proof.worst:.1e} at most"
+            )
         return encoder
 
     def exact(self) -> Encoder:
@@ -85,6 +101,8 @@ class Session:
         return self._kept() if self.dtype == torch.float32 else self._load(torch.float32)
 
     def _kept(self) -> Encoder:
+        if self._proved and self._mode is None:
+            self._begun()  # whose mode is gone on with
         if self._encoder is None or self._encoder.dtype != self.dtype:
             self._encoder = self._load(self.dtype)
         return self._encoder
@@ -93,14 +111,25 @@ class Session:
         options = self.options
         last = options.span[1] if options.span else None
         context: Context = "clip" if options.context == "clip" and self._whisper else "full"
-        return load(self.checkpoint, self.device, dtype, context=context, decoder=options.decoder, last_layer=last)
+        return load(
+            self.checkpoint, self.device, dtype, context=context, decoder=options.decoder, last_layer=last,
+            mode=self._mode,
+        )  # fmt: skip
 
     @property
     def _whisper(self) -> bool:
         return self.checkpoint.family.fixed_context
 
+    @property
+    def _context(self) -> str:
+        """What the model hears besides the clip."""
+        feed = self.checkpoint.family.feed
+        return self.options.context if self._whisper else f"{feed.fixed:g} s" if feed and feed.fixed else "clip"
+
     def store(self) -> Store:
         """The store to fill, made if it is not there."""
+        if self._proved:
+            return self._store_of_a_mode()
         if self.dtype != torch.bfloat16:
             return self._create()
         measured = self._remembered() or self._measure()
@@ -114,6 +143,8 @@ class Session:
 
     def found(self) -> Store | None:
         """The store that `store` would give, if it was begun; nothing is measured or written."""
+        if self._proved:
+            return self._begun()
         if self.options.dtype == "auto" and self.dtype == torch.bfloat16:
             measured = self._remembered()
             if measured is None:
@@ -121,6 +152,31 @@ class Session:
             self._settle(measured)
         folder = self._folder(self.dtype)
         return Store(folder) if (folder / STORE_FILE).exists() else None
+
+    @property
+    def _proved(self) -> bool:
+        """Whether clips run in a mode that is proved when the model is loaded."""
+        return self.checkpoint.family.feed is not None
+
+    def _begun(self) -> Store | None:
+        """The store of whichever mode, which is gone on with: another day another mode may be faster."""
+        for self._mode in MODES:
+            folder = self._folder(self.dtype)
+            if (folder / STORE_FILE).exists():
+                return Store(folder)
+        self._mode = None
+        return None
+
+    def _store_of_a_mode(self) -> Store:
+        store = self._begun()
+        if store is not None and (store.folder / PROOF_FILE).exists():
+            return store
+        encoder = self._kept()
+        assert isinstance(encoder, GenericEncoder)
+        self._mode = self._mode or encoder.mode
+        store = self._create()
+        commit_json(store.folder / PROOF_FILE, {**asdict(encoder.proof), "device": str(self.device)})
+        return store
 
     def _folder(self, dtype: torch.dtype) -> Path:
         return folder_of(self.features, self.checkpoint.name, self._settings(dtype))
@@ -137,11 +193,12 @@ class Session:
             **FAMILIES.stated(self.checkpoint.backbone.family),
             "layers": list(self.names),
             "dtype": name_of(dtype),
-            "context": self.options.context if self._whisper else "clip",
+            "context": self._context,
             "preprocessing": f"mono, {SAMPLE_RATE} Hz by soxr HQ, the checkpoint's own preprocessor for each clip",
             "pooling": "mean and population std over the clip's own frames, float32",
             "frames": self.frames,
             **({"rounded": ROUNDED} if dtype == torch.bfloat16 else {}),
+            **({"batches": {"mode": self._mode, "proof": PROOF}} if self._mode else {}),
             **({"windows": asdict(self.windows)} if self.windows else {}),
         }
 
@@ -235,17 +292,22 @@ def relative_errors(exact: Kept, found: Kept) -> npt.NDArray[np.float64]:
 def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
     """The layers that will be stored.
 
-    Raises InputError for a context, layers or a decoder that the backbone does not have, CheckpointError for a
-    family that cannot be extracted yet.
+    Raises InputError for a dtype, a context, layers or a decoder that the backbone does not have.
     """
     backbone = checkpoint.backbone
-    if not checkpoint.family.ready:
-        raise CheckpointError(f"{checkpoint.name}: the family {backbone.family} cannot be extracted yet")
+    if checkpoint.family.feed and options.dtype not in ("auto", "float32"):
+        raise InputError(
+            f"{checkpoint.name}: {one_of('dtype', options.dtype, ['auto', 'float32'])}; its family, {backbone.family}, "
+            "runs by transformers' own forward, in float32"
+        )
     if options.context not in CONTEXTS:
         raise InputError(one_of("context", options.context, CONTEXTS))
-    first, last = options.span or (0, backbone.layers)
-    if not 0 <= first <= last <= backbone.layers:
-        raise InputError(f"Bad layers {first}-{last}, expected a range within 0-{backbone.layers} of {checkpoint.name}")
+    lowest = checkpoint.family.feed.first if checkpoint.family.feed else 0
+    first, last = options.span or (lowest, backbone.layers)
+    if not lowest <= first <= last <= backbone.layers:
+        raise InputError(
+            f"Bad layers {first}-{last}, expected a range within {lowest}-{backbone.layers} of {checkpoint.name}"
+        )
     if options.decoder and not backbone.decoder_layers:
         raise InputError(f"--decoder: {checkpoint.name} has no decoder; Whisper has")
     if options.decoder and last < backbone.layers:

@@ -115,6 +115,10 @@ def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
     the decoder, or hears the clip alone where transformers' Whisper hears 30 s.
     """
     layer, context, family = kept.described["layer"], kept.described["context"], checkpoint.family
+    if family.feed:
+        raise InputError(
+            f"Models of the family {checkpoint.backbone.family} cannot be exported; `toolkit predict` uses them"
+        )
     stack, number = parsed(layer)
     if stack == "decoder":
         raise InputError(f"The model ends at {layer}; models that end in the encoder can be exported")

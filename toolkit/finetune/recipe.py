@@ -45,7 +45,15 @@ def refuse_too_shallow(recipe: Recipe, layers: Mapping[int, str], encoder_layers
 
 
 def refuse_convolutions(recipe: Recipe, checkpoint: Checkpoint) -> None:
-    """Raises InputError for convolutions that learn in any case."""
+    """Raises InputError for convolutions that learn in any case, and for what a family's own forward does not offer."""
+    if checkpoint.family.feed:
+        asked = {"--train-convolutions": recipe.train_convolutions, "--spec-augment": recipe.spec_augment}
+        for option, value in {**asked, "--layer-drop": recipe.layer_drop}.items():
+            if value:
+                raise InputError(
+                    f"{option} has no effect on {checkpoint.name}, whose family runs by transformers' own forward; "
+                    "leave it out"
+                )
     if recipe.train_convolutions and checkpoint.family.fixed_context:
         raise InputError(
             f"--train-convolutions has no effect on {checkpoint.name}: Whisper's learn with all the rest; leave it out"
@@ -94,12 +102,13 @@ def _adapt(backbone: Any, rank: int) -> None:
     """LoRA (Hu et al., 2021) by peft, on every projection of every layer."""
     import peft
 
+    adapted = getattr(backbone, "adapted", ADAPTED)
     idle = {f"{number}.self_attn.{name}" for number in range(backbone.decoder_start, len(backbone.layers))
             for name in ("q_proj", "k_proj")}  # fmt: skip
     names = [
         name
         for name, module in backbone.layers.named_modules()
-        if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in ADAPTED and name not in idle
+        if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in adapted and name not in idle
     ]
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
     peft.inject_adapter_in_model(config, backbone.layers)

@@ -8,10 +8,20 @@ from typing import Any
 
 from toolkit.core.artifacts import make_folder, model_name, sha256_of_file, signature
 from toolkit.core.errors import CheckpointError, InputError, one_of
+from toolkit.core.registry import resolve
 from toolkit.models import weight_pins
 from toolkit.models.families import FAMILIES, Family
-from toolkit.models.files import ADAPTER, CONFIG, PREPROCESSOR, is_plain, read_json, read_preprocessor, weights_of
-from toolkit.models.registry import BACKBONES, FRAMES_PER_SECOND, Backbone
+from toolkit.models.files import (
+    ADAPTER,
+    CONFIG,
+    PREPROCESSOR,
+    is_plain,
+    prefix_in,
+    read_json,
+    read_preprocessor,
+    weights_of,
+)
+from toolkit.models.registry import BACKBONES, Backbone
 
 # Keys of the two JSON files that cannot change a hidden state: where a file came from, what wrote it, in which dtype
 # it was saved (ours is chosen at loading), and how text would be made from the states.
@@ -190,21 +200,39 @@ def _describe(
         file, key = family.mel_bins
         mel_bins = _whole(folder, preprocessor if file == PREPROCESSOR else config, key, file)
     normalises = family.normalises_input
+    own = _section(folder, config, family.section)
     return Backbone(
         name=name,
         hub_id="",
         family=kind,
-        layers=_whole(folder, config, family.layers),
-        width=_whole(folder, config, family.width),
+        layers=_size(folder, family, own, family.layers),
+        width=_size(folder, family, own, family.width),
         parameters=_parameters(family.prefix, shapes),
         licence="unknown",
-        frame_rate=FRAMES_PER_SECOND,
+        frame_rate=family.frame_rate,
         sample_rate=rate,
         normalises_input=bool(preprocessor.get("do_normalize", True)) if normalises is None else normalises,
         convolution_norm=norm,
         decoder_layers=_whole(folder, config, family.decoder_layers) if family.decoder_layers else 0,
         mel_bins=mel_bins,
     )
+
+
+def _size(folder: str, family: Family, config: Mapping[str, Any], key: str) -> int:
+    """Of a model by transformers' own forward, what config.json leaves out is transformers' own default."""
+    if family.feed and key not in config:
+        return int(getattr(resolve(family.model).config_class(), key))
+    return _whole(folder, config, key)
+
+
+def _section(folder: str, config: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    """The part of config.json that is the model's own. section: dotted; "" for all of it."""
+    for part in filter(None, section.split(".")):
+        found = config.get(part)
+        if not isinstance(found, dict):
+            raise CheckpointError(f"{folder}/{CONFIG}: {part} is a {type(found).__name__}, expected an object")
+        config = found
+    return config
 
 
 def _whole(folder: str, values: Mapping[str, Any], key: str, file: str = CONFIG) -> int:
@@ -215,10 +243,10 @@ def _whole(folder: str, values: Mapping[str, Any], key: str, file: str = CONFIG)
 
 
 def _parameters(prefix: str, shapes: Mapping[str, Sequence[int]]) -> int:
-    headed = any(name.startswith(prefix) for name in shapes)
+    prefix = prefix_in(prefix, shapes)
     total = 0
     for name, shape in shapes.items():
-        if name.startswith(prefix) or not headed:
+        if name.startswith(prefix):
             count = 1
             for dimension in shape:
                 count *= dimension

@@ -8,7 +8,17 @@ from pathlib import Path, PurePosixPath
 from toolkit.core.artifacts import commit_json, committed_folder, make_folder, sha256_of_file
 from toolkit.core.errors import CheckpointError, DiskFullError, InputError, MachineError
 from toolkit.models.checkpoint import Checkpoint, inspect
-from toolkit.models.files import CONFIG, PICKLED_WEIGHTS, PREPROCESSOR, PROCESSOR, WEIGHTS, WEIGHTS_INDEX
+from toolkit.models.families import FAMILIES
+from toolkit.models.files import (
+    CONFIG,
+    PICKLED_WEIGHTS,
+    PREPROCESSOR,
+    PROCESSOR,
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    prefix_in,
+    read_json,
+)
 from toolkit.models.registry import Backbone
 
 RECORD = "fetched.json"
@@ -28,7 +38,8 @@ def fetch(backbone: Backbone, models_folder: Path, progress: Callable[[str], Non
     """Download a backbone into `models_folder`/NAME, check it, and return it.
 
     The hub's current commit is resolved first, every file is taken from that commit, and `fetched.json` keeps it with
-    each file's size and SHA-256. Weights that the hub has only as a pickle are read with `weights_only` and written as
+    each file's size and SHA-256. Of a large model the shards that hold the part that hears are taken, and named by the
+    index. Weights that the hub has only as a pickle are read with `weights_only` and written as
     safetensors. The folder appears whole or not at all. progress: gets sentences to show.
 
     Raises MachineError when the hub cannot be reached, CheckpointError when it has something else than expected,
@@ -42,14 +53,23 @@ def fetch(backbone: Backbone, models_folder: Path, progress: Callable[[str], Non
         raise InputError(f"{place} is there already; remove it to fetch it again")
     commit, sizes = _ask_the_hub(backbone, place)
     chosen = _choose(backbone, sizes)
-    total = sum(sizes[file] for file in chosen)
-    _check_space(make_folder(models_folder), total * (2 if PICKLED_WEIGHTS in chosen else 1), place)
-    progress(f"{backbone.hub_id} at commit {commit[:12]}: {len(chosen)} files, {total / 1e6:,.0f} MB, to {place}")
+    make_folder(models_folder)
     with committed_folder(target) as folder:
-        _download(backbone, commit, chosen, folder, place)
+        if WEIGHTS_INDEX in chosen:
+            _download(backbone, commit, [WEIGHTS_INDEX], folder, place)
+            chosen = [file for file in chosen if file not in _others(folder, backbone)]
+        total = sum(sizes[file] for file in chosen)
+        _check_space(models_folder, total * (2 if PICKLED_WEIGHTS in chosen else 1), place)
+        progress(f"{backbone.hub_id} at commit {commit[:12]}: {len(chosen)} files, {total / 1e6:,.0f} MB, to {place}")
+        _download(backbone, commit, [file for file in chosen if not (folder / file).exists()], folder, place)
         for file in chosen:
             if not (folder / file).is_file() or (folder / file).stat().st_size != sizes[file]:
                 raise MachineError(f"{file} of {backbone.hub_id} came incomplete; start the same command again")
+        if WEIGHTS_INDEX in chosen and (others := _others(folder, backbone)):
+            index = read_json(folder, WEIGHTS_INDEX)
+            kept = {name: file for name, file in index["weight_map"].items() if file not in others}
+            (folder / WEIGHTS_INDEX).unlink()
+            commit_json(folder / WEIGHTS_INDEX, {**index, "weight_map": kept})
         if PICKLED_WEIGHTS in chosen:
             progress(f"{PICKLED_WEIGHTS} -> {WEIGHTS}")
             _unpickle(folder / PICKLED_WEIGHTS, folder / WEIGHTS)
@@ -97,6 +117,15 @@ def _choose(backbone: Backbone, sizes: Mapping[str, int]) -> list[str]:
     if PICKLED_WEIGHTS in plain:
         return [*chosen, PICKLED_WEIGHTS]
     raise CheckpointError(f"{backbone.hub_id} has neither {WEIGHTS} nor {PICKLED_WEIGHTS} on the hub")
+
+
+def _others(folder: Path, backbone: Backbone) -> set[str]:
+    """The files of the index without a weight of the part that hears: of seven billion a tenth does."""
+    owners = read_json(folder, WEIGHTS_INDEX).get("weight_map")
+    if not isinstance(owners, dict):
+        return set()  # `inspect` says what is wrong
+    prefix = prefix_in(FAMILIES[backbone.family].prefix, owners)
+    return set(owners.values()) - {file for name, file in owners.items() if name.startswith(prefix)}
 
 
 def _check_space(models_folder: Path, needed: int, place: str) -> None:

@@ -1,6 +1,7 @@
 """The files of a checkpoint folder, none of them trusted: JSON, and the headers of safetensors."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,17 @@ def _shapes(folder: Path, file: str) -> dict[str, tuple[int, ...]]:
     except (SafetensorError, OSError) as error:
         reason = str(error).replace(str(folder), folder.name)
         raise CheckpointError(f"{folder.name}/{file} is not a whole safetensors file: {reason}") from None
+
+
+def prefix_in(prefix: str, names: Iterable[str]) -> str:
+    """What a checkpoint puts before the names of a model's weights.
+
+    prefix: what it puts there with every head, "model.audio_tower."; without the outer ones it is shorter.
+
+    >>> prefix_in("model.audio_tower.", ["audio_tower.conv1.weight", "language_model.norm.weight"])
+    'audio_tower.'
+    """
+    parts = prefix.split(".")[:-1]
+    shorter = [".".join((*parts[start:], "")) for start in range(len(parts))]
+    known = tuple(names)
+    return next((one for one in shorter if any(name.startswith(one) for name in known)), "")

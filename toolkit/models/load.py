@@ -1,6 +1,6 @@
 """From a checkpoint's folder to an Encoder on a device, in a dtype; and the one place that decides about both."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.utils import parametrize
+from transformers import AutoConfig
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, apply_renamings
+from transformers.initialization import no_init_weights
 
 from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.core.errors import CheckpointError, InputError, MachineError, one_of
@@ -16,8 +20,7 @@ from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
 from toolkit.core.registry import resolve
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
-from toolkit.models.families import ready
-from toolkit.models.files import CONFIG, PREPROCESSOR, read_preprocessor, weights_of
+from toolkit.models.files import CONFIG, PREPROCESSOR, prefix_in, read_preprocessor, weights_of
 from toolkit.models.whisper import Context
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -84,16 +87,15 @@ def load(
     context: Context = "full",
     decoder: bool = False,
     last_layer: int | None = None,
+    mode: str | None = None,
 ) -> Encoder:
     """Load a checkpoint's weights (safetensors only, nothing from a network, no code from the folder).
 
     context, decoder: for Whisper, see `whisper.WhisperEncoder`. last_layer: the encoder's last layer that is
-    computed; all by default. Raises InputError for options that the family does not have, CheckpointError for a folder
-    that lacks weights or holds damaged ones, by name.
+    computed; all by default. mode: of `generic.MODES`, to be taken if it is exact here. Raises InputError for options
+    that the family does not have, CheckpointError for a folder that lacks weights or holds damaged ones, by name.
     """
     family = checkpoint.family
-    if not family.ready:
-        raise CheckpointError(f"{checkpoint.name}: {one_of('family', checkpoint.backbone.family, ready())}")
     if not family.fixed_context and (decoder or context != "full"):
         raise InputError(f"{checkpoint.name} is no Whisper: it has no decoder and no other context than the clip")
     if context not in ("full", "clip"):
@@ -101,15 +103,21 @@ def load(
     config = config_of(checkpoint)
     layers = checkpoint.backbone.layers
     last = layers if last_layer is None else last_layer
-    if not 0 <= last <= layers:
-        raise InputError(f"Bad last layer {last_layer}, expected 0 to {layers} for {checkpoint.name}")
+    first = family.feed.first if family.feed else 0
+    if not first <= last <= layers:
+        raise InputError(f"Bad last layer {last_layer}, expected {first} to {layers} for {checkpoint.name}")
     if decoder and last < layers:
         raise InputError(f"The decoder listens to the encoder's last layer, {layers}; it cannot stop at {last}")
     allow_tensor_float_32(dtype != torch.float32)
     feature_extractor = feature_extractor_of(checkpoint, config)
     model = model_of(checkpoint, config, decoder=decoder, last_layer=last)
-    more = {"context": context, "decoder": decoder} if family.fixed_context else {}
-    encoder: Encoder = resolve(family.encoder)(model, feature_extractor, device, dtype, last, **more)
+    more: dict[str, Any] = {"context": context, "decoder": decoder} if family.fixed_context else {}
+    if family.feed:
+        more = {"feed": family.feed, "width": checkpoint.backbone.width, "mode": mode}
+    try:
+        encoder: Encoder = resolve(family.encoder)(model, feature_extractor, device, dtype, last, **more)
+    except (CheckpointError, InputError) as error:
+        raise type(error)(f"{checkpoint.name}: {error}") from error
     return encoder
 
 
@@ -117,7 +125,11 @@ def config_of(checkpoint: Checkpoint) -> Any:
     """The checkpoint's config.json as transformers reads it. Raises CheckpointError for values that mean nothing."""
     with _named(checkpoint, CONFIG):
         kind = resolve(checkpoint.family.model).config_class
+        if checkpoint.family.section:
+            kind = AutoConfig
         config = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+        for part in filter(None, checkpoint.family.section.split(".")):
+            config = getattr(config, part)
     if defect := checkpoint.family.config_defect(config):
         raise CheckpointError(f"{checkpoint.name}: {CONFIG} {defect}")
     return config
@@ -161,15 +173,21 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
 
     transformers only warns of missing weights and goes on with random ones; here they are refused.
     """
-    with torch.device("meta"), _named(checkpoint, CONFIG):
-        model: Any = resolve(checkpoint.family.model)(config)
-    model.encoder.layers = model.encoder.layers[:last_layer]
-    if checkpoint.family.fixed_context and not decoder:
+    family = checkpoint.family
+    # transformers' own forward needs its tables, which are no weights, and all that it runs through
+    place = no_init_weights() if family.feed else torch.device("meta")
+    with place, _named(checkpoint, CONFIG):
+        model: Any = resolve(family.model)(config)
+    if not family.feed:
+        model.encoder.layers = model.encoder.layers[:last_layer]
+    if family.fixed_context and not decoder:
         model.decoder = None
     expected = set(model.state_dict())
     try:
         found: dict[str, Tensor] = {}
-        for name, weight in _weights(checkpoint.folder, checkpoint.family.prefix, expected):
+        for name, weight in _weights(
+            checkpoint.folder, family.prefix, expected, _renamed(model) if family.feed else str
+        ):
             if name in found:
                 raise CheckpointError(f"{checkpoint.name}: two of its tensors are {name!r}, expected one")
             if weight.dtype not in PLAIN and not name.endswith("num_batches_tracked"):
@@ -185,7 +203,12 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
         raise CheckpointError(
             f"{checkpoint.name}: {len(missing)} of {len(expected)} weights are missing, the first is {missing[0]!r}"
         )
-    if spoilt := [name for name, weight in found.items() if not weight.isfinite().all()]:
+    limits = {name for name, _ in model.named_buffers()} if family.feed else ()  # of a clamp, which may be infinite
+    if spoilt := [
+        name
+        for name, weight in found.items()
+        if weight.isnan().any() or (name not in limits and not weight.isfinite().all())
+    ]:
         raise CheckpointError(f"{checkpoint.name}: the weight {spoilt[0]!r} holds values that are not finite numbers")
     try:
         model.load_state_dict(found, strict=False, assign=True)
@@ -197,13 +220,27 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
     return model.requires_grad_(False).eval()
 
 
-def _weights(folder: Path, prefix: str, expected: set[str]) -> Iterator[tuple[str, Tensor]]:
-    """The expected tensors as saved, whether from the base model, under a head, or with the old weight norm."""
-    for file in weights_of(folder)[0]:
+def _weights(
+    folder: Path, prefix: str, expected: set[str], renamed: Callable[[str], str]
+) -> Iterator[tuple[str, Tensor]]:
+    """The expected tensors as saved, whether from the base model, under a head, or with the old weight norm.
+
+    renamed: today's name of a tensor that has an older one.
+    """
+    files, shapes = weights_of(folder)
+    prefix = prefix_in(prefix, shapes)
+    for file in files:
         with safe_open(str(folder / file), framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118 - it is no mapping
                 own = name.removeprefix(prefix)
                 stem, _, last = own.rpartition(".")
                 own = f"{stem}.{WEIGHT_NORM_NAMES[last]}" if last in WEIGHT_NORM_NAMES else own
+                own = own if own in expected else renamed(own)
                 if own in expected:
                     yield own, weights.get_tensor(name)
+
+
+def _renamed(model: Any) -> Callable[[str], str]:
+    """By transformers' own table of the names that a model's weights had before."""
+    renamings = [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)]
+    return lambda name: apply_renamings(name, renamings)

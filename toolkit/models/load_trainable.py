@@ -21,13 +21,14 @@ def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Co
     start token alone. Raises InputError for a layer that the backbone does not have, and what `load.load` raises.
     """
     row = checkpoint.backbone
-    if not checkpoint.family.ready:
-        raise InputError(f"{checkpoint.name}: backbones of the family {row.family} cannot be trained yet")
+    if not checkpoint.family.trainable:
+        raise InputError(f"{checkpoint.name}: backbones of the family {row.family} cannot be fine-tuned")
     layer = layer or f"encoder.{row.layers}"
     stack, number = parsed(layer)
     depth = row.decoder_layers if stack == "decoder" else row.layers
-    if (stack == "decoder" and not depth) or number > depth:
-        known = f"encoder.0 to encoder.{row.layers}"
+    start = checkpoint.family.feed.first if checkpoint.family.feed else 0
+    if (stack == "decoder" and not depth) or not start <= number <= depth:
+        known = f"encoder.{start} to encoder.{row.layers}"
         known += f", decoder.0 to decoder.{row.decoder_layers}" if row.decoder_layers else ""
         raise InputError(f"Bad layer {layer!r}, expected one of {checkpoint.name}'s: {known}")
     config = config_of(checkpoint)
@@ -41,7 +42,12 @@ def load_trainable(checkpoint: Checkpoint, layer: str | None = None, context: Co
 def trainable_of(checkpoint: Checkpoint, model: Any, feature_extractor: Any, layer: str, context: Context) -> nn.Module:
     """The `Trainable` whose modules are those of `model`, the checkpoint's base model up to `layer`."""
     family = checkpoint.family
-    more = {"context": context} if family.fixed_context else {}  # the others hear the clip alone
-    backbone: nn.Module = resolve(family.trainable)(model, feature_extractor, layer, **more)
+    more: dict[str, Any] = {"context": context} if family.fixed_context else {}  # the others hear the clip alone
+    if family.feed:
+        more = {"feed": family.feed, "width": checkpoint.backbone.width}
+    try:
+        backbone: nn.Module = resolve(family.trainable)(model, feature_extractor, layer, **more)
+    except InputError as error:
+        raise InputError(f"{checkpoint.name}: {error}") from error
     accelerate_linears(backbone)
     return backbone.eval()

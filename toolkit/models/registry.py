@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from toolkit.models.families import ConvolutionNorm
+from toolkit.models.families import GENERIC, ConvolutionNorm
 
-FRAMES_PER_SECOND = 50.0  # every family here takes a step of 320 samples at 16 kHz, 20 ms
+FRAMES_PER_SECOND = 50.0  # of all that is listed here: a step of 320 samples at 16 kHz, 20 ms
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,24 @@ def _whisper(
     )
 
 
+def _by_own_forward(hub_id: str, family: str, layers: int, width: int, parameters: int, licence: str) -> Backbone:
+    """A row for a family of `families.GENERIC`; parameters are those of the part that hears."""
+    row = GENERIC[family]
+    return Backbone(
+        name=hub_id.split("/")[1].lower(),
+        hub_id=hub_id,
+        family=family,
+        layers=layers,
+        width=width,
+        parameters=parameters,
+        licence=licence,
+        frame_rate=row.frame_rate,
+        sample_rate=16_000,
+        normalises_input=row.normalises_input is not False,
+        convolution_norm=row.convolution_norm or "layer",
+    )
+
+
 # Parameters were counted by building each configuration with transformers on the meta device. WavLM's authors give
 # CC BY-SA 3.0 in the repository that their model card points to; the hub has no tag for it.
 _ROWS = (
@@ -128,6 +146,16 @@ _ROWS = (
         normalises_input=True,
         convolution_norm="none",
         mel_bins=80,
+    ),
+    _by_own_forward(
+        "facebook/wav2vec2-conformer-rel-pos-large", "wav2vec2-conformer", 24, 1024, 618_559_104, "apache-2.0"
+    ),
+    _by_own_forward("facebook/seamless-m4t-v2-large", "seamless_m4t_v2", 24, 1024, 635_046_720, "cc-by-nc-4.0"),
+    _by_own_forward("nvidia/parakeet-ctc-1.1b", "parakeet_ctc", 42, 1024, 1_061_489_664, "cc-by-4.0"),
+    _by_own_forward("UsefulSensors/moonshine-tiny", "moonshine", 6, 288, 7_681_248, "mit"),
+    _by_own_forward("Qwen/Qwen2-Audio-7B", "qwen2_audio", 32, 1280, 636_968_960, "apache-2.0"),
+    _by_own_forward(
+        "MIT/ast-finetuned-audioset-10-10-0.4593", "audio-spectrogram-transformer", 12, 768, 86_187_264, "bsd-3-clause"
     ),
 )
 

@@ -1,0 +1,64 @@
+"""Families that run by transformers' own forward: every layer is what plain transformers gives each clip alone."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.models import zoo
+from tests.models.reference import BOUND, own_states, worst_error
+from tests.models.tiny import speech_like
+from toolkit.audio.decode import SAMPLE_RATE
+from toolkit.models.checkpoint import inspect
+from toolkit.models.generic import PADDED, GenericEncoder
+from toolkit.models.load import load
+
+CPU = torch.device("cpu")
+LAST_FRAME_IS_MASKED = ("parakeet", "wav2vec2-bert", "seamless")  # by its own extractor, in some clips
+# Not those that hear one length of every clip, and those that turn some of their states into float32.
+IN_FLOAT64 = [
+    name
+    for name, entry in zoo.ZOO.items()
+    if entry.mode in PADDED
+    and name not in ("audio-spectrogram-transformer", "audioflamingo3", "gemma4", "qwen2_audio", "qwen3_asr", "voxtral")
+]
+CLIPS = [speech_like(seconds, seed=n) for n, seconds in enumerate((0.313, 1.0, 0.52, 2.003, 0.161, 0.07))]
+
+
+def encoder(folder: Path, mode: str | None = None, last_layer: int | None = None) -> GenericEncoder:
+    found = load(inspect(folder, folder.name), CPU, torch.float32, mode=mode, last_layer=last_layer)
+    assert isinstance(found, GenericEncoder)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even", "ignore:At least one mel filter has all zero")
+@pytest.mark.parametrize("name", list(zoo.ZOO))
+def test_a_batch_has_the_states_that_transformers_gives_each_clip_alone(name: str, tmp_path: Path) -> None:
+    folder = zoo.save(name, tmp_path / name)
+    reference, loaded = zoo.Reference(folder), encoder(folder)
+    family = inspect(folder, name).family
+    assert family.feed is not None
+    clips = [*CLIPS, speech_like(family.feed.shortest / SAMPLE_RATE)]
+    expected = [reference.states(clip) for clip in clips]
+    assert loaded.frames(6 * SAMPLE_RATE) / 6 == pytest.approx(family.frame_rate, rel=0.06)
+    exact = [mode for mode, error in loaded.proof.errors.items() if isinstance(error, float) and error <= BOUND]
+    assert zoo.ZOO[folder.name].mode == exact[0]
+    for mode in (*exact, "alone"):
+        found = own_states(loaded.in_mode(mode), clips)
+        if name.startswith(LAST_FRAME_IS_MASKED):
+            expected = [{name: states[: len(mine[name])] for name, states in theirs.items()}
+                        for mine, theirs in zip(found, expected)]  # fmt: skip
+        assert worst_error(found, expected) < BOUND
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even")
+@pytest.mark.parametrize("name", IN_FLOAT64)
+def test_in_float64_a_batch_shows_no_trace_of_the_others(name: str, tmp_path: Path) -> None:
+    loaded = encoder(zoo.save(name, tmp_path / name), zoo.ZOO[name].mode)
+    network, prepare = loaded.network, loaded.network.prepare
+    network.model.double()
+    network.prepare = lambda clip: {  # type: ignore[method-assign]
+        key: values.double() if values.is_floating_point() else values for key, values in prepare(clip).items()
+    }
+    alone = own_states(loaded.in_mode("alone"), CLIPS)
+    assert worst_error(own_states(loaded.in_mode(zoo.ZOO[name].mode), CLIPS), alone) < 1e-6
