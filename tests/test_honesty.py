@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from honesty import intervals, methods, p_values
+from honesty import contrasts, intervals, methods, p_values
 from honesty.rows import share, studies
 from honesty.studies import binary, rare, seven
 
@@ -39,6 +39,12 @@ def test_two_methods_alike_are_rarely_told_apart_and_pooled_ranks_are_near_the_t
     assert methods_row.held, methods_row
     row = methods.pooled(20, 2.0, -2.0, 12, quiet=True)
     assert row.held, row
+
+
+@pytest.mark.parametrize("callers", [(20, 20), (10, 10)])
+def test_a_planted_difference_of_two_groups_of_callers_is_held(callers: tuple[int, int]) -> None:
+    for row in (*contrasts.coverage(callers, 100, quiet=True), *contrasts.null(callers, 100, quiet=True)):
+        assert row.held and row.studies == 100, row
 
 
 def test_a_row_counts_what_its_case_gives() -> None:

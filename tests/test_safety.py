@@ -67,8 +67,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "corpus" / label).mkdir(parents=True, exist_ok=True)
         path = f"corpus/{label}/s{number // 2}_{number}.wav"
         soundfile.write(folder / path, tiny.speech_like(0.3, seed=number), 16_000)
-        rows.append((f"clip-{number}", path, f"speaker-{number // 2}", label))
-    manifest.write(folder / "manifest.csv", ("id", "path", "speaker", "mood"), rows)
+        rows.append((f"clip-{number}", path, f"speaker-{number // 2}", label, "fm"[number // 2 % 2]))
+    manifest.write(folder / "manifest.csv", ("id", "path", "speaker", "mood", "sex"), rows)
     tiny.hubert(folder / "models" / "mine")
     (folder / "recipe.toml").write_text(RECIPE)
     return folder
@@ -110,6 +110,7 @@ def words_of(study: Path) -> list[tuple[str, ...]]:
         ("finetune", "--from", probed, "--train", "head", "--epochs", "1", "--save-weights", *place),
         ("models", "export", "mood-mine-finetune-", str(study / "exported"), "--round", "0", *place),
         ("compare", *place),
+        ("contrast", "--from", "mood-mine-linear-", "--by", "sex", "--least-clips", "1", *place),
         ("runs", *place),
         ("doctor", *place),
         ("score", "PREDICTIONS"),

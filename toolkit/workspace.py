@@ -13,7 +13,7 @@ from toolkit.extract.options import ExtractOptions
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.predict.options import PredictOptions
 from toolkit.probe.options import ProbeOptions
-from toolkit.result.options import CompareOptions, ScoreOptions
+from toolkit.result.options import CompareOptions, ContrastOptions, ScoreOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from toolkit.predict.stage import Predicted
     from toolkit.privacy.residue_search import Search
     from toolkit.result.report.compare_stage import ComparisonResult
+    from toolkit.result.report.contrast_stage import ContrastResult
     from toolkit.result.report.results import RunResult, RunResults
     from toolkit.result.report.score import Scored
     from toolkit.study.steps import StudyResult
@@ -184,6 +185,26 @@ class Workspace:
 
         names = tuple(str(_name(one)) for one in results)
         return compare_stage.plan(self.place, made(CompareOptions, results=names, **options)).run()
+
+    @from_python()
+    def contrast(self, origin: "str | RunResult | RunResults", by: str, **options: Any) -> "ContrastResult":
+        """Hold two groups of callers against each other, by what a run says of their calls.
+
+        Args:
+            origin: The run, or its name.
+            by: Column of the manifest with one value a caller.
+            **options: Fields of `toolkit.result.options.ContrastOptions`.
+
+        Returns:
+            Every measure of both groups with their difference, predicted and true; a row a call; the page.
+
+        Raises:
+            InputError: For a column, a value or a label that is not there, or a caller with two values.
+        """
+        from toolkit.result.report import contrast_stage
+
+        asked = made(ContrastOptions, origin=_name(origin), by=by, **options)
+        return contrast_stage.plan(self.place, asked).run()
 
     @from_python()
     def run(self, recipe: str | Path, dry_run: bool = False) -> "StudyResult":

@@ -123,6 +123,9 @@ ALWAYS = {
         "AUDIO", "from", "manifest", "final", "window", "negative", "output", "device", "workers", "hop", "channel",
     },
     "compare": {"RESULTS", "subgroups"},
+    "contrast": {
+        "from", "by", "groups", "unit", "negative", "least-clips", "manifest", "audio-root", "spellings", "unknown",
+    },
     "score": {"FILE", "spellings", "unknown", "unlabelled"},
     "doctor": set(),
     "run": {"RECIPE", "dry-run"},

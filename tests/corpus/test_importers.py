@@ -160,6 +160,7 @@ def test_the_hotlines_layout_becomes_a_manifest_of_callers(tmp_path: Path) -> No
         ("call1/1", "call1/1.wav", "call1"), ("call1/3", "call1/3.wav", "call1"),
         ("来电2/10", "来电2/10.wav", "来电2")]  # fmt: skip
     assert read.label_columns == (*HOTLINE, "negative")
+    assert read.cells("recording") == ("call1", "call1", "来电2")
     assert (read.cells("negative"), read.cells("fear"), read.cells("despair")) == (
         ("0", "1", "1"),
         ("0", "1", "0"),

@@ -118,7 +118,14 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"processor_config\.json: feature_extractor is a int, expected an object",
     ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "the weights are missing"),
-    "pickle": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "a pickle, which could run code"),
+    "pickle": (
+        lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+        "a pickle, .*`toolkit models convert path/to/mine models/NAME`",
+    ),
+    "pickled shards": (
+        lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin.index.json"),
+        r"weights in pytorch_model\.bin\.index\.json, a pickle",
+    ),
     "cut weights": (
         lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-1]),
         "not a whole safetensors file",

@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import Run, WriteSound
 from toolkit.corpus import manifest
 from toolkit.privacy import residue_search
+from toolkit.privacy.anonymise import Key, anonymise
 
 NAMES = ["call one", "call two", "Käthe Müller", "someone"]
 
@@ -70,3 +71,11 @@ def test_what_would_undo_it_is_refused(
     code, out, err = run("manifest", "anonymise", *words)
     assert (code, out) == (2, "") and sentence in err and str(study) not in err
     assert not (study / "x.csv").exists()
+
+
+def test_a_call_that_is_named_after_its_caller_is_hashed_too(tmp_path: Path) -> None:
+    file = tmp_path / "manifest.csv"
+    (tmp_path / "a.wav").touch()
+    manifest.write(file, ("id", "path", "speaker", "recording", "mood"), [("c/1", "a.wav", "call7", "call7", "low")])
+    anonymise(manifest.read(file), tmp_path / "out.csv", Key(b"0" * 32))
+    assert "call7" not in (tmp_path / "out.csv").read_text()

@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal
 
 from toolkit.audio import flac, media
 from toolkit.core.errors import AudioError
+from toolkit.core.git_lfs import POINTER
 
 LONG = 0xFFFF_FFFF  # an RF64 data size that is told elsewhere
 # WAV data sizes that mean "until the end": what FFmpeg, SoX and others write into a pipe; 0 as well, where data follow
@@ -19,7 +20,6 @@ AIFF_HEAD = 8  # bytes of an AIFF's data chunk before the samples
 MP3_IN_WAV = 0x55
 # WAV codecs that FFmpeg alone reads: G.726 (two numbers), G.723.1, G.729, Windows Media Audio, G.722, AC-3
 FFMPEG_IN_WAV = {0x45, 0x64, 0x42, 0x83, 0x160, 0x161, 0x162, 0x163, 0x28F, 0x2000}
-POINTER = b"version https://git-lfs.github.com/spec/"
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 # MPEG audio layer III, by version (3 is MPEG-1, 2 is MPEG-2, 0 is MPEG-2.5): kbit/s, samples per second and per frame
 MP3_BIT_RATES = {

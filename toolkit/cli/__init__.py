@@ -13,6 +13,7 @@ import typer
 from toolkit.cli import combinations, diagnostics, features, manifest, models
 from toolkit.cli.common import CommandResult, watched
 from toolkit.cli.compare import compare
+from toolkit.cli.contrast import contrast
 from toolkit.cli.doctor import doctor
 from toolkit.cli.extract import extract
 from toolkit.cli.finetune import finetune
@@ -42,7 +43,7 @@ app = typer.Typer(
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")
-for one in (extract, probe, score, finetune, compare, predict, runs, run, doctor):
+for one in (extract, probe, score, finetune, compare, contrast, predict, runs, run, doctor):
     app.command()(one)
 combinations.guard(app)
 

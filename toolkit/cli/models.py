@@ -66,38 +66,56 @@ def show_model(name: Name, workspace: Workspace = HERE) -> None:
 
 
 @app.command()
-def fetch(name: Name, workspace: Workspace = HERE) -> None:
+def fetch(
+    name: Annotated[str, typer.Argument(help="A name of `toolkit models list`, or an id of the hub: owner/name.")],
+    workspace: Workspace = HERE,
+) -> None:
     """Download a checkpoint from the Hugging Face hub into models/. The only command that opens a socket.
 
-    Example: toolkit models fetch hubert-base-ls960
-    """
-    from toolkit.core.errors import InputError, one_of
-    from toolkit.models.fetch import fetch as run
-    from toolkit.models.registry import BACKBONES
+    Broken off, it goes on from where it was. The variable HF_ENDPOINT names a mirror.
 
-    if name not in BACKBONES:
-        raise InputError(one_of("model", name, list(BACKBONES)))
-    place = place_of(workspace)
-    checkpoint = run(BACKBONES[name], place.models, remark)
-    print(f"{name} lies in {place.shown(checkpoint.folder)}")
+    Example: toolkit models fetch hubert-base-ls960
+
+    Example: toolkit models fetch facebook/wav2vec2-large-robust
+    """
+    from toolkit.models.fetch import fetch as run
+    from toolkit.models.fetch import source_of
+
+    place, source = place_of(workspace), source_of(name)
+    checkpoint = run(source, place.models, remark)
+    print(
+        f"{source.hub_id} is in {place.shown(checkpoint.folder)}; `toolkit extract --model {checkpoint.name}` uses it"
+    )
 
 
 @app.command()
 def convert(
     source: Annotated[
         list[Path],
-        typer.Argument(help="A CTranslate2 (faster-whisper) folder, its model.bin, or model.bin's parts in order."),
+        typer.Argument(
+            help="A transformers folder with pytorch_model.bin; or a CTranslate2 (faster-whisper) folder, its "
+            "model.bin, or model.bin's parts in order."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="The checkpoint folder to make, e.g. models/whisper-tiny.en.")],
 ) -> None:
-    """Turn a CTranslate2 Whisper into a checkpoint folder with preprocessor and tokenizer.
+    """Turn pickled weights (pytorch_model.bin), or a CTranslate2 Whisper, into a checkpoint folder with safetensors.
+
+    A pickle is read for its tensors alone: one that would run code is refused.
 
     Example: toolkit models convert faster-whisper-small models/whisper-small
-    """
-    from toolkit.models.convert.checkpoint import convert as run
 
-    run(source[0] if len(source) == 1 else source, out)
-    print(f"{out.name} has weights, preprocessor and tokenizer; `toolkit extract --model {out.name}` uses it")
+    Example: toolkit models convert ../my-hubert models/my-hubert
+    """
+    from toolkit.models.checkpoint import snapshot
+    from toolkit.models.convert import checkpoint, pickled
+    from toolkit.models.files import is_pickled
+
+    if len(source) == 1 and is_pickled(snapshot(source[0])):
+        pickled.convert(source[0], out)
+    else:
+        checkpoint.convert(source[0] if len(source) == 1 else source, out)
+    print(f"{out.name} has weights and preprocessor; `toolkit extract --model {out.name}` uses it")
 
 
 @app.command()

@@ -114,8 +114,8 @@ def hotline(root: Path, out: Path, overwrite: bool = False) -> Imported:
     """Write a manifest of the hotline's layout: root/CALL.csv with the columns index, role and the 11 labels (0 or 1),
     and root/CALL/INDEX.wav.
 
-    Role 1 is the caller; rows of other roles are passed over and counted. The call is the speaker, and `negative` is 1
-    where any label is. out: the manifest.
+    Role 1 is the caller; rows of other roles are passed over and counted. The call is the speaker and the
+    recording, and `negative` is 1 where any label is. out: the manifest.
 
     Raises InputError when `out` exists, and with every defect by file and line: bad cells, missing audio.
     """
@@ -148,9 +148,9 @@ def hotline(root: Path, out: Path, overwrite: bool = False) -> Imported:
         raise InputError(f"The calls' CSV files have {len(defects)} defects; nothing was written:\n  {listed}{more}")
     if not rows:
         raise InputError(f"No row of a caller (role {CALLER}) in {len(calls)} CSV files")
-    columns = ("id", "path", "speaker", *HOTLINE, "negative")
+    columns = ("id", "path", "speaker", manifest.RECORDING, *HOTLINE, "negative")
     manifest.write(out, columns, [[row[0], prefix + row[1], *row[2:]] for row in rows])
-    labels = {name: sum(row[columns.index(name)] == "1" for row in rows) for name in columns[3:]}
+    labels = {name: sum(row[columns.index(name)] == "1" for row in rows) for name in columns[4:]}
     return Imported(out.name, len(rows), len({row[2] for row in rows}), labels, dict(skipped), outside)
 
 
@@ -175,7 +175,7 @@ def _hotline_row(
     if len(defects) > before:
         return None
     labels = [value[0] for value in values if value]
-    return [f"{call.stem}/{index}", str(path), call.stem, *labels, "1" if "1" in labels else "0"]
+    return [f"{call.stem}/{index}", str(path), call.stem, call.stem, *labels, "1" if "1" in labels else "0"]
 
 
 def _call_rows(call: Path, defects: list[str]) -> Iterator[tuple[int, dict[str, str]]]:

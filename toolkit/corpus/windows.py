@@ -12,7 +12,7 @@ from toolkit.core.errors import AudioError, InputError, ManifestError
 from toolkit.corpus.manifest import Manifest
 
 SHORTEST_HOP = 0.1  # seconds
-WINDOW_ID = re.compile(r"(.+)@[0-9.]+-[0-9.]+")
+WINDOW_ID = re.compile(r"(.+)@([0-9.]+)-([0-9.]+)")
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,16 @@ def recording_of(clip: str) -> str:
     """
     window = WINDOW_ID.fullmatch(clip)
     return window[1] if window else clip
+
+
+def span_of(clip: str) -> tuple[float, float] | None:
+    """Where a window begins and ends in its file, in seconds, by its id; None of another clip.
+
+    >>> span_of("call 7@12.5-22.5"), span_of("call@home")
+    ((12.5, 22.5), None)
+    """
+    window = WINDOW_ID.fullmatch(clip)
+    return (float(window[2]), float(window[3])) if window else None
 
 
 def _cut(manifest: Manifest, clip: Clip, windows: Windows) -> list[Clip]:

@@ -103,11 +103,11 @@ def _found(name_or_path: str, models_folder: Path) -> Checkpoint:
             one_of("model", _printable(name_or_path), list(BACKBONES), ", or the path of a folder with config.json")
         )
     own = folder.parent.resolve() == models_folder.resolve()
-    return inspect(_snapshot(folder), folder.name if own else model_name(folder))
+    return inspect(snapshot(folder), folder.name if own else model_name(folder))
 
 
-def _snapshot(folder: Path) -> Path:
-    """The folder with the files: of a hub's cache the one that its main branch stands at, or its only one."""
+def snapshot(folder: Path) -> Path:
+    """The folder with the checkpoint: of a hub's cache the one that its main branch stands at, or its only one."""
     snapshots = folder / "snapshots"
     if (folder / CONFIG).is_file() or not snapshots.is_dir():
         return folder
@@ -172,6 +172,14 @@ def inspect(folder: Path, name: str) -> Checkpoint:
     return Checkpoint(name, folder, backbone, _hash(folder, files, config, preprocessor))
 
 
+def family_of(folder: str, config: Mapping[str, Any]) -> Family:
+    """The architecture that a config.json names. folder: its name, in the sentence. Raises CheckpointError."""
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise CheckpointError(f"{folder}/{CONFIG}: {one_of('model_type', kind, list(FAMILIES))}")
+    return FAMILIES[kind]
+
+
 def _printable(name: str) -> str:
     """An absolute path names the user's home: keep its last part only."""
     return Path(name).name if Path(name).is_absolute() else name
@@ -185,10 +193,8 @@ def _describe(
     shapes: Mapping[str, tuple[int, ...]],
 ) -> Backbone:
     """The row that the folder's own files give."""
-    kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in FAMILIES:
-        raise CheckpointError(f"{folder}/{CONFIG}: {one_of('model_type', kind, list(FAMILIES))}")
-    family = FAMILIES[kind]
+    family = family_of(folder, config)
+    kind = str(config["model_type"])
     norm = family.convolution_norm or config.get("feat_extract_norm", "group")
     if norm not in ("group", "layer", family.convolution_norm):
         raise CheckpointError(f"{folder}/{CONFIG}: {one_of('feat_extract_norm', norm, ('group', 'layer'))}")

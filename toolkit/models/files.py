@@ -8,11 +8,24 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from toolkit.core.errors import CheckpointError
+from toolkit.core.git_lfs import is_pointer
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 PROCESSOR = "processor_config.json"  # where a processor saved by transformers 5 holds what PREPROCESSOR held
 ADAPTER = "adapter_config.json"
-WEIGHTS, WEIGHTS_INDEX, PICKLED_WEIGHTS = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLED_WEIGHTS, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+TEXT_FILES = (
+    "added_tokens.json",
+    "generation_config.json",
+    "merges.txt",
+    "normalizer.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+PULL = "run `git lfs pull` in its repository"
 
 
 def is_plain(name: str) -> bool:
@@ -49,6 +62,8 @@ def read_object(path: Path, named: str, missing: str) -> dict[str, Any]:
         raise ValueError(f"{constant} is not JSON")
 
     try:
+        if is_pointer(path):
+            raise CheckpointError(f"{named} is a Git LFS pointer, not the file; {PULL}")
         value = json.loads(path.read_bytes(), parse_constant=refuse)
     except FileNotFoundError:
         raise CheckpointError(missing) from None
@@ -70,30 +85,52 @@ def weights_of(folder: Path) -> tuple[list[str], dict[str, tuple[int, ...]]]:
         return [WEIGHTS], _shapes(folder, WEIGHTS)
     if (folder / WEIGHTS_INDEX).is_file():
         return _sharded(folder)
-    if (folder / PICKLED_WEIGHTS).is_file():
+    if is_pickled(folder):
+        pickled = PICKLED_INDEX if (folder / PICKLED_INDEX).is_file() else PICKLED_WEIGHTS
+        check_is_no_pointer(folder, pickled)
         raise CheckpointError(
-            f"{folder.name}/ has its weights in {PICKLED_WEIGHTS}, a pickle, which could run code and is not read; "
-            f"expected {WEIGHTS}. `toolkit models fetch` converts what it gets; for a folder of your own, load it with "
-            "transformers where you trust it and call save_pretrained"
+            f"{folder.name}/ has its weights in {pickled}, a pickle, which is not read, since it could run code; "
+            f"`toolkit models convert path/to/{folder.name} models/NAME` takes the tensors alone out of it, and writes "
+            f"{WEIGHTS} (into the same folder where that is given twice)"
         )
     raise CheckpointError(f"{folder.name}/ has no {WEIGHTS} and no {WEIGHTS_INDEX}; the weights are missing")
 
 
-def _sharded(folder: Path) -> tuple[list[str], dict[str, tuple[int, ...]]]:
-    owners = read_json(folder, WEIGHTS_INDEX).get("weight_map")
+def is_pickled(folder: Path) -> bool:
+    """Whether the folder's weights are PyTorch's pickles alone."""
+    return not any((folder / file).is_file() for file in (WEIGHTS, WEIGHTS_INDEX)) and any(
+        (folder / file).is_file() for file in (PICKLED_WEIGHTS, PICKLED_INDEX)
+    )
+
+
+def check_is_no_pointer(folder: Path, file: str) -> None:
+    """Raise CheckpointError where git left a pointer in the place of a large file."""
+    if is_pointer(folder / file):
+        raise CheckpointError(f"{folder.name}/{file} is a Git LFS pointer, not the weights; {PULL}")
+
+
+def read_shards(folder: Path, index: str, suffix: str) -> dict[str, str]:
+    """The file beside it that holds each tensor, by the index of a checkpoint in several files.
+
+    suffix: how a shard's name ends. Raises CheckpointError where a file is missing or named from elsewhere.
+    """
+    owners = read_json(folder, index).get("weight_map")
     if not isinstance(owners, dict) or not owners or not all(isinstance(file, str) for file in owners.values()):
-        raise CheckpointError(f"{folder.name}/{WEIGHTS_INDEX} has no weight_map of tensor names to file names")
+        raise CheckpointError(f"{folder.name}/{index} has no weight_map of tensor names to file names")
+    for file in sorted(set(owners.values())):
+        if not is_plain(file) or not file.endswith(suffix):
+            kind = suffix.removeprefix(".")
+            raise CheckpointError(f"{folder.name}/{index} names {file!r}, expected a {kind} file beside it")
+        if not (folder / file).is_file():
+            raise CheckpointError(f"{folder.name}/ has no {file}, which {index} names; the download is incomplete")
+    return owners
+
+
+def _sharded(folder: Path) -> tuple[list[str], dict[str, tuple[int, ...]]]:
+    owners = read_shards(folder, WEIGHTS_INDEX, ".safetensors")
     files = sorted(set(owners.values()))
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
-        if not is_plain(file) or not file.endswith(".safetensors"):
-            raise CheckpointError(
-                f"{folder.name}/{WEIGHTS_INDEX} names {file!r}, expected a safetensors file beside it"
-            )
-        if not (folder / file).is_file():
-            raise CheckpointError(
-                f"{folder.name}/ has no {file}, which {WEIGHTS_INDEX} names; the download is incomplete"
-            )
         shapes |= {name: shape for name, shape in _shapes(folder, file).items() if owners.get(name) == file}
     if lost := sorted(set(owners) - set(shapes)):
         raise CheckpointError(
@@ -103,6 +140,7 @@ def _sharded(folder: Path) -> tuple[list[str], dict[str, tuple[int, ...]]]:
 
 
 def _shapes(folder: Path, file: str) -> dict[str, tuple[int, ...]]:
+    check_is_no_pointer(folder, file)
     try:
         with safe_open(folder / file, framework="numpy") as tensors:
             return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118

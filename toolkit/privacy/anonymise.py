@@ -13,9 +13,9 @@ from pathlib import Path
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.platform import sync_folder
 from toolkit.corpus import manifest as manifests
-from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.manifest import RECORDING, Manifest
 
-ALWAYS = ("id", "speaker")  # columns that are hashed where there are any
+ALWAYS = ("id", "speaker", RECORDING)  # columns that are hashed where there are any
 HASH_DIGITS = 16  # of 64: two of 100,000 names share them with a chance of 3 in 10,000,000,000; it is checked
 KEY = re.compile(r"[0-9a-f]{64}\n?")
 

@@ -29,6 +29,28 @@ class CompareOptions(Spelt):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContrastOptions(Spelt):
+    """Of `contrast`: two groups of callers."""
+
+    origin: Annotated[str, Offered(name="from")]
+    """Run: its folder, or its name in result/."""
+    by: str
+    """Column of the manifest that says which group a caller is of, such as suicidal; one value a caller."""
+    groups: Annotated[Names, Offered(shown="the column's two, 1 before 0")] = None
+    """Its two values that are meant, with a comma: the difference is the first minus the second."""
+    unit: Annotated[
+        str | None, Offered(shown="recording where that is a column, else what windows were cut from, else the speaker")
+    ] = None
+    """Column that says which call a clip is of."""
+    negative: Annotated[Names, Offered(shown="by their names")] = None
+    """Labels that count as negative, with commas."""
+    least: Annotated[int, Offered(name="least-clips", least=1)] = 5
+    """A caller with fewer clips does not count; how many these are is shown."""
+    language: str = "en"
+    """Of the page and its figures: en; or zh, next to the English ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreOptions(Spelt):
     """Of `score`: any predictions file."""
 

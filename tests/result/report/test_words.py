@@ -12,10 +12,10 @@ from toolkit.result.report import narrative, run_page
 from toolkit.result.run import curve
 
 TERMS = {
-    "AP", "AUC", "Bengio", "Brier", "C", "F", "Guo", "Holm", "Nadeau", "PNG", "Python", "ROC", "SHA", "SVG", "Shift",
-    "Titov", "UAR", "Voita", "both", "by", "clip", "csv", "curves", "features", "json", "learn", "logit", "mix", "p",
-    "predict", "purge", "run", "scikit", "seed", "sha", "softmax", "split", "statistics", "summary", "t", "timeline",
-    "toolkit", "train",
+    "AP", "AUC", "Bengio", "Brier", "C", "F", "Guo", "Hedges", "Holm", "Nadeau", "PNG", "Python", "ROC", "SHA",
+    "SVG", "Shift", "Titov", "UAR", "Voita", "Welch", "both", "by", "calls", "clip", "contrast", "csv", "curves",
+    "features", "g", "json", "learn", "logit", "mix", "p", "predict", "purge", "run", "scikit", "seed", "sha",
+    "softmax", "split", "statistics", "summary", "t", "timeline", "toolkit", "train",
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.core.errors import CheckpointError, one_of
+from toolkit.models.files import check_is_no_pointer
 
 VERSIONS = (4, 5, 6)
 MODEL_FILE = "model.bin"
@@ -74,6 +75,7 @@ def read(source: Path | Sequence[Path]) -> Container:
     for path in paths:
         if not path.is_file():
             raise CheckpointError(f"There is no file {path.parent.name}/{path.name}; expected CTranslate2's model.bin")
+        check_is_no_pointer(path.parent, path.name)
     return parse(_mapped(paths[0]) if len(paths) == 1 else b"".join(path.read_bytes() for path in paths), label)
 
 

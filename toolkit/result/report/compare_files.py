@@ -66,7 +66,7 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
         "languages": [language.tag for language in languages],
     }
     drawn_of = signature(facts)
-    if _stands(folder, drawn_of):
+    if stands(folder, drawn_of, STANDING):
         return folder
     from toolkit.result.report import compare_page  # Altair takes a second to import
 
@@ -75,22 +75,22 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
     commit_text(folder / LATEX, to_latex(comparison))
     for language in languages:
         compare_page.page(comparison, language).write(folder)
-    commit_json(folder / STANDING, {"drawn_of": drawn_of, "files": _files(folder)})
+    commit_json(folder / STANDING, {"drawn_of": drawn_of, "files": files_of(folder, STANDING)})
     return folder
 
 
-def _stands(folder: Path, drawn_of: str) -> bool:
-    """Whether the folder was drawn of that, and is whole."""
+def stands(folder: Path, drawn_of: str, standing: str) -> bool:
+    """Whether the folder was drawn of that, as its file `standing` says, and is whole."""
     try:
-        found = json.loads((folder / STANDING).read_text("utf-8"))
-        return bool(found["drawn_of"] == drawn_of and found["files"] == _files(folder))
+        found = json.loads((folder / standing).read_text("utf-8"))
+        return bool(found["drawn_of"] == drawn_of and found["files"] == files_of(folder, standing))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _files(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file by its place in the folder, less that of `STANDING`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != STANDING)
+def files_of(folder: Path, standing: str) -> dict[str, str]:
+    """The SHA-256 of each file by its place in the folder, less that of `standing`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != standing)
     return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files}
 
 

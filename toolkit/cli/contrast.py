@@ -1,0 +1,34 @@
+"""`toolkit contrast`: do the calls of two groups of callers differ?"""
+
+from pathlib import Path
+
+from toolkit.cli.common import CommandResult, Json, place_of, show, show_json
+from toolkit.cli.options import command
+from toolkit.result.options import ContrastOptions
+
+
+@command(ContrastOptions)
+def contrast(
+    options: ContrastOptions,
+    workspace: Path,
+    manifest: Path | None,
+    audio_root: list[Path] | None,
+    as_json: Json = False,
+) -> CommandResult:
+    """Two groups of callers, call by call: the negative share, its changes, its longest stretch, each label.
+
+    From a run's own predictions of clips that its models never learnt from. What the true labels say stands beside it,
+    so that one sees what the errors of the prediction do to the difference.
+
+    Example: toolkit contrast --from hotline-whisper-medium-linear-0123456789ab --by suicidal
+    """
+    from toolkit.result.report import contrast_files, contrast_stage
+
+    place = place_of(workspace, manifest, audio_root)
+    found = contrast_stage.plan(place, options).run()
+    show_json(as_json, found)
+    if not as_json:
+        show(contrast_files.terminal(found.contrast))
+        print(f"\n{found.answer}")
+        print(f"The page, with every call as CSV beside it: {place.shown(found.report)}")
+    return CommandResult((found.folder,))
