@@ -60,6 +60,7 @@ REFUSED: list[tuple[str, ...]] = [
     (*PROBE, "--kind", "classes", "--threshold", "8"),
     (*PROBE, "--trials", "30", "--minutes", "2"),
     (*PROBE, "--minutes", "2", "--ray", "local"),
+    (*PROBE, "--fusion", "late"),
     (*PROBE, "--device", "cuda", "--ray", "local"),
     (*PROBE, "--shuffles", "5", "--control", "random"),
     (*PROBE, "--workers", "2", "--ray", "local"),

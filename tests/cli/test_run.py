@@ -181,7 +181,7 @@ def grown(study: Path) -> None:
 def tiny_of(path: Path) -> str:
     """A recipe that comes along, with tiny backbones in place of its own."""
     text = path.read_text(encoding="utf-8")
-    text = re.sub(r'"(hubert|wav2vec2)-[\w-]+"', '"tiny-hubert"', text)
+    text = re.sub(r'"(hubert|wav2vec2)-[\w-]+((?:\+\w+)?)"', r'"tiny-hubert\2"', text)
     return re.sub(r'"whisper-[\w-]+"', '"tiny-whisper"', text)
 
 
@@ -192,7 +192,9 @@ def test_the_recipes_that_come_along_can_be_followed(run: Run, study: Path, path
     text = tiny_of(path).replace('dtype = "float16"', 'dtype = "float32"')
     code, asked, err = run("run", recipe(study, text), "--dry-run")
     assert code == 0, err
-    assert "encoder-frozen" in asked and "toolkit compare" in asked
+    fused = path.stem == "pitch-fusion"  # which trains nothing
+    assert ("encoder-frozen" in asked, "--fusion early --fusion late" in asked) == (not fused, fused)
+    assert "toolkit compare" in asked
     leaks = path.stem == "paper-binary"  # the paper's other experiment tests callers who were never heard
     assert ("--split-by clip" in asked, "# speakers kept apart" in asked) == (leaks, leaks)
 

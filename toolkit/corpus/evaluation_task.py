@@ -23,6 +23,8 @@ class EvaluationTask:
     truth: in the order of folds.ids. groups: likewise, what an interval resamples (callers, unless something else is
     kept apart; the clips themselves where no speaker is known), and group what they are, e.g. "speaker".
     notes: sentences that a reader of the figures must see. rules: how labels and groups were read.
+    dealt, left_out: of a question on some of its clips, the SHA-256 of the folds that all were dealt out by, and why
+    the others are left out, by id.
     """
 
     task: Task
@@ -32,6 +34,8 @@ class EvaluationTask:
     group: str = "speaker"
     notes: tuple[str, ...] = field(default=())
     rules: Rules = REFUSE
+    dealt: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def fold_count(folds: str | int) -> int | None:

@@ -13,11 +13,15 @@ from toolkit.core.ray_cluster import joined
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
 from toolkit.corpus.windows import cut
+from toolkit.extract.acoustic.registry import SETS
+from toolkit.extract.acoustic.run import AcousticBackbone, check, extract_set
 from toolkit.extract.options import CHANGED, ExtractOptions
 from toolkit.extract.plan import plan as work
 from toolkit.extract.ray import RayExecutor
 from toolkit.extract.run import Extraction, LocalExecutor, extract
 from toolkit.extract.setup import Session, frame_layers
+from toolkit.features.layout import STORE_FILE
+from toolkit.features.store import Store
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.load import choose_device, choose_dtype
 
@@ -78,12 +82,15 @@ class Extractions:
 
 @dataclass(frozen=True)
 class Plan:
-    """An extraction that nothing stands against. corpus: as it is, not yet cut into windows."""
+    """An extraction that nothing stands against.
+
+    corpus: as it is, not yet cut into windows. checkpoints: what is run over it, acoustic sets among them.
+    """
 
     place: Place
     options: ExtractOptions
     corpus: Manifest
-    checkpoints: tuple[Checkpoint, ...]
+    checkpoints: tuple[Checkpoint | AcousticBackbone, ...]
 
     def run(self, made: Callable[[str, Extraction], None] = lambda name, done: None) -> Extractions:
         """Compute what is missing. made: gets each backbone's name and what was done for it.
@@ -96,9 +103,14 @@ class Plan:
             ray = self.options.ray
             begin = partial(RayExecutor, stack.enter_context(joined(ray, place.say))) if ray else LocalExecutor
             for checkpoint in self.checkpoints:
-                done[checkpoint.name] = extract(
-                    self.corpus, checkpoint, place.features, self.options, place.say, place.bar, begin
-                )
+                if isinstance(checkpoint, AcousticBackbone):
+                    done[checkpoint.name] = extract_set(
+                        self.corpus, checkpoint, place.features, self.options, place.say, place.bar
+                    )
+                else:
+                    done[checkpoint.name] = extract(
+                        self.corpus, checkpoint, place.features, self.options, place.say, place.bar, begin
+                    )
                 made(checkpoint.name, done[checkpoint.name])
         return Extractions(done)
 
@@ -106,11 +118,18 @@ class Plan:
         """The stores, where no clip is missing in any; nothing is computed."""
         corpus, folders = cut(self.corpus, self.options.windows), []
         for checkpoint in self.checkpoints:
-            store = Session(checkpoint, self.place.features, self.options, None, silent).found()
+            store = self._found(checkpoint)
             if store is None or work(corpus, store, self.options.retry_failed, changed=self.options.changed).missing:
                 return None
             folders.append(store.folder)
         return tuple(folders)
+
+    def _found(self, checkpoint: Checkpoint | AcousticBackbone) -> Store | None:
+        """The store that would be filled, if it was begun."""
+        if not isinstance(checkpoint, AcousticBackbone):
+            return Session(checkpoint, self.place.features, self.options, None, silent).found()
+        folder = checkpoint.folder(self.place.features, self.options)
+        return Store(folder) if (folder / STORE_FILE).exists() else None
 
 
 def plan(place: Place, options: ExtractOptions) -> Plan:
@@ -119,13 +138,18 @@ def plan(place: Place, options: ExtractOptions) -> Plan:
     Raises:
         InputError: for a manifest, layers, frames or windows that do not fit.
         CheckpointError: for a backbone that is not there.
+        MachineError: for an acoustic set whose library is not installed.
     """
     choose_dtype(options.dtype, choose_device(options.device))
     if options.changed not in CHANGED:
         raise InputError(one_of("--changed", options.changed, CHANGED))
     _ = options.windows
     corpus = place.corpus(cells=False)
-    checkpoints = tuple(locate(name, place.models) for name in names(options.model))
+    alone = all(name in SETS for name in names(options.model))
+    checkpoints = tuple(
+        check(name, options, alone) if name in SETS else locate(name, place.models) for name in names(options.model)
+    )
     for checkpoint in checkpoints:  # what does not fit one of them is refused before the first is run
-        frame_layers(checkpoint, options)
+        if not isinstance(checkpoint, AcousticBackbone):
+            frame_layers(checkpoint, options)
     return Plan(place, options, corpus, checkpoints)

@@ -1,6 +1,7 @@
 """What a store took to compute: seconds of `toolkit extract`, known only where all of it was recorded."""
 
 import json
+from collections.abc import Iterable
 
 from toolkit.core.artifacts import commit_json
 from toolkit.features.store import Store
@@ -16,9 +17,10 @@ def add(store: Store, before: int, after: int, seconds: float) -> None:
     commit_json(store.folder / COSTS_FILE, {"clips": after, "seconds": total})
 
 
-def extraction_seconds(store: Store) -> float | None:
-    """Of every clip in the store, all extractions together; None where that is not known."""
-    return _seconds(store, store.total().tried)
+def extraction_seconds(stores: Iterable[Store]) -> float | None:
+    """Of every clip in the stores, all extractions together; None where that is not known."""
+    each = [_seconds(store, store.total().tried) for store in stores]
+    return None if None in each else sum(seconds for seconds in each if seconds is not None)
 
 
 def _seconds(store: Store, clips: int) -> float | None:

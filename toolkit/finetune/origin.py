@@ -104,6 +104,9 @@ def probed(folder: Path) -> Run:
             f"{folder.name} probed features that were imported from a file; there is no backbone {run.backbone} to "
             "fine-tune. --from takes a run on extracted features"
         )
+    if isinstance(features, Mapping) and not features.keys().isdisjoint({"fused", "acoustic"}):
+        what = "several stores" if "fused" in features else "an acoustic set, which has no weights"
+        raise InputError(f"{folder.name} probed {what}; --from takes a run on the layers of one backbone")
     if not isinstance(features, Mapping) or "weights_sha256" not in features:
         raise InputError(f"{folder.name} is no probe run; --from takes the folder of one")
     check_plugins(features, folder.name)

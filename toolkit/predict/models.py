@@ -5,12 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from toolkit.audio.clip import Clip
-from toolkit.core.errors import CheckpointError, InputError
+from toolkit.core.errors import CheckpointError, InputError, MachineError
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
+from toolkit.extract.acoustic.run import check, extract_set
 from toolkit.extract.options import Options
 from toolkit.extract.run import extract
+from toolkit.features.fused import View
 from toolkit.features.store import Store
 from toolkit.finetune.apply import apply as apply_tuned
 from toolkit.finetune.apply import of_run as tuned_of_run
@@ -18,7 +22,8 @@ from toolkit.finetune.audio_cache import Recordings
 from toolkit.models.checkpoint import locate
 from toolkit.predict.inference import Applied, Assignment, assign, assign_final, together
 from toolkit.probe import winners
-from toolkit.probe.apply import Joined, of_run, stored
+from toolkit.probe.apply import Joined, Origin, of_run, origins_of, stored
+from toolkit.probe.data import Layers
 from toolkit.result.clips import read_clips
 from toolkit.result.run import Run
 
@@ -81,34 +86,43 @@ class Probes:
             self.winners = [fitted(folder, run).winner]
 
     def ask(self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path) -> Said:
-        store, before = stored(self.run, self.place.features, recordings.sha256)
-        missing = [clip for clip in corpus.clips if clip.id in recordings.sha256 and clip.id not in before]
-        parts = [(store, before)] if store and before else []
-        failed: dict[str, str] = {}
-        if missing:
-            new = self._extract(corpus, missing, features)
-            failed = {clip.id: new.failed[clip.id] for clip in missing if clip.id in new.failed}
-            parts.append((new, {clip.id: clip.id for clip in missing if clip.id not in failed}))
-        found = {clip for _, own in parts for clip in own}
+        joined, failed = self._joined(corpus, recordings, features)
+        found = {clip: row for row, clip in enumerate(joined.ids)}
         ids = [clip.id for clip in corpus.clips if clip.id in found]
         _left(ids, {**recordings.failed, **failed})
         assigned = _assigned(self.folder, self.run, ids, recordings, only, self.place, self.final)
-        joined = Joined(parts)
-        rows = [joined.rows_of([ids[row] for row in own]) for own in assigned.rows]
+        rows = [np.array([found[ids[row]] for row in own], dtype=np.int64) for own in assigned.rows]
         probability = winners.apply(joined, self.winners, rows)
         return ids, together(self.run.task, assigned, self.winners, probability), failed
 
-    def _extract(self, corpus: Manifest, clips: Sequence[Clip], features: Path) -> Store:
+    def _joined(self, corpus: Manifest, recordings: Recordings, features: Path) -> tuple[Layers, dict[str, str]]:
+        """The features of the clips, of all stores that the run probed, and why more clips have none."""
+        every: dict[str, Joined] = {}
+        failed: dict[str, str] = {}
+        for name, origin in origins_of(self.run, self.winners).items():
+            store, before = stored(origin, self.place.features, recordings.sha256)
+            missing = [clip for clip in corpus.clips if clip.id in recordings.sha256 and clip.id not in before]
+            parts = [(store, before)] if store and before else []
+            if missing:
+                new = self._extract(origin, corpus, missing, features)
+                reasons = {clip.id: new.failed[clip.id] for clip in missing if clip.id in new.failed}
+                parts.append((new, {clip.id: clip.id for clip in missing if clip.id not in reasons}))
+                failed |= reasons
+            every[name] = Joined(parts)
+        return (View(every) if self.run.fusion else every[""]), failed
+
+    def _extract(self, origin: Origin, corpus: Manifest, clips: Sequence[Clip], features: Path) -> Store:
         """With the layers that the winners read."""
-        settings = self.run.provenance["features"]
-        checkpoint = locate(self.run.backbone, self.place.models)
+        settings, picked = origin.settings, replace(corpus, clips=tuple(clips))
+        if "acoustic" in settings:
+            return self._measure(origin, picked, features)
+        checkpoint = locate(origin.backbone, self.place.models)
         if checkpoint.weights_sha256 != settings["weights_sha256"]:
             raise CheckpointError(
                 f"The checkpoint {checkpoint.name} has other weights than those that {self.folder.name} probed"
             )
-        needed = {layer for winner in self.winners for layer in winner.layers}
-        decoder = any(layer.startswith("decoder.") for layer in needed)
-        numbers = [int(layer.removeprefix("encoder.")) for layer in needed if layer.startswith("encoder.")]
+        decoder = any(layer.startswith("decoder.") for layer in origin.layers)
+        numbers = [int(layer.removeprefix("encoder.")) for layer in origin.layers if layer.startswith("encoder.")]
         options = Options(
             dtype=settings["dtype"],
             context=settings["context"] if checkpoint.backbone.decoder_layers else "full",
@@ -116,8 +130,19 @@ class Probes:
             layers=None if decoder else f"{min(numbers)}-{max(numbers)}",
             device=self.device,
         )
-        picked = replace(corpus, clips=tuple(clips))
         return extract(picked, checkpoint, features, options, self.place.say, self.place.bar).store
+
+    def _measure(self, origin: Origin, corpus: Manifest, features: Path) -> Store:
+        """An acoustic set's, by the library that the run had. Raises MachineError for another one."""
+        backbone = check(origin.backbone, Options())
+        new = extract_set(corpus, backbone, features, Options(), self.place.say, self.place.bar).store
+        before = {key: value for key, value in origin.settings.items() if key != "windows"}
+        if other := [key for key in before.keys() | new.settings if before.get(key) != new.settings.get(key)]:
+            raise MachineError(
+                f"The acoustic set {origin.backbone} measures otherwise here than for {self.folder.name}: its "
+                f"{min(other)} is {new.settings.get(min(other))!r}, expected {before.get(min(other))!r}"
+            )
+        return new
 
 
 def _assigned(

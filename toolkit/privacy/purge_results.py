@@ -11,7 +11,7 @@ from toolkit.core.artifacts import locked, make_folder
 from toolkit.core.errors import SplitError
 from toolkit.core.platform import sync_folder
 from toolkit.corpus import splits
-from toolkit.result import controls, online
+from toolkit.result import columns, controls, online
 from toolkit.result import run as result_run
 from toolkit.result.clips import read_clips, write_clips
 from toolkit.result.listing import begun
@@ -22,7 +22,14 @@ from toolkit.result.run import Run
 Goes = Callable[[str], bool]  # whether the clip of an id goes
 FOLDS = "folds"
 ASIDE = ".{}.purged"  # where a run is written anew before it takes its place
-DRAWN = (controls.FILE, controls.TABLE, online.FILE, online.TABLE)  # of a run, and only where they were asked for
+DRAWN = (
+    controls.FILE,
+    controls.TABLE,
+    online.FILE,
+    online.TABLE,
+    columns.FILE,
+    columns.TABLE,
+)  # of a run, and only where they were asked for
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,8 @@ def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goe
         curve = online.read(folder)
         if curve is not None and not counted:
             online.write(aside, curve)
+        if (counts := columns.read(folder)) is not None:  # of the models, which are kept
+            columns.write(aside, counts)
         result_run.write(aside, run, None if others else run_page.draw)
         if others:
             controls.add(aside, others)

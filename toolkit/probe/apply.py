@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from toolkit.core.errors import InputError, StoreError
 from toolkit.core.registry import check_plugins
 from toolkit.corpus.labels import IntArray
+from toolkit.features.fused import split
 from toolkit.features.layout import LayerFeatures
 from toolkit.features.store import Store, stores
 from toolkit.probe import winners
@@ -60,7 +62,9 @@ def of_run(folder: Path, run: Run) -> list[Winner]:
 
     Raises StoreError for none, or those of another run, MachineError for packages that are not those it was made with.
     """
-    check_plugins({**run.provenance, **run.provenance.get("features", {})}, folder.name)
+    features = run.provenance.get("features", {})
+    for stated in (run.provenance, features, *features.get("fused", {}).values()):
+        check_plugins(stated, folder.name)
     found = winners.read(folder / WINNERS)
     mine = [(choice.fold, dict(choice.setting)) for choice in run.choices]
     if [(winner.fold, dict(winner.setting)) for winner in found] != mine or any(
@@ -70,29 +74,60 @@ def of_run(folder: Path, run: Run) -> list[Winner]:
     return found
 
 
+@dataclass(frozen=True)
+class Origin:
+    """One store that a run probed: of which backbone, its signature, its settings, and the layers that winners read."""
+
+    backbone: str
+    store: str
+    settings: Mapping[str, Any]
+    layers: frozenset[str]
+
+
+def origins_of(run: Run, kept: Sequence[Winner]) -> dict[str, Origin]:
+    """The stores that a run probed: of a fusion by their names in it, of any other the one, under ""."""
+    settings = run.provenance["features"]
+    needed = {layer for winner in kept for layer in winner.layers}
+    if not run.fusion:
+        return {"": Origin(run.backbone, str(run.provenance.get("store")), settings, frozenset(needed))}
+    return {
+        name: Origin(
+            own["backbone"],
+            own["store"],
+            {key: value for key, value in own.items() if key not in ("backbone", "store")},
+            frozenset(layer for part, layer in map(split, needed) if part == name),
+        )
+        for name, own in settings["fused"].items()
+    }
+
+
 def store_of(run: Run, features: Path) -> Store | None:
     """The store that a run probed, None where it is gone. features: the workspace's folder of stores."""
-    return next((store for store in stores(features) if store.signature == run.provenance.get("store")), None)
+    return _store(str(run.provenance.get("store")), features)
 
 
-def stored(run: Run, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
+def _store(signature: str, features: Path) -> Store | None:
+    return next((store for store in stores(features) if store.signature == signature), None)
+
+
+def stored(origin: Origin, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
     """The store that a run probed, None where it is gone, and the id there of each clip whose audio it holds.
 
     features: the workspace's folder of stores. audio_sha256: by clip.
     Raises InputError for a clip that is not there where the features were imported: nothing here computes them.
     """
-    found, own = _stored(run, features, audio_sha256)
-    imported = run.provenance.get("features", {}).get("imported")
+    found, own = _stored(origin, features, audio_sha256)
+    imported = origin.settings.get("imported")
     if imported and (new := [clip for clip in audio_sha256 if clip not in own]):
         raise InputError(
-            f"The features of {run.backbone} were imported from a file (sha256 {imported[:12]}), which nothing here "
+            f"The features of {origin.backbone} were imported from a file (sha256 {imported[:12]}), which nothing here "
             f"computes; {len(new):,} clips are not in that store, the first is {new[0]!r}"
         )
     return found, own
 
 
-def _stored(run: Run, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
-    store = store_of(run, features)
+def _stored(origin: Origin, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
+    store = _store(origin.store, features)
     if store is None:
         return None, {}
     own = store.audio_sha256

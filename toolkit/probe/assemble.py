@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.probe.data import Data
+from toolkit.probe.fused_rows import row_of
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult
 from toolkit.probe.targets import FloatArray, targets_of
@@ -34,7 +35,7 @@ def winner_of(data: Data, probe: str, layer: str, layers: Sequence[str], tested:
         probe=probe,
         task=data.task,
         fold=tested.round.fold,
-        layers=tuple(layers) if PROBES[probe].all_layers else (layer,),
+        layers=tested.layers or (tuple(layers) if PROBES[probe].all_layers else (layer,)),
         setting=tested.setting,
         softmax=targets.softmax,
         fitted=targets.fitted,
@@ -86,7 +87,7 @@ def run_of(
 
 def _weights(kept: Sequence[Winner]) -> dict[str, tuple[float, ...]]:
     """By layer, its share in each round's model; nothing for a probe that tells none."""
-    shares_of = PROBES[kept[0].probe].shares
+    shares_of = row_of(kept[0].probe).shares
     if shares_of is None:
         return {}
     shares = np.stack([shares_of(winner.model) for winner in kept])

@@ -7,17 +7,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toolkit.core.errors import SplitError
 from toolkit.corpus.evaluation_task import EvaluationTask, kept_apart, refuse_leaks
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
 from toolkit.features import copies
+from toolkit.features.fused import Fused, stores_of
 from toolkit.features.store import Store
 from toolkit.probe import controls, nuisance, permutation
 from toolkit.probe.data import matched
+from toolkit.probe.fused_rows import parsed
+from toolkit.probe.fusion import FusedExecutor
 from toolkit.probe.online import online
 from toolkit.probe.registry import PROBES
-from toolkit.probe.run import Progress
+from toolkit.probe.run import Progress, here
 from toolkit.probe.run_folder import STUDY, Options, Sweep, sweep
 from toolkit.result import controls as beside
 from toolkit.result import online as kept_online
@@ -33,7 +38,7 @@ class Companion:
 
     kind: Kind
     name: str
-    store: Store
+    store: Store | Fused
     question: EvaluationTask
     shuffles: int = 0
 
@@ -46,7 +51,7 @@ class Plan:
     online: whether code lengths and a learning curve are wanted.
     """
 
-    store: Store
+    store: Store | Fused
     question: EvaluationTask
     companions: tuple[Companion, ...]
     alike: str = ""
@@ -54,7 +59,7 @@ class Plan:
 
 
 def plan(
-    store: Store,
+    store: Store | Fused,
     question: EvaluationTask,
     corpus: Manifest,
     control: Sequence[str],
@@ -72,7 +77,9 @@ def plan(
     counterpart, or a note that there is none. Raises InputError, LabelError, SplitError, StoreError for what cannot be
     asked.
     """
-    companions = []
+    companions: list[Companion] = []
+    if isinstance(store, Fused):
+        companions += [Companion("alone", name, part, shared(store, question)) for name, part in store.parts.items()]
     if question.folds.group_by == "clip" and question.groups != question.folds.groups:
         try:
             honest = kept_apart(question)
@@ -86,6 +93,7 @@ def plan(
             asked = controls.shuffled(question, seed)
             companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, asked, shuffles))
         else:
+            assert isinstance(store, Store)  # `stage.ask_fused` refuses it of a fusion
             other = controls.random_store(store, store.folder.parent, question.folds.ids)
             companions.append(Companion("random", "random weights", other, question))
     for name in dict.fromkeys(nuisances):
@@ -95,18 +103,46 @@ def plan(
     return Plan(store, replace(question, notes=(*question.notes, *notes)), tuple(companions), alike, callers)
 
 
-def _heard(store: Store, question: EvaluationTask) -> tuple[str, list[str]]:
+def shared(store: Fused, question: EvaluationTask) -> EvaluationTask:
+    """The question on the clips that all stores of a fusion have."""
+    missing = set(question.folds.ids) - set(store.ids)
+    if not missing:
+        return question
+    keep = np.array([clip not in missing for clip in question.folds.ids], dtype=bool)
+    groups = tuple(group for group, kept in zip(question.groups, keep, strict=True) if kept)
+    return replace(
+        question,
+        truth=question.truth[keep],
+        groups=groups,
+        folds=question.folds.without(missing),
+        dealt=question.folds.sha256,
+        left_out={clip: store.failed.get(clip, "not in the feature store") for clip in sorted(missing)},
+    )
+
+
+def _heard(store: Store | Fused, question: EvaluationTask) -> tuple[str, list[str]]:
     """On clips of two folds that are nearly one recording; that and what there is to say of flagged clips."""
     there = [row for row, clip in enumerate(question.folds.ids) if clip in store.clips]
     ids = [question.folds.ids[row] for row in there]
-    found = copies.near_copies(store, ids, question.folds.fold[there]) if question.folds.group_by != "clip" else []
+    first, *_ = stores_of(store).values()
+    found = copies.near_copies(first, ids, question.folds.fold[there]) if question.folds.group_by != "clip" else []
     alike = copies.note(found) if found else ""
     notes = flag_notes(store.clips[clip].flags for clip in ids)
-    if store.imported:
-        notes.insert(
-            0, f"{store.backbone} was imported from a file, sha256 {store.imported}: not computed by this toolkit."
-        )
+    for name, part in stores_of(store).items():
+        if part.imported:
+            notes.insert(0, f"{name} was imported from a file, sha256 {part.imported}: not computed by this toolkit.")
+        if licence := part.settings.get("licence"):
+            notes.append(f"Licence of {name}: {licence}")
+    if isinstance(store, Fused):
+        notes.append(_counted(store, question))
     return alike, [*([alike] if alike else []), *notes]
+
+
+def _counted(store: Fused, question: EvaluationTask) -> str:
+    """How many clips each store has, and how many all of them."""
+    asked = set(question.folds.ids)
+    each = ", ".join(f"{name} {len(asked.intersection(part.ids)):,}" for name, part in store.parts.items())
+    return f"Fused on the clips that every store has, {len(asked.intersection(store.ids)):,} of {len(asked):,}: {each}."
 
 
 def series(deals: Sequence[Plan], options: Options, seeds: int) -> Iterator[tuple[Plan, Options]]:
@@ -126,16 +162,15 @@ def run(
 
     Raises what `sweep` and `beside.compare` raise.
     """
-    units = 1 if options.probe in PROBES and PROBES[options.probe].all_layers else len(plan.store.layers)
-    with bar(plan.store.backbone, units) as progress:
-        done = sweep(plan.store, plan.question, options, result, provenance, notes, progress)
+    done = _swept(plan.store, plan.question, options, result, provenance, notes, bar)
     new = []
     for one in plan.companions:
-        with bar(f"{one.store.backbone}, {one.name}", units) as progress:
-            other = sweep(one.store, one.question, options, result, provenance, (), progress)
+        own = _alone(options) if one.kind == "alone" else options
+        shown = notes if one.kind == "alone" else ()
+        other = _swept(one.store, one.question, own, result, provenance, shown, bar, f", {one.name}")
         found = beside.compare(one.kind, one.name, other.folder, done.run, other.run)
         if one.shuffles:
-            with bar(f"{one.store.backbone}, {one.shuffles} shuffles", units) as progress:
+            with bar(f"{one.store.backbone}, {one.shuffles} shuffles", _units(one.store, options.probe)) as progress:
                 found = _permuted(found, plan, options, done, one.shuffles, progress)
         new.append(found)
     drawn_anew = plan.online and _online(plan, options, done, bar)
@@ -146,6 +181,38 @@ def run(
 
     run_page.redraw(done.folder, done.run)
     return done, every
+
+
+def _swept(
+    store: Store | Fused,
+    question: EvaluationTask,
+    options: Options,
+    result: Path,
+    provenance: Mapping[str, Any],
+    notes: Sequence[str],
+    bar: Bar,
+    what: str = "",
+) -> Sweep:
+    """A run; before a fusion's, each of its stores' own on the same clips and folds, by which it is fused."""
+    if isinstance(store, Fused):
+        asked = shared(store, question)
+        own = {
+            name: _swept(part, asked, _alone(options), result, provenance, notes, bar, f", {name} alone{what}")
+            for name, part in store.parts.items()
+        }
+        options = replace(options, executor=FusedExecutor({name: each.run for name, each in own.items()}))
+    with bar(f"{store.backbone}{what}", _units(store, options.probe)) as progress:
+        return sweep(store, question, options, result, provenance, notes, progress)
+
+
+def _alone(options: Options) -> Options:
+    """For one store of a fusion."""
+    return replace(options, probe=parsed(options.probe)[1], executor=here)
+
+
+def _units(store: Store | Fused, probe: str) -> int:
+    """How often a run's progress is told: once a layer, or once for all of them."""
+    return 1 if isinstance(store, Fused) or PROBES[probe].all_layers else len(store.layers)
 
 
 def _online(plan: Plan, options: Options, done: Sweep, bar: Bar) -> bool:

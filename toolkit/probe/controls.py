@@ -62,6 +62,10 @@ def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
     except StoreError as error:
         if str(error).startswith("Several"):
             raise
+        if "acoustic" in store.settings:
+            raise StoreError(
+                f"--control random: {store.backbone} is an acoustic set, which has no weights; ask it of a backbone"
+            ) from None
         if store.imported:
             raise StoreError(
                 f"No features of {name!r} for --control random; `toolkit features import {name}` takes those of the "

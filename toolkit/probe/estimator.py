@@ -82,6 +82,10 @@ def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
         InputError: for a layer that the run does not have, or a probe that reads all layers at once.
         StoreError: where the features are gone.
     """
+    if run.fusion:
+        raise InputError(
+            f"{folder.name} is a fusion, which has a model a round; an estimator reads one layer of one store"
+        )
     if PROBES[run.probe].all_layers:
         raise InputError(f"A {run.probe} probe reads all layers at once; an estimator reads one")
     chosen = [choice.layer for choice in run.choices]

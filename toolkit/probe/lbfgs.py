@@ -163,12 +163,13 @@ class _State:
 def minimise(shared: Shared, loss: Loss, penalty: Tensor, columns: int, tolerance: float) -> tuple[Tensor, int]:
     """Minimise every problem from 0; returns the variables (P, q, r + 1) and the iterations it took.
 
-    penalty: (P,) factor of half the squared norm; columns: q. A problem is done when its gap, half the squared gradient
-    in the metric of the inverse Hessian's diagonal, is below `tolerance` of the objective.
+    penalty: (P,) factor of half the squared norm, or (P, r) one for each axis; columns: q. A problem is done when its
+    gap, half the squared gradient in the metric of the inverse Hessian's diagonal, is below `tolerance` of the
+    objective.
     """
     found, logits = shared.zeros(len(penalty), columns)
-    penalties = penalty.to(found)[:, None, None].repeat(1, 1, found.shape[2])
-    penalties[..., shared.rank :] = 0
+    penalties = found.new_zeros(len(penalty), 1, found.shape[2])
+    penalties[..., : shared.rank] = penalty.to(found).view(len(penalty), 1, -1)
     everyone = torch.arange(len(penalty), device=found.device)
     state = _State(everyone, loss, penalties, found.clone(), logits, loss.error(logits), Pairs(found))
     for iteration in range(MAX_ITERATIONS):  # noqa: B007

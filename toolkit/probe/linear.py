@@ -1,6 +1,6 @@
 """The linear probe: L2-penalised logistic regression on standardised statistics of one layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from toolkit.core.matmul import sigmoid
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, Probe, Setting, by_statistics, never
-from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS
-from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, solve
+from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS, weight_of
+from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, rotate_blocks, solve
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
 
 SEARCH_TOLERANCE = 1e-6  # of the objective; moves fewer than one decision in a thousand
@@ -34,7 +34,7 @@ class _Round:
     """clips: that it may learn from or choose by; axes: theirs, by statistics; parts: of them, that were fitted."""
 
     clips: IntArray
-    axes: dict[str, Tensor]
+    axes: dict[str, list[Tensor | None]]
     parts: list[_Part]
 
     def part(self, clips: IntArray) -> _Part:
@@ -49,13 +49,23 @@ class _Round:
 class LinearFitter:
     """Linear probes on one layer. truth: a row per clip of `features`; device: of the products.
 
+    blocks: the widths by name, where the features are several stores' side by side: each one's penalty has a weight.
+
     A round's fits share one set of principal axes. These only precondition, for the minimum is the same on any; but a
     search stops short of it, so that axes which a test clip had shaped could move a choice. They are of the clips that
     the round's first fit gets, which are all that it does not test.
     """
 
-    def __init__(self, features: LayerFeatures, task: Task, truth: IntArray, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        features: LayerFeatures,
+        task: Task,
+        truth: IntArray,
+        device: str = "cpu",
+        blocks: Mapping[str, int] | None = None,
+    ) -> None:
         self._features, self._task, self._truth, self._device = features, task, truth, device
+        self._blocks = dict(blocks or {})
         self._rounds: dict[str, _Round] = {}
 
     def relabelled(self, truth: IntArray) -> "LinearFitter":
@@ -106,7 +116,14 @@ class LinearFitter:
         if statistics not in part.prepared:
             part.prepared[statistics] = self._prepare(own, part.clips, statistics)
         scaler, rotated = part.prepared[statistics]
-        problems = [Penalised(float(setting["C"]), str(setting["class_weights"])) for setting in settings]
+        problems = [
+            Penalised(
+                float(setting["C"]),
+                str(setting["class_weights"]),
+                tuple(float(setting.get(weight_of(name), 1)) for name in self._blocks),  # the first one's is 1
+            )
+            for setting in settings
+        ]
         solutions = solve(rotated, targets, problems, *([] if tolerance is None else [tolerance]))
         features = scaler(self._features.matrix(statistics)[held_out])
         return [
@@ -126,10 +143,15 @@ class LinearFitter:
         matrix = self._features.matrix(statistics)
         train = matrix[clips]
         scaler = scaler_of(train)
-        if len(train) >= matrix.shape[1] and statistics not in own.axes:
-            every = matrix[own.clips]
-            own.axes[statistics] = principal_axes(scaler_of(every)(every), self._device)
-        return scaler, rotate(scaler(train), own.axes.get(statistics), self._device)
+        widths = list(self._blocks.values()) or [matrix.shape[1]]
+        axes = own.axes.setdefault(statistics, [None] * len(widths))
+        for number, first in enumerate([0, *np.cumsum(widths)[:-1].tolist()]):
+            if axes[number] is None and len(train) >= widths[number]:
+                every = np.ascontiguousarray(matrix[own.clips, first : first + widths[number]])
+                axes[number] = principal_axes(scaler_of(every)(every), self._device)
+        if self._blocks:
+            return scaler, rotate_blocks(scaler(train), widths, axes, self._device)
+        return scaler, rotate(scaler(train), axes[0], self._device)
 
 
 def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: bool) -> FloatArray:
@@ -156,4 +178,5 @@ LINEAR = Probe(
     build=lambda layers, task, truth, seed, device: LinearFitter(layers[0], task, truth, device),
     apply=apply,
     meanings={"C": "inverse strength of the L2 penalty"},
+    side_by_side=LinearFitter,
 )

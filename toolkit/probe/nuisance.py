@@ -20,6 +20,7 @@ from toolkit.corpus.labels import IntArray, one_hot, task_of
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import covered
 from toolkit.corpus.spellings import settle
+from toolkit.features.fused import Fused
 from toolkit.features.shard import ClipRecord
 from toolkit.features.store import Store
 
@@ -30,12 +31,12 @@ MANY_NUMBERS = 10  # a column of more different numbers than this is a quantity,
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
-def durations(store: Store) -> dict[str, float]:
+def durations(store: Store | Fused) -> dict[str, float]:
     """Seconds by clip id, of the audio that the features were computed from."""
     return {clip.id: clip.samples / SAMPLE_RATE for clip in store.clips.values()}
 
 
-def audio_seconds(store: Store, clips: Iterable[str]) -> float:
+def audio_seconds(store: Store | Fused, clips: Iterable[str]) -> float:
     """Of the audio that these clips hold together, what several of them hold counted once."""
 
     def span(clip: ClipRecord) -> tuple[Hashable, float, float]:

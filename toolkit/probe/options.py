@@ -14,11 +14,13 @@ class ProbeOptions(Labelled):
     """Of `probe`: classifiers on every layer of every store that is named."""
 
     model: Annotated[Names, Offered(short="-m", repeated=True)]
-    """Whose features: a backbone, a store's folder, or all. May be repeated."""
+    """Whose features: a backbone, a store's folder, all, or A+B for both fused. May be repeated."""
     target: Annotated[str, Offered(short="-t")]
     """A label column, several 0/1 columns with commas, or hotline (its 11)."""
     probe: Annotated[Names, Offered(repeated=True, shown="linear")] = None
     """Which classifier searches every layer, or all. May be repeated."""
+    fusion: Annotated[Names, Offered(repeated=True, shown="early")] = None
+    """How A+B are joined: early (columns side by side) or late (what each says). May be repeated."""
     trials: Annotated[int | None, Offered(least=1, shown=str(TRIALS))] = None
     """Optuna trials per layer and round."""
     minutes: Annotated[float | None, Offered(least=0.0)] = None
@@ -61,6 +63,8 @@ class ProbeOptions(Labelled):
         Rule("trials", lambda own: own.minutes is not None, "and --minutes are two ways to end a search; give one"),
         Rule("minutes", lambda own: own.ray is not None,
              "ends a search by this machine's clock; with --ray, give --trials"),
+        Rule("fusion", lambda own: not any("+" in name for name in names(own.model)),
+             "has no effect without --model A+B, which names the stores to fuse"),
         Rule("device", lambda own: own.ray is not None and own.device != "cpu",
              "cannot go with --ray: blocks run on the nodes' cores"),
         Rule("shuffles", lambda own: "shuffled" not in names(own.control), "has no effect without --control shuffled"),

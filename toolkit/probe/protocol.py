@@ -135,6 +135,9 @@ class Probe:
             at a time.
         shares: Of a kept model that sees all layers, (n_layers,) what it makes of each, adding up to 1; None for none.
         devices: Names that `build` takes.
+        side_by_side: `build` of one layer for several stores' features side by side, which weighs each by a parameter
+            (`search.weight_of`): from the layer, task, truth, device and the widths by block. None where columns that
+            stand side by side are all that it takes.
         torch: These are torch's devices; else those of a library of its own, which checks them.
     """
 
@@ -147,6 +150,7 @@ class Probe:
     shares: Callable[[Model], FloatArray] | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     torch: bool = True
+    side_by_side: Callable[[LayerFeatures, Task, IntArray, str, Mapping[str, int]], Fitter] | None = None
 
     def __post_init__(self) -> None:
         if missing := {"statistics", "class_weights"} - self.space.keys():

@@ -21,6 +21,7 @@ from toolkit.probe.protocol import Fitter
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, test
 from toolkit.probe.run import Budget, Progress, signature_of, units_of
+from toolkit.probe.search import narrowed
 
 Frozen = optuna.trial.FrozenTrial
 
@@ -128,7 +129,7 @@ def _fit(job: Job, block: Block, place: Place) -> tuple[LayerResult, str, list[F
         kept,
         f"{job.probe} {block.title}",
         mark,
-        job.probe,
+        narrowed(PROBES[job.probe].space, job.data.statistics),
         job.trials,
         job.inner,
         job.seed,
@@ -146,7 +147,8 @@ def _fitter(job: Job, layers: tuple[str, ...], node: str) -> tuple[Fitter, str]:
         raise StoreError(f"{job.store.name} is another on node {node} than when the run began; start it again")
     features = [rows_of(store.layer(layer), data.rows) for layer in layers]
     fitter = PROBES[job.probe].build(features, data.task, data.truth, job.seed, "cpu")
-    return fitter, signature_of(features, data, job.probe, job.inner, job.seed)
+    space = narrowed(PROBES[job.probe].space, data.statistics)
+    return fitter, signature_of(features, data, job.probe, space, job.inner, job.seed)
 
 
 @lru_cache(maxsize=1)

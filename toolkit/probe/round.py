@@ -9,9 +9,7 @@ from toolkit.corpus.labels import IntArray, Task
 from toolkit.corpus.splits import Round
 from toolkit.probe.data import Data, Part, inner_parts, parts_of
 from toolkit.probe.optuna_study import Report, Trials, best, search
-from toolkit.probe.protocol import Fitter, Found, GiveUp, Model, Setting, middle
-from toolkit.probe.registry import PROBES
-from toolkit.probe.search import narrowed
+from toolkit.probe.protocol import Fitter, Found, GiveUp, Model, Setting, Space, middle
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.result.metrics import headline_score
 from toolkit.result.thresholds import Scale, balanced_log_loss, bars_of, decide, scale_of, thresholds_of
@@ -47,7 +45,8 @@ class LayerResult:
     """One layer in one round.
 
     loss, development: of the winner of `trials`, the criterion it won by and its headline metric on development, None
-    where undefined. bars: what its probabilities are held against. prediction: of the round's test clips.
+    where undefined. bars: what its probabilities are held against. prediction: of the round's test clips. layers: that
+    a fusion reads in this round.
     """
 
     round: Round
@@ -58,6 +57,7 @@ class LayerResult:
     bars: FloatArray
     prediction: IntArray
     applied: Applied
+    layers: tuple[str, ...] = ()
 
 
 def test(
@@ -66,14 +66,14 @@ def test(
     file: Trials,
     title: str,
     mark: str,
-    probe: str,
+    space: Space,
     trials: int,
     inner: int,
     seed: int,
     round_: Round,
     deadline: float,
 ) -> LayerResult:
-    """Search, judge the winner on clips held out, refit it on all but the test clips, predict those.
+    """Search a space, judge the winner on clips held out, refit it on all but the test clips, predict those.
 
     inner: how many folds are held out in turn to judge a setting, development first; the mean of their losses counts.
     """
@@ -83,7 +83,7 @@ def test(
     def losses(settings: Sequence[Setting], report: Report) -> Iterator[float]:
         return _losses(fitter, data, parts, settings, name, report)
 
-    finished = search(file, name, mark, narrowed(PROBES[probe].space, data.statistics), trials, seed, losses, deadline)
+    finished = search(file, name, mark, space, trials, seed, losses, deadline)
     winner = best(finished)
     fits = [fit for part in parts for fit in fitter.search(part.train, part.held_out, [winner.setting], name)]
     found = middle([fit.found for fit in fits])
@@ -104,7 +104,7 @@ def once(fitter: Fitter, data: Data, round_: Round, setting: Setting, name: str)
     """One setting on the development fold without a search: its loss, and what a refit takes over."""
     part = Part(round_.train, round_.development)
     (fit,) = fitter.search(part.train, part.held_out, [setting], name)
-    return _loss(data, part, fit.probability), fit.found
+    return loss_of(data, part, fit.probability), fit.found
 
 
 def predicted(fitter: Fitter, data: Data, round_: Round, setting: Setting, found: Found, name: str) -> IntArray:
@@ -124,7 +124,7 @@ def _losses(
     given_up: set[int] = set()
 
     def first(number: int, step: int, probability: FloatArray) -> bool:
-        if report(number, step, _loss(data, parts[0], probability)):
+        if report(number, step, loss_of(data, parts[0], probability)):
             given_up.add(number)
         return number in given_up
 
@@ -136,10 +136,11 @@ def _losses(
         fitter.search(part.train, part.held_out, settings, name, give_up) for part, give_up in zip(parts, asked)
     ]
     for fits in zip(*searches, strict=True):
-        yield float(np.mean([_loss(data, part, fit.probability) for part, fit in zip(parts, fits, strict=True)]))
+        yield float(np.mean([loss_of(data, part, fit.probability) for part, fit in zip(parts, fits, strict=True)]))
 
 
-def _loss(data: Data, part: Part, probability: FloatArray) -> float:
+def loss_of(data: Data, part: Part, probability: FloatArray) -> float:
+    """What a search minimises, of a fit's probabilities (n_held_out, n_labels)."""
     prevalence = targets_of(data.task, data.truth[part.train]).prevalence
     return balanced_log_loss(data.task, data.truth[part.held_out], probability, prevalence)
 

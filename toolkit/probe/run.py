@@ -25,8 +25,9 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.probe import winners as winners_folder
 from toolkit.probe.assemble import chosen_layers, run_of, winner_of
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
+from toolkit.probe.fused_rows import row_of, stated
 from toolkit.probe.optuna_study import StudyFile
-from toolkit.probe.protocol import one_thread
+from toolkit.probe.protocol import Space, one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, test
 from toolkit.probe.search import BATCH, narrowed
@@ -100,7 +101,7 @@ def probe(
     Raises InputError for an unknown probe or more inner folds than there are, MachineError for a device that is not
     there, SplitError for folds that leave nothing to learn or to choose by, StoreError for a study of other data.
     """
-    row = PROBES.find(probe)
+    row = row_of(probe)
     if trials < 1:
         raise InputError(f"{trials} trials asked for; at least 1 is needed")
     if device not in row.devices and not row.torch:
@@ -158,9 +159,10 @@ def here(
         for number, (title, names) in enumerate(units.items()):
             layers = [rows_of(features.layer(name), data.rows) for name in names]
             fitter = PROBES[probe].build(layers, data.task, data.truth, seed, device)
-            mark = signature_of(layers, data, probe, budget.inner, seed)
+            space = narrowed(PROBES[probe].space, data.statistics)
+            mark = signature_of(layers, data, probe, space, budget.inner, seed)
             title_of = f"{probe} {title}"
-            test_round = partial(test, fitter, data, file, title_of, mark, probe, budget.trials, budget.inner, seed)
+            test_round = partial(test, fitter, data, file, title_of, mark, space, budget.trials, budget.inner, seed)
             ends = budget.deadlines(number, len(units), len(rounds), workers)
             pending.append((title, [pool.submit(test_round, round_, end) for round_, end in zip(rounds, ends)]))
             while len(pending) > 1 or (pending and number == len(units) - 1):  # one layer ahead keeps workers busy
@@ -194,16 +196,14 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, inner: int, seed: int) -> str:
+def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, space: Space, inner: int, seed: int) -> str:
     """Of everything that changes a loss: features, truth, folds, space, seed, protocol."""
     return signature(
         {
             "protocol": PROTOCOL,
             "probe": probe,
-            **PROBES.stated(probe),
-            "space": {
-                name: str(parameter) for name, parameter in narrowed(PROBES[probe].space, data.statistics).items()
-            },
+            **stated(probe),
+            "space": {name: str(parameter) for name, parameter in space.items()},
             "batch": BATCH,
             "inner": inner,
             "seed": seed,

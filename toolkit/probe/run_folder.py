@@ -13,24 +13,30 @@ from toolkit.core.platform import peak_memory
 from toolkit.corpus.evaluation_task import EvaluationTask, refuse_leaks
 from toolkit.corpus.material import Material
 from toolkit.features.costs import extraction_seconds
+from toolkit.features.fused import Fused, stores_of
 from toolkit.features.replaced import mark
 from toolkit.features.store import Store
 from toolkit.probe import run as probe_run
 from toolkit.probe import winners
+from toolkit.probe.fused_rows import stated
+from toolkit.probe.importance import columns_of
 from toolkit.probe.nuisance import audio_seconds, durations
-from toolkit.probe.registry import PROBES
 from toolkit.probe.run import PROTOCOL, Executor, Progress, here
+from toolkit.result import columns
 from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
 from toolkit.result.run import Run
 
 STUDY, WINNERS = "study.db", "winners"
-LEARNT = re.compile(r"coefficients|intercepts|parameter\.")  # of what a winner keeps; scalers and trees are not
+LEARNT = re.compile(
+    r"(\d+\.)?(coefficients|intercepts|parameter\.)"
+)  # of what a winner keeps; scalers and trees are not
 
 
 @dataclass(frozen=True)
 class Options:
-    """probe: a name of `probe.registry.PROBES`. workers: fits at a time, None: one a core.
+    """probe: a name of `probe.registry.PROBES`, or `fused_rows.fused_name` of one. workers: fits at a time, None: one a
+    core.
     hands: who fits; no figure depends on it. device: as `probe.run.probe` takes it.
 
     trials: per layer and round; or minutes: of search, shared by all layers and rounds. inner: the folds that are held
@@ -61,7 +67,7 @@ class Sweep:
 
 
 def sweep(
-    store: Store,
+    store: Store | Fused,
     question: EvaluationTask,
     options: Options,
     result: Path,
@@ -104,9 +110,9 @@ def sweep(
                 "inner_folds": options.inner,
                 "learnt_from": "train+development",
                 "store": store.signature,
-                **PROBES.stated(options.probe),
+                **stated(options.probe),
                 "features": store.settings,
-                "folds": question.folds.sha256,
+                "folds": question.dealt or question.folds.sha256,
                 "rules": question.rules.stated(),
             },
             winners=folder / WINNERS,
@@ -117,8 +123,11 @@ def sweep(
         )
         seconds = time.monotonic() - began if whole else None
         known = durations(store)
+        run = replace(run, left_out={**question.left_out, **run.left_out})
         material = asdict(Material.of((store.clips[clip].source[4], known[clip]) for clip in run.folds.ids))
         run = replace(run, provenance={**run.provenance, "material": material, **_costs(store, folder, run, seconds)})
+        if (counts := columns_of(store, winners.read(folder / WINNERS))) is not None:
+            columns.write(folder, counts)
         write_clips(folder, {clip: store.audio_sha256[clip] for clip in run.folds.ids})
         from toolkit.result.report import run_page  # Altair takes a second to import
 
@@ -126,7 +135,7 @@ def sweep(
     return Sweep(folder, run, cached=False)
 
 
-def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[str, float]:
+def _costs(store: Store | Fused, folder: Path, run: Run, seconds: float | None) -> dict[str, float]:
     """What the run took, as far as it is known. seconds: of the search; None where it was stopped in between.
 
     Every figure is read by `toolkit compare` under its name here; peak memory is the whole process's.
@@ -137,15 +146,18 @@ def _costs(store: Store, folder: Path, run: Run, seconds: float | None) -> dict[
     found = {
         "trained_parameters": max(learnt, default=0) or None,
         "seconds": seconds,
-        "extraction_seconds": extraction_seconds(store),
+        "extraction_seconds": extraction_seconds(stores_of(store).values()),
         "audio_seconds": audio_seconds(store, run.folds.ids) or None,  # of arrays none is known
         "peak_memory_bytes": peak_memory(),
-        "bytes_on_disk": store.total().bytes + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
+        "bytes_on_disk": sum(one.total().bytes for one in stores_of(store).values())
+        + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
     }
     return {name: round(value, 1) for name, value in found.items() if value is not None}
 
 
-def folder_of(store: Store, question: EvaluationTask, options: Options, result: Path, notes: Sequence[str]) -> Path:
+def folder_of(
+    store: Store | Fused, question: EvaluationTask, options: Options, result: Path, notes: Sequence[str]
+) -> Path:
     """Where `sweep` with the same arguments writes its run, or finds it."""
     task = question.task
     what = _what(store, question, options, notes)
@@ -153,7 +165,7 @@ def folder_of(store: Store, question: EvaluationTask, options: Options, result: 
     return result / f"{task.name}-{store.backbone}-{options.probe}-{sha256[:12]}"
 
 
-def series_of(store: Store, question: EvaluationTask, options: Options, notes: Sequence[str]) -> str:
+def series_of(store: Store | Fused, question: EvaluationTask, options: Options, notes: Sequence[str]) -> str:
     """The signature that runs share which differ in their training seed and the deal of their folds alone."""
     folds = question.folds
     return signature(
@@ -161,10 +173,11 @@ def series_of(store: Store, question: EvaluationTask, options: Options, notes: S
     )
 
 
-def _what(store: Store, question: EvaluationTask, options: Options, notes: Sequence[str]) -> dict[str, Any]:
+def _what(store: Store | Fused, question: EvaluationTask, options: Options, notes: Sequence[str]) -> dict[str, Any]:
     """All that changes a figure but the folds and the seed."""
     task = question.task
-    replaced = mark(store)
+    marks = {name: found for name, part in stores_of(store).items() if (found := mark(part))}
+    replaced = marks if isinstance(store, Fused) else marks.get(store.backbone)
     return {
         "protocol": PROTOCOL,
         "store": store.signature,
@@ -174,7 +187,7 @@ def _what(store: Store, question: EvaluationTask, options: Options, notes: Seque
         "truth": question.truth.tolist(),
         **question.rules.left_out,
         "probe": options.probe,
-        **PROBES.stated(options.probe),
+        **stated(options.probe),
         **options.budget,
         "inner_folds": options.inner,
         "notes": list(notes),

@@ -18,6 +18,11 @@ MEANINGS = {
 }
 
 
+def weight_of(block: str) -> str:
+    """The parameter of a fusion that says how much a block of features counts."""
+    return f"weight:{block}"
+
+
 def explain(probe: str | None = None) -> str:
     """The search space of one probe, or of all, as text for a terminal."""
     lines = []

@@ -34,10 +34,15 @@ TOLERANCE = 1e-9  # distance from the minimum, relative to the objective
 
 @dataclass(frozen=True)
 class Penalised:
-    """One regularised fit. C: inverse strength of the L2 penalty; class_weights: "none" or "balanced"."""
+    """One regularised fit.
+
+    C: inverse strength of the L2 penalty. class_weights: "none" or "balanced". weights: of blocks of features, what
+    each one's C is C times; empty for a matrix of one.
+    """
 
     C: float
     class_weights: str = "none"
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,15 @@ class Solution:
 
 @dataclass(frozen=True)
 class Rotated:
-    """A standardised matrix on orthonormal axes. shared: (n, rank) float32; axes: (width, rank)."""
+    """A standardised matrix on orthonormal axes.
+
+    shared: (n, rank) float32. axes: (width, rank). ranks: of each block where blocks have axes of their own, which
+    leaves the penalty of each diagonal.
+    """
 
     shared: Shared
     axes: Tensor
+    ranks: tuple[int, ...] = ()
 
 
 def rotate(features: npt.NDArray[np.float32], axes: Tensor | None = None, device: str = "cpu") -> Rotated:
@@ -68,6 +78,29 @@ def rotate(features: npt.NDArray[np.float32], axes: Tensor | None = None, device
     elif axes is None:
         axes = principal_axes(features, device)
     return Rotated(Shared(linear(matrix, axes.T.float())), axes)
+
+
+def rotate_blocks(
+    features: npt.NDArray[np.float32], widths: Sequence[int], axes: Sequence[Tensor | None], device: str = "cpu"
+) -> Rotated:
+    """`rotate`, block by block of a standardised matrix (n, sum of widths). axes: of each block, as `rotate` has it."""
+    parts, own = [], []
+    for block, given in zip(np.split(features, np.cumsum(widths)[:-1], axis=1), axes, strict=True):
+        matrix = torch.from_numpy(np.ascontiguousarray(block)).to(device)
+        if len(matrix) < matrix.shape[1]:
+            given = _row_axes(matrix.double())
+        elif given is None:
+            given = principal_axes(np.ascontiguousarray(block), device)
+        parts.append(linear(matrix, given.T.float()))
+        own.append(given)
+    ranks = tuple(given.shape[1] for given in own)
+    return Rotated(Shared(torch.cat(parts, dim=1)), _block_diagonal(own), ranks)
+
+
+def _block_diagonal(blocks: Sequence[Tensor]) -> Tensor:
+    """(sum of widths, sum of ranks) float64."""
+    whole: Tensor = torch.block_diag(*[block.double() for block in blocks])  # type: ignore[no-untyped-call]
+    return whole
 
 
 def principal_axes(features: npt.NDArray[np.float32], device: str = "cpu") -> Tensor:
@@ -113,6 +146,10 @@ def solve(
     penalty = torch.tensor(
         [1 / (problem.C * clips) for problem in problems for _ in range(targets.n_problems)], dtype=torch.float64
     )
+    if rotated.ranks:
+        shares = np.repeat([problem.weights for problem in problems], targets.n_problems, axis=0)
+        of_axes = torch.from_numpy(np.repeat(shares, rotated.ranks, axis=1))
+        penalty = penalty[:, None] / of_axes
     found, _ = minimise(rotated.shared, loss, penalty, columns, tolerance)
     # A softmax's columns are classes, the others' problems are labels: a row for each, setting by setting.
     variables = found.double().view(-1, rotated.axes.shape[1] + 1)

@@ -29,11 +29,14 @@ from toolkit.corpus.evaluation_task import (
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.windows import Windows, cut
+from toolkit.features.fused import SEPARATOR, Fused, stores_of
 from toolkit.features.origin import names_other, refuse_others
 from toolkit.features.store import Store, find, stores
 from toolkit.probe import control_runs
 from toolkit.probe.controls import CONTROLS
 from toolkit.probe.data import Data, check
+from toolkit.probe.fused_rows import EARLY, fused_name
+from toolkit.probe.fused_rows import check as check_fused
 from toolkit.probe.nuisance import LOUDNESS, MEASURED, loudnesses
 from toolkit.probe.nuisance import ask as nuisance_of
 from toolkit.probe.options import TRIALS, ProbeOptions
@@ -43,7 +46,7 @@ from toolkit.probe.run import Executor, Progress, here
 from toolkit.probe.run_folder import Options, folder_of
 from toolkit.result import controls, online
 from toolkit.result.report.results import RunResult, RunResults
-from toolkit.result.run import RUN
+from toolkit.result.run import FUSIONS, RUN
 
 if TYPE_CHECKING:
     from toolkit.probe.estimator import ProbeEstimator
@@ -84,7 +87,7 @@ class Plan:
     place: Place
     options: ProbeOptions
     corpus: Manifest
-    stores: tuple[Store, ...]
+    stores: tuple[Store | Fused, ...]
     asked: Asked
 
     @cached_property
@@ -100,7 +103,7 @@ class Plan:
                 options.shuffles, options.online,
             )  # fmt: skip
             others = [control_runs.plan(store, other, corpus, (), (), None, options.seed) for other in questions[1:]]
-            for probe in self.asked.probes:
+            for probe in self._probes(store):
                 runs = control_runs.series([first, *others], self._training(probe), options.seeds)
                 found.append(Series(_name(store, self.stores), probe, tuple(runs)))
         return tuple(found)
@@ -112,8 +115,9 @@ class Plan:
         return tuple(
             folder_of(store, question, replace(self._training(probe), seed=options.seed + seed), self.place.result,
                       notes)
-            for store, probe, question, seed in product(
-                self.stores, self.asked.probes, self.asked.questions, range(options.seeds)
+            for store in self.stores
+            for probe, question, seed in product(
+                self._probes(store), self.asked.questions, range(options.seeds)
             )
         )  # fmt: skip
 
@@ -138,6 +142,10 @@ class Plan:
     @property
     def _first(self) -> EvaluationTask:
         return self.asked.questions[0]
+
+    def _probes(self, store: Store | Fused) -> tuple[str, ...]:
+        """The probes of one store, or of a fusion."""
+        return fused_probes(self.options, self.asked.probes) if isinstance(store, Fused) else self.asked.probes
 
     def _training(self, probe: str) -> Options:
         own = self.options
@@ -229,9 +237,12 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
     i18n.of(options.language)
     corpus = place.corpus()
     found = _stores(place.features, names(options.model))
-    corpus = cut(corpus, Windows.shared({store.folder.name: store.settings for store in found}))
-    for store in found:
+    every = {store.folder: store for one in found for store in stores_of(one).values()}
+    corpus = cut(corpus, Windows.shared({folder.name: store.settings for folder, store in every.items()}))
+    for store in every.values():
         refuse_others(corpus, store, names_other, place.say)
+    if any(isinstance(one, Fused) for one in found):
+        refuse_fused(options)
     planned = Plan(place, options, corpus, tuple(found), ask(corpus, options))
     if LOUDNESS not in names(options.nuisance):  # which only a run should take the time for
         _ = planned.series
@@ -253,22 +264,54 @@ def known_device(device: str, probes: Sequence[str]) -> str:
     raise InputError(one_of("device", device, [*shared, *own]))
 
 
-def _stores(features: Path, named: Sequence[str]) -> list[Store]:
+def fused_probes(options: ProbeOptions, probes: Sequence[str]) -> tuple[str, ...]:
+    """What a fusion's runs are called after: each probe in every way that is asked for."""
+    return tuple(fused_name(way, probe) for probe, way in product(probes, names(options.fusion) or (EARLY,)))
+
+
+def refuse_fused(options: ProbeOptions) -> None:
+    """Raises InputError for what is asked of one store alone."""
+    for way in names(options.fusion):
+        if way not in FUSIONS:
+            raise InputError(one_of("--fusion", way, FUSIONS))
+    for probe in PROBES if ALL in names(options.probe) else names(options.probe):
+        check_fused(probe)
+    for option, given in (
+        ("--ray", options.ray is not None),
+        ("--minutes", options.minutes is not None),
+        ("--online", options.online),
+        ("--control random", "random" in names(options.control)),
+        ("--shuffles", "shuffled" in names(options.control) and options.shuffles > 0),
+    ):
+        if given:
+            remedy = "give --shuffles 0" if option == "--shuffles" else "leave it out, or ask it of each store alone"
+            raise InputError(f"{option} cannot be had of a fusion (--model A+B); {remedy}")
+
+
+def _stores(features: Path, named: Sequence[str]) -> list[Store | Fused]:
     """The feature stores in the order named; "all": every store but the random-weights controls of another one."""
     if ALL not in named:
-        return [find(features, name) for name in named]
+        return [_fused(features, name) if SEPARATOR in name else find(features, name) for name in named]
     every = stores(features)
     controls = {store.backbone + RANDOM for store in every}
-    found = [store for store in every if store.backbone not in controls]
+    found: list[Store | Fused] = [store for store in every if store.backbone not in controls]
     if not found:
         raise StoreError(f"No features in {features.name}/ yet; `toolkit extract --model NAME` makes them")
     return found
 
 
-def _name(store: Store, every: Sequence[Store]) -> str:
+def _fused(features: Path, named: str) -> Fused:
+    """A fusion of the stores that a name joins by "+"."""
+    stores = [find(features, name) for name in named.split(SEPARATOR)]
+    if len({store.folder for store in stores}) < len(stores):
+        raise InputError(f"--model {named}: one store is named twice; expected different ones")
+    return Fused({_name(store, stores): store for store in stores})
+
+
+def _name(store: Store | Fused, every: Sequence[Store | Fused]) -> str:
     """The backbone's name, or the store's where a backbone has several."""
     several = sum(other.backbone == store.backbone for other in every) > 1
-    return str(store.folder.name if several else store.backbone)
+    return str(store.folder.name if several and not isinstance(store, Fused) else store.backbone)
 
 
 def _bar(place: Place, probe: str) -> control_runs.Bar:

@@ -15,8 +15,8 @@ from toolkit.core.errors import InputError, StoreError
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.data import Layers, rows_of
+from toolkit.probe.fused_rows import row_of
 from toolkit.probe.protocol import Model, Setting, one_thread
-from toolkit.probe.registry import PROBES
 from toolkit.probe.targets import FloatArray, Targets
 from toolkit.result.thresholds import Scale, decide
 
@@ -55,21 +55,24 @@ class Winner:
             raise InputError(f"This winner reads the layers {list(self.layers)}, given {list(given)}")
         targets = Targets(self.softmax, self.fitted, np.empty((0, len(self.fitted)), dtype=np.int64), self.prevalence)
         with one_thread():
-            fitted = PROBES.find(self.probe).apply(layers, self.model, self.setting, targets)
+            fitted = row_of(self.probe).apply(layers, self.model, self.setting, targets)
         probability = targets.probability(fitted, self.task, str(self.setting["class_weights"]))
         return probability, decide(self.task, probability, self.bars)
 
 
 def apply(features: Layers, winners: Sequence[Winner], rows: Sequence[IntArray]) -> list[FloatArray]:
     """Each winner's probabilities (n, n_labels) of its own clips: `rows` of the features. Every layer is read once."""
-    parts: list[list[LayerFeatures]] = [[] for _ in winners]
+    parts: list[dict[str, LayerFeatures]] = [{} for _ in winners]
     for name in dict.fromkeys(layer for winner in winners for layer in winner.layers):
         layer = features.layer(name)
         for winner, part, wanted in zip(winners, parts, rows, strict=True):
             if name in winner.layers and len(wanted):
-                part.append(rows_of(layer, wanted))
+                part[name] = rows_of(layer, wanted)
     nothing = np.empty((0, len(winners[0].task.labels)))
-    return [winner.apply(part)[0] if part else nothing for winner, part in zip(winners, parts, strict=True)]
+    return [
+        winner.apply([part[name] for name in winner.layers])[0] if part else nothing
+        for winner, part in zip(winners, parts, strict=True)
+    ]
 
 
 def write(folder: Path, winners: Sequence[Winner]) -> None:

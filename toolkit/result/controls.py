@@ -18,16 +18,17 @@ from toolkit.result.safe_csv import plain_text
 FILE, TABLE = "beside.json", "beside.csv"
 FORMAT_VERSION = 3
 
-Kind = Literal["split", "shuffled", "random", "nuisance"]
+Kind = Literal["alone", "split", "shuffled", "random", "nuisance"]
 
 
 @dataclass(frozen=True)
 class Beside:
     """One other run on the same clips.
 
-    kind: "split", the same question with speakers kept apart; "shuffled", its labels shuffled by speaker; "random", the
-    backbone with random weights; "nuisance", another question. name: the nuisance, or the kind in words. folder: the
-    other run's, in result/. metric, chance: of the other run's headline.
+    kind: "alone", one of the stores that this run fuses; "split", the same question with speakers kept apart;
+    "shuffled", its labels shuffled by speaker; "random", the backbone with random weights; "nuisance", another
+    question. name: the nuisance, the store, or the kind in words. folder: the other run's, in result/. metric, chance:
+    of the other run's headline.
     score: of the layers that the other run chose on development; curve: of each layer.
     minus, curve_minus: this run minus the other, paired over callers; None and empty for a nuisance.
     notes: of the other run, those that this one does not have. shuffles: the headline metric of more shuffles, whose
@@ -74,7 +75,7 @@ def add(folder: Path, new: Sequence[Beside]) -> list[Beside]:
     Returns all of them. Raises StoreError for a damaged beside.json, DiskFullError.
     """
     kept = {(one.kind, one.name): one for one in (*read(folder), *new)}
-    order = ("split", "shuffled", "random", "nuisance")
+    order = ("alone", "split", "shuffled", "random", "nuisance")
     every = sorted(kept.values(), key=lambda one: order.index(one.kind))
     content = {"format": FORMAT_VERSION, "beside": [_to_json(one) for one in every]}
     commit_json(folder / FILE, {**content, "sha256": signature(content)})

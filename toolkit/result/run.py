@@ -27,6 +27,7 @@ CURVE, METRICS = "layers.csv", "metrics.json"
 VERIFIED = (FOLDS, PREDICTIONS, LAYERS, CURVE, METRICS)  # figures and the report are drawn from these, for people
 FIGURES, REPORT = "figures", "report.html"
 OUTSIDE = "outside"  # in place of the probe where predictions were made elsewhere
+FUSIONS = ("early", "late")  # how the probe of a fusion's run is named begins with one of them and "-"
 TUNED = "finetune-"  # how the probe of a run is named in which the backbone was trained; then the way
 
 
@@ -48,10 +49,18 @@ class Choice:
     development: float | None
     loss: float | None = None
 
+    @property
+    def layers(self) -> str:
+        """The layer; of a fusion each store's, as "whisper-medium:encoder.7 + acoustic:features.0"."""
+        of_stores = [
+            f"{key.removesuffix(':layer')}:{value}" for key, value in self.setting.items() if key.endswith(":layer")
+        ]
+        return " + ".join(of_stores) or str(self.setting.get("layer", self.layer))
+
 
 def layers_chosen(choices: Sequence[Choice]) -> str:
     """As `Run.layers_chosen`, of the rounds of one run or of several."""
-    rounds = Counter(str(choice.setting.get("layer", choice.layer)) for choice in choices)
+    rounds = Counter(choice.layers for choice in choices)
     return ", ".join(f"{layer} ({number})" for layer, number in rounds.most_common())
 
 
@@ -97,6 +106,12 @@ class Run:
     def tuned(self) -> bool:
         """Whether the backbone was trained, and not only probed."""
         return self.probe.startswith(TUNED)
+
+    @property
+    def fusion(self) -> str:
+        """How several stores were joined, of FUSIONS; "" for a run of one."""
+        first, _, probe = self.probe.partition("-")
+        return first if probe and first in FUSIONS else ""
 
     @property
     def frozen(self) -> bool:

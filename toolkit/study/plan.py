@@ -15,8 +15,10 @@ from toolkit.corpus.place import Place
 from toolkit.corpus.roots import VARIABLE
 from toolkit.corpus.windows import cut
 from toolkit.extract import stage as extraction
+from toolkit.extract.acoustic.run import AcousticBackbone
 from toolkit.extract.options import ExtractOptions
 from toolkit.extract.setup import layer_names
+from toolkit.features.fused import SEPARATOR
 from toolkit.finetune import stage as tuning
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.models.checkpoint import Checkpoint
@@ -56,13 +58,14 @@ class Study:
     """A recipe that can be followed.
 
     place: with the recipe's manifest. names: the backbones as the recipe names them; checkpoints: in the same order.
-    targets: by name.
+    fused: "A+B" of these names. targets: by name.
     """
 
     place: Place
     names: tuple[str, ...]
-    checkpoints: tuple[Checkpoint, ...]
+    checkpoints: tuple[Checkpoint | AcousticBackbone, ...]
     extract: ExtractOptions
+    fused: tuple[str, ...]
     targets: Mapping[str, Target]
     tunings: tuple[Tuning, ...]
     compare: CompareOptions
@@ -72,7 +75,19 @@ class Study:
         """The random-weights controls that are asked for, by name."""
         (first, *_) = self.targets.values()
         wanted = "random" in names(first.options.control)
-        return tuple(checkpoint.name + RANDOM for checkpoint in self.checkpoints) if wanted else ()
+        return tuple(checkpoint.name + RANDOM for checkpoint in self.trained) if wanted else ()
+
+    @property
+    def trained(self) -> tuple[Checkpoint, ...]:
+        """The backbones that have weights: not the acoustic sets."""
+        return tuple(one for one in self.checkpoints if isinstance(one, Checkpoint))
+
+    @property
+    def tunable(self) -> tuple[str, ...]:
+        """The backbones that can be fine-tuned, as the recipe names them."""
+        return tuple(
+            name for name, one in zip(self.names, self.checkpoints, strict=True) if isinstance(one, Checkpoint)
+        )
 
 
 def plan(place: Place, recipe: Path) -> Study:
@@ -90,7 +105,10 @@ def plan(place: Place, recipe: Path) -> Study:
         extracted = extraction.plan(place, asked(extract, ExtractOptions))
     corpus = cut(place.corpus(), extracted.options.windows)
     models = names(extracted.options.model)
-    targets = {name: _target(study, probe, models, corpus, name) for name in dict.fromkeys(study.values["target"])}
+    fused = _fused(probe, models)
+    targets = {
+        name: _target(study, probe, (*models, *fused), corpus, name) for name in dict.fromkeys(study.values["target"])
+    }
     (first, *_) = targets.values()
     if first.options.device == "cuda" and set(first.asked.probes) != {"lightgbm"}:
         with placed(probe):
@@ -99,19 +117,22 @@ def plan(place: Place, recipe: Path) -> Study:
     tunings = [_tuning(table, study, first.asked.probes) for table in tables["finetune"]]
     questions = [question for target in targets.values() for question in _trained_on(target)]
     for table, one in zip(tables["finetune"], tunings):
-        for name in one.models or models:
+        for name in one.models or [name for name in models if isinstance(backbones[name], Checkpoint)]:
             with placed(table, otherwise="model"):
                 if name not in backbones:
                     raise InputError(one_of("model", name, models))
-                probed = layer_names(backbones[name], extracted.options)
+                backbone = backbones[name]
+                if not isinstance(backbone, Checkpoint):
+                    raise InputError(f"{name} is an acoustic set, which has no weights to fine-tune")
+                probed = layer_names(backbone, extracted.options)
                 by_layer = not PROBES[one.probe].all_layers
-                tuning.check(one.options, backbones[name], probed, by_layer, questions)
+                tuning.check(one.options, backbone, probed, by_layer, questions)
     own = asked(compare, CompareOptions, **_given(study, SPELT if compare.values.get("subgroups") != "none" else ()))
     with placed(compare, otherwise="subgroups"):
         i18n.of(own.language)
         if own.subgroups != "none":
             check_columns(corpus, names(own.subgroups))
-    return Study(place, models, extracted.checkpoints, extracted.options, targets, tuple(tunings), own)
+    return Study(place, models, extracted.checkpoints, extracted.options, fused, targets, tuple(tunings), own)
 
 
 def _given(study: Table, fields: Sequence[str]) -> dict[str, Any]:
@@ -145,6 +166,8 @@ def _target(study: Table, probe: Table, models: Sequence[str], corpus: Manifest,
     try:
         with placed(probe, study, otherwise=""):
             own = asked(probe, ProbeOptions, model=list(models), target=name, **_given(study, ("seed", *DEALT)))
+            if any(SEPARATOR in name for name in models):
+                probing.refuse_fused(own)
         found = probing.ask(corpus, own)
     except LabelError as error:
         raise study.refusal("target", str(error)) from None
@@ -152,6 +175,19 @@ def _target(study: Table, probe: Table, models: Sequence[str], corpus: Manifest,
         with placed(study, probe, otherwise="target"):
             raise error
     return Target(own, found, can_be_honest(found.questions[0]))
+
+
+def _fused(probe: Table, models: Sequence[str]) -> tuple[str, ...]:
+    """What [probe] fuses, of the study's own backbones."""
+    fused = tuple(dict.fromkeys(probe.values.get("fuse", ())))
+    for one in fused:
+        parts = one.split(SEPARATOR)
+        if len(parts) < 2 or len(set(parts)) < len(parts):
+            raise probe.refusal("fuse", f'bad fuse {one!r}, expected different models joined by "+"')
+        for name in parts:
+            if name not in models:
+                raise probe.refusal("fuse", one_of("fuse", name, models))
+    return fused
 
 
 def _trained_on(target: Target) -> list[EvaluationTask]:

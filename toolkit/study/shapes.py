@@ -34,7 +34,7 @@ def shapes() -> dict[str, Shape]:
     return {
         "study": Shape({"target": names, **places, **study}, needed=("target",)),
         "extract": Shape(options(ExtractOptions), needed=("model",)),
-        "probe": Shape(options(ProbeOptions, LEFT_OUT[ProbeOptions])),
+        "probe": Shape({"fuse": names, **options(ProbeOptions, LEFT_OUT[ProbeOptions])}),
         "finetune": Shape(
             {"model": names, "probe": Option(str), **options(FinetuneOptions, LEFT_OUT[FinetuneOptions])}, many=True
         ),

@@ -11,9 +11,11 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.options import Offered
 from toolkit.corpus.place import Place
 from toolkit.extract import stage as extraction
+from toolkit.features.fused import SEPARATOR
 from toolkit.finetune import stage as tuning
 from toolkit.models.checkpoint import locate
 from toolkit.probe import stage as probing
+from toolkit.probe.stage import fused_probes
 from toolkit.result import controls, stats
 from toolkit.result.compare import PAGE
 from toolkit.result.report import compare_stage, narrative
@@ -186,7 +188,7 @@ def _taken(step: Step) -> Taken:
 def walk(study: Study, take: Take) -> Outcome:
     """Take every step; later ones are made of what earlier ones made."""
     outcome, place = Outcome(), study.place
-    for checkpoint, control in zip(study.checkpoints, study.random):
+    for checkpoint, control in zip(study.trained, study.random):
         if not (place.models / control).is_dir():
             bare = replace(place, manifest=None, audio_root=None)
             take(Step("models randomise", bare, RandomiseOptions(name=checkpoint.name)))
@@ -214,21 +216,29 @@ def asked(study: Study, look: bool = True) -> list[tuple[Step, Taken]]:
 def _target(study: Study, name: str, target: Target, stores: Sequence[Path], take: Take, outcome: Outcome) -> None:
     """Probe, fine-tune and compare; where clips are split one by one, once more with the groups kept apart."""
     result, probes = study.place.result, target.asked.probes
-    options, seeds = replace(target.options, model=[store.name for store in stores]), target.options.seeds
+    store_of, seeds = dict(zip(study.names, (store.name for store in stores), strict=True)), target.options.seeds
+    fusions = [SEPARATOR.join(store_of[part] for part in one.split(SEPARATOR)) for one in study.fused]
+    options = replace(target.options, model=[*store_of.values(), *fusions])
     task, deals = target.asked.questions[0].task.name, len(target.asked.questions)
     each = [(model, checkpoint.name, probe) for model, checkpoint in zip(study.names, study.checkpoints)
             for probe in probes]  # fmt: skip
-    guess = tuple(result / f"{task}-{backbone}-{probe}" for _, backbone, probe in each for _ in range(seeds * deals))
+    fused = [(one, probe) for one in study.fused for probe in fused_probes(target.options, probes)]
+    named = [*((backbone, probe) for _, backbone, probe in each), *fused]
+    guess = tuple(result / f"{task}-{backbone}-{probe}" for backbone, probe in named for _ in range(seeds * deals))
     made = take(Step("probe", study.place, options, guess))
     series = [made.folders[at : at + seeds] for at in range(0, len(made.folders), seeds * deals)]  # on one deal
-    frozen = {(model, probe): own[0] for (model, _, probe), own in zip(each, series, strict=True)}
+    frozen = {(model, probe): own[0] for (model, _, probe), own in zip(each, series[: len(each)], strict=True)}
     honest = {run: other for run in frozen.values() if target.honest and (other := _kept_apart(run))}
     page = i18n.of(options.language).file(REPORT)
     outcome.pages += [(f"{name}, {probe} probe of {model}", run / page) for (model, probe), run in frozen.items()]
+    outcome.pages += [
+        (f"{name}, {probe} probe of {one}", own[0] / page)
+        for (one, probe), own in zip(fused, series[len(each) :], strict=True)
+    ]
     outcome.optimistic += [(run, other, options.language) for run, other in honest.items()]
     runs, honest_runs = list(dict.fromkeys(run for own in series for run in own)), list(honest.values())
     for one in study.tunings:
-        for model in one.models or study.names:
+        for model in one.models or study.tunable:
             run, page = frozen[model, one.probe], i18n.of(one.options.language).file(REPORT)
             tuned = take(_tuning(study, one, run))
             runs += tuned.folders

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.result.run import TUNED
+from toolkit.result.run import FUSIONS, TUNED
 
 PROBES = {"linear": "#0072b2", "mlp": "#009e73", "lightgbm": "#cc79a7", "mix": "#56b4e9"}
 FINE_TUNED = "#d55e00"
@@ -22,11 +22,14 @@ class Look:
 
 
 def colour_of(probe: str) -> str:
-    """Of a run by its probe, `Run.probe`.
+    """Of a run by its probe, `Run.probe`; a fusion has that of its stores' probes.
 
-    >>> colour_of("linear"), colour_of("finetune-lora")
-    ('#0072b2', '#d55e00')
+    >>> colour_of("linear"), colour_of("late-linear"), colour_of("finetune-lora")
+    ('#0072b2', '#0072b2', '#d55e00')
     """
+    first, _, base = probe.partition("-")
+    if first in FUSIONS and base:
+        return colour_of(base)
     if probe.startswith(TUNED):
         return FINE_TUNED
     return PROBES.get(probe) or OTHERS[zlib.crc32(probe.encode()) % len(OTHERS)]

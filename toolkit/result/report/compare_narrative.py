@@ -115,6 +115,8 @@ def _probe(line: Line, say: Language) -> str:
     choices = [choice for run in line.runs.values() for choice in run.choices]
     layers, all_layers = {choice.layer for choice in choices}, {line.run.probe}  # a mix has one layer, itself
     kind = "probe_on_all" if layers == all_layers else "probe_on_layer" if len(layers) == 1 else "probe_of"
+    if line.run.fusion:
+        kind = "probe_of"
     fields = {"probe": line.run.probe, "backbone": line.run.backbone, "layer": min(layers)}
     return say(f"compare.{kind}", **fields, layers=narrative.in_rounds(choices, say))
 

@@ -129,7 +129,7 @@ def beside_charts(
     own, first = {point.layer: point.test for point in points}, Look(colour_of(run.probe))
     charts: dict[str, tuple[str, Any]] = {}
     x_title = say("figure.layer_axis_numbers" if "encoder.0" in own else "figure.layer_axis")
-    controls = [one for one in beside if one.kind != "nuisance"]
+    controls = [one for one in beside if one.kind not in ("nuisance", "alone")]
     if controls:
         names = [narrative.beside_name(run, one, say) for one in controls]
         looks = others(len(controls), run.probe)

@@ -90,12 +90,12 @@ def model(run: Run, backbone: str, choices: Sequence[Choice], say: Language) -> 
     """The probe and its layer, at the beginning of a sentence. choices: of the rounds of the run, or of its series."""
     layers = {choice.layer for choice in choices}
     if layers == {run.probe}:  # of a probe on all layers at once
-        kind = "all"
+        kind = run.fusion or "all"
     else:
         kind = ("tuned_" if run.tuned else "") + ("layer" if len(layers) == 1 else "layers")
     return say(
         f"run.model_{kind}",
-        probe=run.probe,
+        probe=run.probe.removeprefix(f"{run.fusion}-") if run.fusion else run.probe,
         way=run.probe.removeprefix(TUNED),
         backbone=backbone,
         layer=min(layers),
@@ -105,7 +105,7 @@ def model(run: Run, backbone: str, choices: Sequence[Choice], say: Language) -> 
 
 def in_rounds(choices: Sequence[Choice], say: Language) -> str:
     """Each chosen layer and in how many of the rounds."""
-    rounds = Counter(choice.layer for choice in choices)
+    rounds = Counter(choice.layer if "layer" in choice.setting else choice.layers for choice in choices)
     if len(rounds) == 1:
         (layer,) = rounds
         return say("run.in_only_round" if len(choices) == 1 else "run.in_all_rounds", layer=layer, rounds=len(choices))
@@ -159,19 +159,23 @@ def unseen(run: Run, say: Language = ENGLISH) -> str:
 def beside_name(run: Run, other: Beside, say: Language = ENGLISH) -> str:
     """A nuisance's name, or what kind of run this is."""
     group = say.name("noun", run.predictions.group)
-    return other.name if other.kind == "nuisance" else say(f"beside.name_{other.kind}", group=group)
+    if other.kind == "nuisance":
+        return other.name
+    return say(f"beside.name_{other.kind}", group=group, name=other.name)
 
 
 def beside(run: Run, other: Beside, say: Language = ENGLISH) -> str:
     """What another run says about this one."""
     told = say(
-        f"beside.{other.kind}",
+        f"beside.{other.kind}{_gain(other)}",
         name=other.name,
         metric=inside(metrics.title(other.metric, say)) if other.kind == "nuisance" else metric_name(run, say),
         group=say.name("noun", run.predictions.group),
         score=say.figure(other.score),
         minus=say.figure(other.minus),
         chance=say.figure(other.chance),
+        unit=unit(run.predictions, say),
+        others=say("common.list").join(name for name in run.backbone.split("+") if name != other.name),
     )
     if not other.shuffles:
         return told
@@ -184,6 +188,16 @@ def beside(run: Run, other: Beside, say: Language = ENGLISH) -> str:
         p=say.figure(other.p_value),
     )
     return say("common.sentences").join([told, many])
+
+
+def _gain(other: Beside) -> str:
+    """Of a store alone: whether the fusion is shown to be above it."""
+    if other.kind != "alone":
+        return ""
+    minus = other.minus
+    if minus is None or minus.lower is None or minus.upper is None:
+        return "_few"
+    return "_adds" if minus.lower > 0 else "_takes" if minus.upper < 0 else "_open"
 
 
 def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[tuple[str, str]]:

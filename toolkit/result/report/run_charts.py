@@ -28,9 +28,10 @@ def specs(
     online: Online | None = None,
 ) -> dict[str, Any]:
     """Charts by the figures' file names. beside: runs to draw it with."""
-    all_layers = bool(run.weights)  # of a mix, in place of a curve of one point
+    # of a mix, in place of a curve of one point; a fusion has none
+    curve = {"weights": layer_weights(run, say)} if run.weights else {"layers": layer_curve(run, points, say)}
     drawn = {
-        "weights" if all_layers else "layers": layer_weights(run, say) if all_layers else layer_curve(run, points, say),
+        **({} if run.fusion else curve),
         "labels": per_label(run, evaluation, say),
         "confusion": confusion(run, say),
     }

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.i18n import ENGLISH, Language
+from toolkit.result import columns as columns_file
 from toolkit.result import controls, metrics, stats
 from toolkit.result import online as online_file
+from toolkit.result.columns import Columns
 from toolkit.result.controls import Beside
 from toolkit.result.online import Online
 from toolkit.result.probability_metrics import measure
@@ -35,6 +37,7 @@ from toolkit.result.screening import screening
 from toolkit.result.stats import Evaluation
 
 MAX_LISTED = 500  # clips left out; run.json has all of them
+MOST_COLUMNS = 30  # on the page
 
 
 def draw(
@@ -46,7 +49,7 @@ def draw(
     say: Language = ENGLISH,
 ) -> Path:
     """Commit a run's page and its figures (PDF, SVG, PNG) to its folder; return the page. Raises DiskFullError."""
-    return page(run, points, evaluation, beside, say, online_file.read(folder)).write(folder)
+    return page(run, points, evaluation, beside, say, online_file.read(folder), columns_file.read(folder)).write(folder)
 
 
 def redraw(folder: Path, run: Run, say: Language = ENGLISH) -> Path:
@@ -61,13 +64,16 @@ def page(
     beside: Sequence[Beside] = (),
     say: Language = ENGLISH,
     online: Online | None = None,
+    columns: Columns | None = None,
 ) -> Page:
     """The page. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
 
-    beside: other runs to show it with, controls and nuisances. online: what was kept of more and more callers.
+    beside: other runs to show it with, controls and nuisances. online: what was kept of more and more callers. columns:
+    of features that have names.
     """
+    alone = [one for one in beside if one.kind == "alone"]
     split = [one for one in beside if one.kind == "split"]
-    controls = [one for one in beside if one.kind != "nuisance"]
+    controls = [one for one in beside if one.kind not in ("nuisance", "alone")]
     nuisances = [one for one in beside if one.kind == "nuisance"]
     specs = run_charts.specs(run, points, evaluation, say, beside, online)
     told = [narrative.note(note, say) for one in beside for note in one.notes]
@@ -85,6 +91,10 @@ def page(
             "cards": _cards(run, evaluation, say),
             "protocol": narrative.protocol(run, evaluation, say),
             "figures": _figures(run, points, evaluation, specs, say),
+            "alone": [narrative.beside(run, one, say) for one in alone],
+            "alone_table": _alone(run, alone, say),
+            "columns": _columns(columns, say),
+            "columns_text": say(f"report.columns_text_{columns.probe}") if columns else "",
             "controls": [narrative.beside(run, one, say) for one in controls],
             "controls_table": _controls(run, points, controls, say),
             "nuisances": [narrative.beside(run, one, say) for one in nuisances],
@@ -165,6 +175,31 @@ def _layers(run: Run, points: Sequence[Point], say: Language) -> Table:
     return table([*heads, say("column.chosen_rounds"), say("column.may_be_best")], rows)
 
 
+def _alone(run: Run, alone: Sequence[Beside], say: Language) -> Table:
+    """The fusion, and each of its stores with the difference to it."""
+    (whole,) = stats.headline_scores([run.predictions])
+    rows = [Row([Cell(run.backbone), score_cell(whole, say), Cell("")], chosen=True)]
+    rows += [Row([Cell(one.name), score_cell(one.score, say), score_cell(one.minus, say)]) for one in alone]
+    heads = [say("column.features"), narrative.metric_name(run, say), say("column.difference")]
+    return table(heads, rows)
+
+
+def _columns(columns: Columns | None, say: Language) -> Table:
+    """The columns that count most; which label each speaks for or against."""
+    rows = [
+        Row(
+            [
+                Cell(one.name),
+                number_cell(f"{100 * one.share:.1f}", one.share),
+                Cell(f"{100 * one.low:.1f} – {100 * one.high:.1f}", True, one.low),
+                Cell(f"{'−' if one.against else '+'} {one.label}" if one.label else ""),
+            ]
+        )
+        for one in (columns.columns if columns else ())[:MOST_COLUMNS]
+    ]
+    return table([say(f"column.{key}") for key in ("column", "share", "share_range", "speaks_for")], rows)
+
+
 def _controls(run: Run, points: Sequence[Point], controls: Sequence[Beside], say: Language) -> Table:
     """The run, and each control with the difference to it; the chosen layers first, then layer by layer."""
     cell = partial(score_cell, say=say)
@@ -199,7 +234,17 @@ def _choices(run: Run, say: Language) -> Table:
         setting = ", ".join(f"{name} = {_plain(value)}" for name, value in choice.setting.items())
         development = number_cell(say.figure(choice.development), choice.development)
         loss = number_cell(say.figure(choice.loss), choice.loss)
-        rows.append(Row([Cell(str(choice.fold)), Cell(choice.layer), Cell(setting), loss, development]))
+        rows.append(
+            Row(
+                [
+                    Cell(str(choice.fold)),
+                    Cell(choice.layers if run.fusion else choice.layer),
+                    Cell(setting),
+                    loss,
+                    development,
+                ]
+            )
+        )
     heads = [say(f"column.{key}") for key in ("test_fold", "layer", "setting", "loss", "development")]
     return table(heads, rows, texts=3)
 

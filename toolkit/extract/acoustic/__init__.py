@@ -1,0 +1,1 @@
+"""Acoustic sets: named measures of a clip, kept as a store of one layer."""
