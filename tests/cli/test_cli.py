@@ -104,7 +104,6 @@ DEFECTS = {
     "duplicate id": "id,path\na,0.wav\na,0.wav\n",
     "no such file": "id,path\na,9999.wav\n",
     "leaves the audio root": "id,path\na,../outside.wav\n",
-    "byte-order mark": "\ufeffid,path\na,0.wav\n",
     "not after start": "id,path,start,end\na,0.wav,2,1\n",
     "no column 'path'": "id,file\na,0.wav\n",
     "cells, expected": "id,path\na\n",

@@ -13,8 +13,8 @@ from toolkit.result.run import curve
 
 TERMS = {
     "AP", "AUC", "Bengio", "Brier", "C", "F", "Guo", "Hedges", "Holm", "Nadeau", "PNG", "Python", "ROC", "SHA",
-    "SVG", "Shift", "Titov", "UAR", "Voita", "Welch", "both", "by", "calls", "clip", "contrast", "csv", "curves",
-    "features", "g", "json", "learn", "logit", "mix", "p", "predict", "purge", "run", "scikit", "seed", "sha",
+    "SVG", "Shift", "Titov", "UAR", "Voita", "Welch", "both", "by", "calls", "clip", "columns", "contrast", "csv",
+    "curves", "features", "g", "json", "learn", "logit", "mix", "p", "predict", "purge", "run", "scikit", "seed", "sha",
     "softmax", "split", "statistics", "summary", "t", "timeline", "toolkit", "train",
 }  # fmt: skip
 
