@@ -75,7 +75,7 @@ def test_on_the_real_labels_a_new_fitter_predicts_what_the_winner_predicts(
     build = partial(PROBES[name].build, [corpus.features["encoder.1"]], corpus.task, corpus.truth, 0, "cpu")
     try:
         for round_ in corpus.folds.rounds():
-            winner = settle(build(), data, file, "l", "", name, 1, 1, 0, round_, math.inf)
+            winner = settle(build(), data, file, "l", "", PROBES[name].space, 1, 1, 0, round_, math.inf)
             _, found = once(build(), data, round_, winner.setting, f"l round {round_.fold}")
             again = predicted(build(), data, round_, winner.setting, found, f"l round {round_.fold}")
             np.testing.assert_array_equal(again, winner.prediction)

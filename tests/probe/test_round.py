@@ -112,8 +112,8 @@ class Said:
 
 def round_tested(folder: Path, fitter: Said, data: Data, inner: int = 1, fold: int = 0) -> Outcome:
     file = StudyFile(folder / "study.db")
-    round_ = list(data.folds.rounds())[fold]
-    found = settle(fitter, data, file, "t", "mark", "linear", 10, inner, 0, round_, float("inf"))  # type: ignore[arg-type]
+    round_, space = list(data.folds.rounds())[fold], PROBES["linear"].space
+    found = settle(fitter, data, file, "t", "mark", space, 10, inner, 0, round_, float("inf"))  # type: ignore[arg-type]
     file.close()
     return found
 
