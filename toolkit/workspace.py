@@ -207,12 +207,13 @@ class Workspace:
         return contrast_stage.plan(self.place, asked).run()
 
     @from_python()
-    def run(self, recipe: str | Path, dry_run: bool = False) -> "StudyResult":
+    def run(self, recipe: str | Path, dry_run: bool = False, own_code: bool = False) -> "StudyResult":
         """A whole study by a recipe: extract, probe, fine-tune, compare; what is done is not done again.
 
         Args:
             recipe: A TOML file, such as recipes/corrected.toml.
             dry_run: Only look which steps are done.
+            own_code: Run the Python files that the recipe names as models.
 
         Returns:
             Every step as a command, every page.
@@ -222,7 +223,7 @@ class Workspace:
         """
         from toolkit.study import plan, steps
 
-        return steps.run(plan.plan(self.place, Path(recipe)), dry_run)
+        return steps.run(plan.plan(self.place, Path(recipe), own_code), dry_run)
 
     @from_python()
     def predict(self, origin: "str | RunResult | RunResults", audio: Any = None, **options: Any) -> "Predicted":

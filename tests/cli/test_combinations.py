@@ -122,6 +122,7 @@ ALWAYS = {
     },
     "predict": {
         "AUDIO", "from", "manifest", "final", "window", "negative", "output", "device", "workers", "hop", "channel",
+        "own-code",  # of a run on other features refused by `predict.models.of`
     },
     "compare": {"RESULTS", "subgroups"},
     "contrast": {
@@ -129,7 +130,7 @@ ALWAYS = {
     },
     "score": {"FILE", "spellings", "unknown", "unlabelled"},
     "doctor": set(),
-    "run": {"RECIPE", "dry-run"},
+    "run": {"RECIPE", "dry-run", "own-code"},
 }  # fmt: skip
 
 

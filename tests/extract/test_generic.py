@@ -107,7 +107,7 @@ def test_a_batch_that_is_not_exact_is_found_done_anew_and_counted(
 
 
 def test_bfloat16_and_options_of_whisper_are_refused(tmp_path: Path, bert: Checkpoint) -> None:
-    with pytest.raises(InputError, match=r"tiny-bert: Bad dtype 'bfloat16', .* runs by transformers' own forward"):
+    with pytest.raises(InputError, match=r"tiny-bert: Bad dtype 'bfloat16', .* runs by its own forward"):
         extract(corpus(tmp_path, count=1), bert, tmp_path / "features", Options(dtype="bfloat16"))
     with pytest.raises(InputError, match="no decoder"):
         extract(corpus(tmp_path, count=1), bert, tmp_path / "features", Options(decoder=True))

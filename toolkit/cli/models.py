@@ -23,7 +23,7 @@ def list_models(workspace: Workspace = HERE) -> None:
     from rich.table import Table
 
     from toolkit.models.checkpoint import installed
-    from toolkit.models.registry import BACKBONES
+    from toolkit.models.registry import BACKBONES, FACTORIES
 
     here = installed(workspace / "models")
     table = Table("name", "family", "layers", "width", "parameters (M)", "licence", "in models/", box=None)
@@ -39,6 +39,8 @@ def list_models(workspace: Workspace = HERE) -> None:
         )
     for name in sorted(set(here) - set(BACKBONES)):
         table.add_row(name, "a folder of your own: `toolkit models show` reads it", "", "", "", "", "yes")
+    for name in sorted(set(FACTORIES) - set(BACKBONES)):
+        table.add_row(name, "code of an installed package", "", "", "", "", "")
     show(table)
 
 
@@ -179,10 +181,10 @@ def check(
     """
     from toolkit.extract.check import check_checkpoint
     from toolkit.extract.options import Options
-    from toolkit.models.checkpoint import locate
+    from toolkit.models.own_code import locate_or_run
 
     place = place_of(workspace)
-    checkpoint = locate(name, place.models)
+    checkpoint = locate_or_run(name, place.models, remark)
     options = Options(dtype=dtype, context=context, decoder=decoder, device=device)
     result = check_checkpoint(checkpoint, place.features, options, remark)
     verdict = "passed" if result.passed else "FAILED"

@@ -29,6 +29,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the steps as commands, and which stand already; do nothing.")
     ] = False,
+    own_code: Annotated[
+        bool, typer.Option("--own-code", help="Run the Python files that the recipe names as models.")
+    ] = False,
 ) -> CommandResult:
     """A whole study by a recipe: extract, probe, fine-tune, compare.
 
@@ -42,7 +45,7 @@ def run(
     from toolkit.study import steps
     from toolkit.study.plan import plan
 
-    study = plan(place_of(workspace), recipe)
+    study = plan(place_of(workspace), recipe, own_code)
     if dry_run:
         for step, made in steps.asked(study):
             print(f"{'stands' if made.cached else 'to do':<8}{step}")

@@ -62,6 +62,6 @@ class ExtractOptions(Options):
     """Of `extract`: one pass over the corpus for each backbone."""
 
     model: Annotated[Names, Offered(short="-m", repeated=True)]
-    """A name of `toolkit models list`, a checkpoint folder, or acoustic. May be repeated."""
+    """A name of `toolkit models list`, a checkpoint folder, acoustic, or ./FILE.py:FACTORY (run). May be repeated."""
     ray: Annotated[str | None, Offered(shown="this process alone")] = None
     """Run on Ray: local (this host, all its GPUs), or HOST:PORT of a cluster's head. See docs/cluster.md."""

@@ -22,7 +22,6 @@ from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store, create, folder_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
-from toolkit.models.families import FAMILIES
 from toolkit.models.generic import BOUND, FIXED_PROOF_CLIPS, MEANINGS, MODES, PROOF_CLIPS, GenericEncoder
 from toolkit.models.load import choose_device, choose_dtype, load
 from toolkit.models.pooling import mean_and_std
@@ -80,7 +79,7 @@ class Session:
         self.windows = options.windows
         self._compared = compared
         self.device = choose_device(options.device)
-        self.dtype, self.reason = torch.float32, "float32, by transformers' own forward."
+        self.dtype, self.reason = torch.float32, "float32, by its own forward."
         if not self._proved:
             self.dtype, self.reason = choose_dtype(options.dtype, self.device)
         self._encoder: Encoder | None = None
@@ -190,7 +189,7 @@ class Session:
         return {
             "weights_sha256": self.checkpoint.weights_sha256,
             "family": self.checkpoint.backbone.family,
-            **FAMILIES.stated(self.checkpoint.backbone.family),
+            **self.checkpoint.stated,
             "layers": list(self.names),
             "dtype": name_of(dtype),
             "context": self._context,
@@ -298,7 +297,7 @@ def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
     if checkpoint.family.feed and options.dtype not in ("auto", "float32"):
         raise InputError(
             f"{checkpoint.name}: {one_of('dtype', options.dtype, ['auto', 'float32'])}; its family, {backbone.family}, "
-            "runs by transformers' own forward, in float32"
+            "runs by its own forward, in float32"
         )
     if options.context not in CONTEXTS:
         raise InputError(one_of("context", options.context, CONTEXTS))

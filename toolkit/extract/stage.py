@@ -22,8 +22,9 @@ from toolkit.extract.run import Extraction, LocalExecutor, extract
 from toolkit.extract.setup import Session, frame_layers
 from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store
-from toolkit.models.checkpoint import Checkpoint, locate
+from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device, choose_dtype
+from toolkit.models.own_code import OwnCheckpoint, locate_or_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,7 +134,7 @@ class Plan:
 
 
 def plan(place: Place, options: ExtractOptions) -> Plan:
-    """Everything that can be refused of an extraction; no model is loaded.
+    """Everything that can be refused of an extraction; no model is loaded, but code of the user's own is run.
 
     Raises:
         InputError: for a manifest, layers, frames or windows that do not fit.
@@ -147,9 +148,12 @@ def plan(place: Place, options: ExtractOptions) -> Plan:
     corpus = place.corpus(cells=False)
     alone = all(name in SETS for name in names(options.model))
     checkpoints = tuple(
-        check(name, options, alone) if name in SETS else locate(name, place.models) for name in names(options.model)
+        check(name, options, alone) if name in SETS else locate_or_run(name, place.models, place.say)
+        for name in names(options.model)
     )
     for checkpoint in checkpoints:  # what does not fit one of them is refused before the first is run
         if not isinstance(checkpoint, AcousticBackbone):
             frame_layers(checkpoint, options)
+        if options.ray and isinstance(checkpoint, OwnCheckpoint):
+            raise InputError(f"--ray: {checkpoint.name} is code of your own, which runs in this process alone")
     return Plan(place, options, corpus, checkpoints)

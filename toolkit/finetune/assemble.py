@@ -16,7 +16,6 @@ from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import Source
 from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
-from toolkit.models.families import FAMILIES
 from toolkit.result.metrics import headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import TUNED, Choice, Run
@@ -75,7 +74,7 @@ def collected(
             "seed": job.seed,
             "from": source.origin or "by hand",
             "weights_sha256": source.checkpoint.weights_sha256,
-            **FAMILIES.stated(source.checkpoint.backbone.family),
+            **source.checkpoint.stated,
             "context": source.context,
             "windows": asdict(source.windows) if source.windows else None,
             "recipe": {**without_head(recipe), "learning_rate": recipe.rate},

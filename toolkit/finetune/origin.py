@@ -14,6 +14,7 @@ from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import Rules
 from toolkit.corpus.windows import Windows
 from toolkit.models.checkpoint import Checkpoint, locate
+from toolkit.models.own_code import refuse_own_code
 from toolkit.models.whisper import Context
 from toolkit.result.run import Run, read
 
@@ -109,6 +110,7 @@ def probed(folder: Path) -> Run:
         raise InputError(f"{folder.name} probed {what}; --from takes a run on the layers of one backbone")
     if not isinstance(features, Mapping) or "weights_sha256" not in features:
         raise InputError(f"{folder.name} is no probe run; --from takes the folder of one")
+    refuse_own_code(features, folder.name, "cannot be fine-tuned")
     check_plugins(features, folder.name)
     return run
 

@@ -30,7 +30,6 @@ from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.search import Search, Studies, settle
 from toolkit.finetune.training import train
-from toolkit.models.families import FAMILIES
 from toolkit.models.load import choose_dtype
 from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
@@ -212,7 +211,7 @@ def _content(
     return {
         "protocol": PROTOCOL,
         "weights": source.checkpoint.weights_sha256,
-        **FAMILIES.stated(source.checkpoint.backbone.family),
+        **source.checkpoint.stated,
         "context": source.context,
         "layers": [[fold, layer] for fold, layer in source.layers.items()],
         "heads": [[fold, asdict(head)] for fold, head in source.heads.items()],

@@ -116,6 +116,8 @@ def check(
         InputError: as they would.
     """
     i18n.of(options.language)
+    if not checkpoint.family.trainable:
+        raise InputError(f"model {checkpoint.name} cannot be fine-tuned")
     recipe, whole = options.recipe, origin.deepest(checkpoint, options.ways[0])
     ends = list(probed) if options.depth != "full" and "encoder-frozen" not in options.ways else [whole]
     if options.depth not in (None, *origin.DEPTHS):

@@ -1,6 +1,7 @@
 """Checkpoint folders in Hugging Face's layout: found, described and hashed, without loading a weight."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from toolkit.models.files import (
     read_preprocessor,
     weights_of,
 )
-from toolkit.models.registry import BACKBONES, Backbone
+from toolkit.models.registry import BACKBONES, FACTORIES, Backbone
 
 # Keys of the two JSON files that cannot change a hidden state: where a file came from, what wrote it, in which dtype
 # it was saved (ours is chosen at loading), and how text would be made from the states.
@@ -52,6 +53,9 @@ WITHOUT_EFFECT = frozenset(
 NOT_PLAIN = ("configuration_files", "quantization_config", "tie_last_hidden_states", "transformers_weights")
 
 
+OWN_CODE = re.compile(r"(.+\.py)(?::(\w*))?")
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint folder that passed every check that needs no tensor.
@@ -72,6 +76,21 @@ class Checkpoint:
         """The row of its architecture."""
         return FAMILIES[self.backbone.family]
 
+    @property
+    def stated(self) -> Mapping[str, Mapping[str, str]]:
+        """What a store's settings say of code that is not the toolkit's."""
+        return FAMILIES.stated(self.backbone.family)
+
+
+def code_file(name_or_path: str) -> tuple[str, str] | None:
+    """File and factory of a `--model` that is a Python file; None for any other.
+
+    >>> code_file("./mine.py:large"), code_file("mine.py"), code_file("whisper-small")
+    (('./mine.py', 'large'), ('mine.py', ''), None)
+    """
+    found = OWN_CODE.fullmatch(name_or_path)
+    return (found[1], found[2] or "") if found and not Path(name_or_path).is_dir() else None
+
 
 def locate(name_or_path: str, models_folder: Path, accept: bool = False) -> Checkpoint:
     """The checkpoint for `--model`: a name of the table, a name of a folder in `models_folder`, or a folder's path.
@@ -79,8 +98,9 @@ def locate(name_or_path: str, models_folder: Path, accept: bool = False) -> Chec
     A folder elsewhere gets a link in `models_folder`, so that every command finds it by one name from then on; of a
     cache of the Hugging Face hub (models--ORGANISATION--NAME) the snapshot that its main branch stands at.
     accept: it may differ from what it was at its first use, and is what counts from now on.
-    Raises InputError for a name that means nothing, CheckpointError for a backbone that is not there, of another
-    family than those known, incomplete, pickled, other than its name says, or changed since its first use.
+    Raises InputError for a name that means nothing or is that of code (`own_code`), CheckpointError for a backbone that
+    is not there, of another family than those known, incomplete, pickled, other than its name says, or changed since
+    its first use.
     """
     found = _linked(_found(name_or_path, models_folder), models_folder)
     weight_pins.hold(models_folder, found.name, found.folder, found.weights_sha256, accept)
@@ -98,9 +118,14 @@ def _found(name_or_path: str, models_folder: Path) -> Checkpoint:
             )
         return inspect(inside, name_or_path)
     folder = inside if is_plain(name_or_path) and inside.is_dir() else path
+    if code_file(name_or_path) or (name_or_path in FACTORIES and not folder.is_dir()):
+        raise InputError(
+            f"{_printable(name_or_path)} is code of your own, no checkpoint: `toolkit extract` and `toolkit models "
+            "check` take it, `toolkit probe` its store"
+        )
     if not (name_or_path and folder.is_dir()):
         raise InputError(
-            one_of("model", _printable(name_or_path), list(BACKBONES), ", or the path of a folder with config.json")
+            one_of("model", _printable(name_or_path), list(FACTORIES), ", or the path of a folder with config.json")
         )
     own = folder.parent.resolve() == models_folder.resolve()
     return inspect(snapshot(folder), folder.name if own else model_name(folder))

@@ -21,6 +21,7 @@ from toolkit.core.registry import resolve
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
 from toolkit.models.files import CONFIG, PREPROCESSOR, prefix_in, read_preprocessor, weights_of
+from toolkit.models.own_code import OwnCheckpoint
 from toolkit.models.whisper import Context
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -89,7 +90,8 @@ def load(
     last_layer: int | None = None,
     mode: str | None = None,
 ) -> Encoder:
-    """Load a checkpoint's weights (safetensors only, nothing from a network, no code from the folder).
+    """Load a checkpoint's weights (safetensors only, nothing from a network, no code from the folder), or what code of
+    the user's own makes.
 
     context, decoder: for Whisper, see `whisper.WhisperEncoder`. last_layer: the encoder's last layer that is
     computed; all by default. mode: of `generic.MODES`, to be taken if it is exact here. Raises InputError for options
@@ -100,7 +102,6 @@ def load(
         raise InputError(f"{checkpoint.name} is no Whisper: it has no decoder and no other context than the clip")
     if context not in ("full", "clip"):
         raise InputError(one_of("context", context, ["full", "clip"]))
-    config = config_of(checkpoint)
     layers = checkpoint.backbone.layers
     last = layers if last_layer is None else last_layer
     first = family.feed.first if family.feed else 0
@@ -109,8 +110,14 @@ def load(
     if decoder and last < layers:
         raise InputError(f"The decoder listens to the encoder's last layer, {layers}; it cannot stop at {last}")
     allow_tensor_float_32(dtype != torch.float32)
-    feature_extractor = feature_extractor_of(checkpoint, config)
-    model = model_of(checkpoint, config, decoder=decoder, last_layer=last)
+    feature_extractor: Any
+    if isinstance(checkpoint, OwnCheckpoint):
+        feature_extractor = checkpoint.built()
+        model = feature_extractor.module
+    else:
+        config = config_of(checkpoint)
+        feature_extractor = feature_extractor_of(checkpoint, config)
+        model = model_of(checkpoint, config, decoder=decoder, last_layer=last)
     more: dict[str, Any] = {"context": context, "decoder": decoder} if family.fixed_context else {}
     if family.feed:
         more = {"feed": family.feed, "width": checkpoint.backbone.width, "mode": mode}

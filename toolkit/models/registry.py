@@ -1,7 +1,9 @@
 """Which backbones are known by name. Torch-free: reading this table costs nothing."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from toolkit.core.registry import Registry
 from toolkit.models.families import GENERIC, ConvolutionNorm
 
 FRAMES_PER_SECOND = 50.0  # of all that is listed here: a step of 320 samples at 16 kHz, 20 ms
@@ -160,3 +162,6 @@ _ROWS = (
 )
 
 BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
+
+# Of installed packages: functions without arguments that return an `own_code.OwnModel`; see docs/extending.md.
+FACTORIES: Registry[Any] = Registry("model", "models", object, BACKBONES)

@@ -20,6 +20,7 @@ from toolkit.finetune.apply import apply as apply_tuned
 from toolkit.finetune.apply import of_run as tuned_of_run
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.models.checkpoint import locate
+from toolkit.models.own_code import SETTING, locate_or_run
 from toolkit.predict.inference import Applied, Assignment, assign, assign_final, together
 from toolkit.probe import winners
 from toolkit.probe.apply import Joined, Origin, of_run, origins_of, stored
@@ -42,15 +43,17 @@ class Models(Protocol):
         ...
 
 
-def of(folder: Path, run: Run, place: Place, device: str, final: bool = False) -> Models:
-    """final: one probe, fitted now on all of the run's clips.
+def of(folder: Path, run: Run, place: Place, device: str, final: bool = False, own_code: str | None = None) -> Models:
+    """final: one probe, fitted now on all of the run's clips. own_code: FILE.py:FACTORY, which made its features.
 
     Raises StoreError where the run kept none, CheckpointError for another backbone, InputError for a final model of a
     run that has none.
     """
     if final and run.tuned:
         raise InputError(f"--final fits a probe on all clips; {folder.name} is fine-tuned, its rounds' models are used")
-    return Probes(folder, run, place, device, final) if not run.tuned else Tuned(folder, run, place, device)
+    if own_code and SETTING not in run.provenance.get("features", {}):
+        raise InputError(f"--own-code has no effect on {folder.name}, whose features no file of your own made")
+    return Tuned(folder, run, place, device) if run.tuned else Probes(folder, run, place, device, final, own_code)
 
 
 class Tuned:
@@ -77,8 +80,9 @@ class Probes:
     """The probes that a run kept, or one that is fitted now on all of its clips, on features of its own store, or
     extracted now as those were."""
 
-    def __init__(self, folder: Path, run: Run, place: Place, device: str, final: bool) -> None:
+    def __init__(self, folder: Path, run: Run, place: Place, device: str, final: bool, own_code: str | None) -> None:
         self.folder, self.run, self.place, self.device, self.final = folder, run, place, device, final
+        self.own_code = own_code
         self.winners = of_run(folder, run)
         if final:
             from toolkit.probe.estimator import fitted  # which loads scikit-learn
@@ -116,10 +120,21 @@ class Probes:
         settings, picked = origin.settings, replace(corpus, clips=tuple(clips))
         if "acoustic" in settings:
             return self._measure(origin, picked, features)
-        checkpoint = locate(origin.backbone, self.place.models)
+        if (code := settings.get(SETTING)) and not self.own_code:
+            raise InputError(
+                f"{self.folder.name} probed features of your own code; for {len(clips):,} clips without features that "
+                f"must be run again, which takes --own-code path/to/{code['file']}:{code['factory']}"
+            )
+        named = self.own_code if code and self.own_code else origin.backbone
+        checkpoint = locate_or_run(named, self.place.models, self.place.say)
         if checkpoint.weights_sha256 != settings["weights_sha256"]:
             raise CheckpointError(
                 f"The checkpoint {checkpoint.name} has other weights than those that {self.folder.name} probed"
+            )
+        if code and checkpoint.stated != {SETTING: code}:
+            raise CheckpointError(
+                f"{self.own_code} is not the code that {self.folder.name} probed features of: {code['file']}:"
+                f"{code['factory']} of SHA-256 {code['sha256']}"
             )
         decoder = any(layer.startswith("decoder.") for layer in origin.layers)
         numbers = [int(layer.removeprefix("encoder.")) for layer in origin.layers if layer.startswith("encoder.")]

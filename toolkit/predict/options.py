@@ -38,6 +38,8 @@ class PredictOptions(Spelt):
     """auto, cpu, cuda, or mps, which is untested."""
     workers: Annotated[int | None, Offered(least=1, shown="cores")] = None
     """That decode audio."""
+    own_code: Annotated[str | None, Offered(shown="none")] = None
+    """Of a run on features of ./FILE.py:FACTORY: that file, which is run, for audio that has no features yet."""
     language: str = "en"
     """Of the page and its figures: en; or zh, next to the English ones."""
 

@@ -182,5 +182,11 @@ def plan(place: Place, options: PredictOptions) -> Plan:
             "that are with --negative"
         )
     return Plan(
-        place, options, folder, run, windows, negative, models.of(folder, run, place, options.device, options.final)
+        place,
+        options,
+        folder,
+        run,
+        windows,
+        negative,
+        models.of(folder, run, place, options.device, options.final, options.own_code),
     )

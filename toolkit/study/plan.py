@@ -21,8 +21,9 @@ from toolkit.extract.setup import layer_names
 from toolkit.features.fused import SEPARATOR
 from toolkit.finetune import stage as tuning
 from toolkit.finetune.options import FinetuneOptions
-from toolkit.models.checkpoint import Checkpoint
+from toolkit.models.checkpoint import Checkpoint, code_file
 from toolkit.models.load import choose_device
+from toolkit.models.own_code import OwnCheckpoint
 from toolkit.probe import stage as probing
 from toolkit.probe.options import ProbeOptions
 from toolkit.probe.registry import PROBES
@@ -90,8 +91,8 @@ class Study:
         )
 
 
-def plan(place: Place, recipe: Path) -> Study:
-    """A recipe read and checked.
+def plan(place: Place, recipe: Path, own_code: bool = False) -> Study:
+    """A recipe read and checked. own_code: files of code that it names as models may be run, as they are already here.
 
     Raises:
         RecipeError: for the first thing that is wrong with it, by line and column.
@@ -102,7 +103,15 @@ def plan(place: Place, recipe: Path) -> Study:
     study, extract, probe, compare = (tables[name][0] for name in ("study", "extract", "probe", "compare"))
     place = _placed(place, study)
     with placed(extract, otherwise="model"):
-        extracted = extraction.plan(place, asked(extract, ExtractOptions))
+        wanted = asked(extract, ExtractOptions)
+        for name in names(wanted.model):
+            if code_file(name) and not own_code:
+                raise InputError(f"Bad model {name!r}: it is code, which is run; type --own-code if you trust it")
+        extracted = extraction.plan(place, wanted)
+    with placed(probe, otherwise="control"):
+        for checkpoint in extracted.checkpoints if "random" in names(probe.values.get("control")) else ():
+            if isinstance(checkpoint, OwnCheckpoint):
+                raise InputError(f"{checkpoint.name} is code, of which there is no control random")
     corpus = cut(place.corpus(), extracted.options.windows)
     models = names(extracted.options.model)
     fused = _fused(probe, models)

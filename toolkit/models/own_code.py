@@ -1,0 +1,247 @@
+"""A backbone that is code: a factory in a Python file, or one that an installed package adds by an entry point.
+
+A file is run, with all that its user may do: where a person typed its name, and nowhere else. All other commands ask
+`checkpoint.locate`, which refuses it.
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.audio.decode import SAMPLE_RATE, Samples
+from toolkit.core.errors import CheckpointError, InputError, ToolkitError, is_out_of_memory, one_of
+from toolkit.models.checkpoint import Checkpoint, code_file, locate
+from toolkit.models.families import Family, Feed
+from toolkit.models.network import WATCHED_SECONDS, Network, layer_modules, noise
+from toolkit.models.registry import BACKBONES, FACTORIES, Backbone
+
+FAMILY, SETTING = "own code", "own code"  # what a Backbone and a store's settings call it
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """What a factory returns.
+
+    Attributes:
+        module: Gives states when it is called with what `prepare` returns, as keywords. It is put in evaluation mode
+            and float32.
+        prepare: From one clip, (n_samples,) float32 at 16 kHz, to what the forward takes: tensors (1, ...) by name, the
+            features first. The same clip must give the same values each time.
+        layers: Names of the modules whose outputs are the states, (batch, frames, width), a star for one part of a
+            name: "layers.*". Of an output that is a tuple the first counts.
+        sample_rate: That `prepare` expects; 16,000 is the only one there is.
+        mask: Which of the tensors tells, by 1 or True, where a clip is; "" for none.
+        shortest: Samples; a shorter clip is padded with zeros.
+    """
+
+    module: nn.Module
+    prepare: Callable[[Samples], Mapping[str, Tensor]]
+    layers: str
+    sample_rate: int = SAMPLE_RATE
+    mask: str = ""
+    shortest: int = 400
+
+
+@dataclass(frozen=True)
+class OwnCheckpoint(Checkpoint):
+    """A factory that was run once, and what it made was described.
+
+    folder: the file, or the name of an entry point. build: runs it again. feed: how the module is fed. source: what a
+    store's settings say of the code.
+    """
+
+    build: Callable[[], OwnModel] = field(repr=False, kw_only=True)
+    feed: Feed = field(kw_only=True)
+    source: Mapping[str, Mapping[str, str]] = field(kw_only=True)
+
+    @property
+    def family(self) -> Family:
+        return Family("", "", encoder="toolkit.models.generic:GenericEncoder", trainable="", feed=self.feed)
+
+    @property
+    def stated(self) -> Mapping[str, Mapping[str, str]]:
+        return self.source
+
+    def built(self) -> OwnModel:
+        """What the factory makes. Raises CheckpointError for other weights than it made before."""
+        own = self.build()
+        if _sha256(own.module) != self.weights_sha256:
+            raise CheckpointError(
+                f"{self.name}: its factory gives other weights each time; expected weights that are loaded, or drawn "
+                "from a seed"
+            )
+        return own
+
+
+def locate_or_run(name: str, models_folder: Path, say: Callable[[str], None]) -> Checkpoint:
+    """What `checkpoint.locate` finds; else the backbone that is code, which is run, and for a file that is said.
+
+    Raises InputError for a file, a factory or a name that does not do, CheckpointError for code that fails or makes
+    what cannot be extracted, and all that `locate` does.
+    """
+    if file := code_file(name):
+        return _of_file(Path(file[0]), file[1], models_folder, say)
+    if name in BACKBONES or name not in FACTORIES:
+        return locate(name, models_folder)
+    if (models_folder / name).exists():
+        raise InputError(
+            f"{name} is a folder in {models_folder.name}/ and a model of an installed package; rename the folder"
+        )
+    build = _guarded(FACTORIES[name], name, name)
+    return _described(name, Path(name), build, FACTORIES.stated(name))
+
+
+def _of_file(file: Path, factory: str, models_folder: Path, say: Callable[[str], None]) -> OwnCheckpoint:
+    if not factory:
+        raise InputError(f"--model {file.name} names no factory, expected {file.name}:FACTORY")
+    try:
+        code = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"--model {file.name}:{factory}: the file cannot be read: {error.strerror}") from None
+    name = f"{file.stem}-{factory}"
+    if name in BACKBONES or name in FACTORIES or (models_folder / name).exists():
+        raise InputError(f"{file.name}:{factory} would be called {name}, as another backbone is; rename one of them")
+    say(f"{file.name} is code of your own, and is run")
+    sha256 = hashlib.sha256(code).hexdigest()
+    module = _guarded(lambda: _executed(file, code, sha256), name, file.name, kind=ModuleType)()
+    made: Any = getattr(module, factory, None)
+    if not callable(made):
+        functions = [each for each, one in vars(module).items() if getattr(one, "__module__", "") == module.__name__]
+        raise InputError(f"{file.name}: {one_of('factory', factory, functions)}")
+    source = {SETTING: {"file": file.name, "factory": factory, "sha256": sha256}}
+    return _described(name, file, _guarded(made, name, f"{file.name}:{factory}"), source)
+
+
+def _executed(file: Path, code: bytes, sha256: str) -> ModuleType:
+    """The very bytes that were hashed; no compiled ones are read or left."""
+    module = ModuleType(f"own_code_{sha256[:12]}")
+    module.__file__ = str(file.resolve())
+    sys.modules[module.__name__] = module  # where dataclasses and pickle look for it
+    exec(compile(code, module.__file__, "exec"), module.__dict__)  # noqa: S102 - it was asked for by name
+    return module
+
+
+def _guarded(call: Callable[[], Any], name: str, what: str, kind: type = OwnModel) -> Callable[[], Any]:
+    """A call of the user's code, whatever it raises or returns instead as a CheckpointError."""
+
+    def guarded() -> Any:
+        try:
+            made = call()
+        except (Exception, SystemExit) as error:
+            if is_out_of_memory(error):
+                raise
+            raise CheckpointError(f"{name}: {what} fails: {type(error).__name__} {error}") from error
+        if not isinstance(made, kind):
+            raise CheckpointError(
+                f"{name}: {what} returns a {type(made).__name__}, expected a toolkit.models.own_code.OwnModel"
+            )
+        if isinstance(made, OwnModel):
+            made.module.eval().requires_grad_(False).float()
+        return made
+
+    return guarded
+
+
+def _described(
+    name: str, place: Path, build: Callable[[], OwnModel], source: Mapping[str, Mapping[str, str]]
+) -> OwnCheckpoint:
+    """By running it once on each of two clips. Raises CheckpointError for states that cannot be stored."""
+    own = build()
+    if own.sample_rate != SAMPLE_RATE:
+        raise CheckpointError(f"{name}: {one_of('sample_rate', own.sample_rate, [SAMPLE_RATE])}")
+    modules = layer_modules(own.module, own.layers) if own.layers else []
+    if not modules:
+        known = [each for each, _ in own.module.named_modules() if each]
+        raise CheckpointError(
+            f"{name}: no module is called {own.layers!r}, expected names such as {', '.join(known[:8]) or 'none'}"
+        )
+    weights = _sha256(own.module)
+    try:
+        item = prepared(own, noise(WATCHED_SECONDS[0]))
+        feed = Feed(
+            next(iter(item)), own.mask, prepare=f"{__name__}:prepared", states=own.layers, shortest=own.shortest
+        )
+        network = Network(own.module, own, torch.device("cpu"), len(modules), feed)
+        with torch.inference_mode():
+            runs = [network.run(network.prepare(noise(seconds))).states for seconds in WATCHED_SECONDS]
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = str(error) if isinstance(error, ToolkitError) else f"its model fails: {type(error).__name__} {error}"
+        raise CheckpointError(f"{name}: {reason}") from error
+    first, width, frame_rate = _layers(name, [[tuple(states.shape) for states in run] for run in runs], len(modules))
+    backbone = Backbone(
+        name=name,
+        hub_id="",
+        family=FAMILY,
+        layers=len(modules),
+        width=width,
+        parameters=sum(weight.numel() for weight in own.module.parameters()),
+        licence="unknown",
+        frame_rate=frame_rate,
+        sample_rate=SAMPLE_RATE,
+        normalises_input=False,
+        convolution_norm="none",
+    )
+    return OwnCheckpoint(name, place, backbone, weights, build=build, feed=replace(feed, first=first), source=source)
+
+
+def _layers(name: str, runs: Sequence[Sequence[tuple[int, ...]]], count: int) -> tuple[int, int, float]:
+    """The first layer that is kept (what enters the modules, where it is as wide as what they give), width, and states
+    per second. runs: of each clip the shapes, (1, frames, width), of what enters and what each module gives.
+    """
+    short, long = runs
+    if len(short) != count + 1:
+        raise CheckpointError(f"{name}: {len(short) - 1} of its {count} layers run, expected each to run once")
+    widths = {shape[2] for run in runs for shape in run[1:]}
+    if len(widths) > 1:
+        raise CheckpointError(
+            f"{name}: its layers give {short[-1]} and {long[-1]} of two clips, expected (1, frames, width) with one "
+            "width of all layers and clips"
+        )
+    width, extent = widths.pop(), WATCHED_SECONDS[1] - WATCHED_SECONDS[0]
+    more = long[-1][1] - short[-1][1]
+    if more <= 0:
+        raise CheckpointError(
+            f"{name}: its states have no time: {short[-1][1]} frames of {WATCHED_SECONDS[0]} s and {long[-1][1]} of "
+            f"{WATCHED_SECONDS[1]} s of audio"
+        )
+    as_wide = {run[0][1:] == run[1][1:] for run in runs} == {True}
+    return int(not as_wide), width, round(more / extent, 1)
+
+
+def prepared(own: OwnModel, clip: Samples) -> dict[str, Tensor]:
+    """What the module takes of one clip. Raises CheckpointError for anything else than tensors (1, ...) by name."""
+    item = own.prepare(clip)
+    if not (
+        isinstance(item, Mapping)
+        and item
+        and all(isinstance(values, Tensor) and values.ndim > 1 and len(values) == 1 for values in item.values())
+    ):
+        raise CheckpointError("prepare gives no tensors (1, ...) by the names of the module's arguments")
+    if own.mask and own.mask not in item:
+        raise CheckpointError(f"prepare gives no {own.mask!r}, which is named as the mask; it gives {list(item)}")
+    return dict(item)
+
+
+def _sha256(module: nn.Module) -> str:
+    """Of all parameters and buffers that a checkpoint of it would hold: names, shapes and bytes."""
+    whole = hashlib.sha256()
+    for name, weight in sorted(module.state_dict().items()):
+        if isinstance(weight, Tensor):
+            whole.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+            whole.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
+
+
+def refuse_own_code(features: Mapping[str, Any], run: str, what: str) -> None:
+    """Raises InputError where a run's features are those of code. features: a store's settings; what: is refused."""
+    if features.get("family") == FAMILY:
+        raise InputError(f"{run} probed features of code of your own, which {what}")
