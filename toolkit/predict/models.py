@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -51,9 +51,16 @@ def of(folder: Path, run: Run, place: Place, device: str, final: bool = False, o
     """
     if final and run.tuned:
         raise InputError(f"--final fits a probe on all clips; {folder.name} is fine-tuned, its rounds' models are used")
-    if own_code and SETTING not in run.provenance.get("features", {}):
-        raise InputError(f"--own-code has no effect on {folder.name}, whose features no file of your own made")
-    return Tuned(folder, run, place, device) if run.tuned else Probes(folder, run, place, device, final, own_code)
+    if not run.tuned:
+        return Probes(folder, run, place, device, final, own_code)
+    refuse_idle(own_code, {}, folder.name)
+    return Tuned(folder, run, place, device)
+
+
+def refuse_idle(own_code: str | None, made: Mapping[str, Any], run: str) -> None:
+    """Raises InputError for a file of code where no features were made by one. made: settings of the run's features."""
+    if own_code and SETTING not in made:
+        raise InputError(f"--own-code has no effect on {run}, whose features no file of your own made")
 
 
 class Tuned:
@@ -88,6 +95,8 @@ class Probes:
             from toolkit.probe.estimator import fitted  # which loads scikit-learn
 
             self.winners = [fitted(folder, run).winner]
+        origins = origins_of(run, self.winners).values()
+        refuse_idle(own_code, {key: value for origin in origins for key, value in origin.settings.items()}, folder.name)
 
     def ask(self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path) -> Said:
         joined, failed = self._joined(corpus, recordings, features)
@@ -125,8 +134,8 @@ class Probes:
                 f"{self.folder.name} probed features of your own code; for {len(clips):,} clips without features that "
                 f"must be run again, which takes --own-code path/to/{code['file']}:{code['factory']}"
             )
-        named = self.own_code if code and self.own_code else origin.backbone
-        checkpoint = locate_or_run(named, self.place.models, self.place.say)
+        name = self.own_code if code and self.own_code else origin.backbone
+        checkpoint = locate_or_run(name, self.place.models, self.place.say)
         if checkpoint.weights_sha256 != settings["weights_sha256"]:
             raise CheckpointError(
                 f"The checkpoint {checkpoint.name} has other weights than those that {self.folder.name} probed"

@@ -38,6 +38,7 @@ from toolkit.result.stats import Evaluation
 
 MAX_LISTED = 500  # clips left out; run.json has all of them
 MOST_COLUMNS = 30  # on the page
+MOST_LISTED = 40  # of a list in the table of provenance; run.json has all
 
 
 def draw(
@@ -356,7 +357,8 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_plain, value))
+        told = list(map(_plain, value))
+        return ", ".join(told if len(told) <= MOST_LISTED else [*told[:3], f"... {told[-1]} ({len(told)})"])
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
