@@ -83,7 +83,7 @@ def of_numbers(
         own[name] = above(name, cells[name], rules.threshold, lines)
         return own
     values = set(cells[name])
-    if rules.kind == "auto" and len(values) > 2 and all(map(NUMBER.fullmatch, values)):
+    if rules.kind == "auto" and all(map(NUMBER.fullmatch, values)) and len(set(map(float, values))) > 2:
         ordered = sorted(values, key=float)
         middle = ordered[len(ordered) // 2]
         raise LabelError(
