@@ -223,15 +223,14 @@ def kept_apart(question: EvaluationTask) -> EvaluationTask:
     return replace(question, folds=folds, notes=())
 
 
-def can_be_honest(question: EvaluationTask) -> bool:
-    """Whether clips were split one by one though their groups could be kept apart."""
+def honest_of(question: EvaluationTask) -> EvaluationTask | None:
+    """`kept_apart` of a question whose clips were split one by one; None for any other, and where it cannot be."""
     if question.folds.group_by != "clip" or question.groups == question.folds.groups:
-        return False
+        return None
     try:
-        kept_apart(question)
+        return kept_apart(question)
     except InputError:
-        return False
-    return True
+        return None
 
 
 def refuse_leaks(question: EvaluationTask, audio_sha256: Mapping[str, str]) -> None:

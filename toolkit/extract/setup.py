@@ -101,7 +101,7 @@ class Session:
 
     def _kept(self) -> Encoder:
         if self._proved and self._mode is None:
-            self._begun()  # whose mode is gone on with
+            self._begun()  # whose mode is kept
         if self._encoder is None or self._encoder.dtype != self.dtype:
             self._encoder = self._load(self.dtype)
         return self._encoder
@@ -158,7 +158,7 @@ class Session:
         return self.checkpoint.family.feed is not None
 
     def _begun(self) -> Store | None:
-        """The store of whichever mode, which is gone on with: another day another mode may be faster."""
+        """The store of whichever mode, which is kept: another day another mode may be faster."""
         for self._mode in MODES:
             folder = self._folder(self.dtype)
             if (folder / STORE_FILE).exists():

@@ -13,6 +13,7 @@ from toolkit.core.errors import LabelError
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.selection import above
 from toolkit.corpus.spellings import REFUSE, Rules, key, settle
 from toolkit.predict import inference as said
 from toolkit.predict import timeline
@@ -38,13 +39,13 @@ def known_of(
     ids: Sequence[str],
     say: Callable[[str], None],
     rules: Rules = REFUSE,
-    picked: bool = False,
+    asked: Rules = REFUSE,
 ) -> Known | None:
     """The truth of these clips, None where the manifest does not have all of it.
 
     group: the column that an interval resamples; without it windows are resampled by their recording, and other clips
     one by one. rules: for groups, and for a cell that is another spelling of one of the task's labels.
-    picked: whether there were other labels, of which the run knows nothing.
+    asked: what the run's own question was made by: its labels may have been picked, or be those of a threshold.
     Raises LabelError for a cell that is none of them, SplitError by the rules.
     """
     if not set(task.columns) <= set(manifest.columns):
@@ -62,10 +63,10 @@ def known_of(
             if not cells[at].strip():
                 say(f"no truth is written: line {line} has none in {column!r}")
                 return None
-            cell = cells[at]
+            cell = cells[at] if asked.threshold is None else above(column, [cells[at]], asked.threshold, [line])[0]
             if cell not in allowed and rules.spellings == "merge":
                 cell = spelt.get(key(cell), cell)
-            if cell not in allowed and picked and key(cell) not in spelt:
+            if cell not in allowed and asked.labels and key(cell) not in spelt:
                 say(f"no truth is written: line {line} has {cell!r} in {column!r}, which the run was not asked of")
                 return None
             if cell not in allowed:

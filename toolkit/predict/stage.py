@@ -17,7 +17,7 @@ from toolkit.corpus.manifest import read
 from toolkit.corpus.material import Material
 from toolkit.corpus.place import Place
 from toolkit.corpus.roots import given_roots
-from toolkit.corpus.selection import above
+from toolkit.corpus.spellings import Rules
 from toolkit.corpus.windows import Windows, cut
 from toolkit.finetune.audio_cache import record
 from toolkit.models.load import choose_device
@@ -122,12 +122,8 @@ class Plan:
         ids, applied, more = self.models.ask(corpus, recordings, options.round_, features)
         failed |= more
         by_id = {clip.id: clip for clip in corpus.clips}
-        if "threshold" in (rules := run.provenance.get("rules", {})) and run.task.columns[0] in corpus.columns:
-            name = run.task.columns[0]
-            cut_in_two = above(name, corpus.cells(name), float(rules["threshold"]), corpus.lines)
-            corpus = corpus.with_cells({name: cut_in_two})
-        known = files.known_of(run.task, run.predictions.group, corpus, ids, place.say, options.rules,
-                                bool(rules.get("labels")))  # fmt: skip
+        asked = Rules(**run.provenance.get("rules", {}))
+        known = files.known_of(run.task, run.predictions.group, corpus, ids, place.say, options.rules, asked)
         notes = notes_on(material, windows is not None, recordings, ids, place.say)
         provenance = {"run": folder.name, "run_sha256": what["run"], "round": options.round_, "final": options.final,
                       "windows": what["windows"], "command": place.typed("predict", options),

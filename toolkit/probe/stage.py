@@ -20,10 +20,9 @@ from toolkit.corpus.evaluation_task import (
     ALL,
     EvaluationTask,
     build_task,
-    can_be_honest,
     fold_count,
+    honest_of,
     keep,
-    kept_apart,
     refuse_repeats,
 )
 from toolkit.corpus.manifest import Manifest
@@ -74,10 +73,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a probing asks, whatever the features. questions: on each deal of the folds, the first with the controls."""
+    """What a probing asks, whatever the features.
+
+    questions: on each deal of the folds, the first with the controls. honest: the first with its groups kept apart,
+    where its clips are split one by one and they can be.
+    """
 
     probes: tuple[str, ...]
     questions: tuple[EvaluationTask, ...]
+    honest: EvaluationTask | None = None
 
 
 @dataclass(frozen=True)
@@ -131,17 +135,13 @@ class Plan:
 
     def _accompanied(self, run: Path) -> bool:
         options, found = self.options, controls.read(run)
-        wanted = {*names(options.control), *names(options.nuisance), *(["split"] if can_be_honest(self._first) else [])}
+        wanted = {*names(options.control), *names(options.nuisance), *(["split"] if self.asked.honest else [])}
         shuffles = [len(one.shuffles) for one in found if one.kind == "shuffled"]
         return (
             wanted <= {name for one in found for name in (one.kind, one.name)}
             and ("shuffled" not in wanted or options.shuffles in shuffles)
             and (not options.online or online.read(run) is not None)
         )
-
-    @property
-    def _first(self) -> EvaluationTask:
-        return self.asked.questions[0]
 
     def _probes(self, store: Store | Fused) -> tuple[str, ...]:
         """The probes of one store, or of a fusion."""
@@ -221,10 +221,11 @@ def ask(corpus: Manifest, options: ProbeOptions) -> Asked:
     for name in names(options.nuisance):
         if name not in MEASURED:
             nuisance_of(questions[0], corpus, name)
-    for question in [*questions, *([kept_apart(questions[0])] if can_be_honest(questions[0]) else [])]:
+    honest = honest_of(questions[0])
+    for question in [*questions, *([honest] if honest else [])]:
         data = Data(question.task, question.truth, question.groups, question.folds, np.arange(len(question.truth)), {})
         check(data, list(question.folds.rounds()), options.inner_folds)
-    return Asked(probes, tuple(questions))
+    return Asked(probes, tuple(questions), honest)
 
 
 def plan(place: Place, options: ProbeOptions) -> Plan:

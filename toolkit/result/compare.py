@@ -199,7 +199,7 @@ def gather(result: Path, named: Sequence[Path], files: Sequence[Path] = ()) -> t
             if key(list(other.values())) != key(list(first.values())):
                 raise InputError(f"{name} was made on other folds than {before}; runs are compared on the same ones")
         reference = next(iter(runs.values()))
-        if files and not reference.frozen and not any(one.frozen for one in runs.values()):
+        if files and not any(one.frozen for one in runs.values()):
             raise InputError(f"{files[0].name} is compared with the best frozen probe; name a probe's run")
         return [runs | {file.name: outside.read(file, reference) for file in files}], []
     controls = {one.folder for folder in folders for one in beside.read(folder) if one.kind in ("shuffled", "random")}

@@ -10,7 +10,6 @@ from toolkit.core.errors import PredictionsError
 from toolkit.core.i18n import ENGLISH
 from toolkit.result.predictions import Predictions, read_csv, value_cells
 from toolkit.result.run import OUTSIDE, Run
-from toolkit.result.safe_csv import read_table
 
 
 def read(path: Path, reference: Run) -> Run:
@@ -42,8 +41,6 @@ def read(path: Path, reference: Run) -> Run:
 
 def _aligned(path: Path, found: Predictions, known: Predictions) -> Predictions:
     """In the order of the clips that are known, with their groups and folds."""
-    if "id" not in read_table(path)[0]:
-        raise PredictionsError(f"{path.name}, line 1: no column 'id'; expected the clips' ids")
     place = {clip: number for number, clip in enumerate(found.ids)}
     missing = [clip for clip in known.ids if clip not in place]
     if missing:

@@ -146,7 +146,9 @@ def read_csv(
     Raises PredictionsError with line and column; LabelError, SplitError by the rules.
     """
     columns, rows = read_table(path)
-    if known is not None and "id" in columns:
+    if known is not None:
+        if "id" not in columns:
+            raise PredictionsError(f"{path.name}, line 1: no column 'id'; expected the clips' ids")
         columns, rows = _with_truth(columns, rows, known)
     if rules.unlabelled == "skip":
         rows = _labelled(path, columns, rows, say)

@@ -12,12 +12,11 @@ from toolkit.core import artifacts, platform
 from toolkit.core.errors import ManifestError, ToolkitError
 from toolkit.corpus.place import Place
 
-# What can be installed beside the toolkit, by the module that shows it, and what it is for.
+# The extras, by the module that shows each, and what it is for.
 EXTRAS = {
     "av": "[formats]: M4A, AMR, WMA, WebM, video",
+    "pyworld": "[acoustic]: acoustic features",
     "ray": "[ray]: clusters and several GPUs",
-    "peft": "LoRA",
-    "accelerate": "training in several processes",
 }
 
 

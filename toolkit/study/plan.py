@@ -9,7 +9,7 @@ from toolkit.core import i18n
 from toolkit.core.errors import InputError, LabelError, one_of
 from toolkit.core.options import names
 from toolkit.core.seeds import RANDOM
-from toolkit.corpus.evaluation_task import EvaluationTask, can_be_honest, kept_apart
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.roots import VARIABLE
@@ -47,11 +47,10 @@ class Tuning:
 @dataclass(frozen=True)
 class Target:
     """One question of a study. options: of its probing, whose stores are named once they are there. asked: what those
-    make of the corpus. honest: whether clips are split one by one while their speakers could be kept apart."""
+    make of the corpus."""
 
     options: ProbeOptions
     asked: probing.Asked
-    honest: bool
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def _target(study: Table, probe: Table, models: Sequence[str], corpus: Manifest,
     except InputError as error:
         with placed(study, probe, otherwise="target"):
             raise error
-    return Target(own, found, can_be_honest(found.questions[0]))
+    return Target(own, found)
 
 
 def _fused(probe: Table, models: Sequence[str]) -> tuple[str, ...]:
@@ -200,8 +199,8 @@ def _fused(probe: Table, models: Sequence[str]) -> tuple[str, ...]:
 
 
 def _trained_on(target: Target) -> list[EvaluationTask]:
-    question = target.asked.questions[0]
-    return [question, *([kept_apart(question)] if target.honest else [])]
+    honest = target.asked.honest
+    return [target.asked.questions[0], *([honest] if honest else [])]
 
 
 def _tuning(table: Table, study: Table, probes: Sequence[str]) -> Tuning:

@@ -228,7 +228,7 @@ def _target(study: Study, name: str, target: Target, stores: Sequence[Path], tak
     made = take(Step("probe", study.place, options, guess))
     series = [made.folders[at : at + seeds] for at in range(0, len(made.folders), seeds * deals)]  # on one deal
     frozen = {(model, probe): own[0] for (model, _, probe), own in zip(each, series[: len(each)], strict=True)}
-    honest = {run: other for run in frozen.values() if target.honest and (other := _kept_apart(run))}
+    honest = {run: other for run in frozen.values() if target.asked.honest and (other := _kept_apart(run))}
     page = i18n.of(options.language).file(REPORT)
     outcome.pages += [(f"{name}, {probe} probe of {model}", run / page) for (model, probe), run in frozen.items()]
     outcome.pages += [

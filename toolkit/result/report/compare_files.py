@@ -2,19 +2,19 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from toolkit.core.artifacts import commit_json, commit_text, make_folder, sha256_of_file, signature
+from toolkit.core.artifacts import commit_text, make_folder, sha256_of_file, signature
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.core.version import __version__
 from toolkit.result.compare import COSTS, Comparison
 from toolkit.result.jackknife import Score
 from toolkit.result.metrics import title
 from toolkit.result.report import compare_narrative
+from toolkit.result.report.standing import draw_once
 from toolkit.result.run import RUN
 from toolkit.result.safe_csv import plain_text
 
@@ -65,33 +65,16 @@ def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path
         "columns": {name: dict(cells) for name, cells in comparison.columns.items()},
         "languages": [language.tag for language in languages],
     }
-    drawn_of = signature(facts)
-    if stands(folder, drawn_of, STANDING):
-        return folder
-    from toolkit.result.report import compare_page  # Altair takes a second to import
 
-    (folder / STANDING).unlink(missing_ok=True)
-    commit_text(folder / TABLE, table)
-    commit_text(folder / LATEX, to_latex(comparison))
-    for language in languages:
-        compare_page.page(comparison, language).write(folder)
-    commit_json(folder / STANDING, {"drawn_of": drawn_of, "files": files_of(folder, STANDING)})
-    return folder
+    def draw() -> None:
+        from toolkit.result.report import compare_page  # Altair takes a second to import
 
+        commit_text(folder / TABLE, table)
+        commit_text(folder / LATEX, to_latex(comparison))
+        for language in languages:
+            compare_page.page(comparison, language).write(folder)
 
-def stands(folder: Path, drawn_of: str, standing: str) -> bool:
-    """Whether the folder was drawn of that, as its file `standing` says, and is whole."""
-    try:
-        found = json.loads((folder / standing).read_text("utf-8"))
-        return bool(found["drawn_of"] == drawn_of and found["files"] == files_of(folder, standing))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def files_of(folder: Path, standing: str) -> dict[str, str]:
-    """The SHA-256 of each file by its place in the folder, less that of `standing`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != standing)
-    return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files}
+    return draw_once(folder, STANDING, facts, draw)
 
 
 def to_csv(comparison: Comparison) -> str:

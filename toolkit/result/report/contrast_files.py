@@ -10,13 +10,13 @@ import numpy as np
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from toolkit.core.artifacts import commit_json, commit_text, make_folder, sha256_of_file, signature
+from toolkit.core.artifacts import commit_text, make_folder, sha256_of_file, signature
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.core.version import __version__
 from toolkit.result.contrast import Contrast
 from toolkit.result.jackknife import Score
 from toolkit.result.report import contrast_words
-from toolkit.result.report.compare_files import files_of, stands
+from toolkit.result.report.standing import draw_once
 from toolkit.result.run import REPORT, RUN, Run
 from toolkit.result.safe_csv import plain_text
 
@@ -57,19 +57,17 @@ def write(
         "tables": [table, calls],
         "languages": [language.tag for language in languages],
     }
-    drawn_of = signature(facts)
-    if stands(folder, drawn_of, STANDING):
-        return folder
-    from toolkit.result.report import contrast_page  # Altair takes a second to import
 
-    (folder / STANDING).unlink(missing_ok=True)
-    commit_text(folder / TABLE, table)
-    commit_text(folder / CALLS, calls)
-    for language in languages:
-        contrast_page.page(contrast, run, run_folder.name, language).write(folder)
+    def draw() -> None:
+        from toolkit.result.report import contrast_page  # Altair takes a second to import
+
+        commit_text(folder / TABLE, table)
+        commit_text(folder / CALLS, calls)
+        for language in languages:
+            contrast_page.page(contrast, run, run_folder.name, language).write(folder)
+
     told = {"run": run_folder.name, "asked": {key: value for key, value in asked.items() if value is not None}}
-    commit_json(folder / STANDING, {"drawn_of": drawn_of, **told, "files": files_of(folder, STANDING)})
-    return folder
+    return draw_once(folder, STANDING, facts, draw, told)
 
 
 def table_csv(contrast: Contrast) -> str:
