@@ -40,6 +40,20 @@ def test_a_copy_in_another_fold_is_listed_with_both_ids_and_its_cosine(monkeypat
     assert {(pair.one, pair.other) for pair in again} == {(pair.one, pair.other) for pair in found}
 
 
+def test_a_changed_copy_is_found_by_its_lead_over_every_other_clip() -> None:
+    """Its cosine is that of a copy through 8 kHz, between LIKE and SAME."""
+    values, fold = features(), np.arange(60) % 5
+    generator = np.random.default_rng(2)
+    values[24] = values[3] + generator.standard_normal(values.shape[1])  # folds 3 and 4: cosine near 0.8
+    values[40] = values[5] + 1.5 * generator.standard_normal(values.shape[1])  # below LIKE
+    for row in (31, 32):  # two in other folds that are equally near to 10: it leads neither
+        values[row] = values[10] + generator.standard_normal(values.shape[1])
+    found = copies.pairs(values, [str(number) for number in range(60)], fold)
+    assert [(pair.one, pair.other) for pair in found] == [("3", "24")]
+    assert copies.LIKE < found[0].cosine < copies.SAME
+    assert copies.pairs(values, [str(number) for number in range(60)], np.zeros(60, dtype=int)) == []
+
+
 def test_voices_alone_and_constant_features_make_no_pair() -> None:
     values = features()
     values[:, 5] = 3.0
@@ -48,12 +62,12 @@ def test_voices_alone_and_constant_features_make_no_pair() -> None:
 
 
 @pytest.mark.parametrize(("width", "seen"), [(128, 1), (64, 0)])
-def test_the_middle_layer_is_compared_where_it_is_wide_enough(width: int, seen: int, tmp_path: Path) -> None:
+def test_a_deep_layer_is_compared_where_it_is_wide_enough(width: int, seen: int, tmp_path: Path) -> None:
     layers = ("encoder.0", "encoder.1", "encoder.2")
     made: Store = create(tmp_path, "made-up", layers, width, {})
     mean = np.stack([features(20, width) + np.float32(layer) for layer in range(3)])
-    mean[1, 13] = mean[1, 2]
-    mean[0, 7] = mean[0, 3]
+    mean[2, 13] = mean[2, 2]
+    mean[1, 7] = mean[1, 3]
     clips = tuple(
         ClipRecord(f"c{number}", (0, 0, None, None, None, None, 0), f"{number:064x}", 1) for number in range(20)
     )
@@ -65,7 +79,7 @@ def test_the_middle_layer_is_compared_where_it_is_wide_enough(width: int, seen: 
     assert [(pair.one, pair.other) for pair in found] == [("c13", "c2")] * seen
     if found:
         assert copies.note(found) == (
-            "Pairs in two folds that may be one recording (cosine above 0.9): 'c13' and 'c2' (1.000)."
+            "Pairs in two folds that may be one recording, with the cosine of their features: 'c13' and 'c2' (1.000)."
         )
         assert narrative.note(copies.note(found), of("zh")).startswith("分属两折而可能是同一录音")
     few = [clip for clip in ids if clip in ("c13", "c2")]

@@ -1,22 +1,27 @@
 """Pairs of clips on two sides of a split that are nearly one audio: a copy that is quieter, resampled or coded again.
 
 Exact copies are told by their SHA-256 (`toolkit.corpus.splits.audit`). Others keep the direction of their standardised
-means. Of 12 of EmoDB's 535 clips, in the middle layer of Whisper tiny.en (clip context), the least cosine of clip and
-copy was 0.999 at 0.9 of the level, 0.966 through MP3 and 0.964 begun 5 ms later; of two speakers' clips it was at most
-0.786. Not seen are copies at a tenth of the level (0.852), with nothing above 5.5 kHz (0.76) or 4 kHz (0.69), and those
-begun 0.2 s later (0.607).
+features, so a pair is listed when its cosine is above SAME; or when it is above LIKE and each is the other's nearest in
+another fold by LEAD (after Lowe 2004: what leads its runner-up clearly is no chance neighbour).
+
+Found of 40 copies of EmoDB's clips, each dealt to another fold, in the layer at three quarters of Whisper tiny.en's
+depth (clip context): all at 0.9 and at 0.1 of the level, begun 5 ms later, and resampled through 11 kHz; 37 through
+8 kHz, with or without mu-law; 36 begun 0.2 s later; 26 with noise at -20 dB. Of EmoDB's 535 clips, speakers apart, no
+pair was listed; of random 240 to 400 of them, one pair in 30 to 50 draws.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from toolkit.corpus.labels import IntArray
 from toolkit.features.layout import FloatArray
 from toolkit.features.store import Store
 
-LIKE = 0.9  # cosine
+SAME = 0.9  # cosine
+LIKE, LEAD = 0.75, 0.15  # cosine, and how far above the next nearest
 FEWEST_FEATURES = 128  # the width; of fewer, two clips that have nothing in common come as close by chance
 FEWEST_CLIPS = 16  # standardised by fewer, clips are alike by chance
 BLOCK = 1_024  # clips whose products with all others are in memory at once
@@ -34,41 +39,58 @@ class Pair:
 
 
 def near_copies(store: Store, ids: Sequence[str], fold: IntArray) -> list[Pair]:
-    """Pairs above LIKE of a store's middle layer, the most alike first; none where that cannot tell.
+    """Pairs of a store's clips that look like one recording, the most alike first; none where that cannot be told.
 
     ids, fold: (n_clips,) the clips to compare, all of them in the store, and each one's fold.
     """
-    layer = store.layers[len(store.layers) // 2]
+    layer = store.layers[len(store.layers) * 3 // 4]
     if store.width < FEWEST_FEATURES or len(ids) < FEWEST_CLIPS:
         return []
     features = store.layer(layer)
     place: Mapping[str, int] = {clip: row for row, clip in enumerate(features.ids)}
-    return pairs(features.mean[[place[clip] for clip in ids]], ids, fold)
+    matrix = features.matrix("both" if "std" in store.statistics else "mean")
+    return pairs(matrix[[place[clip] for clip in ids]], ids, fold)
 
 
 def pairs(features: FloatArray, ids: Sequence[str], fold: IntArray) -> list[Pair]:
-    """Pairs of different folds above LIKE. features: (n_clips, n_features), standardised here by all of them."""
+    """Pairs of different folds, as above. features: (n_clips, n_features), standardised here by all of them."""
     spread = features.std(axis=0)
     scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
     scaled = np.ascontiguousarray(scaled / np.where(length > 0, length, 1), dtype=np.float32)
-    found: list[Pair] = []
+    found: dict[tuple[int, int], float] = {}
+    nearest = np.empty(len(ids), np.intp)
+    cosine, lead = np.empty((2, len(ids)), np.float32)
     for first in range(0, len(ids), BLOCK):
         block = slice(first, first + BLOCK)
-        cosine = scaled[block] @ scaled[first:].T
-        rows, columns = np.nonzero(np.triu(cosine > LIKE, 1) & (fold[block, None] != fold[None, first:]))
-        values = cosine[rows, columns].tolist()
-        found += [
-            Pair(ids[first + one], ids[first + other], value)
-            for one, other, value in zip(rows.tolist(), columns.tolist(), values)
-        ]
+        products = scaled[block] @ scaled.T
+        products[fold[block, None] == fold[None]] = -1
+        rows, columns = np.nonzero(products > SAME)
+        values = products[rows, columns].tolist()
+        for one, other, value in zip((rows + first).tolist(), columns.tolist(), values, strict=True):
+            found[min(one, other), max(one, other)] = value
         if len(found) > MOST_PAIRS:  # features that tell nothing apart
             break
-    return sorted(found, key=lambda pair: -pair.cosine)
+        nearest[block], cosine[block], lead[block] = _leaders(products)
+    else:
+        mutual = (nearest[nearest] == np.arange(len(ids))) & (cosine > LIKE) & (np.minimum(lead, lead[nearest]) > LEAD)
+        for one in np.flatnonzero(mutual).tolist():
+            found[min(one, nearest[one]), max(one, nearest[one])] = float(cosine[one])
+    listed = [Pair(ids[one], ids[other], value) for (one, other), value in found.items()]
+    return sorted(listed, key=lambda pair: (-pair.cosine, pair.one, pair.other))
+
+
+def _leaders(products: FloatArray) -> tuple[npt.NDArray[np.intp], FloatArray, FloatArray]:
+    """Each row's greatest product: its column, its value, and how far it is above the next. products: overwritten."""
+    every = np.arange(len(products))
+    column = products.argmax(axis=1)
+    greatest = products[every, column]
+    products[every, column] = -1
+    return column, greatest, greatest - products.max(axis=1)
 
 
 def note(found: Sequence[Pair]) -> str:
     """A sentence that names the pairs."""
     told = ", ".join(f"{pair.one!r} and {pair.other!r} ({pair.cosine:.3f})" for pair in found[:SHOWN])
     more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-    return f"Pairs in two folds that may be one recording (cosine above {LIKE:g}): {told}{more}."
+    return f"Pairs in two folds that may be one recording, with the cosine of their features: {told}{more}."
