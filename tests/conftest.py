@@ -30,18 +30,23 @@ WriteSound = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def undrawn() -> Iterator[None]:
-    """Charts are specifications here, as NAME.json; `drawn` draws them."""
+def undraw(patch: pytest.MonkeyPatch) -> None:
+    """Charts are specifications, as NAME.json, and pages have no script."""
 
     def write_specs(folder: Path, drawn: Mapping[str, object]) -> None:
         for name, spec in drawn.items():
             (folder / f"{name}.json").write_text(json.dumps(spec), encoding="utf-8")
 
+    patch.setattr(charts, "write_specs", write_specs)
+    patch.setattr(charts, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    patch.setattr(page, "_script", lambda: "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def undrawn() -> Iterator[None]:
+    """Nothing is drawn here; `drawn` draws."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(charts, "write_specs", write_specs)
-        patch.setattr(charts, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
-        patch.setattr(page, "_script", lambda: "")
+        undraw(patch)
         yield
 
 

@@ -41,10 +41,39 @@ def start(site: Path, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, words)], env=environment, cwd=site, capture_output=True, text=True)
 
 
-def toolkit(site: Path, *words: object) -> str:
-    done = start(site, "-m", "toolkit", *words)
+# Commands one after the other in one process: what takes seconds is to import torch.
+COMMANDS = """
+import contextlib, io, json, sys
+import pytest
+from tests.conftest import undraw
+from toolkit import cli
+
+undraw(pytest.MonkeyPatch())
+found = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["toolkit", *words]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+    found.append((left.value.code or 0, out.getvalue(), err.getvalue()))
+print(json.dumps(found))
+"""
+Done = tuple[int, str, str]  # exit code, standard output, standard error
+
+
+def commands(site: Path, workspace: Path, *asked: tuple[object, ...]) -> list[Done]:
+    """What came of each command of the program, in one new process that finds the site's packages."""
+    done = start(site, "-c", COMMANDS, json.dumps([[*map(str, words), "-w", str(workspace)] for words in asked]))
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    found: list[Done] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def outputs(site: Path, workspace: Path, *asked: tuple[object, ...]) -> list[str]:
+    """Their outputs; all of them succeed."""
+    done = commands(site, workspace, *asked)
+    assert all(code == 0 for code, _, _ in done), done
+    return [out for _, out, _ in done]
 
 
 def test_the_page_has_three_packages(site: Path) -> None:
@@ -94,20 +123,25 @@ def test_the_probe_keeps_the_promises_of_every_probe(site: Path, tmp_path: Path)
 
 
 def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Path, study: Path) -> None:
-    assert "of the covariance: 0 as the clips have it" in toolkit(site, "probe", "--explain")
     rows = np.random.default_rng(0).standard_normal((36, 8))
     rows[:, 0] += 1.5 * np.array([(35 - number) % 2 for number in range(36)])
     np.save(study / "rows.npy", rows)
-    place = ("-w", study)
-    toolkit(site, "features", "import", "mine", study / "rows.npy", "--ids", study / "ids.txt", *place)
-    asked = ("probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 2, "--probe", "shrinkage-lda")
-    toolkit(site, *asked, *place)
+    asked = ("probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 2, "--probe")
+    explained, _, _, nearly = commands(
+        site,
+        study,
+        ("probe", "--explain"),
+        ("features", "import", "mine", study / "rows.npy", "--ids", study / "ids.txt"),
+        (*asked, "shrinkage-lda"),
+        (*asked, "shrinkage-ldo"),
+    )
+    assert "of the covariance: 0 as the clips have it" in explained[1]
+    assert nearly[0] == 2 and "did you mean 'shrinkage-lda'?" in nearly[2]
     (folder,) = (study / "result").glob("mood-mine-shrinkage-lda-*")
     plugin = json.loads((folder / "run.json").read_text())["provenance"]["probe plugin"]
     assert (plugin["distribution"], plugin["version"], len(plugin["sha256"])) == ("shrinkage-lda", "1.0", 64)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "shrinkage-lda" in page and plugin["sha256"] in page
-    toolkit(site, "predict", "--from", folder.name, study / "3.wav", *place)
 
     predictions = read_csv(folder / "predictions.csv")
     kappa = json.loads((folder / "metrics.json").read_text())["metrics"]["kappa"]
@@ -115,20 +149,18 @@ def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Pat
     assert kappa["estimate"] == pytest.approx(cohen_kappa_score(predictions.truth, predictions.prediction))
     assert "Cohen&#39;s kappa (kappa-metric 1.0)" in page
 
-    nearly = start(site, "-m", "toolkit", *asked[:-1], "shrinkage-ldo", *place)
-    assert nearly.returncode == 2 and "did you mean 'shrinkage-lda'?" in nearly.stderr
-    source = site / "shrinkage_lda.py"
+    source, predict = site / "shrinkage_lda.py", ("predict", "--from", folder.name, study / "3.wav")
+    outputs(site, study, predict)
     before = source.read_text()
     try:
         source.write_text(before + "\n# a line that may change what is computed\n")
-        toolkit(site, *asked, *place)
-        other = start(site, "-m", "toolkit", "predict", "--from", folder.name, study / "4.wav", *place)
-        assert other.returncode == 4 and "shrinkage-lda 1.0, which has other files now" in other.stderr
+        again, other = commands(site, study, (*asked, "shrinkage-lda"), predict)
+        assert again[0] == 0 and other[0] == 4 and "shrinkage-lda 1.0, which has other files now" in other[2]
     finally:
         source.write_text(before)
     assert len(list((study / "result").glob("mood-mine-shrinkage-lda-*/run.json"))) == 2
-    gone = start(ROOT, "-m", "toolkit", "predict", "--from", folder.name, study / "4.wav", *place)
-    assert gone.returncode == 4 and "made with the package shrinkage-lda 1.0, which is not installed" in gone.stderr
+    ((code, _, err),) = commands(ROOT, study, predict)
+    assert code == 4 and "made with the package shrinkage-lda 1.0, which is not installed" in err
     assert result_run.read(folder).probe == "shrinkage-lda"
 
 
@@ -151,20 +183,24 @@ transformers.NemotronAsrStreamingFeatureExtractor().save_pretrained(sys.argv[1])
 
 
 def test_the_family_is_extracted_probed_and_fine_tuned_and_its_package_is_named(site: Path, study: Path) -> None:
-    place = ("-w", study)
     assert start(site, "-c", SAVED, study / "models" / "mine").returncode == 0
-    assert "passed" in toolkit(site, "models", "check", "mine", "--dtype", "float32", *place)
-    toolkit(site, "extract", "--model", "mine", "--dtype", "float32", *place)
+    checked, *_ = outputs(
+        site,
+        study,
+        ("models", "check", "mine", "--dtype", "float32"),
+        ("extract", "--model", "mine", "--dtype", "float32"),
+        ("probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 1),
+    )
+    assert "passed" in checked
     (store,) = (study / "features").glob("mine-*/shard-00000.json")
     plugin = json.loads((store.parent / "store.json").read_text())["settings"]["family plugin"]
     assert (plugin["distribution"], plugin["version"]) == ("nemotron-family", "1.0")
-    toolkit(site, "probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 1, *place)
     (probed,) = (study / "result").glob("mood-mine-linear-*")
     page = (probed / "report.html").read_text(encoding="utf-8")
     assert "nemotron-family" in page and plugin["sha256"] in page
     assert re.search(r"batches mode (masked|equal), proof when loaded 24 clips", page)
     tuning = ("--epochs", 1, "--batch-size", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
-    toolkit(site, "finetune", "--from", probed.name, "--train", "head", *tuning, *place)
+    outputs(site, study, ("finetune", "--from", probed.name, "--train", "head", *tuning))
     (tuned,) = (study / "result").glob("mood-mine-finetune-head-*")
     assert json.loads((tuned / "run.json").read_text())["provenance"]["family plugin"] == plugin
 
@@ -172,10 +208,10 @@ def test_the_family_is_extracted_probed_and_fine_tuned_and_its_package_is_named(
     before = source.read_text()
     try:
         source.write_text(before + "\n# a line that may change what is computed\n")
-        for words in (("predict", "--from", probed.name, study / "3.wav"), ("finetune", "--from", probed.name)):
-            other = start(site, "-m", "toolkit", *words, *place)
-            assert other.returncode == 4 and "nemotron-family 1.0, which has other files now" in other.stderr
+        asked = ("predict", "--from", probed.name, study / "3.wav"), ("finetune", "--from", probed.name)
+        for code, _, err in commands(site, study, *asked):
+            assert code == 4 and "nemotron-family 1.0, which has other files now" in err
     finally:
         source.write_text(before)
-    gone = start(ROOT, "-m", "toolkit", "extract", "--model", "mine", *place)
-    assert gone.returncode == 4 and "Bad model_type 'nemotron_asr_streaming', expected one of" in gone.stderr
+    ((code, _, err),) = commands(ROOT, study, ("extract", "--model", "mine"))
+    assert code == 4 and "Bad model_type 'nemotron_asr_streaming', expected one of" in err
