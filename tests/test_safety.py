@@ -91,6 +91,7 @@ def words_of(study: Path) -> list[tuple[str, ...]]:
             str(study / "tabled.csv"),
             *place,
         ),
+        ("manifest", "corpus", "audio-folder", str(study / "corpus"), "--out", str(study / "known.csv")),
         ("manifest", "hotline", str(study / "corpus"), "--out", str(study / "hotline.csv")),
         ("manifest", "anonymise", "--key", str(study / "key"), "--out", str(study / "anonymous.csv"), *place),
         ("models", "list", *place),
@@ -148,7 +149,9 @@ def test_no_socket_no_file_for_others_and_no_folder_of_this_machine(
             (study / "all.h5").unlink()  # an export is the user's own, and so is another manifest
             (study / "tabled.csv").unlink()
         code, out, err = run(*words)
-        allowed = {"hotline": (2,), "convert": (2, 4)}.get(words[1], (0,))  # nothing here is of these layouts
+        allowed = {"hotline": (2,), "corpus": (2,), "convert": (2, 4)}.get(
+            words[1], (0,)
+        )  # nothing here is of these layouts
         assert code in allowed, (words, out, err)
         assert "socket" not in err and str(study) not in out + err, (words, out, err)
     for path in set(study.rglob("*")) - before:

@@ -85,6 +85,7 @@ ALWAYS = {
         "sheet", "encoding",  # of a file of the other kind refused by `corpus.sheet`
     },
     "manifest folder": {"ROOT", "out", "label-column", "speaker-regex", "regex", "label-names", "overwrite"},
+    "manifest corpus": {"LAYOUT", "ROOT", "out", "text", "overwrite", "list"},
     "manifest hotline": {"ROOT", "out", "overwrite"},
     "manifest check": {"manifest", "audio-root", "spellings", "unknown"},
     "manifest anonymise": {"key", "out", "also", "who"},

@@ -13,6 +13,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from tests import plugins
+from tests.conftest import WriteSound
 from tests.features.test_import import study
 from toolkit.result import run as result_run
 from toolkit.result.predictions import read_csv
@@ -76,9 +77,9 @@ def outputs(site: Path, workspace: Path, *asked: tuple[object, ...]) -> list[str
     return [out for _, out, _ in done]
 
 
-def test_the_page_has_three_packages(site: Path) -> None:
+def test_the_page_has_four_packages(site: Path) -> None:
     assert {path.name for path in site.glob("*.py")} == {
-        "kappa_metric.py", "shrinkage_lda.py", "nemotron_family.py", "test_nemotron_family.py",
+        "kappa_metric.py", "shrinkage_lda.py", "nemotron_family.py", "test_nemotron_family.py", "talks_layout.py",
     }  # fmt: skip
 
 
@@ -162,6 +163,19 @@ def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Pat
     ((code, _, err),) = commands(ROOT, study, predict)
     assert code == 4 and "made with the package shrinkage-lda 1.0, which is not installed" in err
     assert result_run.read(folder).probe == "shrinkage-lda"
+
+
+def test_the_layout_is_listed_and_read(site: Path, write_sound: WriteSound, tmp_path: Path) -> None:
+    for name in ("t01_M_calm_1.wav", "t02_F_glad_1.wav", "notes.wav"):
+        write_sound(f"Talks/{name}", seconds=0.5)
+    listed, made = outputs(
+        site, tmp_path, ("manifest", "corpus", "--list"), ("manifest", "corpus", "talks", tmp_path / "Talks")
+    )
+    assert "Talks, 3 moods" in listed and "skipped: 1 audio files whose names do not follow the layout" in made
+    assert (tmp_path / "manifest.csv").read_text(encoding="utf-8").splitlines()[1:] == [
+        "t01_M_calm_1.wav,Talks/t01_M_calm_1.wav,t01,male,calm",
+        "t02_F_glad_1.wav,Talks/t02_F_glad_1.wav,t02,female,glad"
+    ]  # fmt: skip
 
 
 def test_the_family_passes_the_page_s_own_test(site: Path) -> None:

@@ -17,7 +17,7 @@ from toolkit.cli.common import (
     show,
 )
 from toolkit.cli.options import command
-from toolkit.core.errors import BAD_INPUT, DONE, SOME_CLIPS_FAILED
+from toolkit.core.errors import BAD_INPUT, DONE, SOME_CLIPS_FAILED, InputError
 from toolkit.core.options import names
 from toolkit.corpus.options import TableOptions
 
@@ -87,6 +87,39 @@ def folder(
     codes = names(label_names)
     done = run(root, made, label_column=label_column, speaker_regex=speaker_regex, regex=regex, label_names=codes,
                overwrite=overwrite)  # fmt: skip
+    show(f"{done}\nwritten to {place.shown(made)}")
+    return CommandResult((), exit_code=SOME_CLIPS_FAILED if done.left_out else DONE)
+
+
+@app.command()
+def corpus(
+    layout: Annotated[str, typer.Argument(help="A known corpus or format; --list names all.")] = "",
+    root: Annotated[Path | None, typer.Argument(help="Its folder.")] = None,
+    workspace: Workspace = HERE,
+    out: Out = None,
+    text: Annotated[
+        bool, typer.Option("--text", help="Keep what is said, where the corpus has it: personal data.")
+    ] = False,
+    overwrite: Overwrite = False,
+    listed: Annotated[bool, typer.Option("--list", help="Name the layouts and the folder that each expects.")] = False,
+) -> CommandResult:
+    """Make a manifest of a known corpus: CASIA, CREMA-D, DAIC-WOZ, IEMOCAP, MSP-Podcast ..., or of a known format.
+
+    Speakers, sex, age, emotions and scales are those of the corpus; so is a split that keeps speakers apart.
+
+    Example: toolkit manifest corpus ravdess ../RAVDESS
+    """
+    from toolkit.corpus.layouts.importing import corpus as run
+    from toolkit.corpus.layouts.registry import LAYOUTS
+
+    if listed or not layout:
+        print("\n".join(f"{name:20} {row.about}\n{'':20} {row.source}" for name, row in LAYOUTS.items()))
+        return CommandResult(())
+    if root is None:
+        raise InputError(f"ROOT: expected the corpus's folder: toolkit manifest corpus {layout} ../FOLDER")
+    place = place_of(workspace)
+    made = out or place.manifest_file
+    done = run(layout, root, made, text=text, overwrite=overwrite)
     show(f"{done}\nwritten to {place.shown(made)}")
     return CommandResult((), exit_code=SOME_CLIPS_FAILED if done.left_out else DONE)
 

@@ -1,28 +1,21 @@
 """Known corpus layouts -> manifest.csv: one folder per label, and the hotline's one CSV per call."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolkit.audio import decode_pool
 from toolkit.audio.decode import SUFFIXES
-from toolkit.core.errors import AudioError, InputError
+from toolkit.core.errors import InputError
 from toolkit.corpus import cells, file_names, manifest, sheet
 from toolkit.corpus.acceptance import accepted
 from toolkit.corpus.finding import Finder
 from toolkit.corpus.labels import HOTLINE
+from toolkit.corpus.walk import audio_paths
 
 CALLER = "1"  # the hotline's role of the one who calls; the others are counsellors
 SHOWN_DEFECTS = 20
-# Suffixes of sound that is passed over by name where it cannot be read
-OTHER_AUDIO = frozenset(
-    (".m4a", ".aac", ".amr", ".awb", ".wma", ".webm", ".mp4", ".m4v", ".mov", ".mkv", ".mka", ".avi", ".3gp", ".3g2",
-     ".mp2", ".caf", ".ape", ".spx", ".sph", ".au", ".snd", ".ac3", ".wv", ".tta", ".ra", ".rm", ".wmv", ".flv", ".vox",
-     ".silk")
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,7 +25,7 @@ class Imported:
     manifest: the file's name. clips: its rows. speakers: how many, None where they are not known. labels: clips by
     label. skipped: what was passed over, by reason. needs_audio_root: the audio lies outside the manifest's folder,
     and every command that reads it needs `--audio-root` with the corpus's folder. left_out: by path, why a later
-    command would refuse it.
+    command would refuse it. said: sentences on what was decided.
     """
 
     manifest: str
@@ -42,12 +35,14 @@ class Imported:
     skipped: Mapping[str, int]
     needs_audio_root: bool
     left_out: Mapping[str, str] = field(default_factory=dict)
+    said: Sequence[str] = ()
 
     def __str__(self) -> str:
         speakers = "speakers unknown" if self.speakers is None else f"{self.speakers:,} speakers"
         lines = [f"{self.manifest}: {self.clips:,} clips, {speakers}"]
         lines += [f"  {label}: {count:,}" for label, count in self.labels.items()]
         lines += [f"skipped: {count:,} {reason}" for reason, count in self.skipped.items()]
+        lines += self.said
         lines += [f"left out: {path}: {why}" for path, why in self.left_out.items()]
         if self.needs_audio_root:
             lines.append("The audio lies outside the manifest's folder: give --audio-root with the corpus's folder.")
@@ -75,13 +70,13 @@ def folder(
 
     Raises InputError when `out` exists, when there is no audio, or when a path does not match one of the expressions.
     """
-    _new_file(root, out, overwrite)
+    new_file(root, out, overwrite)
     if label_column in manifest.RESERVED or not label_column or label_column != label_column.strip():
         raise InputError(f"The label column cannot be called {label_column!r}; {list(manifest.RESERVED)} are taken")
     pattern = file_names.compiled(regex, "--regex") if regex is not None else None
     by_folder = pattern is None or "label" not in pattern.groupindex
     skipped: Counter[str] = Counter()
-    paths = sorted(_audio_paths(root, skipped, by_folder))
+    paths = sorted(audio_paths(root, skipped, by_folder))
     if not paths:
         place = f"{root.resolve().name}/{'LABEL/' if by_folder else ''}"
         told = "; ".join(f"{count:,} {reason} passed over" for reason, count in sorted(skipped.items()))
@@ -95,7 +90,7 @@ def folder(
     if speaker_regex is not None:
         columns["speaker"] = file_names.speakers(paths, speaker_regex)
     columns[label_column] = file_names.spelt_out(columns[label_column], label_names)
-    prefix, outside = _prefix(root, out)
+    prefix, outside = prefix_of(root, out)
     columns["path"] = [prefix + path for path in paths]
     roots = (root.resolve(), out.parent.resolve()) if outside else (out.parent.resolve(),)
     kept, refused = accepted(tuple(columns), enumerate(zip(*columns.values()), 2), roots, root.resolve().name)
@@ -119,8 +114,8 @@ def hotline(root: Path, out: Path, overwrite: bool = False) -> Imported:
 
     Raises InputError when `out` exists, and with every defect by file and line: bad cells, missing audio.
     """
-    _new_file(root, out, overwrite)
-    prefix, outside = _prefix(root, out)
+    new_file(root, out, overwrite)
+    prefix, outside = prefix_of(root, out)
     calls = sorted(path for path in root.glob("*.csv") if path.name != out.name and not path.name.startswith("."))
     if not calls:
         raise InputError(
@@ -197,50 +192,16 @@ def _call_rows(call: Path, defects: list[str]) -> Iterator[tuple[int, dict[str, 
         yield line, dict(zip(found.columns, cells.whole_numbers(row, some=True)))
 
 
-def _new_file(root: Path, out: Path, overwrite: bool) -> None:
+def new_file(root: Path, out: Path, overwrite: bool) -> None:
     if not root.is_dir():
         raise InputError(f"There is no folder {root.name}/")
     manifest.refuse_overwrite(out, overwrite)
 
 
-def _prefix(root: Path, out: Path) -> tuple[str, bool]:
+def prefix_of(root: Path, out: Path) -> tuple[str, bool]:
     """What the manifest's paths begin with, and whether the audio lies outside the manifest's folder."""
     corpus, home = root.resolve(), out.parent.resolve()
     if not corpus.is_relative_to(home):
         return "", True
     below = corpus.relative_to(home).as_posix()
     return ("" if below == "." else f"{below}/"), False
-
-
-def _audio_paths(root: Path, skipped: Counter[str], in_folders: bool) -> Iterator[str]:
-    """Paths of the audio files below `root`, with / between folders. in_folders: whether each needs a label's."""
-    unread: dict[str, list[Path]] = {}
-    for place, folders, files in os.walk(root):
-        for name in list(folders):
-            if name.startswith("."):
-                skipped["hidden files or folders"] += 1
-                folders.remove(name)
-            elif (Path(place) / name).is_symlink():
-                skipped["links to folders"] += 1
-        for name in files:
-            path, suffix = (Path(place) / name).relative_to(root).as_posix(), Path(name).suffix.lower()
-            if name.startswith("."):
-                skipped["hidden files or folders"] += 1
-            elif suffix in OTHER_AUDIO and suffix not in SUFFIXES:
-                unread.setdefault(suffix, []).append(Path(path))
-            elif suffix not in SUFFIXES:
-                skipped["files that are no audio by their suffix"] += 1
-            elif "/" not in path and in_folders:
-                skipped["audio files in no label's folder"] += 1
-            elif not path.isprintable() or "\\" in path or any(part != part.strip() for part in path.split("/")):
-                skipped["audio files whose path has unprintable signs, backslashes, or spaces around a name"] += 1
-            else:
-                yield path
-    for suffix, paths in unread.items():
-        example = min(paths)
-        try:
-            decode_pool.header(root / example)
-            why = "by that suffix"
-        except AudioError as error:
-            why = str(error)
-        skipped[f"{suffix} files as audio it cannot read: {example.as_posix()!r} {why}"] = len(paths)

@@ -1,0 +1,88 @@
+"""A corpus of a known layout -> manifest.csv."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from toolkit.core.errors import InputError
+from toolkit.corpus import manifest
+from toolkit.corpus.acceptance import accepted
+from toolkit.corpus.importers import Imported, new_file, prefix_of
+from toolkit.corpus.layouts.registry import LAYOUTS
+from toolkit.corpus.layouts.row import Cells, Corpus
+
+FIRST = ("id", "path", "start", "end", "speaker", manifest.RECORDING, "split")
+TEXT, PUBLISHED = "text", "published_split"
+MOST_LABELS = 12  # values of a column whose counts are told
+
+
+def corpus(layout: str, root: Path, out: Path, *, text: bool = False, overwrite: bool = False) -> Imported:
+    """Write a manifest of a corpus, by what its own names and tables say.
+
+    A published split that does not keep speakers apart becomes the column `published_split`, which nothing takes for
+    one. Rows that a later command would refuse are left out and told.
+
+    Args:
+        layout: A name of `LAYOUTS`.
+        root: The corpus's folder, as the layout describes it.
+        out: The manifest.
+        text: Keep what is said, where the corpus has it. It is personal data.
+        overwrite: Write over a manifest that is there.
+
+    Raises:
+        InputError: For an unknown layout, a folder that has another one, and where `out` exists.
+    """
+    row = LAYOUTS.find(layout)
+    new_file(root, out, overwrite)
+    read = Corpus(root)
+    rows = list(row.read(read))
+    if not rows:
+        told = "".join(f"; {count:,} {reason} passed over" for reason, count in sorted(read.skipped.items()))
+        raise InputError(f"Nothing in {root.resolve().name}/ follows the layout {layout} ({row.about}){told}")
+    columns = _columns(rows, text)
+    leaks = _leaks(rows)
+    prefix, outside = prefix_of(root, out)
+    roots = (root.resolve(), out.parent.resolve()) if outside else (out.parent.resolve(),)
+    cells = [[prefix + own["path"] if name == "path" else own.get(name, "") for name in columns] for own in rows]
+    written = tuple(PUBLISHED if name == "split" and leaks else name for name in columns)
+    kept, refused = accepted(written, enumerate(cells), roots, root.resolve().name)
+    left_out = {rows[number]["path"]: why for number, why in refused.items()}
+    if not kept:
+        first = next(iter(left_out.items()))
+        raise InputError(f"Nothing in {root.resolve().name}/ can be used: {first[0]!r}: {first[1]}")
+    manifest.write(out, written, [own for _, own in kept])
+    found = dict(zip(written, zip(*(own for _, own in kept))))
+    speakers = len(set(found["speaker"])) if "speaker" in found else None
+    said = [f"{leaks}, so that its split is the column {PUBLISHED}"] if leaks else []
+    return Imported(
+        out.name, len(kept), speakers, _counts(found), dict(sorted(read.skipped.items())), outside, left_out, said
+    )
+
+
+def _columns(rows: Sequence[Cells], text: bool) -> list[str]:
+    """The manifest's own first, then the corpus's, in the order in which they came."""
+    for own in rows:
+        own.setdefault("id", own["path"])
+    named = dict.fromkeys(name for own in rows for name in own if any(own.values()))
+    filled = [name for name in named if any(own.get(name) for own in rows) and (text or name != TEXT)]
+    return [name for name in FIRST if name in filled] + [name for name in filled if name not in FIRST]
+
+
+def _leaks(rows: Sequence[Cells]) -> str:
+    """A speaker, or else a recording, that the published split has on two sides; "" for none."""
+    for column in ("speaker", manifest.RECORDING):
+        sides: dict[str, str] = {}
+        for own in rows:
+            value, split = own.get(column, ""), own.get("split", "")
+            if value and split and sides.setdefault(value, split) != split:
+                return f"{column} {value!r} is in the parts {sides[value]!r} and {split!r} of the published split"
+    return ""
+
+
+def _counts(found: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Clips by label, of the columns that have few."""
+    counts: dict[str, int] = {}
+    for name, cells in found.items():
+        if name not in (*FIRST, TEXT) and len(own := Counter(cells)) <= MOST_LABELS:
+            counts |= {f"{name} {label or '(none)'}": own[label] for label in sorted(own)}
+    return counts
