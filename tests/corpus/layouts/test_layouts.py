@@ -31,7 +31,7 @@ def test_a_tree_becomes_a_manifest_with_what_the_corpus_says(name: str, tmp_path
     with pytest.raises(InputError, match="is there already"):
         corpus(name, tmp_path, tmp_path / "manifest.csv")
     told = corpus(name, tmp_path, tmp_path / "manifest.csv", overwrite=True)
-    assert "text" not in manifest.read(tmp_path / "manifest.csv").columns and told.labels == made.labels
+    assert "text" not in manifest.read(tmp_path / "manifest.csv").columns and told.clips == made.clips
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -76,7 +76,7 @@ def test_a_damaged_table_is_named(name: str, file: str, text: str, sentence: str
 def test_the_command(run: Run, tmp_path: Path) -> None:
     build(TREES["ravdess"], tmp_path / "RAVDESS")
     code, out, err = run("manifest", "corpus", "ravdess", tmp_path / "RAVDESS", "-w", tmp_path)
-    assert code == 0 and "manifest.csv: 2 clips, 2 speakers\n  modality audio: 2" in out, err
+    assert code == 0 and "manifest.csv: 2 clips, 2 speakers\n" in out and "emotion: 1 anger, 1 neutral\n" in out, err
     assert manifest.read(tmp_path / "manifest.csv").clips[0].path == "RAVDESS/Actor_01/03-01-05-02-01-02-01.wav"
     code, out, _ = run("manifest", "corpus", "--list")
     assert code == 0 and "msp-podcast          MSP-Podcast, English" in out

@@ -1,7 +1,7 @@
 """A corpus of a known layout -> manifest.csv."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from toolkit.core.errors import InputError
@@ -53,10 +53,8 @@ def corpus(layout: str, root: Path, out: Path, *, text: bool = False, overwrite:
     manifest.write(out, written, [own for _, own in kept])
     found = dict(zip(written, zip(*(own for _, own in kept))))
     speakers = len(set(found["speaker"])) if "speaker" in found else None
-    said = [f"{leaks}, so that its split is the column {PUBLISHED}"] if leaks else []
-    return Imported(
-        out.name, len(kept), speakers, _counts(found), dict(sorted(read.skipped.items())), outside, left_out, said
-    )
+    said = [*_counts(found), *([f"{leaks}, so that its split is the column {PUBLISHED}"] if leaks else [])]
+    return Imported(out.name, len(kept), speakers, {}, dict(sorted(read.skipped.items())), outside, left_out, said)
 
 
 def _columns(rows: Sequence[Cells], text: bool) -> list[str]:
@@ -79,10 +77,8 @@ def _leaks(rows: Sequence[Cells]) -> str:
     return ""
 
 
-def _counts(found: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Clips by label, of the columns that have few."""
-    counts: dict[str, int] = {}
+def _counts(found: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A sentence on each column that has few values."""
     for name, cells in found.items():
         if name not in (*FIRST, TEXT) and len(own := Counter(cells)) <= MOST_LABELS:
-            counts |= {f"{name} {label or '(none)'}": own[label] for label in sorted(own)}
-    return counts
+            yield f"{name}: " + ", ".join(f"{own[value]:,} {value or '(none)'}" for value in sorted(own))
