@@ -16,8 +16,6 @@ from toolkit.extract.options import Options
 from toolkit.extract.run import extract
 from toolkit.features.fused import View
 from toolkit.features.store import Store
-from toolkit.finetune.apply import apply as apply_tuned
-from toolkit.finetune.apply import of_run as tuned_of_run
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.models.checkpoint import locate
 from toolkit.models.own_code import SETTING, locate_or_run
@@ -69,7 +67,9 @@ class Tuned:
     def __init__(self, folder: Path, run: Run, place: Place, device: str) -> None:
         self.folder, self.run, self.place, self.device = folder, run, place, device
         self.checkpoint = locate(run.backbone, place.models)
-        self.kept = tuned_of_run(folder, run, self.checkpoint)
+        from toolkit.finetune import apply  # which loads transformers' Trainer
+
+        self.apply, self.kept = apply.apply, apply.of_run(folder, run, self.checkpoint)
 
     def ask(self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path) -> Said:
         ids = [clip.id for clip in corpus.clips if clip.id in recordings.sha256]
@@ -77,7 +77,7 @@ class Tuned:
         assigned = _assigned(self.folder, self.run, ids, recordings, only, self.place)
         asked = sum(map(len, assigned.rows))
         with self.place.bar("predict", asked, "clips") as advance:
-            found = apply_tuned(
+            found = self.apply(
                 self.run.task, self.kept, self.checkpoint, recordings, ids, assigned.rows, self.device, advance
             )
         return ids, together(self.run.task, assigned, self.kept, found), {}

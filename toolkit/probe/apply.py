@@ -15,8 +15,7 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.features.store import Store, stores
 from toolkit.probe import winners
 from toolkit.probe.data import Layers, rows_of
-from toolkit.probe.run_folder import WINNERS
-from toolkit.probe.winners import Winner
+from toolkit.probe.winners import FOLDER, Winner
 from toolkit.result.run import Run
 
 
@@ -65,12 +64,12 @@ def of_run(folder: Path, run: Run) -> list[Winner]:
     features = run.provenance.get("features", {})
     for stated in (run.provenance, features, *features.get("fused", {}).values()):
         check_plugins(stated, folder.name)
-    found = winners.read(folder / WINNERS)
+    found = winners.read(folder / FOLDER)
     mine = [(choice.fold, dict(choice.setting)) for choice in run.choices]
     if [(winner.fold, dict(winner.setting)) for winner in found] != mine or any(
         winner.task != run.task or winner.probe != run.probe for winner in found
     ):
-        raise StoreError(f"{folder.name}/{WINNERS}/ holds the probes of another run; restore them, or probe again")
+        raise StoreError(f"{folder.name}/{FOLDER}/ holds the probes of another run; restore them, or probe again")
     return found
 
 

@@ -27,7 +27,7 @@ from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
 from toolkit.result.run import Run
 
-STUDY, WINNERS = "study.db", "winners"
+STUDY = "study.db"
 LEARNT = re.compile(
     r"(\d+\.)?(coefficients|intercepts|parameter\.)"
 )  # of what a winner keeps; scalers and trees are not
@@ -115,7 +115,7 @@ def sweep(
                 "folds": question.dealt or question.folds.sha256,
                 "rules": question.rules.stated(),
             },
-            winners=folder / WINNERS,
+            winners=folder / winners.FOLDER,
             device=options.device,
             workers=options.workers,
             progress=progress,
@@ -126,7 +126,7 @@ def sweep(
         run = replace(run, left_out={**question.left_out, **run.left_out})
         material = asdict(Material.of((store.clips[clip].source[4], known[clip]) for clip in run.folds.ids))
         run = replace(run, provenance={**run.provenance, "material": material, **_costs(store, folder, run, seconds)})
-        if (counts := columns_of(store, winners.read(folder / WINNERS))) is not None:
+        if (counts := columns_of(store, winners.read(folder / winners.FOLDER))) is not None:
             columns.write(folder, counts)
         write_clips(folder, {clip: store.audio_sha256[clip] for clip in run.folds.ids})
         from toolkit.result.report import run_page  # Altair takes a second to import
@@ -140,7 +140,7 @@ def _costs(store: Store | Fused, folder: Path, run: Run, seconds: float | None) 
 
     Every figure is read by `toolkit compare` under its name here; peak memory is the whole process's.
     """
-    kept = winners.read(folder / WINNERS)
+    kept = winners.read(folder / winners.FOLDER)
     learnt = [sum(value.size for name, value in one.model.items() if LEARNT.match(name) and not isinstance(value, str))
               for one in kept]  # fmt: skip
     found = {
@@ -150,7 +150,7 @@ def _costs(store: Store | Fused, folder: Path, run: Run, seconds: float | None) 
         "audio_seconds": audio_seconds(store, run.folds.ids) or None,  # of arrays none is known
         "peak_memory_bytes": peak_memory(),
         "bytes_on_disk": sum(one.total().bytes for one in stores_of(store).values())
-        + sum(path.stat().st_size for path in (folder / WINNERS).iterdir()),
+        + sum(path.stat().st_size for path in (folder / winners.FOLDER).iterdir()),
     }
     return {name: round(value, 1) for name, value in found.items() if value is not None}
 

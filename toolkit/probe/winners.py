@@ -21,7 +21,7 @@ from toolkit.probe.targets import FloatArray, Targets
 from toolkit.result.thresholds import Scale, decide
 
 FORMAT_VERSION = 4  # 3: the index has its own hash; 4: bars and scale in place of thresholds, trees by their label
-INDEX = "winners.json"
+FOLDER, INDEX = "winners", "winners.json"  # in a run's folder, and in that one
 
 
 @dataclass(frozen=True)
