@@ -3,6 +3,9 @@
     pip install --no-deps --target weights 'Resemblyzer==0.1.4'
     PYTHONPATH=weights toolkit extract --model examples/resemblyzer_speaker.py:speaker
 
+`voice` instead of `speaker` gives the one embedding a clip that it was trained to give, which tells two voices of a
+call apart (docs/segment.md).
+
 Only the package's weights are read; nothing of its code runs, so that what that needs is not needed.
 """
 
@@ -37,6 +40,19 @@ class Speaker(nn.Module):
         return mel
 
 
+class Voice(Speaker):
+    """The embedding: the last frame's state, projected, and the same for every frame of the clip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU())
+
+    def forward(self, mel: Tensor) -> Tensor:
+        states = super().forward(mel)
+        embedded: Tensor = self.embedding(states[:, -1:].expand_as(states))
+        return embedded
+
+
 def spectrogram_of(clip: Samples) -> dict[str, Tensor]:
     """As the package makes it: powers in mel bins, without a logarithm. It would take silence out before."""
     window = window_function(WINDOW, "hann")
@@ -45,13 +61,22 @@ def spectrogram_of(clip: Samples) -> dict[str, Tensor]:
 
 
 def speaker() -> OwnModel:
+    return _loaded(Speaker(), "layers.*")
+
+
+def voice() -> OwnModel:
+    return _loaded(Voice(), "embedding")
+
+
+def _loaded(module: Speaker, layers: str) -> OwnModel:
     package = find_spec("resemblyzer")
     if package is None or package.origin is None:
         raise ImportError("install Resemblyzer==0.1.4 for its weights, see the top of this file")
     weights = Path(package.origin).with_name("pretrained.pt")
     saved = torch.load(weights, map_location="cpu", weights_only=True)["model_state"]  # noqa: TID251 - no code in it runs
-    module = Speaker()
     for number, layer in enumerate(module.layers):
         own = {name: saved[f"lstm.{name[:-1]}{number}"] for name in layer.state_dict()}
         layer.load_state_dict(own)
-    return OwnModel(module, spectrogram_of, layers="layers.*")
+    if isinstance(module, Voice):
+        module.embedding[0].load_state_dict({name: saved[f"linear.{name}"] for name in ("weight", "bias")})
+    return OwnModel(module, spectrogram_of, layers=layers)

@@ -92,6 +92,7 @@ def words_of(study: Path) -> list[tuple[str, ...]]:
             *place,
         ),
         ("manifest", "corpus", "audio-folder", str(study / "corpus"), "--out", str(study / "known.csv")),
+        ("manifest", "segment", str(study / "corpus"), "--speakers", "1", "--out", str(study / "turns.csv"), *place),
         ("manifest", "hotline", str(study / "corpus"), "--out", str(study / "hotline.csv")),
         ("manifest", "anonymise", "--key", str(study / "key"), "--out", str(study / "anonymous.csv"), *place),
         ("models", "list", *place),
@@ -149,7 +150,7 @@ def test_no_socket_no_file_for_others_and_no_folder_of_this_machine(
             (study / "all.h5").unlink()  # an export is the user's own, and so is another manifest
             (study / "tabled.csv").unlink()
         code, out, err = run(*words)
-        allowed = {"hotline": (2,), "corpus": (2,), "convert": (2, 4)}.get(
+        allowed = {"hotline": (2,), "corpus": (2,), "segment": (0, 2), "convert": (2, 4)}.get(
             words[1], (0,)
         )  # nothing here is of these layouts
         assert code in allowed, (words, out, err)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.core.errors import InputError
 from toolkit.core.options import from_python, made, sentences
 from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.options import TableOptions
 from toolkit.corpus.place import Place, silent
 from toolkit.corpus.roots import given_roots
 from toolkit.extract.options import ExtractOptions
@@ -14,10 +15,13 @@ from toolkit.finetune.options import FinetuneOptions
 from toolkit.predict.options import PredictOptions
 from toolkit.probe.options import ProbeOptions
 from toolkit.result.options import CompareOptions, ContrastOptions, ScoreOptions
+from toolkit.segment.options import SegmentOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from toolkit.corpus.importers import Imported as Corpus
+    from toolkit.corpus.table import Imported
     from toolkit.extract.stage import Extractions
     from toolkit.features.store import Store
     from toolkit.predict.stage import Predicted
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from toolkit.result.report.contrast_stage import ContrastResult
     from toolkit.result.report.results import RunResult, RunResults
     from toolkit.result.report.score import Scored
+    from toolkit.segment.stage import Segmented
     from toolkit.study.steps import StudyResult
 
 
@@ -246,6 +251,65 @@ class Workspace:
         paths = None if audio is None else [audio] if isinstance(audio, str | Path) else list(audio)
         asked = made(PredictOptions, origin=_name(origin), audio=paths, **options)
         return stage.plan(self.place, asked).run()
+
+    @from_python()
+    def import_table(self, file: str | Path, **options: Any) -> "Imported":
+        """Make a manifest of a table with a row for each clip, as `toolkit manifest table` does.
+
+        Args:
+            file: Excel's .xlsx, or CSV of any encoding and separator.
+            **options: Fields of `toolkit.corpus.options.TableOptions`.
+
+        Returns:
+            What was understood, and why each row that is left out was not. Shown as text it is what the command prints.
+
+        Raises:
+            InputError: For a manifest that is there, columns that cannot be told, or a table without a usable row.
+        """
+        from toolkit.corpus.table import table
+
+        asked = made(TableOptions, file=Path(file), **options)
+        return table(asked.file, Path(asked.out or self.place.manifest_file), asked, self.place.audio_root)
+
+    @from_python()
+    def import_corpus(self, layout: str, root: str | Path, *, text: bool = False, overwrite: bool = False) -> "Corpus":
+        """Make manifest.csv of a corpus of a known layout, as `toolkit manifest corpus` does.
+
+        Args:
+            layout: A name of `toolkit.corpus.layouts.registry.LAYOUTS`.
+            root: The corpus's folder.
+            text: Keep what is said, where the corpus has it. It is personal data.
+            overwrite: Write over a manifest that is there.
+
+        Returns:
+            What was written and what was passed over.
+
+        Raises:
+            InputError: For an unknown layout, a folder that has another one, and a manifest that is there.
+        """
+        from toolkit.corpus.layouts.importing import corpus
+
+        return corpus(layout, Path(root), self.place.manifest_file, text=text, overwrite=overwrite)
+
+    @from_python()
+    def segment_calls(self, calls: str | Path, **options: Any) -> "Segmented":
+        """Make a manifest of the turns in whole calls, as `toolkit manifest segment` does.
+
+        Args:
+            calls: A manifest with a row a call, or a folder of calls.
+            **options: Fields of `toolkit.segment.options.SegmentOptions`.
+
+        Returns:
+            The manifest's file, how many turns it has, and which calls have none or could not be read.
+
+        Raises:
+            InputError: For an option or a call that is not accepted, or where no call has a turn.
+            MachineError: Where the detector of the extra `segment` is not installed.
+            StoreError: For features that are missing or damaged.
+        """
+        from toolkit.segment import stage
+
+        return stage.plan(self.place, made(SegmentOptions, calls=Path(calls), **options)).run()
 
     @from_python()
     def import_features(self, name: str, file: str | Path, ids: str | Path | None = None) -> "Store":

@@ -18,8 +18,15 @@ from toolkit.finetune.options import FinetuneOptions
 from toolkit.predict.options import PredictOptions
 from toolkit.probe.options import ProbeOptions
 from toolkit.result.options import CompareOptions
+from toolkit.segment.options import SegmentOptions
 
-STAGES = {"finetune": FinetuneOptions, "probe": ProbeOptions, "predict": PredictOptions, "compare": CompareOptions}
+STAGES = {
+    "finetune": FinetuneOptions,
+    "probe": ProbeOptions,
+    "predict": PredictOptions,
+    "compare": CompareOptions,
+    "manifest segment": SegmentOptions,
+}
 EVERY = [
     (command, rule)
     for command, rules in [*((name, stage.RULES) for name, stage in STAGES.items()), *RULES.items()]
@@ -70,6 +77,8 @@ REFUSED: list[tuple[str, ...]] = [
     ("predict", "--from", "RUN", "a.wav", "--final", "--round", "0"),
     ("compare", "--subgroups", "none", "--spellings", "merge"),
     ("compare", "--subgroups", "none", "--unknown", "keep"),
+    ("manifest", "segment", "calls.csv", "--speakers", "1", "--model", "m"),
+    ("manifest", "segment", "calls.csv", "--layer", "encoder.1"),
     ("compare", "--subgroups", "none", "--manifest", "m.csv"),
     ("compare", "--subgroups", "none", "--audio-root", "."),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
@@ -83,6 +92,11 @@ ALWAYS = {
         "FILE", "audio-root", "spellings", "unknown", "path", "speaker", "label", "start", "end", "channel", "id",
         "out", "overwrite", "first-channel",
         "sheet", "encoding",  # of a file of the other kind refused by `corpus.sheet`
+    },
+    "manifest segment": {
+        "CALLS", "audio-root", "threshold", "crosstalk", "min-turn", "max-turn", "min-pause", "pad", "out", "overwrite",
+        "caller-channel",  # of a call of one channel refused by the command
+        "speakers",  # of calls of two channels alone: what 2 needs is refused where it has no effect
     },
     "manifest folder": {"ROOT", "out", "label-column", "speaker-regex", "regex", "label-names", "overwrite"},
     "manifest corpus": {"LAYOUT", "ROOT", "out", "text", "overwrite", "list"},

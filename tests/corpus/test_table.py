@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import toolkit
 from tests.conftest import Run, WriteSound
 from toolkit.core.errors import InputError, LabelError, SplitError
 from toolkit.corpus import manifest, sheet
@@ -273,3 +274,14 @@ def test_the_command_writes_the_workspaces_manifest_and_exits_with_3_for_rows_le
     assert out.endswith("manifest.csv: 1 clips\nwritten to manifest.csv\n")
     code, out, err = run("manifest", "table", "t.xlsx")
     assert (code, out) == (2, "") and "say --overwrite" in err
+
+
+def test_from_python_it_is_a_method_with_the_same_options(make: Make, tmp_path: Path) -> None:
+    pd.DataFrame([["calls/c0.wav", "s1", "sad"], ["calls/c9.wav", "s2", "calm"]], columns=["a", "b", "c"]).to_excel(
+        tmp_path / "own.xlsx", index=False
+    )
+    study = toolkit.open(tmp_path)
+    done = study.import_table(tmp_path / "own.xlsx", path="a", speaker="b", label="c")
+    assert done.clips == 1 and set(done.left_out) == {3} and study.manifest.cells("c") == ("sad",)
+    with pytest.raises(InputError, match="or say overwrite"):
+        study.import_table(tmp_path / "own.xlsx", path="a")

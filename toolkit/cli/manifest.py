@@ -20,6 +20,7 @@ from toolkit.cli.options import command
 from toolkit.core.errors import BAD_INPUT, DONE, SOME_CLIPS_FAILED, InputError
 from toolkit.core.options import names
 from toolkit.corpus.options import TableOptions
+from toolkit.segment.options import SegmentOptions
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -142,6 +143,24 @@ def hotline(
     place = place_of(workspace)
     made = out or place.manifest_file
     show(f"{run(root, made, overwrite)}\nwritten to {place.shown(made)}")
+
+
+@app.command()
+@command(SegmentOptions, ("workspace", "audio_root"))
+def segment(options: SegmentOptions, workspace: Path, audio_root: list[Path] | None) -> CommandResult:
+    """Make a manifest of the turns in whole calls: a row for each, with start, end, speaker and the call's own columns.
+
+    A voice activity detector finds them (pip install 'speech-layer-toolkit[segment]'). Two channels are two speakers.
+    In one channel two voices are told apart by features of windows, --model; which voice is the caller's is not known.
+
+    Example: toolkit manifest segment calls.csv --caller-channel 1
+    """
+    from toolkit.segment.stage import plan
+
+    place = place_of(workspace, audio_root=audio_root)
+    done = plan(place, options).run()
+    show(f"{done}\nwritten to {place.shown(done.file)}")
+    return CommandResult((), exit_code=SOME_CLIPS_FAILED if done.failed else DONE)
 
 
 @app.command()

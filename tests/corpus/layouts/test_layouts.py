@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import toolkit
 from tests.conftest import Run
 from tests.corpus.layouts.trees import TREES, Tree, build
 from toolkit.core.errors import InputError
@@ -78,6 +79,8 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     code, out, err = run("manifest", "corpus", "ravdess", tmp_path / "RAVDESS", "-w", tmp_path)
     assert code == 0 and "manifest.csv: 2 clips, 2 speakers\n" in out and "emotion: 1 anger, 1 neutral\n" in out, err
     assert manifest.read(tmp_path / "manifest.csv").clips[0].path == "RAVDESS/Actor_01/03-01-05-02-01-02-01.wav"
+    made = toolkit.open(tmp_path).import_corpus("ravdess", tmp_path / "RAVDESS", overwrite=True)
+    assert str(made) in out and made.clips == 2
     code, out, _ = run("manifest", "corpus", "--list")
     assert code == 0 and "msp-podcast          MSP-Podcast, English" in out
     code, _, err = run("manifest", "corpus", "ravdess", "-w", tmp_path)

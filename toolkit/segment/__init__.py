@@ -1,0 +1,1 @@
+"""Whole calls cut into turns: where there is speech, and whose."""
