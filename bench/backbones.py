@@ -16,8 +16,9 @@ import transformers
 from tests.models import tiny, zoo
 from toolkit.models.checkpoint import inspect
 from toolkit.models.families import FAMILIES
-from toolkit.models.generic import BOUND, GenericEncoder, error_of_a_batch
+from toolkit.models.generic import BOUND, PROOF_CLIPS, GenericEncoder
 from toolkit.models.load import load
+from toolkit.models.proof import error_of_a_batch
 from toolkit.models.registry import BACKBONES
 
 PAGE = Path(__file__).parents[1] / "docs" / "backbones.md"
@@ -44,7 +45,8 @@ def facts(name: str) -> list[str]:
         listed = []  # once a family
     mode = zoo.ZOO[name].mode if feed else OWN
     reads = "samples" if (feed.features == "input_values" if feed else not family.mel_bins) else "spectrogram"
-    tuned = not feed or (mode == "masked" and not feed.packed)
+    rate = feed.rate if feed else 16_000
+    tuned = not feed or (mode == "masked" and not feed.packed and not feed.varies and feed.rates == (16_000,))
     shortest = feed.shortest if feed else 1 if family.fixed_context else 400
     longest = (feed.fixed or feed.longest) if feed else 0.0
     return [
@@ -52,7 +54,7 @@ def facts(name: str) -> list[str]:
         variant or "-",
         "spectrogram" if feed and feed.special else reads,
         f"{family.frame_rate:g}",
-        f"{shortest / 16:.0f} ms" if shortest > 1 else "-",
+        f"{1000 * shortest / rate:.0f} ms" if shortest > 1 else "-",
         f"{longest:g} s" if longest else "-",
         mode,
         "",
@@ -69,7 +71,7 @@ def measured(name: str, folder: Path) -> float:
         found = encoder.proof.errors[zoo.ZOO[name].mode]
         assert isinstance(found, float), found
         return found
-    return error_of_a_batch(encoder)
+    return error_of_a_batch(encoder, PROOF_CLIPS)
 
 
 def table() -> list[str]:

@@ -10,7 +10,7 @@ import soundfile
 import toolkit
 from tests.conftest import Run
 from tests.features.test_import import study
-from tests.models import own
+from tests.models import own, tiny
 from toolkit.core.errors import InputError, RecipeError
 
 __all__ = ["study"]
@@ -67,6 +67,25 @@ def test_it_is_extracted_probed_and_asked_about_new_audio(run: Run, study: Path)
     own.write(study, "manual_seed(3)", "manual_seed(4)")
     status, _, err = run(*asked)
     assert status == 4 and "mine-large has other weights than those" in err
+
+
+def test_in_a_fusion_it_is_probed_and_asked_about_new_audio(run: Run, study: Path) -> None:
+    tiny.hubert(study / "models" / "tiny")
+    for model in ("./mine.py:large", "tiny"):
+        assert run("extract", "--model", model, "--dtype", "float32")[0] == 0
+    options = ("--target", "mood", "--folds", 3, "--trials", 1)
+    code, _, err = run("probe", "--model", "mine-large+tiny", *options)
+    assert code == 0, err
+    (folder,) = study.glob("result/mood-mine-large+tiny-*")
+    run_json = json.loads((folder / "run.json").read_text())
+    assert "mine-large" in json.dumps(run_json)
+    new = study / "new.wav"
+    sound, rate = soundfile.read(study / "3.wav", dtype="float32")
+    soundfile.write(new, sound[:-50], rate, subtype="FLOAT")
+    code, _, err = run("predict", "--from", folder.name, "new.wav")
+    assert code == 2 and "takes --own-code" in err, err
+    code, _, err = run("predict", "--from", folder.name, "new.wav", "--own-code", "mine.py:large")
+    assert code == 0 and "mine.py is code of your own, and is run" in err, err
 
 
 def test_started_again_the_finished_store_stands_and_other_code_gets_its_own(run: Run, study: Path) -> None:

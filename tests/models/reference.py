@@ -66,7 +66,7 @@ def own_states(encoder: Encoder, clips: Sequence[Samples]) -> list[dict[str, np.
             clip[layer.name] = values[: int(length)].float().cpu().numpy()
     for clip, samples in zip(found, clips):
         assert tuple(clip) == encoder.layer_names
-        assert len(clip[encoder.layer_names[0]]) == encoder.frames(len(samples))
+        assert len(clip[encoder.layer_names[-1]]) == encoder.frames(len(samples))
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from tests.conftest import Run
@@ -14,6 +15,8 @@ from toolkit.core.errors import CheckpointError, InputError
 from toolkit.core.git_lfs import POINTER
 from toolkit.models.checkpoint import inspect, locate
 from toolkit.models.convert.pickled import convert
+from toolkit.models.load import load
+from toolkit.models.proof import relative_error
 
 LFS = POINTER + b"v1\noid sha256:" + b"0" * 64 + b"\nsize 377552111\n"
 
@@ -119,3 +122,33 @@ def test_a_pointer_among_the_shards_and_of_another_format_is_called_one(
     (tmp_path / "ct2" / "model.bin").write_bytes(LFS)
     code, _, err = run("models", "convert", str(tmp_path / "ct2"), str(tmp_path / "models" / "x"))
     assert code == 4 and "ct2/model.bin is a Git LFS pointer, not the weights; run `git lfs pull`" in err
+
+
+class Wav2Vec2ForSpeechClassification(transformers.Wav2Vec2PreTrainedModel):
+    """audEERING's dimensional model: wav2vec 2.0 with a head of its own, as its model card has it."""
+
+    def __init__(self, config: transformers.Wav2Vec2Config) -> None:
+        super().__init__(config)
+        self.wav2vec2 = transformers.Wav2Vec2Model(config)
+        self.classifier = torch.nn.ModuleDict({name: torch.nn.Linear(32, 32) for name in ("dense", "out_proj")})
+        self.post_init()
+
+
+def test_a_head_of_its_own_is_left_out_and_said(tmp_path: Path, run: Run) -> None:
+    config = transformers.Wav2Vec2Config(**tiny.SIZES, **tiny.POSITIONS, **tiny.STABLE)
+    model = Wav2Vec2ForSpeechClassification(config)
+    folder = tiny.save(tmp_path / "audeering", model, transformers.Wav2Vec2FeatureExtractor(do_normalize=True), 0)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    code, _, err = run("models", "convert", str(folder), str(tmp_path / "models" / "dimensional"))
+    assert code == 0, err
+    code, out, _ = run("models", "show", "dimensional", "-w", str(tmp_path))
+    assert code == 0 and "not used           classifier" in out.splitlines()
+    assert "family             wav2vec2" in out and "layers             3" in out.splitlines()
+    encoder = load(locate("dimensional", tmp_path / "models"), torch.device("cpu"), torch.float32)
+    clip = tiny.speech_like(0.5)
+    with torch.no_grad():
+        normed = (clip - clip.mean()) / (clip.var() + 1e-7) ** 0.5
+        expected = model.wav2vec2.eval()(torch.from_numpy(normed)[None], output_hidden_states=True).hidden_states
+    for layer, wanted in zip(encoder.states([clip]), expected, strict=True):
+        assert relative_error(layer.values, wanted) < 1e-5

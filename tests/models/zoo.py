@@ -69,9 +69,18 @@ def _gemma4(found: Any) -> dict[str, Any]:
     return {"input_features": found["input_features"], "attention_mask": found["input_features_mask"]}
 
 
+def _emotion2vec(found: Any) -> dict[str, Any]:
+    samples = found["input_values"]
+    return {"input_values": samples, "attention_mask": torch.ones(samples.shape, dtype=torch.long)}
+
+
 def _qwen3(found: Any) -> dict[str, Any]:
     (mask,) = (name for name in found if "mask" in name)
     return {**_features(found), "input_features_mask": found[mask]}
+
+
+def _codec(name: str) -> Callable[[Any], dict[str, Any]]:
+    return lambda found: {name: found["input_values"]}
 
 
 GEMMA = {"padding": True, "pad_to_multiple_of": None}
@@ -101,6 +110,21 @@ ZOO: dict[str, Entry] = {
     "granite_speech": Entry(
         models.granite_speech, "equal", "model.encoder", lambda found: {"hidden_states": found["input_features"]}
     ),
+    "granite_speech_plus": Entry(
+        lambda: models.granite_speech("plus"),
+        "equal",
+        "model.encoder",
+        lambda found: {"hidden_states": found["input_features"]},
+    ),
+    "canary": Entry(models.canary, "masked", "model.encoder"),
+    "musicflamingo": Entry(
+        lambda: models.audioflamingo3("MusicFlamingo"),
+        "masked",
+        "model.audio_tower",
+        lambda found: {**_features(found), "input_features_mask": found["attention_mask"]},
+        {"return_attention_mask": True},
+        "layers.2",
+    ),
     "fun_asr_nano": Entry(models.fun_asr_nano, "masked", "model.audio_tower"),
     "qwen2_audio": Entry(models.qwen2_audio, "masked", "model.audio_tower", _features, last="layers.2"),
     "voxtral": Entry(models.voxtral, "masked", "model.audio_tower", _features),
@@ -122,6 +146,19 @@ ZOO: dict[str, Entry] = {
     "gemma3n": Entry(models.gemma3n, given=_gemma3n, call=GEMMA, stack="conformer", alone=True),
     "gemma4": Entry(models.gemma4, "masked", given=_gemma4, call=GEMMA, stack="layers", alone=True),
     "voxtral_realtime": Entry(models.voxtral_realtime, "masked", "model.audio_tower", _features),
+    "encodec": Entry(models.encodec, "equal", "encoder", _codec("hidden_states"), stack="layers"),
+    "dac": Entry(models.dac, "mended", "encoder", _codec("hidden_state"), stack="block"),
+    "mimi": Entry(models.mimi, "equal", "encoder", _codec("input_values"), stack="encoder_transformer.layers"),
+    "clap": Entry(
+        models.clap,
+        "masked",
+        "audio_model",
+        _features,
+        {"padding": "repeatpad", "truncation": "rand_trunc"},
+        stack="audio_encoder.layers",
+    ),
+    "emotion2vec": Entry(models.emotion2vec, "masked", given=_emotion2vec, stack="layers"),
+    "sensevoice": Entry(models.sensevoice, "masked", stack="layers"),
     "audio-spectrogram-transformer": Entry(
         lambda: (T.ASTModel(T.ASTConfig(**models.STACK)), T.ASTFeatureExtractor()), "masked"
     ),
@@ -161,19 +198,20 @@ class Reference:
             self.tower.get_submodule(self._entry.last).register_forward_hook(self._keep)
         elif self._entry.stack:
             layers: Any = self.tower.get_submodule(self._entry.stack)
-            layers[0].register_forward_pre_hook(lambda _, given: self._kept.append(given[0]))
+            layers[0].register_forward_pre_hook(lambda _, given: self._keep(_, None, given))
             for layer in layers:
                 layer.register_forward_hook(self._keep)
 
     def _keep(self, module: Any, args: Any, output: Any) -> None:
-        self._kept.append(output[0] if isinstance(output, tuple) else output)
+        states = output[0] if isinstance(output, tuple) else output
+        self._kept.append(states.transpose(1, 2) if self._feed.channels_first else states)
 
     @torch.no_grad()
     def states(self, clip: Samples) -> dict[str, np.ndarray]:
         """{layer name: (own frames, width) float32}: of what the extractor gives, uncut."""
         samples = np.pad(clip, (0, max(0, self._feed.shortest - len(clip))))
         given = [samples] if self._entry.alone else samples
-        found = self._extractor(given, sampling_rate=SAMPLE_RATE, return_tensors="pt", **self._entry.call)
+        found = self._extractor(given, sampling_rate=self._feed.rate, return_tensors="pt", **self._entry.call)
         self._kept = []
         if self._entry.stack:
             self.tower(**self._entry.given(found))
@@ -185,7 +223,7 @@ class Reference:
         if self._feed.special == 2:
             states = [state[:, 2:].view(1, 12, 101, -1).transpose(1, 2).reshape(1, 1212, -1) for state in states]
             own = 12 * math.ceil(len(clip) * 101 / (10.24 * SAMPLE_RATE))
-        elif self._feed.fixed:
+        elif self._feed.fixed and not self._feed.whole:
             own = math.ceil(len(clip) * states[0].shape[1] / (self._feed.fixed * SAMPLE_RATE))
         return {
             f"encoder.{number}": state.view(-1, state.shape[-1])[:own].numpy()

@@ -5,12 +5,15 @@ from typing import Any
 import transformers as T
 from transformers.models.gemma4 import feature_extraction_gemma4 as gemma
 from transformers.models.granite_speech import configuration_granite_speech as granite
+from transformers.models.granite_speech_plus import configuration_granite_speech_plus as granite_plus
 from transformers.models.qwen2_5_omni import configuration_qwen2_5_omni as omni
 from transformers.models.qwen3_omni_moe import configuration_qwen3_omni_moe as omni3
 from transformers.models.voxtral_realtime import feature_extraction_voxtral_realtime as realtime
 
 from tests.models import tiny
+from toolkit.models import emotion2vec as e2v
 from toolkit.models import filterbanks
+from toolkit.models import sensevoice as sense
 
 STACK: dict[str, Any] = {
     "hidden_size": 32,
@@ -147,10 +150,10 @@ def voxtral() -> tuple[Any, Any]:
     return T.VoxtralForConditionalGeneration(config), _whisper()
 
 
-def audioflamingo3() -> tuple[Any, Any]:
+def audioflamingo3(name: str = "AudioFlamingo3") -> tuple[Any, Any]:
     audio, text = {"model_type": "audioflamingo3_encoder", **STACK}, {"model_type": "qwen2", **TEXT}
-    config = T.AudioFlamingo3Config(audio_config=audio, text_config=text)
-    return T.AudioFlamingo3ForConditionalGeneration(config), _whisper()
+    config = getattr(T, f"{name}Config")(audio_config=audio, text_config=text)
+    return getattr(T, f"{name}ForConditionalGeneration")(config), _whisper()
 
 
 def glmasr() -> tuple[Any, Any]:
@@ -211,15 +214,24 @@ def gemma4() -> tuple[Any, Any]:
     return T.Gemma4AudioModel(config), gemma.Gemma4AudioFeatureExtractor()
 
 
-def granite_speech() -> tuple[Any, Any]:
+def canary() -> tuple[Any, Any]:
+    encoder = {**STACK, "subsampling_conv_channels": 16, "num_mel_bins": 80}
+    decoder = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+               "vocab_size": 50}  # fmt: skip
+    config = T.CanaryConfig(encoder_config=encoder, decoder_config=decoder, vocab_size=50, pad_token_id=0)
+    return T.CanaryForConditionalGeneration(config), T.ParakeetFeatureExtractor(feature_size=80)
+
+
+def granite_speech(kind: str = "") -> tuple[Any, Any]:
     encoder = {"num_layers": 3, "hidden_dim": 32, "num_heads": 4, "dim_head": 8, "context_size": 40, "max_pos_emb": 64}
     projector = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
                  "encoder_hidden_size": 32}  # fmt: skip
-    config = granite.GraniteSpeechConfig(
+    config = (granite_plus.GraniteSpeechPlusConfig if kind else granite.GraniteSpeechConfig)(
         encoder_config=encoder, projector_config={"model_type": "blip_2_qformer", **projector},
         text_config={"model_type": "granite", **TEXT}, has_lora_adapter=False,
     )  # fmt: skip
-    return T.GraniteSpeechForConditionalGeneration(config), filterbanks.GraniteSpeechFeatureExtractor({})
+    model = T.GraniteSpeechPlusForConditionalGeneration if kind else T.GraniteSpeechForConditionalGeneration
+    return model(config), filterbanks.GraniteSpeechFeatureExtractor({})
 
 
 def fun_asr_nano() -> tuple[Any, Any]:
@@ -236,3 +248,42 @@ def seamless_m4t() -> tuple[Any, Any]:
 
 def seamless_m4t_v2() -> tuple[Any, Any]:
     return T.SeamlessM4Tv2ForSpeechToText(T.SeamlessM4Tv2Config(**SEAMLESS)), _seamless()
+
+
+def emotion2vec() -> tuple[Any, Any]:
+    config = e2v.Emotion2vecConfig(**STACK, conv_dim=CONVOLUTIONS["conv_dim"], conv_pos_groups=4)
+    return e2v.Emotion2vecModel(config), e2v.Emotion2vecFeatureExtractor({})
+
+
+def sensevoice() -> tuple[Any, Any]:
+    config = sense.SenseVoiceConfig(**{**STACK, "num_hidden_layers": 4}, num_timestamp_prediction_layers=2)
+    model = sense.SenseVoiceModel(config)
+    model.shift.normal_()
+    model.scale.uniform_(0.05, 0.1)
+    return model, sense.SenseVoiceFeatureExtractor({})
+
+
+def encodec() -> tuple[Any, Any]:
+    config = T.EncodecConfig(num_filters=4, hidden_size=16, codebook_dim=16, codebook_size=32)
+    return T.EncodecModel(config), T.EncodecFeatureExtractor(sampling_rate=24_000)
+
+
+def dac() -> tuple[Any, Any]:
+    sizes = {"encoder_hidden_size": 8, "decoder_hidden_size": 16, "codebook_size": 32, "hidden_size": 128,
+             "downsampling_ratios": [2, 4, 5, 8]}  # fmt: skip
+    return T.DacModel(T.DacConfig(**sizes)), T.DacFeatureExtractor()
+
+
+def mimi() -> tuple[Any, Any]:
+    sizes = {"num_key_value_heads": 4, "head_dim": 8, "codebook_size": 32, "codebook_dim": 16, "sliding_window": 20}
+    config = T.MimiConfig(**STACK, **sizes, num_filters=8, vector_quantization_hidden_dimension=16, upsample_groups=32)
+    return T.MimiModel(config), T.EncodecFeatureExtractor(sampling_rate=24_000)
+
+
+def clap() -> tuple[Any, Any]:
+    audio = {"hidden_size": 64, "depths": [1, 1, 1, 1], "num_attention_heads": [2, 2, 4, 4], "projection_dim": 16,
+             "patch_embeds_hidden_size": 8, "num_classes": 5}  # fmt: skip
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+            "vocab_size": 50, "projection_dim": 16}  # fmt: skip
+    config = T.ClapConfig(audio_config=audio, text_config=text, projection_dim=16)
+    return T.ClapModel(config), T.ClapFeatureExtractor(truncation="rand_trunc", padding="repeatpad")

@@ -48,17 +48,20 @@ def averaged(number: int, clips: int) -> str:
 class Audio:
     """One decoded clip.
 
-    samples: (n_samples,) float32 in about -1 .. 1, at SAMPLE_RATE. sha256: of these samples' bytes.
+    samples: (n_samples,) float32 in about -1 .. 1, at `rate`. sha256, count: of the same audio at SAMPLE_RATE, by which
+    it is known whatever a model hears: of its samples' bytes, and how many they are.
     flags: what a reader of the numbers should know, see `material.SENTENCES`.
     """
 
     samples: Samples
     sha256: str
     flags: tuple[str, ...]
+    count: int
+    rate: int = SAMPLE_RATE
 
     @property
     def seconds(self) -> float:
-        return len(self.samples) / SAMPLE_RATE
+        return self.count / SAMPLE_RATE
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,9 @@ def decode(
     channel: int | None = None,
     duration: float | None = None,
     told: Callable[[float], None] = lambda seconds: None,
+    hears: int = SAMPLE_RATE,
 ) -> Audio:
-    """Decode a file, or its part from `start` to `end` (seconds), to mono at SAMPLE_RATE.
+    """Decode a file, or its part from `start` to `end` (seconds), to mono at `hears` samples a second.
 
     channel: 0, 1, ...; without it the channels are averaged. duration: what the manifest says, in seconds. An `end`
     or a `duration` may be off by DURATION_TOLERANCE; the audio is what counts. told: gets, before the first sample is
@@ -110,7 +114,11 @@ def decode(
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if len(samples) == 0:
         raise AudioError(f"is empty: {count} samples at {rate} per second are none at {SAMPLE_RATE}")
-    return Audio(samples, hashlib.sha256(samples.tobytes()).hexdigest(), _flags(samples, mono, mixed, unbounded))
+    sha256, flags = hashlib.sha256(samples.tobytes()).hexdigest(), _flags(samples, mono, mixed, unbounded)
+    own = samples
+    if hears != SAMPLE_RATE:
+        own = mono if rate == hears else soxr.resample(mono, rate, hears, quality="HQ")
+    return Audio(np.ascontiguousarray(own, dtype=np.float32), sha256, flags, len(samples), hears)
 
 
 def header(

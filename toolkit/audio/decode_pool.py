@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from toolkit.audio.decode import MAX_SECONDS, Audio, Header, Samples
+from toolkit.audio.decode import MAX_SECONDS, SAMPLE_RATE, Audio, Header, Samples
 from toolkit.audio.decode_worker import LENGTH
 from toolkit.core import platform
 from toolkit.core.errors import AudioError, MachineError
@@ -60,14 +60,16 @@ def decode(
     channel: int | None = None,
     duration: float | None = None,
     stop: Event | None = None,
+    hears: int = SAMPLE_RATE,
 ) -> Audio:
     """`toolkit.audio.decode.decode` in a process of its own, with the same samples to the bit.
 
     stop: when it is set, the decoding is given up. Raises AudioError, also for a clip that crashes or hangs its
     decoder, and MachineError where no process can be begun.
     """
-    answer, samples = _ask(path, {"start": start, "end": end, "channel": channel, "duration": duration}, stop)
-    return Audio(samples, answer["sha256"], tuple(answer["flags"]))
+    asked = {"start": start, "end": end, "channel": channel, "duration": duration, "hears": hears}
+    answer, samples = _ask(path, asked, stop)
+    return Audio(samples, answer["sha256"], tuple(answer["flags"]), answer["count"], hears)
 
 
 def header(

@@ -56,7 +56,8 @@ def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], Samples]:
         if "longest" in request:
             return vars(decode.header(path, **request, told=told)), NOTHING
         clip = decode.decode(path, **request, told=told)
-        return {"samples": len(clip.samples), "sha256": clip.sha256, "flags": clip.flags}, clip.samples
+        found = {"samples": len(clip.samples), "sha256": clip.sha256, "flags": clip.flags, "count": clip.count}
+        return found, clip.samples
     except AudioError as error:
         return {"error": str(error)}, NOTHING
     except MemoryError:

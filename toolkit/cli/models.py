@@ -53,18 +53,23 @@ def show_model(name: Name, workspace: Workspace = HERE) -> None:
     from dataclasses import asdict
 
     from toolkit.models.checkpoint import installed, locate
+    from toolkit.models.files import heads_in, weights_of
     from toolkit.models.registry import BACKBONES
 
     if name in BACKBONES and name not in installed(workspace / "models"):
         backbone, weights = BACKBONES[name], f"not in models/; `toolkit models fetch {name}` gets it"
+        heads = []
     else:
         checkpoint = locate(name, workspace / "models")
         backbone, weights = checkpoint.backbone, checkpoint.weights_sha256
+        heads = heads_in(checkpoint.family.prefix, weights_of(checkpoint.folder)[1])
     for field, value in {**asdict(backbone), "weights": weights}.items():
         if isinstance(value, bool):
             value = "yes" if value else "no"
         text = f"{value:,}" if isinstance(value, int) else value
         print(f"{field.replace('_', ' '):<18} {text}")
+    if heads:
+        print(f"{'not used':<18} {', '.join(heads)}")
 
 
 @app.command()
@@ -95,28 +100,40 @@ def convert(
     source: Annotated[
         list[Path],
         typer.Argument(
-            help="A transformers folder with pytorch_model.bin; or a CTranslate2 (faster-whisper) folder, its "
-            "model.bin, or model.bin's parts in order."
+            help="A transformers folder with pytorch_model.bin; FunASR's folder of emotion2vec or SenseVoice; "
+            "fairseq's or torchaudio's .pt file of wav2vec 2.0, HuBERT or WavLM; or a CTranslate2 (faster-whisper) "
+            "folder, its model.bin, or model.bin's parts in order."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="The checkpoint folder to make, e.g. models/whisper-tiny.en.")],
 ) -> None:
-    """Turn pickled weights (pytorch_model.bin), or a CTranslate2 Whisper, into a checkpoint folder with safetensors.
+    """Turn pickled weights, or a CTranslate2 Whisper, into a checkpoint folder with safetensors.
 
     A pickle is read for its tensors alone: one that would run code is refused.
 
     Example: toolkit models convert faster-whisper-small models/whisper-small
 
     Example: toolkit models convert ../my-hubert models/my-hubert
+
+    Example: toolkit models convert ../emotion2vec_plus_base models/emotion2vec-plus-base
+
+    Example: toolkit models convert hubert_base_ls960.pt models/hubert-base-ls960
     """
     from toolkit.models.checkpoint import snapshot
-    from toolkit.models.convert import checkpoint, pickled
+    from toolkit.models.convert import checkpoint, fairseq, funasr, pickled
     from toolkit.models.files import is_pickled
 
-    if len(source) == 1 and is_pickled(snapshot(source[0])):
-        pickled.convert(source[0], out)
+    first = source[0]
+    if len(source) > 1:
+        checkpoint.convert(source, out)
+    elif first.suffix in fairseq.SUFFIXES:
+        fairseq.convert(first, out)
+    elif funasr.is_funasr(first):
+        funasr.convert(first, out)
+    elif is_pickled(snapshot(first)):
+        pickled.convert(first, out)
     else:
-        checkpoint.convert(source[0] if len(source) == 1 else source, out)
+        checkpoint.convert(first, out)
     print(f"{out.name} has weights and preprocessor; `toolkit extract --model {out.name}` uses it")
 
 

@@ -21,13 +21,14 @@ from toolkit.core.progress import Advance, quiet
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.plan import Plan
-from toolkit.features.layout import STATISTICS
+from toolkit.features.layout import STATISTICS, dataset_of
 from toolkit.features.loading import Decoded, decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.store import Writer
 from toolkit.models.encoder import Encoder, on_device
-from toolkit.models.generic import BOUND, MODES, GenericEncoder, relative_error
+from toolkit.models.generic import BOUND, MODES, GenericEncoder
 from toolkit.models.pooling import mean_and_std
+from toolkit.models.proof import relative_error
 
 # Of audio that is sorted by length together, 64 kB each: the more, the larger the batches of hardly any padding. A GPU
 # needs batches of minutes, lest it wait for the host to tell it what to do, and is done with them in a second.
@@ -71,10 +72,15 @@ class Pipeline:
         workers: int,
         layers: Sequence[str],
         frame_layers: Sequence[str] = (),
+        hears: int = SAMPLE_RATE,
     ) -> None:
         self.manifest, self.encoder, self.writer, self.workers = manifest, encoder, writer, workers
         self.rows = {layer: row for row, layer in enumerate(layers)}  # of the layers that are stored
         self.frame_layers = tuple(frame_layers)
+        self._hears = hears  # samples a second
+        every = encoder.widths if isinstance(encoder, GenericEncoder) else (encoder.width,) * len(encoder.layer_names)
+        widths = dict(zip(encoder.layer_names, every))
+        self._widths = [widths[layer] for layer in layers]
         self._on_gpu = encoder.device.type == "cuda"
         self._computed = False  # any clip, yet
         self._next_trim = 0.0
@@ -87,7 +93,8 @@ class Pipeline:
         fits into memory; shards committed before stay.
         """
         clips_of_all = (clip for clips in plan.shards for clip in clips)
-        decoded = decode_all(self.manifest, clips_of_all, self.workers, GPU_AHEAD if self._on_gpu else AHEAD)
+        far = GPU_AHEAD if self._on_gpu else AHEAD
+        decoded = decode_all(self.manifest, clips_of_all, self.workers, far, self._hears)
         pending: Future[None] | None = None
         with closing(decoded), ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
             for clips in plan.shards:
@@ -148,7 +155,8 @@ class Pipeline:
         for layer in encoder.in_mode("alone").states([audio.samples]):
             if layer.name in self.rows:
                 alone = torch.stack(mean_and_std(layer.values, layer.lengths))[:, 0].cpu()
-                errors.append(relative_error(found.statistics[:, self.rows[layer.name], place], alone))
+                stored = found.statistics[:, self.rows[layer.name], place, : alone.shape[1]]
+                errors.append(relative_error(stored, alone))
             if layer.name in self.frame_layers:
                 errors.append(relative_error(found.frames[place][layer.name], layer.values[0].cpu()))
         return max(errors) <= BOUND
@@ -165,7 +173,7 @@ class Pipeline:
             for layer in encoder.states([samples[position] for position in batch]):
                 if layer.name in self.rows:
                     both = torch.stack(mean_and_std(layer.values, layer.lengths))
-                    pooled[:, self.rows[layer.name]].index_copy_(1, columns, both)
+                    pooled[:, self.rows[layer.name], :, : both.shape[2]].index_copy_(1, columns, both)
                 if layer.name in self.frame_layers:
                     for position, values in zip(batch, layer.values):  # copied: a view would keep the batch's padding
                         own = values[: encoder.frames(len(samples[position]))]
@@ -175,7 +183,7 @@ class Pipeline:
         reasons: dict[int, str] = {}
         for batch in batches([len(clip) for clip in samples], encoder.padded_samples, budget_seconds):
             for position in run_halving(run, batch):
-                reason = f"at {len(samples[position]) / SAMPLE_RATE:.1f} s it needs more memory than there is"
+                reason = f"at {len(samples[position]) / self._hears:.1f} s it needs more memory than there is"
                 if not self._computed:  # the shortest clips come first
                     raise MachineError(
                         f"Clip {window[position].clip.id!r}: {reason} on {device}; other programs may use it"
@@ -184,7 +192,7 @@ class Pipeline:
             if not self._on_gpu and time.monotonic() > self._next_trim:
                 give_memory_back()
                 self._next_trim = time.monotonic() + TRIM_SECONDS
-            advance(len(batch), sum(len(samples[position]) for position in batch) / SAMPLE_RATE)
+            advance(len(batch), sum(len(samples[position]) for position in batch) / self._hears)
         result = _Window([item.record for item in window], pooled.to("cpu", non_blocking=True), frames, reasons)
         if self._on_gpu:
             result.arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -219,13 +227,29 @@ class Pipeline:
         if len(statistics) != 1:
             empty = np.zeros((len(STATISTICS), len(self.rows), 0, self.encoder.width), np.float32)
             statistics = [np.concatenate([empty, *statistics], axis=2)]
-        content = ShardContent(tuple(clips), tuple(failed), dict(zip(STATISTICS, statistics[0])))
+        content = ShardContent(tuple(clips), tuple(failed), by_layer(statistics[0], names, self._widths))
         if not self.frame_layers:
             return content
         none = np.zeros((0, self.encoder.width), np.float32)
         joined = {name: np.concatenate([none, *(clip[name].numpy() for clip in frames)]) for name in self.frame_layers}
         counts = np.array([len(next(iter(clip.values()))) for clip in frames], dtype=np.int64)
         return replace(content, frames=joined, frame_counts=counts)
+
+
+def by_layer(
+    values: npt.NDArray[np.float32], names: Sequence[str], widths: Sequence[int]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """A shard's datasets: of all layers, (n_layers, n, width), or one a layer where their widths differ.
+
+    values: (2, n_layers, n, largest width).
+    """
+    if len(set(widths)) == 1:
+        return dict(zip(STATISTICS, values))
+    return {
+        dataset_of(statistic, name): each[row, :, :width]
+        for statistic, each in zip(STATISTICS, values)
+        for row, (name, width) in enumerate(zip(names, widths))
+    }
 
 
 def give_memory_back() -> None:

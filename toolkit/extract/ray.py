@@ -110,7 +110,7 @@ def _settle(job: Job, sought: tuple[int, tuple[Clip, ...]], place: Place) -> tup
     torch.set_num_threads(place.cores)
     count, clips = sought
     manifest = replace(job.manifest, clips=clips)
-    compared = Compared(count, lambda: first(manifest, clips, count, place.cores))
+    compared = Compared(count, lambda: first(manifest, clips, count, place.cores, job.checkpoint.backbone.sample_rate))
     options = replace(job.options, device=place.device)
     session = Session(job.checkpoint, job.features, options, compared, lambda sentence: None)
     store = session.store()
@@ -122,7 +122,11 @@ def _measure(job: Job, clips: tuple[Clip, ...], place: Place) -> float:
     _, encoder = _loaded(job.checkpoint, job.features, job.options, place)
     manifest = replace(job.manifest, clips=clips)
     store = Store(job.features / job.store)
-    return budget_of(store, encoder, lambda: first(manifest, clips, CALIBRATION_CLIPS, place.cores))
+    return budget_of(
+        store,
+        encoder,
+        lambda: first(manifest, clips, CALIBRATION_CLIPS, place.cores, job.checkpoint.backbone.sample_rate),
+    )
 
 
 def _compute(job: Job, shard: Shard, place: Place) -> tuple[str, float]:
@@ -138,7 +142,9 @@ def _compute(job: Job, shard: Shard, place: Place) -> tuple[str, float]:
 
     manifest = replace(job.manifest, clips=shard.clips)
     writer = Writer(staged, iter([shard.number]))
-    pipeline = Pipeline(manifest, encoder, writer, place.cores, session.names, session.frames)
+    pipeline = Pipeline(
+        manifest, encoder, writer, place.cores, session.names, session.frames, job.checkpoint.backbone.sample_rate
+    )
     pipeline.run(Plan((shard.clips,), 0), job.budget, advance)
     return staged.name, seconds
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from toolkit.audio.clip import Clip
-from toolkit.audio.decode import SAMPLE_RATE, Samples
+from toolkit.audio.decode import Samples
 from toolkit.audio.decode_pool import header
 from toolkit.core import seeds
 from toolkit.core.artifacts import commit_json, cores
@@ -62,23 +62,24 @@ class LocalExecutor:
         self, manifest: Manifest, checkpoint: Checkpoint, features: Path, options: Options, say: Callable[[str], None]
     ) -> None:
         self._manifest, self._workers = manifest, options.workers or cores()
+        self._hears = checkpoint.backbone.sample_rate
 
         count = compared_of(len(manifest.clips))
-        compared = Compared(count, lambda: first(manifest, drawn(manifest.clips), count, self._workers))
+        compared = Compared(count, lambda: first(manifest, drawn(manifest.clips), count, self._workers, self._hears))
         self._session = Session(checkpoint, features, options, compared, say)
         self.store = self._session.store()
         self.on_gpu = self._session.device.type == "cuda"
 
     def prepare(self, todo: Plan) -> None:
         def samples() -> list[Samples]:
-            return first(self._manifest, todo.shards[0], CALIBRATION_CLIPS, self._workers)
+            return first(self._manifest, todo.shards[0], CALIBRATION_CLIPS, self._workers, self._hears)
 
         self._encoder = self._session.encoder()
         self._budget = budget_of(self.store, self._encoder, samples)
 
     def compute(self, todo: Plan, writer: Writer, advance: Advance) -> None:
         layers, frames = self.store.layers, self._session.frames
-        pipeline = Pipeline(self._manifest, self._encoder, writer, self._workers, layers, frames)
+        pipeline = Pipeline(self._manifest, self._encoder, writer, self._workers, layers, frames, self._hears)
         pipeline.run(todo, self._budget, advance)
 
 
@@ -154,10 +155,10 @@ def drawn(clips: Sequence[Clip]) -> Iterator[Clip]:
     return (clips[place] for place in seeds.generator(0, "compared").permutation(len(clips)))
 
 
-def first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int) -> list[Samples]:
-    """The beginnings of the first clips that have audio."""
-    most = round(CALIBRATION_SECONDS * SAMPLE_RATE)
-    with closing(decode_all(manifest, clips, workers)) as decoded:
+def first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int, hears: int) -> list[Samples]:
+    """The beginnings of the first clips that have audio, at `hears` samples a second."""
+    most = round(CALIBRATION_SECONDS * hears)
+    with closing(decode_all(manifest, clips, workers, hears=hears)) as decoded:
         return list(islice((item.audio.samples[:most] for item in decoded if item.audio is not None), count))
 
 

@@ -181,7 +181,13 @@ class Session:
         return folder_of(self.features, self.checkpoint.name, self._settings(dtype))
 
     def _create(self) -> Store:
-        width = self.checkpoint.backbone.width
+        width: int | Sequence[int] = self.checkpoint.backbone.width
+        feed = self.checkpoint.family.feed
+        if feed and feed.varies:
+            encoder = self._kept()
+            assert isinstance(encoder, GenericEncoder)
+            widths = dict(zip(encoder.layer_names, encoder.widths))
+            width = [widths[name] for name in self.names]
         return create(self.features, self.checkpoint.name, self.names, width, self._settings(self.dtype))
 
     def _settings(self, dtype: torch.dtype) -> dict[str, Any]:
@@ -193,7 +199,8 @@ class Session:
             "layers": list(self.names),
             "dtype": name_of(dtype),
             "context": self._context,
-            "preprocessing": f"mono, {SAMPLE_RATE} Hz by soxr HQ, the checkpoint's own preprocessor for each clip",
+            "preprocessing": f"mono, {self.checkpoint.backbone.sample_rate} Hz by soxr HQ, the checkpoint's own "
+            "preprocessor for each clip",
             "pooling": "mean and population std over the clip's own frames, float32",
             "frames": self.frames,
             **({"rounded": ROUNDED} if dtype == torch.bfloat16 else {}),
@@ -323,6 +330,8 @@ def frame_layers(checkpoint: Checkpoint, options: Options) -> list[str]:
     Raises InputError for one that is not stored, and all that `layer_names` does.
     """
     names = [name for name in layer_names(checkpoint, options) if name.startswith("encoder.")]
+    if options.frames and checkpoint.family.feed and checkpoint.family.feed.varies:
+        raise InputError(f"--frames: the layers of {checkpoint.name} have different numbers of frames; leave it out")
     for name in given(options.frames):
         if name not in names:
             raise InputError(one_of("--frames", name, names, f", those extracted of {checkpoint.name}"))

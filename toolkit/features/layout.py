@@ -5,13 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 1  # 2 where widths differ by layer: then each dataset of STATISTICS is a group, of one a layer
+VARIED = 2
 CLIPS_PER_SHARD = 256
 STATISTICS = ("mean", "std")  # datasets of a shard, each (layer, clip, dim), contiguous; imported ones lack "std"
 STORE_FILE = "store.json"
 SIDECARS = "shard-[0-9][0-9][0-9][0-9][0-9].json"  # whatever else lies there, a copy for example, is not read
 
 FloatArray = npt.NDArray[np.float32]
+
+
+def dataset_of(statistic: str, layer: str) -> str:
+    """Of one layer, (clip, dim), where widths differ."""
+    return f"{statistic}/{layer}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Event
 
 from toolkit.audio.clip import Clip
-from toolkit.audio.decode import Audio
+from toolkit.audio.decode import SAMPLE_RATE, Audio
 from toolkit.audio.decode_pool import AHEAD, Ahead, ahead, decode
 from toolkit.core.errors import AudioError
 from toolkit.corpus.manifest import Manifest
@@ -31,7 +31,7 @@ class Decoded:
         """What a store keeps of a clip that was decoded."""
         source, audio = self.source, self.audio
         assert source is not None and audio is not None
-        return ClipRecord(self.clip.id, source, audio.sha256, len(audio.samples), audio.flags, self.clip.recording)
+        return ClipRecord(self.clip.id, source, audio.sha256, audio.count, audio.flags, self.clip.recording)
 
 
 def source_of(path: Path, clip: Clip) -> Source | None:
@@ -45,15 +45,18 @@ def source_of(path: Path, clip: Clip) -> Source | None:
 
 
 def decode_all(
-    manifest: Manifest, clips: Iterable[Clip], workers: int, far: Ahead = AHEAD
+    manifest: Manifest, clips: Iterable[Clip], workers: int, far: Ahead = AHEAD, hears: int = SAMPLE_RATE
 ) -> Generator[Decoded, None, None]:
-    """Decode by `workers` processes, in the order given, as far ahead as `toolkit.audio.decode_pool.ahead` goes."""
+    """Decode by `workers` processes, in the order given, as far ahead as `toolkit.audio.decode_pool.ahead` goes.
+
+    hears: samples a second that the model takes.
+    """
 
     def one(clip: Clip, stop: Event) -> Decoded:
         path = manifest.audio_path(clip)
         source = source_of(path, clip)
         try:
-            return Decoded(clip, source, decode(path, clip.start, clip.end, clip.channel, clip.duration, stop))
+            return Decoded(clip, source, decode(path, clip.start, clip.end, clip.channel, clip.duration, stop, hears))
         except AudioError as error:
             return Decoded(clip, source, None, str(error))
 

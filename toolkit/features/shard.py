@@ -15,7 +15,7 @@ import numpy.typing as npt
 from toolkit.core.artifacts import commit_file, commit_json, sha256_of_file, signature
 from toolkit.core.errors import StoreError
 from toolkit.core.platform import sync_folder
-from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray
+from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray, dataset_of
 
 AGAIN = "-again"  # behind the name of a data file that took the place of another one
 
@@ -58,7 +58,7 @@ class FailedRecord:
 class ShardContent:
     """What one shard holds before it is written.
 
-    clips: n. statistics: "mean" and "std", (n_layers, n, width) float32, finite.
+    clips: n. statistics: "mean" and "std", (n_layers, n, width) float32, finite; or one a layer, (n, width).
     frames: by layer name, the (n_frames_total, width) states of all clips end to end; frame_counts: (n,).
     exact: float16 is only for values that it holds to the bit.
     """
@@ -147,7 +147,12 @@ def without(path: Path, gone: Callable[[str], bool]) -> None:
     failed = tuple(clip for clip in sidecar.failed if not gone(clip.id))
     if clips or failed:
         with h5py.File(path.parent / sidecar.file, "r") as file:
-            datasets = {name: file[name][...][:, kept] for name in STATISTICS if name in file}
+            datasets: dict[str, npt.NDArray[Any]] = {}
+            for name in filter(file.__contains__, STATISTICS):
+                if isinstance(file[name], h5py.Group):
+                    datasets |= {dataset_of(name, layer): each[...][kept] for layer, each in file[name].items()}
+                else:
+                    datasets[name] = file[name][...][:, kept]
             if "frame_counts" in file:
                 counts = file["frame_counts"][...]
                 datasets["frame_counts"] = counts[kept]

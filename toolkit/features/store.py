@@ -16,7 +16,7 @@ import numpy.typing as npt
 from toolkit.core.artifacts import commit_json, locked, make_folder, model_name, signature
 from toolkit.core.errors import StoreError
 from toolkit.features import shard, staging
-from toolkit.features.layout import FORMAT_VERSION, SIDECARS, STATISTICS, STORE_FILE, LayerFeatures
+from toolkit.features.layout import FORMAT_VERSION, SIDECARS, STATISTICS, STORE_FILE, VARIED, LayerFeatures, dataset_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,13 @@ class Store:
 
     @property
     def width(self) -> int:
+        """Of every layer, or the largest."""
         return int(self.description["width"])
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Of each layer."""
+        return dict(zip(self.layers, self.description.get("widths") or [self.width] * len(self.layers)))
 
     @property
     def signature(self) -> str:
@@ -156,14 +162,15 @@ class Store:
         """
         if name not in self.layers:
             raise StoreError(f"{self.folder.name} has no layer {name!r}; it has {self.layers[0]} to {self.layers[-1]}")
-        row = self.layers.index(name)
+        row, varied = self.layers.index(name), "widths" in self.description
         values = {
-            statistic: np.empty((len(self.ids), self.width if statistic in self.statistics else 0), np.float32)
+            statistic: np.empty((len(self.ids), self.widths[name] if statistic in self.statistics else 0), np.float32)
             for statistic in STATISTICS
         }
         for first, last, file in self._files():
             for statistic in self.statistics:
-                values[statistic][first:last] = file[statistic][row]
+                stored = file[dataset_of(statistic, name)][...] if varied else file[statistic][row]
+                values[statistic][first:last] = stored
         return LayerFeatures(name, self.ids, values["mean"], values["std"])
 
     def frames(self, name: str) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
@@ -249,15 +256,23 @@ def _signature(settings: dict[str, Any]) -> str:
     return signature({**settings, "format": FORMAT_VERSION})
 
 
-def create(features: Path, backbone: str, layers: tuple[str, ...], width: int, settings: dict[str, Any]) -> Store:
-    """The store for `settings` (everything that changes the numbers), made if it is not there."""
+def create(
+    features: Path, backbone: str, layers: tuple[str, ...], width: int | Sequence[int], settings: dict[str, Any]
+) -> Store:
+    """The store for `settings` (everything that changes the numbers), made if it is not there.
+
+    width: of every layer, or of each.
+    """
+    widths = [width] * len(layers) if isinstance(width, int) else list(width)
+    varied = len(set(widths)) > 1
     folder = make_folder(folder_of(features, backbone, settings))
     if not (folder / STORE_FILE).exists():
         description = {
-            "format": FORMAT_VERSION,
+            "format": VARIED if varied else FORMAT_VERSION,
             "backbone": backbone,
             "layers": list(layers),
-            "width": width,
+            "width": max(widths),
+            **({"widths": widths} if varied else {}),
             "settings": settings,
             "signature": _signature(settings),
         }
@@ -268,8 +283,11 @@ def create(features: Path, backbone: str, layers: tuple[str, ...], width: int, s
 def _read_description(folder: Path) -> dict[str, Any]:
     try:
         description = json.loads((folder / STORE_FILE).read_text(encoding="utf-8"))
-        if description["format"] != FORMAT_VERSION:
-            raise ValueError(f"format {description['format']}, expected {FORMAT_VERSION}")
+        expected = VARIED if "widths" in description else FORMAT_VERSION
+        if description["format"] != expected or len(description.get("widths", description["layers"])) != len(
+            description["layers"]
+        ):
+            raise ValueError(f"format {description['format']}, expected {FORMAT_VERSION} or {VARIED}")
         if _signature(description["settings"]) != description["signature"]:
             raise ValueError("its hash does not fit")
         return dict(description)

@@ -131,6 +131,7 @@ def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
     depth = min(number + 1, checkpoint.backbone.layers)
     model = model_of(checkpoint, config, decoder=family.fixed_context, last_layer=depth)
     classifier, adapter = _trained(model, task, kept, checkpoint, config)
+    assert isinstance(family.layers, str)  # a key, in the families that can be exported
     setattr(config, family.layers, depth)
     config.id2label = dict(enumerate(task.labels))
     config.label2id = {label: place for place, label in enumerate(task.labels)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.core.artifacts import make_folder, model_name, sha256_of_file, signature
 from toolkit.core.errors import CheckpointError, InputError, one_of
 from toolkit.core.registry import resolve
@@ -223,9 +224,10 @@ def _describe(
     norm = family.convolution_norm or config.get("feat_extract_norm", "group")
     if norm not in ("group", "layer", family.convolution_norm):
         raise CheckpointError(f"{folder}/{CONFIG}: {one_of('feat_extract_norm', norm, ('group', 'layer'))}")
-    rate = preprocessor.get("sampling_rate", 16_000)
-    if rate != 16_000:
-        raise CheckpointError(f"{folder}/{PREPROCESSOR}: {one_of('sampling_rate', rate, (16_000,))}")
+    rates = family.feed.rates if family.feed else (SAMPLE_RATE,)
+    rate = preprocessor.get("sampling_rate", rates[0])
+    if rate not in rates:
+        raise CheckpointError(f"{folder}/{PREPROCESSOR}: {one_of('sampling_rate', rate, rates)}")
     mel_bins = 0
     if family.mel_bins:
         file, key = family.mel_bins
@@ -236,7 +238,7 @@ def _describe(
         name=name,
         hub_id="",
         family=kind,
-        layers=_size(folder, family, own, family.layers),
+        layers=family.layers(own) if callable(family.layers) else _size(folder, family, own, family.layers),
         width=_size(folder, family, own, family.width),
         parameters=_parameters(family.prefix, shapes),
         licence="unknown",

@@ -161,3 +161,14 @@ def prefix_in(prefix: str, names: Iterable[str]) -> str:
     shorter = [".".join((*parts[start:], "")) for start in range(len(parts))]
     known = tuple(names)
     return next((one for one in shorter if any(name.startswith(one) for name in known)), "")
+
+
+def heads_in(prefix: str, names: Iterable[str]) -> list[str]:
+    """What a checkpoint holds besides the model itself, by the first parts of its weights' names: it is not used.
+
+    >>> heads_in("wav2vec2.", ["wav2vec2.masked_spec_embed", "classifier.dense.weight", "classifier.dense.bias"])
+    ['classifier']
+    """
+    known = tuple(names)
+    found = prefix_in(prefix, known)
+    return sorted({name.partition(".")[0] for name in known if not name.startswith(found)})

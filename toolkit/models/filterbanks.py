@@ -18,7 +18,7 @@ from toolkit.audio.decode import Samples
 KALDI_FLOOR = float(np.finfo(np.float32).eps)
 
 
-class _Extractor:
+class Extractor:
     """What `load.feature_extractor_of` makes of preprocessor_config.json: its values, over the class's own."""
 
     defaults: ClassVar[dict[str, Any]]
@@ -27,11 +27,11 @@ class _Extractor:
         self.values = {**self.defaults, **{key: values[key] for key in self.defaults if values.get(key) is not None}}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "_Extractor":
+    def from_dict(cls, values: Mapping[str, Any]) -> "Extractor":
         return cls(values)
 
 
-class GraniteSpeechFeatureExtractor(_Extractor):
+class GraniteSpeechFeatureExtractor(Extractor):
     """A log mel spectrum, no bin over 80 dB below the clip's loudest, two frames of 10 ms as one: (1, frames, 160)."""
 
     defaults: ClassVar = {"sampling_rate": 16_000, "n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 80}
@@ -52,7 +52,7 @@ class GraniteSpeechFeatureExtractor(_Extractor):
         return {"input_features": scaled[: len(scaled) // 2 * 2].reshape(1, -1, 2 * scaled.shape[1])}
 
 
-class FunAsrNanoFeatureExtractor(_Extractor):
+class FunAsrNanoFeatureExtractor(Extractor):
     """Kaldi's filter bank, seven frames of 25 ms every 60 ms as one: (1, frames, 560)."""
 
     defaults: ClassVar = {

@@ -20,16 +20,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.audio.decode import SAMPLE_RATE, Samples
-from toolkit.core import seeds
+from toolkit.audio.decode import Samples
 from toolkit.core.errors import CheckpointError, InputError, ToolkitError, is_out_of_memory, one_of
-from toolkit.models.encoder import Encoder, LayerStates, on_device, refuse_empty
+from toolkit.models.encoder import LayerStates, on_device, refuse_empty
 from toolkit.models.families import Feed
 from toolkit.models.network import Item, Network, noise
+from toolkit.models.proof import TOGETHER, own_states, random_clips, worst_error
 
 MEANINGS = {  # what is said of a mode
     "masked": "Clips run in padded batches by the model's own mask",
@@ -43,8 +42,6 @@ BOUND = 1e-5  # of the relative error of each layer of each clip
 # Three clips do not show a leak of one clip in ten (Parakeet's last masked frame): 4 of 40 proofs saw it, 38 with 24.
 # Where every clip has one length none leaks by it, and each costs all of it.
 PROOF_CLIPS, FIXED_PROOF_CLIPS = 24, 6
-PROOF_SECONDS = (0.03, 1.2)
-TOGETHER = 8  # clips of a batch of the proof
 WORTH_SINGLE = 0.9  # of the time of the first exact mode: below it, padding is not worth it
 LONGEST_SECONDS = 120.0  # of a clip: all its layers are in memory at once
 
@@ -72,7 +69,7 @@ class GenericEncoder:
     """A loaded backbone; see `encoder.Encoder`. In float32.
 
     Clips shorter than the row's `shortest` are padded with zeros before they are preprocessed. proof: how the mode was
-    found.
+    found. widths: of each layer; `width` is the largest.
     """
 
     dtype = torch.float32
@@ -113,13 +110,13 @@ class GenericEncoder:
 
     def frames(self, n_samples: int) -> int:
         if n_samples not in self._known:
-            for _ in self.states([noise(n_samples / SAMPLE_RATE)]):
+            for _ in self.states([noise(n_samples)]):
                 pass
         lengths, place = self._known[n_samples]
         return int(lengths[place])
 
     def padded_samples(self, n_samples: int) -> int:
-        return round(self._feed.fixed * SAMPLE_RATE) or max(n_samples, self._feed.shortest)
+        return round(self._feed.fixed * self._feed.rate) or max(n_samples, self._feed.shortest)
 
     def states(self, clips: Sequence[Samples]) -> Iterator[LayerStates]:
         refuse_empty(clips)
@@ -128,7 +125,7 @@ class GenericEncoder:
         with torch.inference_mode():
             found = [self._together([items[n] for n in group], [len(clips[n]) for n in group]) for group in groups]
         self._known = {
-            len(clips[n]): (own[0], k) for group, (_, own) in zip(groups, found) for k, n in enumerate(group)
+            len(clips[n]): (own[-1], k) for group, (_, own) in zip(groups, found) for k, n in enumerate(group)
         }
         for number, name in enumerate(self.layer_names):
             layers = [states[number] for states, _ in found]
@@ -152,10 +149,14 @@ class GenericEncoder:
         network, count, first = self.network, len(items), self._feed.first
         inputs = network.collate(items)
         if self._feed.fixed:
-            window = round(self._feed.fixed * SAMPLE_RATE)
+            window = round(self._feed.fixed * self._feed.rate)
             rows = network.rows[1]
             own = [rows * math.ceil(min(n, window) * network.frames / rows / window) for n in samples]
-            states = network.run(inputs, most=max(own)).states
+            states = network.run(inputs, most=None if self._feed.whole else max(own)).states
+            if self._feed.whole:
+                return self._checked(states), [
+                    on_device([values.shape[1]] * count, self.device) for values in states[first:]
+                ]
             return self._checked(states), [on_device(own, self.device)] * len(states)
         if self._feed.packed:
             states = network.run(inputs).states
@@ -183,6 +184,8 @@ class GenericEncoder:
 
     def _checked(self, states: list[Tensor]) -> list[Tensor]:
         states = states[self._feed.first :]
+        if self._feed.varies:
+            return states
         counts = sorted({values.shape[1] for values in states})
         if len(counts) > 1:
             raise CheckpointError(f"its layers have {counts} frames of one clip: a store holds one count of a clip")
@@ -193,10 +196,13 @@ class GenericEncoder:
 
     def _prove(self, wanted: str | None) -> Proof:
         """Choose among the modes that are exact. Raises what a clip alone raises."""
-        clips = _clips(FIXED_PROOF_CLIPS if self._feed.fixed else PROOF_CLIPS, self._feed.shortest)
+        count = FIXED_PROOF_CLIPS if self._feed.fixed else PROOF_CLIPS
+        clips = random_clips(count, self._feed.shortest, self._feed.rate)
         alone, seconds_alone = self._run(clips, "alone")
         if not all(bool(states.isfinite().all()) for clip in alone for states in clip):
             raise CheckpointError("its states of a clip alone are not finite numbers")
+        self.widths = tuple(states.shape[-1] for states in alone[0])
+        self.width = max(self.widths)
         errors: dict[str, float | str] = {}
         exact: dict[str, float] = {}  # seconds by mode
         for mode in PADDED:
@@ -209,7 +215,7 @@ class GenericEncoder:
                     raise
                 errors[mode] = f"{type(error).__name__}: {error}"
                 continue
-            errors[mode] = worst = _worst(found, alone)
+            errors[mode] = worst = worst_error(found, alone)
             if worst <= BOUND:
                 exact[mode] = seconds
         if wanted in exact:
@@ -219,41 +225,13 @@ class GenericEncoder:
         if first and (wanted in PADDED or quickest):
             return Proof(first, len(clips), errors)
         pairs = [one for clip in clips for one in (clip, clip[::-1].copy())]
-        errors["equal"] = worst = _worst(self._run(pairs, "equal")[0][::2], alone)
+        errors["equal"] = worst = worst_error(self._run(pairs, "equal")[0][::2], alone)
         return Proof("equal" if worst <= BOUND and wanted != "alone" else "alone", len(clips), errors)
 
     def _run(self, clips: Sequence[Samples], mode: str) -> tuple[list[list[Tensor]], float]:
         """Of each clip every layer's own frames; and the seconds that took."""
         began = time.monotonic()
-        return _own_states(self.in_mode(mode), clips, TOGETHER), time.monotonic() - began
-
-
-def error_of_a_batch(encoder: Encoder) -> float:
-    """The largest relative error of any layer of the proof's clips, run together, against each alone."""
-    clips = _clips(PROOF_CLIPS, 0)
-    return _worst(_own_states(encoder, clips, TOGETHER), _own_states(encoder, clips, 1))
-
-
-def _own_states(encoder: Encoder, clips: Sequence[Samples], together: int) -> list[list[Tensor]]:
-    """Of each clip every layer's own frames."""
-    found: list[list[Tensor]] = []
-    for start in range(0, len(clips), together):
-        batch = clips[start : start + together]
-        rows: list[list[Tensor]] = [[] for _ in batch]
-        for layer in encoder.states(batch):
-            for row, values, length in zip(rows, layer.values, layer.lengths.tolist()):
-                row.append(values[:length])
-        found += rows
-    return found
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """The norm of the difference over that of what is expected; infinite for other shapes and what is not finite."""
-    if found.shape != expected.shape:
-        return math.inf
-    size = torch.linalg.vector_norm(expected.double())
-    error = float(torch.linalg.vector_norm(found.double() - expected.double()) / size.clamp(min=1e-30))
-    return error if math.isfinite(error) else math.inf
+        return own_states(self.in_mode(mode), clips, TOGETHER), time.monotonic() - began
 
 
 @contextmanager
@@ -265,11 +243,6 @@ def failing() -> Iterator[None]:
         if isinstance(error, ToolkitError) or is_out_of_memory(error):
             raise
         raise CheckpointError(f"its model fails on a clip alone: {type(error).__name__} {error}") from error
-
-
-def _worst(found: Sequence[Sequence[Tensor]], expected: Sequence[Sequence[Tensor]]) -> float:
-    pairs = (pair for mine, theirs in zip(found, expected, strict=True) for pair in zip(mine, theirs, strict=True))
-    return max(relative_error(*pair) for pair in pairs)
 
 
 def _joined(layers: Sequence[Tensor], own: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -284,16 +257,3 @@ def _joined(layers: Sequence[Tensor], own: Sequence[Tensor], groups: Sequence[Se
         joined[places, : values.shape[1]] = values
         lengths[places] = owned
     return joined, lengths
-
-
-def _clips(count: int, shortest: int) -> list[Samples]:
-    """Short clips of random lengths, shortest first: noise and a tone in syllables, so that no two frames are alike."""
-    generator = seeds.generator(0, "proof")
-    low, high = max(PROOF_SECONDS[0] * SAMPLE_RATE, shortest), PROOF_SECONDS[1] * SAMPLE_RATE
-    clips = []
-    for size in sorted(np.exp(generator.uniform(np.log(low), np.log(high), count)).astype(int).tolist()):
-        seconds = np.arange(size) / SAMPLE_RATE
-        loudness = 0.05 + np.sin(2 * np.pi * generator.uniform(2, 5) * seconds + generator.uniform(0, 6)) ** 2
-        tone = np.sin(2 * np.pi * generator.uniform(100, 400) * seconds)
-        clips.append((0.1 * loudness * (tone + generator.standard_normal(size))).astype(np.float32))
-    return clips

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,12 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightRenaming, apply_renamings
 from transformers.initialization import no_init_weights
 
-from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.core.errors import CheckpointError, InputError, MachineError, one_of
 from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
 from toolkit.core.registry import resolve
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
-from toolkit.models.files import CONFIG, PREPROCESSOR, prefix_in, read_preprocessor, weights_of
+from toolkit.models.files import CONFIG, PREPROCESSOR, prefix_in, read_json, read_preprocessor, weights_of
 from toolkit.models.own_code import OwnCheckpoint
 from toolkit.models.whisper import Context
 
@@ -120,7 +120,8 @@ def load(
         model = model_of(checkpoint, config, decoder=decoder, last_layer=last)
     more: dict[str, Any] = {"context": context, "decoder": decoder} if family.fixed_context else {}
     if family.feed:
-        more = {"feed": family.feed, "width": checkpoint.backbone.width, "mode": mode}
+        feed = replace(family.feed, rates=(checkpoint.backbone.sample_rate,))
+        more = {"feed": feed, "width": checkpoint.backbone.width, "mode": mode}
     try:
         encoder: Encoder = resolve(family.encoder)(model, feature_extractor, device, dtype, last, **more)
     except (CheckpointError, InputError) as error:
@@ -134,7 +135,10 @@ def config_of(checkpoint: Checkpoint) -> Any:
         kind = resolve(checkpoint.family.model).config_class
         if checkpoint.family.section:
             kind = AutoConfig
-        config = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+        if kind is AutoConfig or kind.model_type == checkpoint.backbone.family:
+            config = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+        else:  # of a part (Mimi's encoder) that shares the whole's config.json
+            config = kind.from_dict(read_json(checkpoint.folder, CONFIG))
         for part in filter(None, checkpoint.family.section.split(".")):
             config = getattr(config, part)
     if defect := checkpoint.family.config_defect(config):
@@ -145,13 +149,14 @@ def config_of(checkpoint: Checkpoint) -> Any:
 def feature_extractor_of(checkpoint: Checkpoint, config: Any) -> Any:
     """The checkpoint's own feature extractor.
 
-    Raises CheckpointError for one of another family or rate than SAMPLE_RATE, and for a Whisper's that adds noise, pads
+    Raises CheckpointError for one of another family, and for a Whisper's that adds noise, pads
     with other than zeros, or gives other spectrograms than a Whisper of this config takes.
     """
     family = checkpoint.family
     kind = resolve(family.feature_extractor)
     values = read_preprocessor(checkpoint.folder)
-    wanted = {"feature_extractor_type": kind.__name__, "sampling_rate": SAMPLE_RATE, **family.preprocessor}
+    rate = checkpoint.backbone.sample_rate
+    wanted = {"feature_extractor_type": kind.__name__, "sampling_rate": rate, **family.preprocessor}
     for key, expected in wanted.items():
         if (found := values.get(key, expected)) != expected:
             raise CheckpointError(f"{checkpoint.name}: {PREPROCESSOR}: {one_of(key, found, [expected])}")
@@ -189,7 +194,8 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
         model.encoder.layers = model.encoder.layers[:last_layer]
     if family.fixed_context and not decoder:
         model.decoder = None
-    expected = set(model.state_dict())
+    kinds = {name: weight.dtype for name, weight in model.state_dict().items()}
+    expected = set(kinds)
     try:
         found: dict[str, Tensor] = {}
         for name, weight in _weights(
@@ -197,11 +203,11 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
         ):
             if name in found:
                 raise CheckpointError(f"{checkpoint.name}: two of its tensors are {name!r}, expected one")
-            if weight.dtype not in PLAIN and not name.endswith("num_batches_tracked"):
+            if weight.dtype not in (*PLAIN, kinds[name]):  # of whole numbers: a table of places, a count
                 raise CheckpointError(
                     f"{checkpoint.name}: {name!r} is {weight.dtype}, of a quantised checkpoint; expected plain weights"
                 )
-            found[name] = weight.float()
+            found[name] = weight.float() if weight.is_floating_point() else weight
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).replace(str(checkpoint.folder), "the folder")
         raise CheckpointError(f"{checkpoint.name}: its safetensors cannot be read: {reason}") from None

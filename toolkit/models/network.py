@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils.output_capturing import OutputRecorder
 
-from toolkit.audio.decode import SAMPLE_RATE, Samples
+from toolkit.audio.decode import Samples
 from toolkit.core import seeds
 from toolkit.core.errors import CheckpointError, is_out_of_memory
 from toolkit.core.registry import resolve
@@ -36,6 +36,7 @@ class Caught:
 
     rows: tuple[int, int] = (0, 1)
     packed: bool = False
+    channels_first: bool = False
     follow: OwnFrames | None = None
     most: int | None = None
     states: list[Tensor] = field(default_factory=list)
@@ -46,6 +47,8 @@ class Caught:
             raise CheckpointError(
                 f"a layer gives states of shape {tuple(states.shape)}, expected (batch, frames, width)"
             )
+        if self.channels_first:
+            states = states.transpose(1, 2)
         special, rows = self.rows
         if rows > 1:  # patches, one band of frequencies after the other: in the order of time
             states = states[:, special:].reshape(len(states), rows, -1, states.shape[-1]).transpose(1, 2).flatten(1, 2)
@@ -81,8 +84,9 @@ class Network:
                 module.register_forward_pre_hook(self._stop)
             module.register_forward_hook(self._leave)
         self._plan: Plan | None = None
-        self._pair = [self.prepare(noise(seconds)) for seconds in WATCHED_SECONDS]
-        if not torch.equal(self._pair[0][feed.features], self.prepare(noise(WATCHED_SECONDS[0]))[feed.features]):
+        pair = [noise(round(seconds * feed.rate)) for seconds in WATCHED_SECONDS]
+        self._pair = [self.prepare(clip) for clip in pair]
+        if not torch.equal(self._pair[0][feed.features], self.prepare(pair[0])[feed.features]):
             raise CheckpointError("its feature extractor gives other values each time, expected one without dither")
         one, other = (item[feed.features].shape for item in self._pair)
         differ = [axis for axis in range(len(one)) if one[axis] != other[axis]]
@@ -119,7 +123,7 @@ class Network:
 
     def run(self, inputs: Item, follow: OwnFrames | None = None, most: int | None = None) -> Caught:
         """Every layer's states up to the last one. Leaves gradients to the caller."""
-        self._caught = caught = Caught(self.rows, self.feed.packed, follow, most)
+        self._caught = caught = Caught(self.rows, self.feed.packed, self.feed.channels_first, follow, most)
         given = self._given(inputs)
         try:
             if follow is None:
@@ -152,7 +156,7 @@ class Network:
                 raise
             reason = f"{type(error).__name__} {error}"
             raise CheckpointError(
-                f"its feature extractor fails on a clip of {len(clip) / SAMPLE_RATE:.2f} s: {reason}"
+                f"its feature extractor fails on a clip of {len(clip) / feed.rate:.2f} s: {reason}"
             ) from error
         return item if feed.fixed or feed.prepare or not feed.mask else self._cut(item)
 
@@ -161,7 +165,7 @@ class Network:
         if feed.prepare:
             item: Item = resolve(feed.prepare)(self.extractor, clip)
             return item
-        found = self.extractor(clip, sampling_rate=SAMPLE_RATE, return_tensors="pt", **feed.call)
+        found = self.extractor(clip, sampling_rate=feed.rate, return_tensors="pt", **feed.call)
         features, mask = feed.given or (feed.features, feed.mask)
         item = {feed.features: found[features]}
         if feed.mask and mask in found:
@@ -257,6 +261,6 @@ def _padded(values: Tensor, shape: Sequence[int], value: float) -> Tensor:
     return F.pad(values, pads, value=value)
 
 
-def noise(seconds: float) -> Samples:
-    noise = seeds.generator(0, "noise", seconds).normal(scale=0.1, size=round(seconds * SAMPLE_RATE))
+def noise(samples: int) -> Samples:
+    noise = seeds.generator(0, "noise", samples).normal(scale=0.1, size=samples)
     return noise.astype(np.float32)

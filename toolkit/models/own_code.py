@@ -163,14 +163,15 @@ def _described(
             f"{name}: no module is called {own.layers!r}, expected names such as {', '.join(known[:8]) or 'none'}"
         )
     weights = _sha256(own.module)
+    clips = [noise(round(seconds * SAMPLE_RATE)) for seconds in WATCHED_SECONDS]
     try:
-        item = prepared(own, noise(WATCHED_SECONDS[0]))
+        item = prepared(own, clips[0])
         feed = Feed(
             next(iter(item)), own.mask, prepare=f"{__name__}:prepared", states=own.layers, shortest=own.shortest
         )
         network = Network(own.module, own, torch.device("cpu"), len(modules), feed)
         with torch.inference_mode():
-            runs = [network.run(network.prepare(noise(seconds))).states for seconds in WATCHED_SECONDS]
+            runs = [network.run(network.prepare(clip)).states for clip in clips]
     except Exception as error:
         if is_out_of_memory(error):
             raise

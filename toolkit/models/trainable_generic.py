@@ -36,6 +36,8 @@ class TrainableGeneric(nn.Module):
         """Raises InputError where batches are not exact by the model's own means."""
         super().__init__()
         self.layer, self.width, self._feed = layer, width, feed
+        if feed.varies or feed.rates != (SAMPLE_RATE,):
+            raise InputError("it cannot be fine-tuned: its layers differ in width, or it hears another rate; probe it")
         encoder = GenericEncoder(model, feature_extractor, CPU, torch.float32, parsed(layer)[1], feed, width, "masked")
         if encoder.mode != "masked" or feed.packed:
             found = "its clips are packed" if feed.packed else f"off by {encoder.proof.errors.get('masked')}"

@@ -127,4 +127,4 @@ def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
         run.probe, run.task, -1, (layer,), choice.setting, targets.softmax, targets.fitted, targets.prevalence,
         thresholds if run.task.multilabel else applied.bars(run.task, thresholds), applied.scale, applied.model,
     )  # fmt: skip
-    return ProbeEstimator(winner, store.width)
+    return ProbeEstimator(winner, store.widths[layer])

@@ -58,9 +58,9 @@ def _all_names(winner: Winner, named: dict[str, tuple[str, ...]], fusion: str, s
         return list(named[""])
     names: list[str] = []
     for layer in winner.layers:
-        block, _ = split(layer)
+        block, own = split(layer)
         both = own_setting(winner.setting, block)["statistics"] == "both"
-        width = store.parts[block].width * (2 if both else 1)
+        width = store.parts[block].widths[own] * (2 if both else 1)
         names += _prefixed(block, named[block]) if named[block] else [block] * width
     return names
 

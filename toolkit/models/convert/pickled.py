@@ -1,7 +1,10 @@
 """Weights in PyTorch's pickles into safetensors, value for value; `weights_only` refuses code in a pickle."""
 
+import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from toolkit.core.artifacts import commit_file, commit_json, committed_folder
 from toolkit.core.errors import CheckpointError
@@ -20,6 +23,9 @@ from toolkit.models.files import (
     is_pickled,
     read_shards,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 
 def convert(source: Path, out: Path) -> Checkpoint:
@@ -72,21 +78,59 @@ def write_safetensors(source: Path, out: Path) -> list[str]:
     return [*renamed.values(), WEIGHTS_INDEX]
 
 
-def _convert_file(source: Path, file: str, out: Path) -> None:
+def read_pickle(source: Path, file: str, inert: frozenset[str] = frozenset()) -> Any:
+    """What a pickle holds, by `weights_only`, which calls nothing but what makes tensors.
+
+    inert: packages whose classes may be named in it, as programs that train leave their settings there: each object is
+    an `Inert`, and nothing of the package is imported or run. Raises CheckpointError.
+    """
     import pickle  # noqa: TID251 - for the name of its error
 
     import torch
-    from safetensors.torch import save_file
 
     check_is_no_pointer(source, file)
-    try:
-        state = torch.load(source / file, map_location="cpu", weights_only=True, mmap=False)  # noqa: TID251 - tensors alone, once
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{file} is damaged or holds more than tensors: {type(error).__name__}") from error
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()
+    named: set[str] = set()
+    while True:
+        known = [(Inert, name) for name in sorted(named)]
+        try:
+            with torch.serialization.safe_globals(known):  # type: ignore[arg-type]
+                return torch.load(source / file, map_location="cpu", weights_only=True, mmap=False)  # noqa: TID251 - tensors alone, once
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, AttributeError) as error:
+            unknown = re.search(r"GLOBAL ([\w.]+) was not an allowed", str(error))
+            name = unknown[1] if unknown else ""
+            if name.partition(".")[0] not in inert or name in named:
+                raise CheckpointError(
+                    f"{file} is damaged or holds more than tensors: {type(error).__name__}"
+                ) from error
+            named.add(name)
+
+
+class Inert:
+    """An object of a class that is not loaded: its attributes, as far as they are plain."""
+
+    def __init__(self, *given: Any) -> None: ...
+
+    def __new__(cls, *given: Any) -> "Inert":
+        return super().__new__(cls)
+
+
+def tensors_of(found: Any, file: str) -> dict[str, "torch.Tensor"]:
+    """A state_dict with its own memory for each tensor. Raises CheckpointError for anything else."""
+    import torch
+
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
     ):
         raise CheckpointError(f"{file} is no state_dict of tensors by name")
     # Tied tensors share memory, which safetensors refuses: every tensor gets its own.
-    tensors = {name: tensor.clone().contiguous() for name, tensor in state.items()}
-    commit_file(out, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
+    return {name: tensor.clone().contiguous() for name, tensor in found.items()}
+
+
+def _convert_file(source: Path, file: str, out: Path) -> None:
+    write_tensors(out, tensors_of(read_pickle(source, file), file))
+
+
+def write_tensors(out: Path, tensors: Mapping[str, "torch.Tensor"]) -> None:
+    from safetensors.torch import save_file
+
+    commit_file(out, lambda temporary: save_file(dict(tensors), temporary, metadata={"format": "pt"}))
