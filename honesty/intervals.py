@@ -8,7 +8,8 @@ import numpy as np
 from honesty.rows import Row, share, studies
 from honesty.studies import Drawn, Generator, binary, rare, seven
 from toolkit.result.calibration import calibrate
-from toolkit.result.metrics import METRICS, count, f1
+from toolkit.result.counts import count
+from toolkit.result.metrics import METRICS, f1
 from toolkit.result.rank_metrics import ranked
 from toolkit.result.stats import Score, evaluate, headline_score
 

@@ -17,7 +17,7 @@ from toolkit.core.options import check_idle, typed
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.predict.options import PredictOptions
 from toolkit.probe.options import ProbeOptions
-from toolkit.result.options import CompareOptions
+from toolkit.result.options import CompareOptions, ScoreOptions
 from toolkit.segment.options import SegmentOptions
 
 STAGES = {
@@ -25,6 +25,7 @@ STAGES = {
     "probe": ProbeOptions,
     "predict": PredictOptions,
     "compare": CompareOptions,
+    "score": ScoreOptions,
     "manifest segment": SegmentOptions,
 }
 EVERY = [
@@ -38,6 +39,8 @@ PROBE = ("probe", "--model", "m", "--target", "t")
 # A command line for each row of the table, in its order, that the row must refuse.
 REFUSED: list[tuple[str, ...]] = [
     (*BY_HAND, "--kind", "classes", "--threshold", "8"),
+    (*BY_HAND, "--levels", "low,high"),
+    (*BY_HAND, "--kind", "regression", "--labels", "joy"),
     (*FROM, "--model", "m"),
     (*FROM, "--target", "t"),
     (*FROM, "--layer", "3"),
@@ -51,6 +54,7 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--unknown", "keep"),
     (*FROM, "--unlabelled", "skip"),
     (*FROM, "--labels", "joy,fear"),
+    (*FROM, "--kind", "ordinal", "--levels", "low,high"),
     (*FROM, "--kind", "classes"),
     (*FROM, "--threshold", "8"),
     (*BY_HAND, "--top", "2"),
@@ -65,6 +69,9 @@ REFUSED: list[tuple[str, ...]] = [
     (*FROM, "--lora-rank", "8", "--search", "5", "--train", "full,head"),
     (*FROM, "--train-convolutions", "--train", "lora"),
     (*PROBE, "--kind", "classes", "--threshold", "8"),
+    (*PROBE, "--levels", "low,high"),
+    (*PROBE, "--kind", "regression", "--labels", "joy"),
+    (*PROBE, "--kind", "regression", "--loss", "ccc"),
     (*PROBE, "--trials", "30", "--minutes", "2"),
     (*PROBE, "--minutes", "2", "--ray", "local"),
     (*PROBE, "--fusion", "late"),
@@ -79,6 +86,8 @@ REFUSED: list[tuple[str, ...]] = [
     ("compare", "--subgroups", "none", "--unknown", "keep"),
     ("manifest", "segment", "calls.csv", "--speakers", "1", "--model", "m"),
     ("manifest", "segment", "calls.csv", "--layer", "encoder.1"),
+    ("score", "p.csv", "--levels", "low,high"),
+    ("score", "p.csv", "--threshold", "8"),
     ("compare", "--subgroups", "none", "--manifest", "m.csv"),
     ("compare", "--subgroups", "none", "--audio-root", "."),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
@@ -124,7 +133,7 @@ ALWAYS = {
         "inner-folds", "seeds",
         "repeats",  # of a fixed split refused by the command
         "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
-        "ray", "explain", "spellings", "unknown", "unlabelled", "labels", "threshold", "online",
+        "ray", "explain", "spellings", "unknown", "unlabelled", "threshold", "online",
     },
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
@@ -143,7 +152,7 @@ ALWAYS = {
     "contrast": {
         "from", "by", "groups", "unit", "negative", "least-clips", "manifest", "audio-root", "spellings", "unknown",
     },
-    "score": {"FILE", "spellings", "unknown", "unlabelled"},
+    "score": {"FILE", "spellings", "unknown", "unlabelled", "kind"},
     "doctor": set(),
     "run": {"RECIPE", "dry-run", "own-code"},
 }  # fmt: skip

@@ -35,13 +35,14 @@ def asked(folder: Path, rules: Rules) -> EvaluationTask:
 def test_a_scale_is_refused_with_the_two_options_that_would_do(tmp_path: Path) -> None:
     folder = corpus(tmp_path, RISKS)
     with pytest.raises(
-        LabelError, match=r"'risk' holds 16 different numbers, 1 to 16: .*--kind classes .*, or --threshold 9 to ask"
+        LabelError,
+        match=r"'risk' holds 16 different numbers, 1 to 16: .*--kind regression .*--kind ordinal .*, or --threshold 9",
     ):
         asked(folder, Rules())
     task = asked(folder, Rules(kind="classes")).task
     assert task.kind == "multiclass" and task.labels == tuple(str(number) for number in range(1, 17))
-    with pytest.raises(InputError, match="Bad --kind 'ordinal'"):
-        Rules(kind="ordinal")
+    with pytest.raises(InputError, match="Bad --kind 'number'"):
+        Rules(kind="number")
 
 
 def test_a_threshold_asks_whether_it_is_so_much_or_more(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from toolkit.finetune import resume
 from toolkit.finetune.assemble import one_name
 from toolkit.finetune.checks import check_learnable
 from toolkit.result import run as result_run
-from toolkit.result.metrics import headline_score
+from toolkit.result.kinds import headline_score
 from toolkit.result.predictions import Predictions
 
 Run = Callable[..., tuple[int, str, str]]

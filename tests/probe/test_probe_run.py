@@ -22,7 +22,7 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.probe import winners
 from toolkit.probe.registry import PROBES
 from toolkit.probe.run import probe
-from toolkit.result.metrics import headline_score
+from toolkit.result.kinds import headline_score
 from toolkit.result.run import Run
 
 Make = Callable[..., Corpus]

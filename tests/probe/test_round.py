@@ -23,7 +23,7 @@ from toolkit.probe.round import PARTS, refitted
 from toolkit.probe.round import LayerResult as Outcome
 from toolkit.probe.round import test as settle
 from toolkit.probe.targets import ALL, FloatArray, targets_of
-from toolkit.result.metrics import headline_score
+from toolkit.result.kinds import headline_score
 from toolkit.result.run import curve
 from toolkit.result.thresholds import balanced_log_loss, bars_of, decide, scale_of, thresholds_of
 

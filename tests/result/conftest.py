@@ -8,7 +8,7 @@ import pytest
 
 from toolkit.corpus import splits
 from toolkit.corpus.labels import HOTLINE, Task, one_hot
-from toolkit.result.metrics import headline, headline_score
+from toolkit.result.kinds import headline, headline_score
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Choice, Run
 

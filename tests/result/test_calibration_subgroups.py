@@ -15,7 +15,7 @@ from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.result.calibration import calibrate
 from toolkit.result.jackknife import Score, score_of
-from toolkit.result.metrics import headline_score
+from toolkit.result.kinds import headline_score
 from toolkit.result.paired import holm
 from toolkit.result.predictions import Predictions
 from toolkit.result.subgroups import columns, parts, spread

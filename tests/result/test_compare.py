@@ -15,7 +15,7 @@ from toolkit.corpus.splits import Folds
 from toolkit.result import compare, paired
 from toolkit.result import run as result_run
 from toolkit.result.jackknife import Score
-from toolkit.result.metrics import headline_score
+from toolkit.result.kinds import headline_score
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import compare_files, compare_narrative, compare_page
 from toolkit.result.run import Run

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.corpus.labels import Task
-from toolkit.result import metrics
-from toolkit.result.metrics import count, f1, precision, recall, unweighted_average_recall
+from toolkit.result import kinds, metrics
+from toolkit.result.counts import count
+from toolkit.result.metrics import f1, precision, recall, unweighted_average_recall
 from toolkit.result.predictions import Predictions
 from toolkit.result.probability_metrics import brier, log_loss, measure
 from toolkit.result.rank_metrics import ranked
@@ -109,7 +110,7 @@ def test_what_is_undefined_is_missing_and_never_a_warning_or_zero(tasks):
     values = measure(empty)
     assert [values[name] for name in ("f1_macro", "recall_micro", "roc_auc", "average_precision")] == [None] * 4
     assert (values["exact_match"], values["hamming_loss"]) == (1.0, 0.0)
-    assert metrics.headline_score(tasks["multilabel"], nothing, nothing) is None
+    assert kinds.headline_score(tasks["multilabel"], nothing, nothing) is None
 
 
 def test_a_label_that_is_only_predicted_lowers_f1_but_not_uar():
@@ -126,7 +127,7 @@ def test_uar_counts_a_label_that_no_clip_was_given():
 def test_measure_reports_the_metrics_of_the_kind(kind, predictions_of, tasks):
     given = predictions_of(tasks[kind])
     values = measure(given)
-    assert metrics.headline(given.task) in values
+    assert kinds.headline(given.task) in values
     assert ("unweighted_average_recall" in values) == (kind != "multilabel") != ("hamming_loss" in values)
     if kind == "multilabel":
         expected = sklearn.metrics.roc_auc_score(given.truth, given.probability, average="macro")
@@ -193,11 +194,11 @@ def test_a_log_loss_of_a_certain_error_is_finite(tasks):
 
 def test_chance_is_the_score_of_a_guess_by_the_same_function_on_the_same_clips(predictions_of, tasks):
     given = predictions_of(tasks["multilabel"], clips=2000)
-    value, name = metrics.chance(given)
+    value, name = kinds.chance(given)
     everything = count(given.truth, np.ones_like(given.truth), 11)
     assert value == pytest.approx(float(f1(everything, "macro")))
     assert name == "every label that occurs given to every clip"
-    assert metrics.chance(predictions_of(tasks["multiclass"])) == (pytest.approx(1 / 7), "1 / 7 labels")
+    assert kinds.chance(predictions_of(tasks["multiclass"])) == (pytest.approx(1 / 7), "1 / 7 labels")
 
 
 def test_a_label_that_never_occurs_does_not_lower_chance(tasks):
@@ -206,14 +207,14 @@ def test_a_label_that_never_occurs_does_not_lower_chance(tasks):
     truth[:40, 0] = truth[:25, 1] = 1
     ids = tuple(map(str, range(100)))
     given = Predictions(task, ids, ids, np.zeros(100, dtype=np.int64), truth, truth, np.full((100, 3), np.nan))
-    value, _ = metrics.chance(given)
+    value, _ = kinds.chance(given)
     assert value == pytest.approx((2 * 0.4 / 1.4 + 2 * 0.25 / 1.25) / 2)  # and not a third of their sum
 
 
 def test_where_no_label_occurs_there_is_nothing_to_guess(tasks):
     nothing, ids = np.zeros((4, 11), dtype=np.int64), tuple("wxyz")
     given = Predictions(tasks["multilabel"], ids, ids, nothing[:, 0], nothing, nothing, np.full((4, 11), np.nan))
-    assert metrics.chance(given)[0] == 0.0
+    assert kinds.chance(given)[0] == 0.0
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
@@ -221,7 +222,7 @@ def test_no_guesser_that_hears_nothing_beats_chance(kind, predictions_of, tasks)
     """A thousand guessers who draw labels at other rates: none is ahead on average, and where it must be, equal."""
     given, random = predictions_of(tasks[kind], clips=400), np.random.default_rng(0)
     labels = len(given.task.labels)
-    guessed = measure(metrics.guess(given))
+    guessed = measure(kinds.guess(given))
     found = {name: [] for name in guessed}
     for _ in range(1000):
         if kind == "multilabel":

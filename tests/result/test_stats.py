@@ -14,7 +14,7 @@ from tests.result.conftest import binary, picked
 from toolkit.corpus.labels import Task, one_hot
 from toolkit.result import jackknife, stats
 from toolkit.result.jackknife import Score, score_of, units_of
-from toolkit.result.metrics import headline_score as point
+from toolkit.result.kinds import headline_score as point
 from toolkit.result.paired import difference
 from toolkit.result.predictions import Predictions
 from toolkit.result.probability_metrics import measure

@@ -56,7 +56,7 @@ class Language:
 
     def figure(self, value: object) -> str:
         """A Score, a decimal or None as every page shows it."""
-        text = "missing" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+        text = "missing" if value is None else f"{value:z.3f}" if isinstance(value, float) else str(value)
         return self("common.missing") if text == "missing" else text
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from toolkit.core.artifacts import make_folder
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
-from toolkit.corpus import repeats, selection, spellings, splits
-from toolkit.corpus.labels import IntArray, Task, columns_of, one_hot, task_of
+from toolkit.corpus import repeats, scales, selection, spellings, splits
+from toolkit.corpus.labels import IntArray, Task, Truth, columns_of, strata, task_of
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import REFUSE, Rules
 from toolkit.corpus.splits import Folds
@@ -28,7 +28,7 @@ class EvaluationTask:
     """
 
     task: Task
-    truth: IntArray
+    truth: Truth
     folds: Folds
     groups: tuple[str, ...]
     group: str = "speaker"
@@ -86,19 +86,29 @@ def build_task(
     manifest, left_out = selection.labelled(manifest, asked, rules)
     columns, names, notes = _settled(manifest, asked, group_by, rules)
     manifest, columns, others = selection.of_labels(manifest, columns, names, rules)
+    whole, scaled = columns, scales.asked(rules)
     columns = selection.of_numbers(columns, names, rules, manifest.lines)
     notes = [*left_out, *others, *notes]
-    task, truth = task_of(target if names == columns_of(target) else ",".join(names), columns, manifest.lines)
+    named = target if names == columns_of(target) else ",".join(names)
+    if scaled and rules.threshold is None:
+        task, truth, told = scales.task_of(named, columns, manifest.lines, rules)
+        notes += told
+    else:
+        task, truth = task_of(named, columns, manifest.lines)
+    dealt_by = strata(task, truth)
+    if scaled and rules.threshold is not None:  # as the scale itself is dealt out, for the same folds
+        uncut, values, _ = scales.task_of(named, whole, manifest.lines, rules)
+        dealt_by = strata(uncut, values)
     ids = tuple(clip.id for clip in manifest.clips)
     if split_by == "clip":
-        return _clip_by_clip(manifest, task, truth, columns, group_by, count or 0, seed, notes, rules)
+        return _clip_by_clip(manifest, task, truth, dealt_by, columns, group_by, count or 0, seed, notes, rules)
     groups = tuple(columns[group_by])
     _refuse_what_folds_give_away(task, truth, groups, group_by)
     _refuse_overlap(manifest, groups, group_by)
     if own_split and dealt_by_column(manifest, split_by):
         folds = splits.fixed(ids, groups, columns["split"], group_by, seed)
     else:
-        folds = splits.make(ids, groups, one_hot(task, truth), count or len(set(groups)), seed, group_by)
+        folds = splits.make(ids, groups, dealt_by, count or len(set(groups)), seed, group_by)
         if count is None:
             notes.append(f"Every {group_by} is a fold of its own, so each round chooses on a single {group_by}.")
     if "speaker" in columns:
@@ -132,7 +142,8 @@ def refuse_repeats(manifest: Manifest, split_by: str, deals: Sequence[Folds]) ->
 def _clip_by_clip(
     manifest: Manifest,
     task: Task,
-    truth: IntArray,
+    truth: Truth,
+    dealt_by: IntArray,
     columns: Mapping[str, Sequence[str]],
     group_by: str,
     count: int,
@@ -143,7 +154,7 @@ def _clip_by_clip(
     """Clips, or recordings where these were cut into windows, dealt out one by one; intervals resample the groups."""
     ids = tuple(clip.id for clip in manifest.clips)
     apart = tuple(clip.recording or clip.id for clip in manifest.clips)  # windows overlap
-    folds = splits.make(ids, apart, one_hot(task, truth), count, seed, "clip")
+    folds = splits.make(ids, apart, dealt_by, count, seed, "clip")
     dealt = "Clips" if apart == ids else "Recordings"
     if group_by in columns:
         group, groups = group_by, tuple(columns[group_by])
@@ -173,10 +184,12 @@ def _settled(
         if column in columns:
             if column in (group_by, "speaker"):
                 _refuse_empty(column, columns[column], manifest.lines)
+            if column in names and rules.kind == "regression":  # a number may be spelt in any way
+                continue
             own = spellings.settle(column, columns[column], manifest.lines, rules, group=column not in names)
             columns[column] = own.cells
             notes += own.notes
-    if all(name in columns for name in names):
+    if all(name in columns for name in names) and rules.kind != "regression":
         names = spellings.settle_columns(names, columns, rules)
     return columns, tuple(names), notes
 
@@ -187,9 +200,9 @@ def _refuse_empty(column: str, cells: Sequence[str], lines: Sequence[int]) -> No
             raise SplitError(f"Manifest line {line}, column {column!r}: it is empty; expected the group to keep apart")
 
 
-def _refuse_what_folds_give_away(task: Task, truth: IntArray, groups: Sequence[str], group: str) -> None:
+def _refuse_what_folds_give_away(task: Task, truth: Truth, groups: Sequence[str], group: str) -> None:
     """A label that each group has for itself is never in training when it is tested."""
-    if task.multilabel:
+    if task.multilabel or task.regression:  # a number between those of others can be learnt from them
         return
     pairs = set(zip(groups, truth.tolist()))
     if task.columns == (group,) or len(pairs) == len(set(groups)) == len({label for _, label in pairs}):
@@ -218,7 +231,7 @@ def kept_apart(question: EvaluationTask) -> EvaluationTask:
     Raises SplitError where there are fewer groups than folds.
     """
     split = question.folds
-    indicators = one_hot(question.task, question.truth)
+    indicators = strata(question.task, question.truth)
     folds = splits.make(split.ids, question.groups, indicators, split.count, split.seed, question.group)
     return replace(question, folds=folds, notes=())
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from toolkit.core.errors import LabelError
 
 IntArray = npt.NDArray[np.int64]
-Kind = Literal["binary", "multiclass", "multilabel"]
+Truth = npt.NDArray[Any]  # int64, of a regression float64
+Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
 # The hotline paper's 11 fine-grained emotions, in its order.
 HOTLINE = (
@@ -28,7 +29,9 @@ HOTLINE = (
     "grievance",
 )
 PRESETS = {"hotline": HOTLINE}
-NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")  # 12,5
+BINS = 5  # of equal size, that folds share out evenly of each target of a regression
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,11 @@ class Task:
     """A prediction task.
 
     name: short and safe in a file name, e.g. "emotion" or "despair+sadness".
-    kind: "binary" and "multiclass" give each clip one of `labels`; "multilabel" gives it any number of them.
-    labels: in the order of every probability column; for a binary task the second one is the positive class.
+    kind: "binary" and "multiclass" give each clip one of `labels`, "ordinal" one of levels that have an order;
+        "multilabel" gives it any number of them; "regression" a number for each. What else a kind means stands in
+        `result.kinds`.
+    labels: in the order of every probability column; for a binary task the second one is the positive class; the levels
+        of an ordinal task from the lowest up; the targets of a regression.
     columns: the manifest columns it is read from.
     """
 
@@ -49,6 +55,14 @@ class Task:
     @property
     def multilabel(self) -> bool:
         return self.kind == "multilabel"
+
+    @property
+    def ordinal(self) -> bool:
+        return self.kind == "ordinal"
+
+    @property
+    def regression(self) -> bool:
+        return self.kind == "regression"
 
 
 def columns_of(target: str) -> tuple[str, ...]:
@@ -83,9 +97,9 @@ def task_of(target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[i
         raise LabelError(f"A label column is named twice in --target {target}")
     if len(names) > 1:
         truth = np.stack([_zeros_and_ones(name, columns[name], lines) for name in names], axis=1)
-        return Task(target if target in PRESETS else _short_name(names), "multilabel", names, names), truth
+        return Task(target if target in PRESETS else short_name(names), "multilabel", names, names), truth
     (name,) = names
-    short = _short_name(names)
+    short = short_name(names)
     values = _ordered(set(columns[name]))
     if len(values) < 2:
         raise LabelError(f"Column {name!r} holds the values {values}; two or more are needed to tell apart")
@@ -103,7 +117,7 @@ def _ordered(values: set[str]) -> list[str]:
     return sorted(values, key=lambda value: (float(value) if numbers else 0.0, value))
 
 
-def _short_name(columns: Sequence[str]) -> str:
+def short_name(columns: Sequence[str]) -> str:
     """The columns' names as a part of a folder's name: no separators, not hidden, at most 40 bytes in UTF-8."""
     whole = "+".join(columns)
     name = re.sub(r"[^\w+.-]", "_", whole).lstrip(".-")
@@ -123,3 +137,15 @@ def _zeros_and_ones(name: str, cells: Sequence[str], lines: Sequence[int]) -> In
 def one_hot(task: Task, truth: IntArray) -> IntArray:
     """Truth as 0 and 1 of shape (n_clips, n_labels), whatever the task's kind."""
     return truth if task.multilabel else np.eye(len(task.labels), dtype=np.int64)[truth]
+
+
+def strata(task: Task, truth: Truth) -> IntArray:
+    """(n_clips, strata) of 0 and 1: what folds share out evenly; labels, or BINS quantiles of each number."""
+    if not task.regression:
+        return one_hot(task, truth)
+    columns = []
+    for values in truth.T:
+        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+        place = np.searchsorted(edges, values, side="right")
+        columns += [(place == number) & ~np.isnan(values) for number in range(len(edges) + 1)]
+    return np.stack([column for column in columns if column.any()], axis=1).astype(np.int64)

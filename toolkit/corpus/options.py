@@ -36,17 +36,34 @@ class Labelled(Spelt):
     """With commas: the labels of a column to tell apart, or the columns of a target of several to keep."""
 
     kind: str = "auto"
-    """Of a column of numbers: auto refuses more than two, which may be a scale; classes takes each as a class."""
+    """What the target is: classes; ordinal, levels in order; regression, numbers (several columns with commas). auto:
+    classes, and refuses more than two numbers."""
+    levels: Names = None
+    """Of --kind ordinal, with commas: the levels from the lowest up; numbers have their own order."""
     threshold: float | None = None
     """Of a column of numbers: ask whether it is so much or more."""
 
     @property
     def rules(self) -> Rules:
         """Raises InputError for other words."""
-        return Rules(self.spellings, self.unknown, self.unlabelled, names(self.labels), self.kind, self.threshold)
+        return Rules(
+            self.spellings, self.unknown, self.unlabelled, names(self.labels), self.kind, self.threshold,
+            names(self.levels),
+        )  # fmt: skip
 
 
-KIND = Rule("kind", lambda own: own.threshold is not None, "has no effect with --threshold, which makes two labels")
+# --kind ordinal --threshold deals the clips out as the ordinal question does, so that both are of the same folds
+KIND = Rule(
+    "kind",
+    lambda own: own.threshold is not None and own.kind in ("auto", "classes"),
+    "has no effect with --threshold, which makes two labels",
+)
+LABELS = Rule(
+    "labels",
+    lambda own: own.kind == "regression" and "," not in (own.target or ","),
+    "picks labels, and --kind regression has numbers; of several columns it picks some",
+)
+LEVELS = Rule("levels", lambda own: own.kind != "ordinal", "has no effect without --kind ordinal")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from toolkit.core.errors import LabelError, one_of
-from toolkit.corpus.labels import NUMBER
+from toolkit.corpus.labels import COMMA, NUMBER
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import Rules
 
@@ -29,6 +29,9 @@ def labelled(manifest: Manifest, names: Sequence[str], rules: Rules) -> tuple[Ma
         for row, cell in enumerate(manifest.cells(name)):
             if not cell.strip():
                 empty.setdefault(row, name)
+    if rules.kind == "regression" and rules.unlabelled == "skip":  # a clip teaches the targets that it has
+        cells = [manifest.cells(name) for name in names if name in manifest.columns]
+        empty = {row: name for row, name in empty.items() if not any(column[row].strip() for column in cells)}
     if not empty:
         return manifest, []
     row, name = min(empty.items())
@@ -83,13 +86,21 @@ def of_numbers(
         own[name] = above(name, cells[name], rules.threshold, lines)
         return own
     values = set(cells[name])
+    commas = [row for row, cell in enumerate(cells[name]) if COMMA.fullmatch(cell)]
+    if rules.kind == "auto" and commas and all(NUMBER.fullmatch(cell.replace(",", ".")) for cell in values):
+        cell = cells[name][commas[0]]
+        raise LabelError(
+            f"Manifest line {lines[commas[0]]}, column {name!r}: {cell!r} has a decimal comma, expected a point: "
+            f"{cell.replace(',', '.')}; or --kind classes, for labels that only look like numbers"
+        )
     if rules.kind == "auto" and all(map(NUMBER.fullmatch, values)) and len(set(map(float, values))) > 2:
         ordered = sorted(values, key=float)
         middle = ordered[len(ordered) // 2]
         raise LabelError(
             f"Column {name!r} holds {len(values)} different numbers, {ordered[0]} to {ordered[-1]}: as classes their "
-            f"order is lost. Say --kind classes to have each as a class of its own, or --threshold {middle} to ask "
-            "whether it is so much or more"
+            "order is lost. Say --kind regression to predict the number, --kind ordinal for levels in their order, "
+            f"--kind classes to have each as a class of its own, or --threshold {middle} to ask whether it is so much "
+            "or more"
         )
     return own
 

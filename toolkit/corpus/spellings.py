@@ -14,7 +14,8 @@ from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 SPELLINGS = ("refuse", "merge", "keep")
 UNKNOWN = ("refuse", "keep")
 UNLABELLED = ("refuse", "skip")
-KINDS = ("auto", "classes")
+SCALES = ("ordinal", "regression")
+KINDS = ("auto", "classes", *SCALES)
 NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]*))?|([+-]?)\.([0-9]+)")
 # What no one sees, beside the format and control signs that Unicode has categories for: Default_Ignorable_Code_Point
 IGNORED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
@@ -31,7 +32,8 @@ class Rules:
 
     spellings: of SPELLINGS, what to do with two spellings of one name. unknown: of UNKNOWN, what to do with a cell that
     names nothing. unlabelled: of UNLABELLED, what to do with a clip that has no label. labels: those that are asked
-    for, () for all. kind: of KINDS, what to do with a column of numbers. threshold: makes two labels of it.
+    for, () for all. kind: of KINDS, what to make of a column of numbers. threshold: makes two labels of it. levels: of
+    an ordinal target, from the lowest up; () for numbers in their own order.
     Raises InputError for other words.
     """
 
@@ -41,9 +43,11 @@ class Rules:
     labels: tuple[str, ...] = ()
     kind: str = "auto"
     threshold: float | None = None
+    levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))  # JSON gives a list
+        object.__setattr__(self, "levels", tuple(self.levels))
         for name, known in (
             ("spellings", SPELLINGS), ("unknown", UNKNOWN), ("unlabelled", UNLABELLED), ("kind", KINDS),
         ):  # fmt: skip

@@ -16,7 +16,7 @@ from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import Source
 from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
-from toolkit.result.metrics import headline
+from toolkit.result.kinds import headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import TUNED, Choice, Run
 

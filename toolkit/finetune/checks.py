@@ -28,6 +28,15 @@ def shallow_notes(recipe: Recipe, shallow: Mapping[int, str]) -> list[str]:
     ]
 
 
+def refuse_scale(task: Task) -> None:
+    """Raises InputError for a target that is a scale."""
+    if task.ordinal or task.regression:
+        raise InputError(
+            f"--target {task.name} is {'ordinal' if task.ordinal else 'a regression'}, and finetune trains for classes "
+            "alone; --threshold N makes two of it, or stay with probe"
+        )
+
+
 def refuse_batch(batch: int, clips: int) -> None:
     """Raises InputError for a batch of more clips than there are."""
     if batch > clips:

@@ -27,7 +27,7 @@ from toolkit.finetune.recipe import blank_spans, choose_weights, parameter_group
 from toolkit.finetune.round_context import Job, collate, layer_of, scored
 from toolkit.finetune.trainer import EpochOrder, FoldTrainer, arguments
 from toolkit.models.load_trainable import load_trainable
-from toolkit.result.metrics import headline_score
+from toolkit.result.kinds import headline_score
 from toolkit.result.thresholds import FloatArray, balanced_log_loss, bars_of, decide, scale_of, thresholds_of
 
 SPAN = 10  # frames, or channels, that SpecAugment blanks in one piece

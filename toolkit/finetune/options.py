@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.options import Names, Offered, Rule
-from toolkit.corpus.options import KIND, Labelled
+from toolkit.corpus.options import KIND, LABELS, LEVELS, Labelled
 
 WAYS = ("full", "encoder-frozen", "top-K", "lora", "head")
 TOP = re.compile(r"top-([1-9][0-9]*)")
@@ -162,11 +162,13 @@ class FinetuneOptions(Training, Labelled):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         KIND,
+        LEVELS,
+        LABELS,
         *(
             Rule(option, lambda own: own.origin is not None,
                  "has no effect with --from, which takes it from the probe run")
             for option in ("model", "target", "layer", "folds", "group_by", "split_by", "window", "hop", "repeats",
-                           "spellings", "unknown", "unlabelled", "labels", "kind", "threshold")
+                           "spellings", "unknown", "unlabelled", "labels", "levels", "kind", "threshold")
         ),
         Rule("top", lambda own: own.origin is None, "takes the best layers of a probe run; name it with --from"),
         Rule("top", lambda own: own.depth == "full",

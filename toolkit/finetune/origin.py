@@ -220,6 +220,6 @@ def _question(run: Run, name: str, manifest: Manifest) -> EvaluationTask:
         )
     position = {clip: number for number, clip in enumerate(question.folds.ids)}
     rows = [position[clip] for clip in run.predictions.ids]
-    if question.task != run.task or not np.array_equal(question.truth[rows], run.predictions.truth):
+    if question.task != run.task or not np.array_equal(question.truth[rows], run.predictions.truth, equal_nan=True):
         raise InputError(f"{manifest.name} has other labels in {target!r} than {name} was asked; probe again")
     return question

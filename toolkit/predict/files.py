@@ -11,6 +11,7 @@ from toolkit.audio.clip import Clip
 from toolkit.core.artifacts import commit_json, commit_text, make_folder
 from toolkit.core.errors import LabelError
 from toolkit.core.i18n import ENGLISH, Language
+from toolkit.corpus import scales
 from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.selection import above
@@ -55,7 +56,7 @@ def known_of(
     flags = task.multilabel or (task.kind == "binary" and task.labels[0] == f"not {task.columns[0]}")
     allowed = ("0", "1") if flags else task.labels
     spelt = {key(label): label for label in allowed} if rules.spellings != "keep" else {}
-    truth = np.empty((len(ids), len(task.columns)), dtype=np.int64)
+    truth = np.empty((len(ids), len(task.columns)), dtype=np.float64 if task.regression else np.int64)
     for number, column in enumerate(task.columns):
         cells = manifest.cells(column)
         for row, at in enumerate(places):
@@ -63,6 +64,11 @@ def known_of(
             if not cells[at].strip():
                 say(f"no truth is written: line {line} has none in {column!r}")
                 return None
+            if task.regression:
+                truth[row, number] = scales.number(cells[at].strip())
+                if np.isnan(truth[row, number]):
+                    raise LabelError(f"Manifest line {line}, column {column!r}: {scales.expected(cells[at].strip())}")
+                continue
             cell = cells[at] if asked.threshold is None else above(column, [cells[at]], asked.threshold, [line])[0]
             if cell not in allowed and rules.spellings == "merge":
                 cell = spelt.get(key(cell), cell)
@@ -86,7 +92,7 @@ def known_of(
     elif any(clip.recording for clip in manifest.clips):
         group = "recording"
     groups = tuple(names[at] for at in places)
-    return Known(truth if task.multilabel else truth[:, 0], groups, group)
+    return Known(truth if task.multilabel or task.regression else truth[:, 0], groups, group)
 
 
 def write(
@@ -114,7 +120,7 @@ def write(
     """
     ids = [clip.id for clip in clips]
     commit_text(folder / PREDICTIONS, said.to_csv(applied, ids, known))
-    if known is not None:
+    if known is not None and not applied.task.regression:  # a form of labels
         write_paper_csv(folder / PAPER, said.predictions_of(applied, ids, known))
     answer = ""
     if windows:

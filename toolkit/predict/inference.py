@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.core.errors import InputError, one_of
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.labels import IntArray, Task, Truth
+from toolkit.result.kinds import decide
 from toolkit.result.predictions import MODEL, Predictions, value_cells, value_columns
 from toolkit.result.run import Run
 from toolkit.result.safe_csv import csv_text
-from toolkit.result.thresholds import Scale, decide
+from toolkit.result.thresholds import Scale
 
 FloatArray = npt.NDArray[np.float64]
 MEAN, FINAL = "mean", "final"  # in the column `model`, of all rounds, and of all clips; else "round-K"
@@ -80,15 +81,15 @@ class Applied:
     models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all, "final" for
     the one that was fitted on every clip.
     probability: (n, n_labels) float64. thresholds: (n, n_labels) what they were held against, as `thresholds.bars_of`.
-    decision: (n,) label indices, or (n, n_labels) of 0 and 1. score: (n, n_labels), as in Predictions; the mean of
-    the models' scores for a clip of several.
+    decision: (n,) label indices, (n, n_labels) of 0 and 1, or numbers, which probability holds too.
+    score: (n, n_labels), as in Predictions; the mean of the models' scores for a clip of several.
     """
 
     task: Task
     models: tuple[str, ...]
     probability: FloatArray
     thresholds: FloatArray
-    decision: IntArray
+    decision: Truth
     score: FloatArray
 
 
@@ -127,7 +128,7 @@ def together(task: Task, assigned: Assignment, models: Sequence[Model], probabil
         counts = np.where(able[rows], learnt, True)
         total[rows] += counts * own
         against[rows] += counts * model.bars
-        score[rows] += counts * model.scale.scores(own)
+        score[rows] += 0.0 if task.regression else counts * model.scale.scores(own)
         count[rows] += counts
     # of one model, divided by 1: its own bits
     mean, against, score = total / count, against / count, score / count
@@ -141,7 +142,7 @@ def together(task: Task, assigned: Assignment, models: Sequence[Model], probabil
 class Known:
     """What a manifest knows of the clips. truth: as in Predictions. groups: what an interval resamples, or ids."""
 
-    truth: IntArray
+    truth: Truth
     groups: tuple[str, ...]
     group: str
 
@@ -154,13 +155,15 @@ def to_csv(applied: Applied, ids: Sequence[str], known: Known | None) -> str:
     """
     task = applied.task
     columns = ["id", *([known.group] if known else []), MODEL, *(value_columns(task, "truth") if known else [])]
-    columns += [
-        *value_columns(task, "prediction"),
-        *(f"{name}:{label}" for name in ("probability", "score") for label in task.labels),
-    ]
+    columns += value_columns(task, "prediction")
     rows = []
-    numbers = np.concatenate([applied.probability, applied.score], axis=1).astype(np.float32)
-    for row, (clip, model, decision) in enumerate(zip(ids, applied.models, applied.decision.tolist())):
+    if task.regression:
+        numbers = np.empty((len(ids), 0), dtype=np.float32)
+    else:
+        columns += [f"{name}:{label}" for name in ("probability", "score") for label in task.labels]
+        numbers = np.concatenate([applied.probability, applied.score], axis=1).astype(np.float32)
+    decisions = applied.decision.astype(np.float32) if task.regression else applied.decision
+    for row, (clip, model, decision) in enumerate(zip(ids, applied.models, decisions.tolist())):
         group = [known.groups[row]] if known else []
         truth = value_cells(task, known.truth[row].tolist()) if known else []
         rows.append([clip, *group, model, *truth, *value_cells(task, decision), *map(str, numbers[row])])

@@ -56,7 +56,8 @@ class Predicted:
 
     @property
     def truth_known(self) -> bool:
-        return (self.folder / files.PAPER).is_file()
+        with self.file.open(encoding="utf-8") as file:
+            return any(name == "truth" or name.startswith("truth:") for name in file.readline().strip().split(","))
 
     def table(self) -> "pd.DataFrame":
         """A row a clip: every label's probability, and the decision."""
@@ -163,6 +164,10 @@ def plan(place: Place, options: PredictOptions) -> Plan:
     _ = options.rules
     windows = Windows.of(options.window, options.hop)
     windows = windows or Windows.kept_in(run.provenance.get("features", run.provenance))
+    if windows is not None and run.task.regression:
+        raise InputError(
+            f"{folder.name} is a regression, and timelines are of labels; predict whole clips, without --window"
+        )
     if options.negative is not None and windows is None:
         raise InputError(
             f"--negative {options.negative!r} where no recording is cut into windows; it is for the summary of these, "

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.predict.inference import Applied
+from toolkit.result.kinds import decide
 from toolkit.result.safe_csv import csv_text
-from toolkit.result.thresholds import decide
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -51,7 +51,8 @@ def probe_arrays(
 
     Args:
         layers: By name, an array (n_clips, width) for each layer, all of one shape.
-        y: (n_clips,) one label a clip, or (n_clips, n_labels) of 0 and 1 where a clip may have several.
+        y: (n_clips,) one label a clip, or (n_clips, n_labels) of 0 and 1 where a clip may have several. With
+            kind="regression" numbers, of one target or of several, NaN for one that is missing (unlabelled="skip").
         groups: (n_clips,) what the folds keep apart and the intervals are over: the speakers.
         ids: (n_clips,) names of the clips. Default: clip0, clip1, ...
         labels: (n_labels,) names of the columns of y, where it has several.
@@ -70,7 +71,7 @@ def probe_arrays(
     """
     arrays = {name: np.ascontiguousarray(values) for name, values in layers.items()}
     names = [f"clip{number}" for number in range(len(groups))] if ids is None else list(map(str, ids))
-    columns = _columns(np.asarray(y), labels)
+    columns = _columns(np.asarray(y), labels, options.get("kind") == "regression")
     _check(arrays, columns, names, groups)
     options = {**options, "model": NAME, "target": ",".join(columns)}
     asked = made(ProbeOptions, **options)
@@ -96,16 +97,22 @@ def probe_arrays(
     return result
 
 
-def _columns(y: npt.NDArray[Any], labels: Sequence[str] | None) -> dict[str, list[str]]:
+def _columns(y: npt.NDArray[Any], labels: Sequence[str] | None, numbers: bool) -> dict[str, list[str]]:
     """The manifest's columns of labels."""
+
+    def cells(values: npt.NDArray[Any], whole: bool) -> list[str]:
+        if numbers:
+            return ["" if value != value else str(value) for value in values.tolist()]
+        return [str(int(value) if whole else value) for value in values.tolist()]
+
     if y.ndim == 1:
         if labels is not None:
             raise InputError("labels names the columns of y, and y has one label a clip; leave it out")
-        return {LABEL: [str(value) for value in y.tolist()]}
+        return {LABEL: cells(y, False)}
     if y.ndim != 2 or labels is None or len(labels) != y.shape[1]:
         expected = "(clips,), or (clips, labels) with the name of each in labels"
         raise InputError(f"y has the shape {y.shape} and {len(labels or ())} labels are named, expected {expected}")
-    return {name: [str(int(value)) for value in y[:, number]] for number, name in enumerate(labels)}
+    return {name: cells(y[:, number], True) for number, name in enumerate(labels)}
 
 
 def _check(

@@ -13,10 +13,9 @@ from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.probe.winners import Winner
-from toolkit.result.metrics import headline
+from toolkit.result.kinds import decide, headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Choice, Run
-from toolkit.result.thresholds import decide
 
 
 def chosen_layers(tested: Mapping[str, Sequence[LayerResult]]) -> list[str]:
@@ -98,6 +97,12 @@ def _predictions(data: Data, group: str, rounds: Sequence[LayerResult]) -> Predi
     """The tested clips of all rounds, in the order of the folds."""
     clips = np.concatenate([one.round.test for one in rounds])
     order = np.argsort(clips)
+    given = np.concatenate([one.applied.probability for one in rounds])[order]
+    score = None
+    if data.task.regression:  # the numbers are the predictions
+        given = np.full_like(given, np.nan)
+    else:
+        score = np.concatenate([one.applied.scale.scores(one.applied.probability) for one in rounds])[order]
     return Predictions(
         data.task,
         tuple(data.folds.ids[clip] for clip in clips[order]),
@@ -105,7 +110,7 @@ def _predictions(data: Data, group: str, rounds: Sequence[LayerResult]) -> Predi
         np.concatenate([np.full(len(one.round.test), one.round.fold) for one in rounds])[order],
         data.truth[clips[order]],
         np.concatenate([one.prediction for one in rounds])[order],
-        np.concatenate([one.applied.probability for one in rounds])[order],
+        given,
         group,
-        np.concatenate([one.applied.scale.scores(one.applied.probability) for one in rounds])[order],
+        score,
     )

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from toolkit.core import seeds
-from toolkit.core.matmul import sigmoid
 from toolkit.corpus.labels import IntArray
+from toolkit.probe.links import given_out
 from toolkit.probe.targets import FloatArray
+from toolkit.result.kinds import Link
 
 BATCH_CLIPS = 256  # as good as 128 on real features, 1.6 times faster
 VECTORS = 32  # float32 values that the widest vector loop takes at a time
@@ -63,7 +64,7 @@ class Inputs:
 class Part:
     """Clips as the networks see them.
 
-    columns: (n_fitted, n) 0 and 1 in float32; weights: (networks, n_problems, n) float32.
+    columns: (n_fitted, n) 0 and 1, or numbers, in float32; weights: (networks, n_problems, n) float32.
     """
 
     inputs: Inputs
@@ -76,8 +77,10 @@ class Stack:
     """Networks of one kind, and how each is trained.
 
     parameters: first values; owners: of each, the network that every row of its first axis belongs to, ascending;
-    logits_of: for the networks still there, (parameters, batch, dropout draws or None) -> (networks, n_fitted, n);
-    undecayed: the names without weight decay; draws: how many random bytes a clip needs for dropout.
+    logits_of: for the networks still there, (parameters, batch, dropout draws or None) -> (networks, n_fitted, n), of
+    levels one column less;
+    undecayed: the names without weight decay; draws: how many random bytes a clip needs for dropout. link: see
+    `result.kinds`. loss: of numbers, "mse" or "ccc".
     """
 
     parameters: Parameters
@@ -87,7 +90,8 @@ class Stack:
     draws: int
     learning_rate: Sequence[float]
     weight_decay: Sequence[float]
-    softmax: bool
+    link: Link
+    loss: str = "mse"
 
 
 @dataclass(frozen=True)
@@ -102,17 +106,39 @@ class Trained:
     parameters: Parameters
 
 
-def probability_of(logits: Tensor, softmax: bool) -> Tensor:
+def probability_of(logits: Tensor, link: Link) -> Tensor:
     """(networks, n_fitted, n) -> (networks, n, n_fitted) float64."""
-    logits = logits.double()
-    return (logits.softmax(dim=1) if softmax else sigmoid(logits)).transpose(1, 2)
+    return given_out(logits, link, 1).transpose(1, 2)
 
 
-def _loss(logits: Tensor, columns: Tensor, weights: Tensor, softmax: bool) -> Tensor:
-    """Weighted mean loss of each network, (networks,). logits: (networks, n_fitted, n)."""
-    if softmax:
+def _loss(logits: Tensor, columns: Tensor, weights: Tensor, link: Link, loss: str) -> Tensor:
+    """Weighted mean loss of each network, (networks,). logits: (networks, n_fitted, n).
+
+    Of levels the sum of the cross entropies of being above each: CORAL, Cao, Mirjalili and Raschka, Pattern Recognition
+    Letters, 2020. Of numbers the squared error, or 1 - CCC of the batch, the mean over the targets.
+    """
+    if link == "identity":
+        return (
+            _one_minus_ccc(logits, columns, weights)
+            if loss == "ccc"
+            else ((logits - columns).square().mul(weights).mean(dim=(1, 2)))
+        )
+    if link == "cumulative":
+        columns = 1 - columns.cumsum(dim=0)[:-1]
+        return (functional.softplus(logits) - columns * logits).mul(weights).sum(dim=1).mean(dim=1)
+    if link == "softmax":
         return -((logits.log_softmax(dim=1) * columns).sum(dim=1, keepdim=True) * weights).mean(dim=(1, 2))
     return (functional.softplus(logits) - columns * logits).mul(weights).mean(dim=(1, 2))
+
+
+def _one_minus_ccc(given: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
+    """1 - the weighted CCC of each target (`result.scale_metrics`), the mean of them, (networks,)."""
+    share = weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)
+    mean, centre = (share * given).sum(dim=2, keepdim=True), (share * columns).sum(dim=2, keepdim=True)
+    moved, wanted = given - mean, columns - centre
+    covariance = (share * moved * wanted).sum(dim=2)
+    spread = (share * (moved.square() + wanted.square())).sum(dim=2) + (mean - centre).square()[..., 0]
+    return 1 - (2 * covariance / spread.clamp(min=1e-12)).mean(dim=1)
 
 
 def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs: int | None = None) -> list[Trained]:
@@ -140,11 +166,11 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
         if epochs is not None and epoch < epochs:
             continue
         logits = _logits(optimiser, held_out.inputs)
-        probabilities = probability_of(logits, stack.softmax).cpu().numpy()
+        probabilities = probability_of(logits, stack.link).cpu().numpy()
         losses = np.zeros(len(optimiser.alive))
         if epochs is None:
             of = held_out.weights[optimiser.alive]
-            losses = _loss(logits, held_out.columns, of, stack.softmax).double().cpu().numpy()
+            losses = _loss(logits, held_out.columns, of, stack.link, stack.loss).double().cpu().numpy()
         losses = np.where(np.isfinite(losses), losses, np.inf)
         for row, network in enumerate(optimiser.alive):
             if epochs is not None:
@@ -253,7 +279,7 @@ class _Optimiser:
         self._arrange()
 
     def step(self, inputs: Batch, columns: Tensor, weights: Tensor, draws: Tensor) -> None:
-        loss = _loss(self.logits(inputs, draws), columns, weights, self._stack.softmax).sum()
+        loss = _loss(self.logits(inputs, draws), columns, weights, self._stack.link, self._stack.loss).sum()
         gradients = dict(zip(self._values, torch.autograd.grad(loss, list(self._values.values())), strict=True))
         self._steps += 1
         steps = torch.tensor(float(self._steps), device=loss.device)

@@ -8,21 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from toolkit.core import seeds
 from toolkit.core.errors import MachineError, ToolkitError
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
+from toolkit.probe.links import given_out
 from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Setting, never
 from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS
 from toolkit.probe.targets import ALL, FloatArray, Targets, targets_of
+from toolkit.result.thresholds import log_odds
 
 if TYPE_CHECKING:
     import lightgbm
@@ -44,11 +47,11 @@ class BoostingFitter:
     LightGBM's device_type.
     """
 
-    def __init__(self, features: LayerFeatures, task: Task, truth: IntArray, seed: int, device: str = "cpu") -> None:
+    def __init__(self, features: LayerFeatures, task: Task, truth: Truth, seed: int, device: str = "cpu") -> None:
         self._features, self._task, self._truth, self._seed, self._device = features, task, truth, seed, device
         self._rounds: dict[str, _Round] = {}
 
-    def relabelled(self, truth: IntArray) -> BoostingFitter:
+    def relabelled(self, truth: Truth) -> BoostingFitter:
         """As `Fitter` asks; bins are shared."""
         other = copy(self)
         other._truth = truth
@@ -70,17 +73,18 @@ class BoostingFitter:
         import lightgbm
 
         targets = targets_of(self._task, self._truth[train])
-        parameters = self._parameters(setting, targets, name)
-        weights = targets.weights(str(setting["class_weights"]))
+        asked = _asked(targets)
+        parameters = self._parameters(setting, asked, name)
+        weights = asked.weights(str(setting["class_weights"]))
         part = self._subset(self._round(name, train), str(setting["statistics"]), train)
         unseen = median_low(found.values()) if found else UNSEEN_TREES
         boosters = []
-        for number, label in enumerate(targets.problems):
-            part.set_label(_label(targets, targets.columns, number)).set_weight(weights[:, number])
+        for number, label in enumerate(asked.problems):
+            part.set_label(_label(asked, asked.columns, number)).set_weight(weights[:, number])
             boosters.append(lightgbm.train(parameters, part, found.get(label, unseen)))
         features = self._features.matrix(str(setting["statistics"]))[test]
-        fitted = _predicted(boosters, features)
-        model = {_name(label): booster.model_to_string() for label, booster in zip(targets.problems, boosters)}
+        fitted = _answered(targets, _predicted(boosters, features))
+        model = {_name(label): booster.model_to_string() for label, booster in zip(asked.problems, boosters)}
         probability = targets.probability(fitted, self._task, str(setting["class_weights"]))
         return Fit(probability, model=model)
 
@@ -100,11 +104,11 @@ class BoostingFitter:
                 one.grow(tree)
             over = not any(one.grows(tree) for one in growing)
             if over or tree % STEP == 0:
-                fitted = np.concatenate([one.probability for one in growing], axis=1)
+                fitted = _answered(targets, np.concatenate([one.probability for one in growing], axis=1))
                 probability = targets.probability(fitted, self._task, str(setting["class_weights"]))
                 if over or give_up(tree, probability):
                     break
-        found = {label: one.trees for label, one in zip(targets.problems, growing, strict=True)}
+        found = {label: one.trees for label, one in zip(_asked(targets).problems, growing, strict=True)}
         return Fit(probability, found)
 
     def _growing(
@@ -112,6 +116,9 @@ class BoostingFitter:
     ) -> list[_Growing]:
         own = self._rounds[name]
         columns = targets.columns_of(self._task, self._truth[development])
+        if targets.link == "cumulative":
+            columns = replace(targets, columns=columns).above.columns
+        targets = _asked(targets)
         weighting, parameters = str(setting["class_weights"]), self._parameters(setting, targets, name)
         parts = ((train, targets.columns, None), (development, columns, columns))
         growing = []
@@ -153,7 +160,7 @@ class BoostingFitter:
         return own.binned[statistics].subset(np.searchsorted(own.clips, clips).tolist()).construct()
 
     def _parameters(self, setting: Setting, targets: Targets, name: str) -> dict[str, Any]:
-        objective: dict[str, Any] = {"objective": "binary"}
+        objective: dict[str, Any] = {"objective": "regression" if targets.link == "identity" else "binary"}
         if targets.softmax:
             objective = {"objective": "multiclass", "num_class": len(targets.fitted)}
         return {
@@ -216,12 +223,24 @@ def _predicted(boosters: Sequence[lightgbm.Booster], features: npt.NDArray[np.fl
     return np.concatenate(fitted, axis=1)
 
 
-def _label(targets: Targets, columns: IntArray, number: int) -> IntArray:
-    """The class of each clip for a softmax, or one column of 0 and 1."""
-    return columns.argmax(axis=1) if targets.softmax else columns[:, number]
+def _asked(targets: Targets) -> Targets:
+    """What trees are grown for: of levels whether a clip is above each (Frank and Hall, ECML 2001)."""
+    return targets.above if targets.link == "cumulative" else targets
 
 
-def _weight(targets: Targets, columns: IntArray, weights: FloatArray, number: int) -> FloatArray:
+def _answered(targets: Targets, fitted: FloatArray) -> FloatArray:
+    """(n, n_fitted) from what the boosters say: probabilities of levels from those of being above each."""
+    if targets.link != "cumulative":
+        return fitted
+    return given_out(torch.from_numpy(log_odds(fitted)), "cumulative", 1).numpy()
+
+
+def _label(targets: Targets, columns: Truth, number: int) -> Truth:
+    """The class of each clip for a softmax, or one column of 0 and 1, or of numbers; 0 where there is none."""
+    return columns.argmax(axis=1) if targets.softmax else np.nan_to_num(columns[:, number])
+
+
+def _weight(targets: Targets, columns: Truth, weights: FloatArray, number: int) -> FloatArray:
     """(n_clips,) of one problem; 0 for a clip whose class a softmax does not know: `_label` makes it the first one."""
     return weights[:, number] * columns.any(axis=1) if targets.softmax else weights[:, number]
 
@@ -236,7 +255,8 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targe
     import lightgbm
 
     features = layers[0].matrix(str(setting["statistics"]))
-    return _predicted([lightgbm.Booster(model_str=str(model[_name(label)])) for label in targets.problems], features)
+    texts = [str(model[_name(label)]) for label in _asked(targets).problems]
+    return _answered(targets, _predicted([lightgbm.Booster(model_str=text) for text in texts], features))
 
 
 LIGHTGBM = Probe(

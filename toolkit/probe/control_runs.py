@@ -27,7 +27,7 @@ from toolkit.probe.run_folder import STUDY, Options, Sweep, sweep
 from toolkit.result import controls as beside
 from toolkit.result import online as kept_online
 from toolkit.result.controls import Beside, Kind
-from toolkit.result.metrics import headline_score
+from toolkit.result.kinds import headline_score
 
 Bar = Callable[[str, int], AbstractContextManager[Progress]]  # what is running and its layers -> a Progress
 

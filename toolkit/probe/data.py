@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from toolkit.core.errors import InputError, SplitError
-from toolkit.corpus.labels import IntArray, Task, one_hot
+from toolkit.corpus.labels import IntArray, Task, Truth, one_hot
 from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import STATISTICS, LayerFeatures
 from toolkit.probe.targets import constant_labels, targets_of
@@ -32,15 +32,17 @@ class Data:
     """One task on the clips that both the folds and the store have. truth, groups, rows: aligned with folds.ids.
 
     rows: (n_clips,) where each clip stands in the store. statistics: of a layer, mean and std or the mean alone.
+    loss: that networks are taught numbers by, as `--loss` names it.
     """
 
     task: Task
-    truth: IntArray
+    truth: Truth
     groups: tuple[str, ...]
     folds: Folds
     rows: IntArray
     left_out: Mapping[str, str]
     statistics: tuple[str, ...] = STATISTICS
+    loss: str = ""
 
 
 def rows_of(layer: LayerFeatures, rows: IntArray) -> LayerFeatures:
@@ -51,7 +53,7 @@ def rows_of(layer: LayerFeatures, rows: IntArray) -> LayerFeatures:
     return replace(layer, ids=ids, mean=layer.mean[rows], std=layer.std[rows])
 
 
-def matched(features: Layers, task: Task, truth: IntArray, folds: Folds, groups: Sequence[str]) -> Data:
+def matched(features: Layers, task: Task, truth: Truth, folds: Folds, groups: Sequence[str]) -> Data:
     """Clips matched by id; those that the store does not have are left out of every fold, with their reason."""
     position = {clip: row for row, clip in enumerate(features.ids)}
     left_out = {
@@ -125,10 +127,17 @@ def check(data: Data, rounds: Sequence[Round], inner: int = 1) -> list[str]:
 def _check_part(data: Data, part: Part, where: str) -> None:
     task, truth = data.task, data.truth[part.held_out]
     fitted = targets_of(task, data.truth[part.train]).fitted
+    if task.regression:
+        if not len(fitted) or np.isnan(truth[:, fitted]).all():
+            raise SplitError(
+                f"In {where} no target varies in the training clips and has a number in the development clips; there "
+                "is nothing to learn or to choose by: take other folds"
+            )
+        return
     if not len(fitted):
         raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
     share = one_hot(task, truth).mean(axis=0)[fitted]
-    tells = {"multilabel": (share > 0) & (share < 1), "multiclass": share > 0}.get(task.kind)
+    tells = {"multilabel": (share > 0) & (share < 1), "multiclass": share > 0, "ordinal": share > 0}.get(task.kind)
     if tells is not None and not tells.any():
         raise SplitError(
             f"In {where} no label that the training clips teach {'varies' if task.multilabel else 'occurs'} in the "
@@ -145,6 +154,6 @@ def _constant(data: Data, round_: Round, where: str) -> list[str]:
         where_it_holds = "the search predicts" if learnt else "it is predicted"
         notes.append(
             f"In {where} {label!r} does not vary in the training clips; {where_it_holds}"
-            f"{' it' if learnt else ''} at its prevalence."
+            f"{' it' if learnt else ''} at its {'mean' if task.regression else 'prevalence'}."
         )
     return notes

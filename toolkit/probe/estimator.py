@@ -82,6 +82,8 @@ def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
         InputError: for a layer that the run does not have, or a probe that reads all layers at once.
         StoreError: where the features are gone.
     """
+    if run.task.regression or run.task.ordinal:
+        raise InputError(f"{folder.name} is {run.task.kind}, and an estimator is a classifier; predict with the run")
     if run.fusion:
         raise InputError(
             f"{folder.name} is a fusion, which has a model a round; an estimator reads one layer of one store"

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from toolkit.core.errors import InputError, ToolkitError
+from toolkit.corpus.labels import Task
 from toolkit.features.fused import SEPARATOR, split
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.protocol import LogUniform, Model, OneOf, Probe, Setting, Space
@@ -52,13 +53,13 @@ def stated(name: str) -> dict[str, dict[str, str]]:
     return PROBES.stated(parsed(name)[1])
 
 
-def space_of(name: str, blocks: Sequence[str]) -> Space:
+def space_of(name: str, blocks: Sequence[str], task: Task, loss: str = "") -> Space:
     """What the search of a fusion is over: not the settings of each store's own probe, nor the weights of a pool."""
     fusion, base = parsed(name)
     if fusion == LATE:
         return _row(fusion, base).space
     weighed = blocks[1:] if PROBES[base].side_by_side else ()
-    return {**narrowed(PROBES[base].space, ("mean",)), **{weight_of(block): WEIGHT for block in weighed}}
+    return {**narrowed(PROBES[base].space, ("mean",), task, loss), **{weight_of(block): WEIGHT for block in weighed}}
 
 
 def check(probe: str) -> None:

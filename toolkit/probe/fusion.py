@@ -107,7 +107,7 @@ class FusedExecutor:
         names = [layer_of(block.name, block.layer) for block in blocks]
         layers = [rows_of(features.layer(name), data.rows) for name in names]
         fitter = fitter_of(probe, blocks, layers, data, round_.fold, seed, device)
-        space = space_of(probe, [block.name for block in blocks])
+        space = space_of(probe, [block.name for block in blocks], data.task, data.loss)
         own = [[block.name, block.layer, dict(block.setting)] for block in blocks]
         mark = signature({"layers": signature_of(layers, data, probe, space, budget.inner, seed), "blocks": own})
         if isinstance(fitter, LateFitter):

@@ -80,7 +80,8 @@ def _shares(probe: str, model: Model, winner: Winner) -> Shares:
     if probe == "linear":
         coefficients = np.asarray(model["coefficients"], dtype=np.float64)
         signed = np.zeros((len(coefficients), len(winner.task.labels)))
-        signed[:, winner.fitted] = coefficients
+        # of levels one slope, for the highest
+        signed[:, winner.fitted[-1:] if winner.task.ordinal else winner.fitted] = coefficients
         return _parts(np.abs(coefficients).mean(axis=1)), signed
     import lightgbm
 

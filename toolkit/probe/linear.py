@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from toolkit.core.matmul import sigmoid
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
-from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, Probe, Setting, by_statistics, never
+from toolkit.probe import linear_scales
+from toolkit.probe.linear_scales import ScaleFitter
+from toolkit.probe.protocol import Fit, Fitter, Found, GiveUp, LogUniform, Model, Probe, Setting, by_statistics, never
 from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS, weight_of
 from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, rotate_blocks, solve
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
@@ -154,6 +156,13 @@ class LinearFitter:
         return scaler, rotate(scaler(train), axes[0], self._device)
 
 
+def _fitter(
+    features: LayerFeatures, task: Task, truth: Truth, device: str, blocks: Mapping[str, int] | None = None
+) -> Fitter:
+    scaled = task.ordinal or task.regression
+    return (ScaleFitter if scaled else LinearFitter)(features, task, truth, device, blocks)
+
+
 def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: bool) -> FloatArray:
     """(n, n_fitted) probabilities from standardised features (n, width), in float64."""
     matrix = torch.from_numpy(features).double()  # torch's product: on one thread, as the run asks
@@ -169,14 +178,17 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targe
     )
     solution = Solution(coefficients, intercepts)
     features = Scaler(mean, scale)(layers[0].matrix(str(setting["statistics"])))
-    return np.concatenate([predict(features[row : row + 1], solution, targets.softmax) for row in range(len(features))])
+    rows = (features[row : row + 1] for row in range(len(features)))
+    if targets.link in ("cumulative", "identity"):
+        return np.concatenate([linear_scales.predict(row, solution, targets) for row in rows])
+    return np.concatenate([predict(row, solution, targets.softmax) for row in rows])
 
 
 LINEAR = Probe(
-    "L2 logistic regression",
+    "L2 logistic regression",  # of numbers ridge regression, of levels proportional odds
     space={"C": LogUniform(1e-5, 1e3), "statistics": STATISTICS, "class_weights": CLASS_WEIGHTS},
-    build=lambda layers, task, truth, seed, device: LinearFitter(layers[0], task, truth, device),
+    build=lambda layers, task, truth, seed, device: _fitter(layers[0], task, truth, device),
     apply=apply,
     meanings={"C": "inverse strength of the L2 penalty"},
-    side_by_side=LinearFitter,
+    side_by_side=_fitter,
 )

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from toolkit.probe.batched_layers import product
 from toolkit.probe.batched_training import Batch, Parameters, Stack
+from toolkit.probe.mlp import shapes
 from toolkit.probe.protocol import Setting
 from toolkit.probe.search import numbers, readers
 from toolkit.probe.targets import Targets
@@ -39,10 +40,10 @@ class Mix:
 
 def mix_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
     """From equal weights and a head of 0, as in SUPERB (Yang et al., 2021); nothing is drawn."""
-    outputs, networks = len(targets.fitted), len(settings)
+    (outputs, bends), networks = shapes(targets), len(settings)
     parameters = {
         "layers": torch.zeros(networks, layers),
-        "bias": torch.zeros(networks, outputs, 1),
+        "bias": bends.repeat(networks, 1, 1),
     }
     owners = {name: list(range(networks)) for name in parameters}
     for half, mine in readers(settings).items():
@@ -56,5 +57,6 @@ def mix_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Set
         draws=0,
         learning_rate=numbers(settings, "learning_rate"),
         weight_decay=numbers(settings, "weight_decay"),
-        softmax=targets.softmax,
+        link=targets.link,
+        loss=str(settings[0].get("loss", "mse")),
     )

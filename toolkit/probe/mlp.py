@@ -61,9 +61,20 @@ class Mlp:
         return rectified(units, bias, kept, BYTE / (BYTE - share))
 
 
+def shapes(targets: Targets) -> tuple[int, Tensor]:
+    """How many outputs a network has, and the first values of their biases, (1, outputs, 1).
+
+    For levels it has one, with a bias for each level but the last, from the training clips' log-odds of being above it.
+    """
+    if targets.link != "cumulative":
+        return len(targets.fitted), torch.zeros(1, len(targets.fitted), 1)
+    above = torch.from_numpy(targets.columns.mean(axis=0)).cumsum(0)[:-1]
+    return 1, ((1 - above) / above).log().float()[None, :, None]
+
+
 def mlp_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
     """First values after He et al. (2015), the output's a sixth of it; the same draws whatever the company."""
-    outputs = len(targets.fitted)
+    outputs, bends = shapes(targets)
     found: dict[str, list[Tensor]] = {}
     owners: dict[str, list[int]] = {}
 
@@ -82,7 +93,7 @@ def mlp_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Set
             add(f"second.{width}", network, second[None, :width, :width] * (6 / width) ** 0.5)
             add(f"second_bias.{width}", network, torch.zeros(1, width, 1))
         add(f"last.{width}", network, last[None, :, :width] * (1 / (6 * width)) ** 0.5)
-        add("last_bias", network, torch.zeros(1, outputs, 1))
+        add("last_bias", network, bends.clone())
     return Stack(
         parameters={name: torch.cat(values) for name, values in found.items()},
         owners=owners,
@@ -91,7 +102,8 @@ def mlp_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Set
         draws=2 * HIDDEN,
         learning_rate=numbers(settings, "learning_rate"),
         weight_decay=numbers(settings, "weight_decay"),
-        softmax=targets.softmax,
+        link=targets.link,
+        loss=str(settings[0].get("loss", "mse")),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from toolkit.core import seeds
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.batched_layers import training_dtype
 from toolkit.probe.batched_training import Inputs, Logits, Part, Trained, probability_of, train
@@ -24,14 +24,14 @@ class NetworkFitter:
     """Networks on one layer (mlp) or on a softmax weighting of all layers (mix)."""
 
     def __init__(
-        self, layers: Sequence[LayerFeatures], task: Task, truth: IntArray, seed: int, mix: bool, device: str = "cpu"
+        self, layers: Sequence[LayerFeatures], task: Task, truth: Truth, seed: int, mix: bool, device: str = "cpu"
     ) -> None:
         self._layers = {
             name: [torch.from_numpy(getattr(layer, name)).to(device) for layer in layers] for name in ("mean", "std")
         }
         self._task, self._truth, self._seed, self._mix, self._device = task, truth, seed, mix, device
 
-    def relabelled(self, truth: IntArray) -> "NetworkFitter":
+    def relabelled(self, truth: Truth) -> "NetworkFitter":
         """As `Fitter` asks."""
         other = copy(self)
         other._truth = truth
@@ -98,7 +98,7 @@ class NetworkFitter:
         self,
         targets: Targets,
         clips: IntArray,
-        columns: IntArray,
+        columns: Truth,
         settings: Sequence[Setting],
         scaling: dict[str, list[Scaler]],
     ) -> Part:
@@ -112,7 +112,7 @@ class NetworkFitter:
             {half: there([scaler.scale for scaler in scalers])[:, None] for half, scalers in scaling.items()},
         )
         weights = [targets.weights(str(setting["class_weights"]), columns).T for setting in settings]
-        return Part(inputs, there([columns.T])[0], there(weights))
+        return Part(inputs, there([np.nan_to_num(columns.T)])[0], there(weights))  # a missing number has no weight
 
 
 def _joined(scaling: dict[str, list[Scaler]], statistics: str) -> Model:
@@ -158,9 +158,7 @@ def _apply(
         {half: values[:, clip : clip + 1].clone() for half, values in inputs.items()}
         for clip in range(len(layers[0].ids))
     )
-    return np.concatenate(
-        [probability_of(logits(parameters, clip, None), targets.softmax)[0].numpy() for clip in alone]
-    )
+    return np.concatenate([probability_of(logits(parameters, clip, None), targets.link)[0].numpy() for clip in alone])
 
 
 MLP = Probe(

@@ -7,12 +7,12 @@ import numpy as np
 from toolkit.core import seeds
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.probe.data import Data, Layers, rows_of
-from toolkit.probe.linear import LinearFitter
-from toolkit.probe.protocol import Setting, one_thread
+from toolkit.probe.protocol import Fitter, Setting, one_thread
+from toolkit.probe.registry import PROBES
 from toolkit.probe.targets import ALL, FloatArray, targets_of
-from toolkit.result.metrics import headline, headline_score
+from toolkit.result.kinds import decide, headline, headline_score
 from toolkit.result.online import Online
-from toolkit.result.thresholds import bars_of, decide, scale_of, thresholds_of
+from toolkit.result.thresholds import bars_of, scale_of, thresholds_of
 
 ORDERS = 5
 SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 0.8)  # of the callers, that a step has learnt from
@@ -44,7 +44,8 @@ def online(
         for number, name in enumerate(features.layers, start=1):
             layer = rows_of(features.layer(name), data.rows)
             found = [
-                _of_order(LinearFitter(layer, data.task, data.truth), data, order[member], ends) for order in orders
+                _of_order(PROBES["linear"].build([layer], data.task, data.truth, 0, "cpu"), data, order[member], ends)
+                for order in orders
             ]
             bits[name] = tuple(code for code, _ in found)
             scores[name] = tuple(tuple(curve) for _, curve in found)
@@ -57,9 +58,7 @@ def even(task: Task) -> float:
     return float(len(task.labels) if task.multilabel else np.log2(len(task.labels)))
 
 
-def _of_order(
-    fitter: LinearFitter, data: Data, place: IntArray, ends: Sequence[int]
-) -> tuple[float, list[float | None]]:
+def _of_order(fitter: Fitter, data: Data, place: IntArray, ends: Sequence[int]) -> tuple[float, list[float | None]]:
     """Bits a clip, and the score after each step. place: (n_clips,) of its caller in the order."""
     task, truth = data.task, data.truth
     spent, curve = even(task) * int((place < ends[0]).sum()), list[float | None]()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from toolkit.core.options import Names, Offered, Rule, names
-from toolkit.corpus.options import KIND, Labelled
+from toolkit.corpus.options import KIND, LABELS, LEVELS, Labelled
 
 TRIALS = 30
 
@@ -21,6 +21,8 @@ class ProbeOptions(Labelled):
     """Which classifier searches every layer, or all. May be repeated."""
     fusion: Annotated[Names, Offered(repeated=True, shown="early")] = None
     """How A+B are joined: early (columns side by side) or late (what each says). May be repeated."""
+    loss: Annotated[str | None, Offered(shown="mse")] = None
+    """Of --kind regression with mlp or mix: what teaches them, mse or ccc (1 - CCC)."""
     trials: Annotated[int | None, Offered(least=1, shown=str(TRIALS))] = None
     """Optuna trials per layer and round."""
     minutes: Annotated[float | None, Offered(least=0.0)] = None
@@ -60,6 +62,10 @@ class ProbeOptions(Labelled):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         KIND,
+        LEVELS,
+        LABELS,
+        Rule("loss", lambda own: own.kind != "regression" or not {"mlp", "mix", "all"} & {*names(own.probe)},
+             "has no effect without --kind regression and --probe mlp or mix"),
         Rule("trials", lambda own: own.minutes is not None, "and --minutes are two ways to end a search; give one"),
         Rule("minutes", lambda own: own.ray is not None,
              "ends a search by this machine's clock; with --ray, give --trials"),

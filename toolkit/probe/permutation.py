@@ -21,7 +21,7 @@ from toolkit.probe.protocol import Fitter, Found, Setting, one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, predicted
 from toolkit.probe.run import Progress, units_of
-from toolkit.result.metrics import headline_score
+from toolkit.result.kinds import headline_score
 
 TRIES = 10  # shuffles for each that is wanted: in some, a round has nothing to learn from
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.targets import FloatArray, Targets
 
@@ -65,7 +65,7 @@ class Fit:
     """One fitted probe, applied to clips it was not fitted on.
 
     Attributes:
-        probability: (n_held_out, n_labels).
+        probability: (n_held_out, n_labels); of a regression the predicted numbers.
         found: Of a search, by label.
         model: What it takes to predict again; empty for the trials of a search.
     """
@@ -111,7 +111,7 @@ class Fitter(Protocol):
         """Fit one setting on `train` (development included), with what its search `found`; apply it to `test`."""
         ...
 
-    def relabelled(self, truth: IntArray) -> "Fitter":
+    def relabelled(self, truth: Truth) -> "Fitter":
         """The same of other labels; what was prepared of the features alone is shared."""
         ...
 
@@ -143,14 +143,14 @@ class Probe:
 
     title: str
     space: Space
-    build: Callable[[Layers, Task, IntArray, int, str], Fitter]
+    build: Callable[[Layers, Task, Truth, int, str], Fitter]
     apply: Callable[[Layers, Model, Setting, Targets], FloatArray]
     meanings: Mapping[str, str] = field(default_factory=dict)
     all_layers: bool = False
     shares: Callable[[Model], FloatArray] | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     torch: bool = True
-    side_by_side: Callable[[LayerFeatures, Task, IntArray, str, Mapping[str, int]], Fitter] | None = None
+    side_by_side: Callable[[LayerFeatures, Task, Truth, str, Mapping[str, int]], Fitter] | None = None
 
     def __post_init__(self) -> None:
         if missing := {"statistics", "class_weights"} - self.space.keys():

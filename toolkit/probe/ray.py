@@ -129,7 +129,7 @@ def _fit(job: Job, block: Block, place: Place) -> tuple[LayerResult, str, list[F
         kept,
         f"{job.probe} {block.title}",
         mark,
-        narrowed(PROBES[job.probe].space, job.data.statistics),
+        narrowed(PROBES[job.probe].space, job.data.statistics, job.data.task, job.data.loss),
         job.trials,
         job.inner,
         job.seed,
@@ -147,7 +147,7 @@ def _fitter(job: Job, layers: tuple[str, ...], node: str) -> tuple[Fitter, str]:
         raise StoreError(f"{job.store.name} is another on node {node} than when the run began; start it again")
     features = [rows_of(store.layer(layer), data.rows) for layer in layers]
     fitter = PROBES[job.probe].build(features, data.task, data.truth, job.seed, "cpu")
-    space = narrowed(PROBES[job.probe].space, data.statistics)
+    space = narrowed(PROBES[job.probe].space, data.statistics, data.task, data.loss)
     return fitter, signature_of(features, data, job.probe, space, job.inner, job.seed)
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.corpus.splits import Round
 from toolkit.probe.data import Data, Part, inner_parts, parts_of
 from toolkit.probe.optuna_study import Report, Trials, best, search
 from toolkit.probe.protocol import Fitter, Found, GiveUp, Model, Setting, Space, middle
 from toolkit.probe.targets import FloatArray, targets_of
-from toolkit.result.metrics import headline_score
-from toolkit.result.thresholds import Scale, balanced_log_loss, bars_of, decide, scale_of, thresholds_of
+from toolkit.result.kinds import criterion, decide, headline_score
+from toolkit.result.thresholds import Scale, bars_of, scale_of, thresholds_of
 
 PARTS = 10  # of the clips that are not tested, at most, which are held out in turn for thresholds
 
@@ -21,7 +21,8 @@ PARTS = 10  # of the clips that are not tested, at most, which are held out in t
 class Applied:
     """A setting fitted on one part of the clips, and what it says of the other.
 
-    probability: (n_held_out, n_labels). prevalence, scale: of the clips that it was fitted on.
+    probability: (n_held_out, n_labels); of a regression numbers. prevalence, scale: of the clips that it was fitted
+    on; of numbers, mean and deviation.
     """
 
     part: Part
@@ -55,7 +56,7 @@ class LayerResult:
     loss: float
     development: float | None
     bars: FloatArray
-    prediction: IntArray
+    prediction: Truth
     applied: Applied
     layers: tuple[str, ...] = ()
 
@@ -107,7 +108,7 @@ def once(fitter: Fitter, data: Data, round_: Round, setting: Setting, name: str)
     return loss_of(data, part, fit.probability), fit.found
 
 
-def predicted(fitter: Fitter, data: Data, round_: Round, setting: Setting, found: Found, name: str) -> IntArray:
+def predicted(fitter: Fitter, data: Data, round_: Round, setting: Setting, found: Found, name: str) -> Truth:
     """What a setting, fitted again as a winner is, decides of the round's test clips."""
     part = Part(np.union1d(round_.train, round_.development), round_.test)
     applied = refitted(fitter, data, part, setting, found, name)  # first: a round's first fit settles bins and axes
@@ -141,16 +142,16 @@ def _losses(
 
 def loss_of(data: Data, part: Part, probability: FloatArray) -> float:
     """What a search minimises, of a fit's probabilities (n_held_out, n_labels)."""
-    prevalence = targets_of(data.task, data.truth[part.train]).prevalence
-    return balanced_log_loss(data.task, data.truth[part.held_out], probability, prevalence)
+    return criterion(data.task, data.truth[part.held_out], probability, data.truth[part.train], data.loss)
 
 
 def refitted(fitter: Fitter, data: Data, part: Part, setting: Setting, found: Found, name: str) -> Applied:
     """A setting fitted on `part.train` and applied to `part.held_out`, read against what it says of its own clips."""
     fit = fitter.refit(part.train, np.append(part.held_out, part.train), setting, found, name)
     probability, own = np.split(fit.probability, [len(part.held_out)])
-    prevalence = targets_of(data.task, data.truth[part.train]).prevalence
-    return Applied(part, probability, prevalence, scale_of(own), fit.model)
+    targets = targets_of(data.task, data.truth[part.train])
+    scale = Scale(targets.prevalence, targets.spread) if data.task.regression else scale_of(own)
+    return Applied(part, probability, targets.prevalence, scale, fit.model)
 
 
 def _thresholds(

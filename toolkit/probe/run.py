@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from toolkit.core.artifacts import cores, signature
 from toolkit.core.errors import InputError, MachineError, one_of
 from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.labels import Task, Truth
 from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import winners as winners_folder
@@ -60,7 +60,7 @@ class Budget:
 def probe(
     features: Layers,
     task: Task,
-    truth: IntArray,
+    truth: Truth,
     folds: Folds,
     groups: Sequence[str],
     *,
@@ -76,6 +76,7 @@ def probe(
     provenance: Mapping[str, Any] | None = None,
     winners: Path | None = None,
     device: str = "cpu",
+    loss: str = "",
     workers: int | None = None,
     progress: Progress = lambda layer, done, total: None,
     executor: "Executor | None" = None,
@@ -90,6 +91,7 @@ def probe(
     inner: how many folds judge each setting, held out in turn from all that are not tested: 1, development alone, up to
     all of them.
     winners: a folder for each round's refitted probe (`toolkit.probe.winners`); not saved unless told.
+    loss: of `fitting` numbers by networks, "mse" or "ccc"; "" for a probe that has none.
     device: one of the probe's `devices`; lightgbm's are its device_type. workers: rounds fitted at a time, the
     processor's cores unless told, one on CUDA; it does not change a figure. hands: who does the fitting; this process
     unless told.
@@ -110,7 +112,7 @@ def probe(
         raise MachineError(f"No device {device} here: torch finds no CUDA device; `--device cpu` works everywhere")
     keep_kernels()  # a batch that shrinks as its columns converge has some hundred shapes, in every round again
     allow_tensor_float_32(False)
-    data = matched(features, task, truth, folds, groups)
+    data = replace(matched(features, task, truth, folds, groups), loss=loss)
     rounds = list(data.folds.rounds())
     notes = [*notes, *check(data, rounds, inner)]
     at_a_time = workers or (1 if device != "cpu" else cores())
@@ -159,7 +161,7 @@ def here(
         for number, (title, names) in enumerate(units.items()):
             layers = [rows_of(features.layer(name), data.rows) for name in names]
             fitter = PROBES[probe].build(layers, data.task, data.truth, seed, device)
-            space = narrowed(PROBES[probe].space, data.statistics)
+            space = narrowed(PROBES[probe].space, data.statistics, data.task, data.loss)
             mark = signature_of(layers, data, probe, space, budget.inner, seed)
             title_of = f"{probe} {title}"
             test_round = partial(test, fitter, data, file, title_of, mark, space, budget.trials, budget.inner, seed)

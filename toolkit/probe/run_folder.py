@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toolkit.core.artifacts import locked, make_folder, signature
 from toolkit.core.errors import disk_full_is_named
 from toolkit.core.platform import peak_memory
@@ -40,7 +42,7 @@ class Options:
     hands: who fits; no figure depends on it. device: as `probe.run.probe` takes it.
 
     trials: per layer and round; or minutes: of search, shared by all layers and rounds. inner: the folds that are held
-    out in turn to judge each setting.
+    out in turn to judge each setting. loss: "ccc" where networks are taught numbers by it, else "".
     """
 
     probe: str = "linear"
@@ -51,6 +53,7 @@ class Options:
     executor: Executor = here
     device: str = "cpu"
     inner: int = 1
+    loss: str = ""
 
     @property
     def budget(self) -> dict[str, float]:
@@ -117,6 +120,7 @@ def sweep(
             },
             winners=folder / winners.FOLDER,
             device=options.device,
+            loss=options.loss,
             workers=options.workers,
             progress=progress,
             executor=options.executor,
@@ -176,6 +180,7 @@ def series_of(store: Store | Fused, question: EvaluationTask, options: Options, 
 def _what(store: Store | Fused, question: EvaluationTask, options: Options, notes: Sequence[str]) -> dict[str, Any]:
     """All that changes a figure but the folds and the seed."""
     task = question.task
+    truth = question.truth
     marks = {name: found for name, part in stores_of(store).items() if (found := mark(part))}
     replaced = marks if isinstance(store, Fused) else marks.get(store.backbone)
     return {
@@ -184,11 +189,14 @@ def _what(store: Store | Fused, question: EvaluationTask, options: Options, note
         **({"replaced": replaced} if replaced else {}),
         "clips": len(store.ids),
         "task": [task.kind, list(task.labels), list(task.columns)],
-        "truth": question.truth.tolist(),
+        "truth": [[None if np.isnan(one) else one for one in row] for row in truth.tolist()]
+        if task.regression
+        else truth.tolist(),
         **question.rules.left_out,
         "probe": options.probe,
         **stated(options.probe),
         **options.budget,
         "inner_folds": options.inner,
+        **({"loss": options.loss} if options.loss else {}),
         "notes": list(notes),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from toolkit.corpus.labels import Task
 from toolkit.probe.protocol import OneOf, Setting, Space
 from toolkit.probe.registry import PROBES
 
@@ -37,9 +38,15 @@ def explain(probe: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def narrowed(space: Space, statistics: Sequence[str]) -> Space:
-    """The space on layers that have these statistics: where there is no std, a clip is its mean."""
-    return space if "std" in statistics else {**space, "statistics": OneOf(("mean",))}
+def narrowed(space: Space, statistics: Sequence[str], task: Task, loss: str = "") -> Space:
+    """The space on layers that have these statistics (where there is no std, a clip is its mean) for this task: scales
+    have no class weights, and where a network is taught numbers its loss is the one that was asked for."""
+    own = dict(space) if "std" in statistics else {**space, "statistics": OneOf(("mean",))}
+    if task.ordinal or task.regression:
+        own["class_weights"] = OneOf(("none",))
+    if task.regression and loss:
+        own["loss"] = OneOf((loss,))
+    return own
 
 
 def numbers(settings: Sequence[Setting], name: str) -> list[float]:

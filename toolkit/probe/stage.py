@@ -34,7 +34,7 @@ from toolkit.features.store import Store, find, stores
 from toolkit.probe import control_runs
 from toolkit.probe.controls import CONTROLS
 from toolkit.probe.data import Data, check
-from toolkit.probe.fused_rows import EARLY, fused_name
+from toolkit.probe.fused_rows import EARLY, LATE, fused_name
 from toolkit.probe.fused_rows import check as check_fused
 from toolkit.probe.nuisance import LOUDNESS, MEASURED, loudnesses
 from toolkit.probe.nuisance import ask as nuisance_of
@@ -47,6 +47,7 @@ from toolkit.result import controls, online
 from toolkit.result.report.results import RunResult, RunResults
 from toolkit.result.run import FUSIONS, RUN
 
+LOSSES = ("mse", "ccc")
 if TYPE_CHECKING:
     from toolkit.probe.estimator import ProbeEstimator
 
@@ -150,7 +151,15 @@ class Plan:
     def _training(self, probe: str) -> Options:
         own = self.options
         return Options(
-            probe, own.trials or TRIALS, own.minutes, own.seed, own.workers, here, own.device, own.inner_folds
+            probe,
+            own.trials or TRIALS,
+            own.minutes,
+            own.seed,
+            own.workers,
+            here,
+            own.device,
+            own.inner_folds,
+            "ccc" if own.loss == "ccc" and probe.rpartition("-")[2] in ("mlp", "mix") else "",
         )
 
     def run(
@@ -209,6 +218,13 @@ def ask(corpus: Manifest, options: ProbeOptions) -> Asked:
     named = names(options.probe) or ("linear",)
     probes = tuple(PROBES) if named == (ALL,) else named
     known_device(options.device, probes)
+    if options.loss not in (None, *LOSSES):
+        raise InputError(one_of("--loss", options.loss, LOSSES))
+    if options.kind == "regression" and options.threshold is None:
+        if options.online:
+            raise InputError("--online counts bits of labels, and --kind regression has none; leave it out")
+        if LATE in names(options.fusion):
+            raise InputError("--fusion late joins probabilities, and --kind regression has none; take --fusion early")
     for name in names(options.control):
         if name not in CONTROLS:
             raise InputError(one_of("--control", name, CONTROLS))

@@ -12,13 +12,15 @@ from safetensors.numpy import save as save_tensors
 
 from toolkit.core.artifacts import commit_file, commit_json, make_folder, sha256_of_file, signature
 from toolkit.core.errors import InputError, StoreError
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.data import Layers, rows_of
 from toolkit.probe.fused_rows import row_of
 from toolkit.probe.protocol import Model, Setting, one_thread
 from toolkit.probe.targets import FloatArray, Targets
-from toolkit.result.thresholds import Scale, decide
+from toolkit.result import kinds
+from toolkit.result.kinds import decide
+from toolkit.result.thresholds import Scale
 
 FORMAT_VERSION = 4  # 3: the index has its own hash; 4: bars and scale in place of thresholds, trees by their label
 FOLDER, INDEX = "winners", "winners.json"  # in a run's folder, and in that one
@@ -44,7 +46,7 @@ class Winner:
     scale: Scale
     model: Model
 
-    def apply(self, layers: Sequence[LayerFeatures]) -> tuple[FloatArray, IntArray]:
+    def apply(self, layers: Sequence[LayerFeatures]) -> tuple[FloatArray, Truth]:
         """Probability (n, n_labels) and decision for the clips of these layers, which must be `self.layers`.
 
         A clip's own numbers depend, to the bit, neither on the other clips nor on the number of threads.
@@ -53,7 +55,10 @@ class Winner:
         given = tuple(layer.layer for layer in layers)
         if given != self.layers:
             raise InputError(f"This winner reads the layers {list(self.layers)}, given {list(given)}")
-        targets = Targets(self.softmax, self.fitted, np.empty((0, len(self.fitted)), dtype=np.int64), self.prevalence)
+        columns = np.empty((0, len(self.fitted)), dtype=np.int64)
+        targets = Targets(
+            self.softmax, self.fitted, columns, self.prevalence, kinds.of(self.task).link, self.scale.spread
+        )
         with one_thread():
             fitted = row_of(self.probe).apply(layers, self.model, self.setting, targets)
         probability = targets.probability(fitted, self.task, str(self.setting["class_weights"]))

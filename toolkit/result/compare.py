@@ -10,20 +10,23 @@ import numpy as np
 
 from toolkit.core.errors import InputError, ToolkitError
 from toolkit.result import controls as beside
-from toolkit.result import outside, paired, stats
+from toolkit.result import kinds, outside, paired, stats
 from toolkit.result import run as result_run
 from toolkit.result.calibration import Calibration, calibrate
 from toolkit.result.jackknife import Score
-from toolkit.result.metrics import METRICS
+from toolkit.result.metrics import of_task
 from toolkit.result.paired import NOTHING, Difference
-from toolkit.result.probability_metrics import RANKED
 from toolkit.result.run import TUNED, Run, layers_chosen
 from toolkit.result.series import known_scores
 from toolkit.result.stats import Evaluation
 from toolkit.result.subgroups import Part, Spread, parts, spread
 
 PAGE = result_run.REPORT  # of a comparison's folder
-SHOWN = ("unweighted_average_recall", "f1_macro", "f1_weighted", "f1_both_sides", "accuracy", "exact_match", "roc_auc")
+SHOWN = (
+    "unweighted_average_recall", "f1_macro", "f1_weighted", "f1_both_sides", "quadratic_weighted_kappa",
+    "macro_absolute_error", "accuracy_within_one", "accuracy", "exact_match", "roc_auc", "concordance_correlation",
+    "pearson", "spearman", "mean_absolute_error", "root_mean_squared_error", "r_squared",
+)  # fmt: skip
 COSTS = ("trained_parameters", "seconds", "extraction_seconds", "peak_memory_bytes", "bytes_on_disk")
 
 
@@ -158,7 +161,8 @@ class Comparison:
     def metrics(self) -> list[str]:
         """The metrics that a table shows, the headline first."""
         run = self.run
-        names = [name for name in SHOWN if name in RANKED or run.task.kind in METRICS[name].kinds]
+        known = {*of_task(run.task), *kinds.of(run.task).ranked}
+        names = [name for name in SHOWN if name in known]
         return sorted(names, key=lambda name: name != run.metric)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from toolkit.core.artifacts import commit_json, commit_text, signature
 from toolkit.core.errors import StoreError, ToolkitError
-from toolkit.result import metrics, paired, stats
+from toolkit.result import kinds, paired, stats
 from toolkit.result.jackknife import Score
 from toolkit.result.run import Run, curve
 from toolkit.result.safe_csv import plain_text
@@ -62,7 +62,7 @@ def compare(kind: Kind, name: str, folder: Path, run: Run, other: Run) -> Beside
         pairs = [run.layers[layer] for layer in shared], [other.layers[layer] for layer in shared]
         found = paired.differences(*pairs, metric, same_truth=same) if shared else []
         curve_minus = {layer: one.score for layer, one in zip(shared, found) if one.score is not None}
-    chance, _ = metrics.chance(other.predictions)
+    chance, _ = kinds.chance(other.predictions)
     (score,) = stats.headline_scores([other.predictions])
     layers = {point.layer: point.test for point in curve(other)}
     notes = tuple(note for note in other.notes if note not in run.notes)

@@ -11,7 +11,7 @@ What is estimated: the score that these very models, one a round, would have on 
 dealing out the folds is not in an interval; several runs of a series show it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +19,14 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from toolkit.core import seeds
-from toolkit.result.metrics import Counts, clip_counts, missing
+from toolkit.result import kinds
+from toolkit.result.counts import Counts
+from toolkit.result.metrics import Function, Metric, missing
 from toolkit.result.predictions import Predictions
+from toolkit.result.scale_metrics import Moments
 
 FloatArray = npt.NDArray[np.float64]
-Function = Callable[[Counts], FloatArray]
+Totals = Counts | Moments
 
 COVERAGE = 0.95
 FEWEST_GROUPS = 5  # fewer have no interval
@@ -89,18 +92,18 @@ def sums_without(predictions: Predictions, rows: FloatArray) -> tuple[FloatArray
     return whole, whole - own
 
 
-def counts_without(several: Sequence[Predictions]) -> list[tuple[Counts, Counts]]:
-    """Of each set of predictions, counts of all clips and without each unit, (units,) of them.
+def counts_without(several: Sequence[Predictions]) -> list[tuple[Totals, Totals]]:
+    """Of each set of predictions, counts (or moments) of all clips and without each unit, (units,) of them.
 
     All must have the same speakers in the same order.
     """
-    columns = [clip_counts(one.truth, one.prediction, len(one.task.labels)) for one in several]
+    columns = [kinds.clip_rows(one.task, one.truth, one.prediction) for one in several]
     whole, without = sums_without(several[0], np.concatenate(columns, axis=1))
     parts = zip(np.split(whole, len(several)), np.split(without, len(several), axis=1))
-    return [(Counts.of(every), Counts.of(rest)) for every, rest in parts]
+    return [(kinds.totals(several[0].task, every), kinds.totals(several[0].task, rest)) for every, rest in parts]
 
 
-def replicates(series: Sequence[tuple[Counts, Counts]], function: Function) -> tuple[FloatArray, FloatArray]:
+def replicates(series: Sequence[tuple[Totals, Totals]], function: Function) -> tuple[FloatArray, FloatArray]:
     """The mean of a metric over runs of the same speakers, (...), and without each unit, (units, ...).
 
     series: of each run what `counts_without` gives.
@@ -125,12 +128,17 @@ def critical(groups: int) -> float:
 
 
 def score_of(
-    estimate: FloatArray | float, without: FloatArray, groups: int | None = None, bounded: bool = True
+    estimate: FloatArray | float,
+    without: FloatArray,
+    groups: int | None = None,
+    bounded: bool = True,
+    signed: bool = False,
 ) -> Score:
     """A figure with its interval.
 
     without: (units,) its value without each unit. groups: the speakers that it is about, all unless told; a label's
-    recall is about those who have the label. bounded: a score of 0 to 1, on the logit scale.
+    recall is about those who have the label. bounded: a score of 0 to 1, on the logit scale. signed: one of -1 to 1,
+    such as a correlation, on that of (1 + score) / 2, which is twice Fisher's z.
     The interval reaches as far as the root of the mean squared error does: standard error and the jackknife's estimate
     of bias, squared and added (Quenouille, 1956): the F1 of rare labels is too low in small samples.
     Within EDGE of 0 or 1 the logit scale ends; an interval that begins there has at least the room of the one-sided
@@ -138,6 +146,9 @@ def score_of(
     what is cut off there. There is no interval
     where the figure is undefined without some speaker, is about fewer than 5, or is the same without any of them.
     """
+    if signed:
+        inside = score_of((1 + estimate) / 2, (1 + without) / 2, groups)
+        return Score(*(None if value is None else 2 * value - 1 for value in vars(inside).values()))
     groups = len(without) if groups is None else min(groups, len(without))
     if np.isnan(estimate) or groups < FEWEST_GROUPS or np.isnan(without).any():
         return Score(missing(estimate), None, None)
@@ -157,6 +168,11 @@ def score_of(
         room = 1 - ((1 - COVERAGE) / 2) ** (1 / groups)
         lower, upper = min(lower, max(0.0, value - room)), max(upper, min(1.0, value + room))
     return Score(value, min(value, lower), max(value, upper))
+
+
+def interval(metric: Metric, estimate: FloatArray | float, without: FloatArray, groups: int | None = None) -> Score:
+    """`score_of` a metric, by what values it has."""
+    return score_of(estimate, without, groups, metric.scale != "free", metric.scale == "signed")
 
 
 def _logit(score: FloatArray) -> FloatArray:

@@ -1,4 +1,5 @@
-"""What the figures mean. Every metric has one definition, here; what is undefined is missing, never 0.
+"""What the figures mean. Every metric has one definition, here (of scales in `scale_metrics`), and a row in METRICS;
+what is undefined is missing, never 0.
 
 Definitions agree with scikit-learn's, with every label passed and `zero_division=nan`: a label whose value is undefined
 is left out of an average over labels. The functions work on `Counts` of any leading shape, so that all clips and the
@@ -7,84 +8,25 @@ clips without each speaker cost one call; they return NaN where undefined, which
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.core.registry import Registry
-from toolkit.corpus.labels import IntArray, Kind, Task, one_hot
-from toolkit.result.predictions import Predictions
+from toolkit.corpus.labels import Kind, Task
+from toolkit.result import scale_metrics
+from toolkit.result.counts import Counts
 from toolkit.result.rank_metrics import ratio
+from toolkit.result.scale_metrics import Moments, mean_of_defined
 
 FloatArray = npt.NDArray[np.float64]
 Average = Literal["label", "macro", "weighted", "micro"]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How often each label was hit, missed and wrongly given.
-
-    Attributes:
-        true_positive: (..., n_labels) float64.
-        false_positive: (..., n_labels) float64.
-        false_negative: (..., n_labels) float64.
-        correct: (...,) float64, clips predicted exactly right, in every label.
-        clips: (...,) float64, all clips.
-    """
-
-    true_positive: FloatArray
-    false_positive: FloatArray
-    false_negative: FloatArray
-    correct: FloatArray
-    clips: FloatArray
-
-    @staticmethod
-    def of(columns: FloatArray) -> "Counts":
-        """From sums of rows of `clip_counts`.
-
-        Args:
-            columns: (..., 3 n_labels + 2).
-        """
-        labels = (columns.shape[-1] - 2) // 3
-        parts = [columns[..., part * labels : (part + 1) * labels] for part in range(3)]
-        return Counts(parts[0], parts[1], parts[2], columns[..., -2], columns[..., -1])
-
-
-def clip_counts(truth: IntArray, prediction: IntArray, labels: int) -> FloatArray:
-    """What each clip adds to the counts, to be summed over clips or speakers.
-
-    Args:
-        truth: (n_clips,) label indices, or (n_clips, labels) of 0 and 1.
-        prediction: Of the same shape.
-        labels: How many there are, whether they occur or not.
-
-    Returns:
-        (n_clips, 3 labels + 2) float64, the columns those of `Counts`.
-    """
-    if truth.ndim == 1:
-        identity = np.eye(labels, dtype=np.int64)
-        truth, prediction = identity[truth], identity[prediction]
-    correct = (truth == prediction).all(axis=1, keepdims=True)
-    parts = [truth & prediction, (1 - truth) & prediction, truth & (1 - prediction), correct, np.ones_like(correct)]
-    return np.concatenate(parts, axis=1).astype(np.float64)
-
-
-def count(truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: int) -> Counts:
-    """Counts over all clips.
-
-    Args:
-        truth: (n_clips,) label indices, or (n_clips, labels) of 0 and 1.
-        prediction: Of the same shape.
-        labels: How many there are, whether they occur or not.
-
-    >>> count([0, 0, 1], [0, 1, 1], labels=2).true_positive
-    array([1., 1.])
-    """
-    rows = clip_counts(np.asarray(truth, dtype=np.int64), np.asarray(prediction, dtype=np.int64), labels)
-    return Counts.of(rows.sum(axis=0))
+Function = Callable[[Any], FloatArray]  # of Counts or Moments of any leading shape (...)
+Scale = Literal["unit", "signed", "free"]  # 0 to 1; -1 to 1; anything, such as a distance in a target's unit
 
 
 def _averaged(counts: Counts, average: Average, top: FloatArray, bottom: FloatArray) -> FloatArray:
@@ -210,24 +152,55 @@ class Metric:
 
     Attributes:
         kinds: Of task that it is reported for.
-        function: Of `Counts` of any leading shape (...), to values (...,) of 0 to 1, NaN where undefined.
+        function: Of `Counts` of any leading shape (...), of a regression of `Moments`, to values (...,), NaN where
+            undefined.
         title: In figures and tables, of a metric that an installed package adds; ours are in the languages' words.
+        scale: What values it has; the intervals are taken accordingly.
+        per_unit: It is in a target's unit, so that it has no mean over several targets.
     """
 
     kinds: tuple[Kind, ...]
-    function: Callable[[Counts], FloatArray]
+    function: Function
     title: str = ""
+    scale: Scale = "unit"
+    per_unit: bool = False
 
 
 SINGLE: tuple[Kind, ...] = ("binary", "multiclass")
 MULTI: tuple[Kind, ...] = ("multilabel",)
+ORDINAL: tuple[Kind, ...] = ("ordinal",)
+NUMBERS: tuple[Kind, ...] = ("regression",)
+# Of each target of a regression; what is given overall is the mean over the targets.
+PER_TARGET: dict[str, Function] = {
+    "concordance_correlation": scale_metrics.concordance_correlation,
+    "pearson": scale_metrics.pearson,
+    "mean_absolute_error": scale_metrics.mean_absolute_error,
+    "root_mean_squared_error": scale_metrics.root_mean_squared_error,
+    "r_squared": scale_metrics.r_squared,
+}
+
+
+def _over_targets(name: str, moments: Moments) -> FloatArray:
+    return mean_of_defined(PER_TARGET[name](moments))
+
+
+def _of_levels(function: Callable[[FloatArray], FloatArray], counts: Counts) -> FloatArray:
+    return function(counts.table)
+
+
 METRICS = Registry(
     "metric",
     "metrics",
     Metric,
     {
         "unweighted_average_recall": Metric(SINGLE, unweighted_average_recall),
-        "accuracy": Metric(SINGLE, accuracy),
+        "quadratic_weighted_kappa": Metric(
+            ORDINAL, partial(_of_levels, scale_metrics.quadratic_weighted_kappa), scale="signed"
+        ),
+        "macro_absolute_error": Metric(ORDINAL, partial(_of_levels, scale_metrics.macro_absolute_error), scale="free"),
+        "spearman": Metric(ORDINAL, partial(_of_levels, scale_metrics.spearman_of_levels), scale="signed"),
+        "accuracy_within_one": Metric(ORDINAL, partial(_of_levels, scale_metrics.accuracy_within_one)),
+        "accuracy": Metric(SINGLE + ORDINAL, accuracy),
         "f1_macro": Metric(SINGLE + MULTI, lambda counts: f1(counts, "macro")),
         "f1_weighted": Metric(SINGLE + MULTI, lambda counts: f1(counts, "weighted")),
         "f1_micro": Metric(SINGLE + MULTI, lambda counts: f1(counts, "micro")),
@@ -240,9 +213,24 @@ METRICS = Registry(
         "recall_micro": Metric(SINGLE + MULTI, lambda counts: recall(counts, "micro")),
         "exact_match": Metric(MULTI, accuracy),
         "hamming_loss": Metric(MULTI, hamming_loss),
+        "concordance_correlation": Metric(NUMBERS, partial(_over_targets, "concordance_correlation"), scale="signed"),
+        "pearson": Metric(NUMBERS, partial(_over_targets, "pearson"), scale="signed"),
+        "mean_absolute_error": Metric(
+            NUMBERS, partial(_over_targets, "mean_absolute_error"), scale="free", per_unit=True
+        ),
+        "root_mean_squared_error": Metric(
+            NUMBERS, partial(_over_targets, "root_mean_squared_error"), scale="free", per_unit=True
+        ),
+        "r_squared": Metric(NUMBERS, partial(_over_targets, "r_squared"), scale="free"),
     },
 )
-PER_LABEL: dict[str, Callable[[Counts], FloatArray]] = {"precision": precision, "recall": recall, "f1": f1}
+PER_LABEL: dict[str, Function] = {"precision": precision, "recall": recall, "f1": f1}
+
+
+def of_task(task: Task) -> dict[str, Metric]:
+    """The metrics that are reported of a task, by name; of several targets without those in a target's unit."""
+    several = task.regression and len(task.labels) > 1
+    return {name: row for name, row in METRICS.items() if task.kind in row.kinds and not (several and row.per_unit)}
 
 
 def title(metric: str, say: Language = ENGLISH) -> str:
@@ -253,62 +241,6 @@ def title(metric: str, say: Language = ENGLISH) -> str:
     return say(f"metric.{metric}")
 
 
-def headline(task: Task) -> str:
-    """The metric that a layer is chosen by: UAR, or the macro F1 for multilabel."""
-    return "f1_macro" if task.multilabel else "unweighted_average_recall"
-
-
-def headline_score(task: Task, truth: IntArray, prediction: IntArray) -> float | None:
-    """The headline metric, e.g. of a development set.
-
-    Args:
-        task: Says which metric, and how many labels.
-        truth: As in `clip_counts`.
-        prediction: As in `clip_counts`.
-
-    Returns:
-        0 to 1; None where undefined.
-    """
-    return missing(METRICS[headline(task)].function(count(truth, prediction, len(task.labels))))
-
-
 def missing(value: FloatArray | float) -> float | None:
     """A plain float, or None for NaN."""
     return None if np.isnan(value) else float(value)
-
-
-def guess(predictions: Predictions) -> Predictions:
-    """The same clips by a guesser who hears nothing: what every chance level is the score of.
-
-    It gives every clip the label that occurs most often, the first of equals; of a multilabel task every label that
-    occurs, to every clip, the best that guessing reaches in macro F1: 2 p / (1 + p) for a label of prevalence p. Its
-    scores are one and the same for all clips, its probabilities the labels' shares.
-    """
-    task, share = predictions.task, one_hot(predictions.task, predictions.truth).mean(axis=0)
-    given = (share > 0).astype(np.int64) if task.multilabel else np.int64(share.argmax())
-    return replace(
-        predictions,
-        prediction=np.broadcast_to(given, predictions.truth.shape).copy(),
-        probability=np.tile(share, (len(predictions.ids), 1)),
-        score=None,
-    )
-
-
-def chance(predictions: Predictions, say: Language = ENGLISH) -> tuple[float, str]:
-    """What the guesser of `guess` scores in the headline metric on these very clips, and how to say so.
-
-    UAR: 1 / the labels that occur, as any other guess does.
-
-    Args:
-        predictions: Whose clips are guessed.
-        say: Language of the sentence.
-
-    Returns:
-        The score, 0 to 1, and how the guess is made, in words.
-    """
-    guessed = guess(predictions)
-    score = headline_score(guessed.task, guessed.truth, guessed.prediction)
-    if predictions.task.multilabel:
-        return score or 0.0, say("chance.every_label")
-    occurring = int(one_hot(predictions.task, predictions.truth).any(axis=0).sum())
-    return score or 0.0, say("chance.labels", number=occurring)

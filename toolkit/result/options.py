@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from toolkit.core.options import Names, Offered, Rule
-from toolkit.corpus.options import Spelt
-from toolkit.corpus.spellings import Rules
+from toolkit.core.options import Names, Offered, Rule, names
+from toolkit.corpus.options import LEVELS, Spelt
+from toolkit.corpus.spellings import SCALES, Rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,23 @@ class ScoreOptions(Spelt):
     """predictions.csv, or a CSV with `Predictions` and `Actual Labels`."""
     unlabelled: str = "refuse"
     """Clips with an empty truth: refuse, or skip, which leaves them out and counts them."""
+    kind: str = "auto"
+    """What truth and prediction are: classes, ordinal or regression; auto refuses more than two numbers as classes."""
+    levels: Names = None
+    """Of --kind ordinal, with commas: the levels from the lowest up; numbers have their own order."""
+    threshold: float | None = None
+    """Of --kind ordinal or regression: score whether it is so much or more."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        LEVELS,
+        Rule("threshold", lambda own: own.kind not in SCALES,
+             "cuts a scale; it has no effect without --kind ordinal or regression"),
+    )  # fmt: skip
 
     @property
     def rules(self) -> Rules:
         """Raises InputError for other words."""
-        return Rules(self.spellings, self.unknown, self.unlabelled)
+        return Rules(
+            self.spellings, self.unknown, self.unlabelled, kind=self.kind, threshold=self.threshold,
+            levels=names(self.levels),
+        )  # fmt: skip

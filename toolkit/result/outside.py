@@ -48,7 +48,8 @@ def _aligned(path: Path, found: Predictions, known: Predictions) -> Predictions:
         raise PredictionsError(f"{path.name} has no prediction for clip {missing[0]!r}, which was tested{more}")
     order = np.array([place[clip] for clip in known.ids])
     truth = found.truth[order]
-    wrong = np.flatnonzero((truth != known.truth).reshape(len(order), -1).any(axis=1))
+    differs = (truth != known.truth) & ~(np.isnan(truth) & np.isnan(known.truth))
+    wrong = np.flatnonzero(differs.reshape(len(order), -1).any(axis=1))
     if len(wrong):
         first = int(wrong[0])
         theirs, ours = (", ".join(value_cells(known.task, one.truth[at])) for one, at in

@@ -19,7 +19,7 @@ from toolkit.result.jackknife import (
     replicates,
     standard_error,
 )
-from toolkit.result.metrics import METRICS, missing
+from toolkit.result.metrics import METRICS, missing, of_task
 from toolkit.result.predictions import Predictions
 
 FloatArray = npt.NDArray[np.float64]
@@ -111,9 +111,8 @@ def difference(
     Raises InputError when the two do not predict the same clips, groups and truth, or for an unknown metric.
     """
     one = first[0]
-    if metric not in METRICS or one.task.kind not in METRICS[metric].kinds:
-        known = [name for name, row in METRICS.items() if one.task.kind in row.kinds]
-        raise InputError(f"Bad metric {metric!r}, expected one of {known}")
+    if metric not in of_task(one.task):
+        raise InputError(f"Bad metric {metric!r}, expected one of {list(of_task(one.task))}")
     for other in second:
         if one.task.labels != other.task.labels or one.task.kind != other.task.kind:
             raise InputError(f"The labels differ: {one.task.labels} and {other.task.labels}")
@@ -175,7 +174,9 @@ def _in_order_of(first: Predictions, second: Predictions, same_truth: bool) -> P
     ordered = replace(
         second, ids=first.ids, groups=tuple(second.groups[number] for number in order), score=score, **arrays
     )
-    if ordered.groups != first.groups or (same_truth and not np.array_equal(ordered.truth, first.truth)):
+    if ordered.groups != first.groups or (
+        same_truth and not np.array_equal(ordered.truth, first.truth, equal_nan=True)
+    ):
         raise InputError("The same clips have another group or another truth in the two predictions")
     return ordered
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from toolkit.core.artifacts import commit_text
 from toolkit.core.errors import PredictionsError, ToolkitError
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus import scales
+from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.corpus.spellings import KEEP, Rules, refuse_columns, settle
 from toolkit.result import two_column
 from toolkit.result.safe_csv import Row, csv_text, read_table
@@ -28,9 +29,10 @@ class Predictions:
     ids, groups: n_clips each. group: what the groups are, "speaker" or whatever else an interval resamples; without a
     known group every clip is its own, `groups == ids`.
     fold: (n_clips,) int64, the fold in which the clip was tested.
-    truth, prediction: (n_clips,) int64 indices into `task.labels`; for multilabel (n_clips, n_labels) of 0 and 1.
+    truth, prediction: (n_clips,) int64 indices into `task.labels`; for multilabel (n_clips, n_labels) of 0 and 1; for
+    a regression (n_clips, n_targets) float64, a truth that is missing NaN, predictions rounded to float32.
     probability: (n_clips, n_labels) float64 in 0 .. 1, rounded to float32 so that every file holds it exactly;
-    all NaN where the source had none. Binary: two columns, the positive label last.
+    all NaN where the source had none, as for a regression. Binary: two columns, the positive label last.
     score: (n_clips, n_labels) float64, rounded likewise: each round's log-odds standardised by its own training clips
     (`thresholds.Scale`), which is what clips of different rounds are ranked by; None where the source had none.
 
@@ -41,22 +43,27 @@ class Predictions:
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     fold: IntArray
-    truth: IntArray
-    prediction: IntArray
+    truth: Truth
+    prediction: Truth
     probability: FloatArray
     group: str = "speaker"
     score: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n, labels = len(self.ids), len(self.task.labels)
-        shape = (n, labels) if self.task.multilabel else (n,)
+        shape = (n, labels) if self.task.multilabel or self.task.regression else (n,)
         for name, expected in (("fold", (n,)), ("truth", shape), ("prediction", shape), ("probability", (n, labels))):
             if getattr(self, name).shape != expected:
                 raise ToolkitError(f"Predictions: {name} has shape {getattr(self, name).shape}, expected {expected}")
         if len(self.groups) != n or len(set(self.ids)) != n or n == 0:
             raise ToolkitError(f"Predictions: {n} ids, {len(set(self.ids))} different, and {len(self.groups)} groups")
         highest = 1 if self.task.multilabel else labels - 1
-        for name in ("truth", "prediction"):
+        if self.task.regression:
+            rounded = self.prediction.astype(np.float32).astype(np.float64)
+            if not np.isfinite(rounded).all() or np.isinf(self.truth).any():
+                raise ToolkitError("Predictions: a number is not finite")
+            object.__setattr__(self, "prediction", rounded)
+        for name in () if self.task.regression else ("truth", "prediction"):
             values = getattr(self, name)
             if values.min() < 0 or values.max() > highest:
                 raise ToolkitError(
@@ -87,12 +94,14 @@ def write_csv(path: Path, predictions: Predictions) -> None:
     """Commit our own form; the same predictions give the same bytes.
 
     Columns id, speaker (or what the groups are), fold, truth, prediction, `probability:LABEL` and, where there are
-    scores, `score:LABEL`; for multilabel `truth:LABEL` and `prediction:LABEL`. Cells that a spreadsheet would run as a
+    scores, `score:LABEL`; for multilabel, and a regression of several targets, `truth:LABEL` and `prediction:LABEL`.
+    Cells that a spreadsheet would run as a
     formula get a leading apostrophe, which `read_csv` takes off.
     """
     task = predictions.task
     columns = ["id", predictions.group, "fold", *value_columns(task, "truth"), *value_columns(task, "prediction")]
-    columns += [f"probability:{label}" for label in task.labels]
+    if not task.regression:
+        columns += [f"probability:{label}" for label in task.labels]
     known, score = predictions.has_probability, predictions.score
     if score is not None:
         columns += [f"score:{label}" for label in task.labels]
@@ -103,7 +112,7 @@ def write_csv(path: Path, predictions: Predictions) -> None:
             str(fold),
             *value_cells(task, truth),
             *value_cells(task, prediction),
-            *(str(value) if known else "" for value in probability),
+            *(str(value) if known else "" for value in ([] if task.regression else probability)),
             *map(str, scores),
         ]
         for clip, group, fold, truth, prediction, probability, scores in zip(
@@ -151,12 +160,12 @@ def read_csv(
             raise PredictionsError(f"{path.name}, line 1: no column 'id'; expected the clips' ids")
         columns, rows = _with_truth(columns, rows, known)
     if rules.unlabelled == "skip":
-        rows = _labelled(path, columns, rows, say)
+        rows = _labelled(path, columns, rows, rules, say)
     rows = _settled(path, columns, rows, rules, say)
     try:
         if set(two_column.COLUMNS) <= set(columns):
             return _from_paper(path, columns, rows, task)
-        return _from_own(path, columns, rows, task)
+        return _from_own(path, columns, rows, task, rules)
     except two_column.CellError as error:
         raise PredictionsError(f"{path.name}, {error}") from None
 
@@ -170,12 +179,13 @@ def _with_truth(columns: list[str], rows: list[Row], known: Predictions) -> tupl
     return [*columns, *names], [(line, [*row, *truth[row[position]]]) for line, row in rows]
 
 
-def _labelled(path: Path, columns: list[str], rows: list[Row], say: Callable[[str], None]) -> list[Row]:
+def _labelled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say: Callable[[str], None]) -> list[Row]:
     """The rows with a truth. Raises PredictionsError where there is none."""
     truth = [
         at for at, name in enumerate(columns) if name in ("truth", two_column.COLUMNS[1]) or name.startswith("truth:")
     ]
-    kept = [(line, row) for line, row in rows if all(row[at].strip() for at in truth)]
+    enough = any if rules.kind == "regression" else all  # a clip counts for the targets that it has
+    kept = [(line, row) for line, row in rows if enough(row[at].strip() for at in truth)]
     if not kept:
         raise PredictionsError(f"{path.name}: no row has a truth, so --unlabelled skip leaves none")
     if len(kept) < len(rows):
@@ -190,6 +200,8 @@ def _settled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say:
     for what in ("truth", "probability"):
         refuse_columns([name for name in columns if name.startswith(f"{what}:")], rules, where)
     for pair in (two_column.COLUMNS, ("prediction", "truth")):
+        if rules.kind == "regression":  # a number may be spelt in any way
+            continue
         if set(pair) <= set(columns) and not cells[pair[0]][0].startswith("["):
             both = [cell for name in pair for cell in cells[name]]
             own = settle(" and ".join(pair), both, lines * 2, rules, where=where)
@@ -219,8 +231,8 @@ def _from_paper(path: Path, columns: list[str], rows: list[Row], task: Task | No
     return Predictions(found, ids, ids, np.zeros(len(rows), dtype=np.int64), truth, prediction, probability)
 
 
-def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None) -> Predictions:
-    found = _task_of(path, columns, rows, task)
+def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None, rules: Rules) -> Predictions:
+    found = _task_of(path, columns, rows, task, rules)
     cells = {name: [row[number] for _, row in rows] for number, name in enumerate(columns)}
     lines = [line for line, _ in rows]
 
@@ -243,8 +255,10 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
         if not (fold.isascii() and fold.isdigit() and len(fold) < 10):
             raise bad(number, "fold", f"{fold!r}, expected 0, 1, ...")
 
-    def values(what: str) -> IntArray:
+    def values(what: str) -> Truth:
         names = value_columns(found, what)
+        if found.regression:
+            return _numbers(what, names)
         allowed = ("0", "1") if found.multilabel else found.labels
         index = {cell: value for value, cell in enumerate(allowed)}
         result = np.empty((len(rows), len(names)), dtype=np.int64)
@@ -255,6 +269,16 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
                 result[number, position] = index[cell]
         return result if found.multilabel else result[:, 0]
 
+    def _numbers(what: str, names: Sequence[str]) -> FloatArray:
+        """Exactly as they were written; nothing where a truth is missing."""
+        result = np.full((len(rows), len(names)), np.nan)
+        for position, name in enumerate(names):
+            for number, cell in enumerate(cells[name]):
+                result[number, position] = scales.number(cell)
+                if np.isnan(result[number, position]) and (cell or what == "prediction"):
+                    raise bad(number, name, scales.expected(cell))
+        return result
+
     probability = np.full((len(rows), len(found.labels)), np.nan)
     given = [f"probability:{label}" for label in found.labels if f"probability:{label}" in cells]
     if any(cell for name in given for cell in cells[name]):
@@ -263,7 +287,8 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
                 probability[number, position] = _probability(cell)
                 if np.isnan(probability[number, position]):
                     raise bad(number, name, f"{cell!r}, expected a probability from 0 to 1")
-    score = np.full((len(rows), len(found.labels)), np.nan) if "score:" + found.labels[0] in cells else None
+    scored = "score:" + found.labels[0] in cells and not found.regression
+    score = np.full((len(rows), len(found.labels)), np.nan) if scored else None
     if score is not None:
         for position, label in enumerate(found.labels):
             for number, cell in enumerate(cells[f"score:{label}"]):
@@ -281,6 +306,12 @@ def _numbered(models: Sequence[str]) -> list[str]:
     return [places[model] for model in models]
 
 
+def _shortest(value: float) -> str:
+    """The shortest text that is this number, of a float32 such as 0.1 without the digits that a float64 has of it."""
+    single = np.float32(value)
+    return str(single) if float(single) == value else repr(float(value))
+
+
 def _number(cell: str) -> float:
     """The number, or NaN for anything else."""
     try:
@@ -295,12 +326,15 @@ def _probability(cell: str) -> float:
     return value if 0 <= value <= 1 else np.nan
 
 
-def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None) -> Task:
+def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None, rules: Rules) -> Task:
     """The task that the header spells; every column is accounted for, so that a misspelt one is not lost."""
     multilabel = any(column.startswith("truth:") for column in columns)
     scored = [column.removeprefix("probability:") for column in columns if column.startswith("probability:")]
     if task is not None:
         found = task
+    elif rules.kind == "regression":
+        labels = tuple(column.removeprefix("truth:") for column in columns if column.startswith("truth:"))
+        found = Task(path.stem, "regression", labels or (path.stem,), labels or (path.stem,))
     elif multilabel:
         labels = tuple(column.removeprefix("truth:") for column in columns if column.startswith("truth:"))
         found = Task(path.stem, "multilabel", labels, labels)
@@ -311,13 +345,22 @@ def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None)
                 f"prediction:LABEL, or {' and '.join(two_column.COLUMNS)}"
             )
         positions = columns.index("truth"), columns.index("prediction")
+        if rules.kind == "ordinal":
+            own = [row[columns.index(name)] for _, row in rows for name in ("truth", "prediction")]
+            levels = rules.levels or tuple(scored) or scales.levels_of(path.name, own)
+            return _accounted(path, columns, Task(path.stem, "ordinal", levels, (path.stem,)))
         labels = tuple(scored) or two_column.labels_of([(line, row[p]) for line, row in rows for p in positions])
         if len(labels) < 2:
             raise PredictionsError(f"{path.name}: the single label {labels[0]!r}; two or more are needed to tell apart")
         found = Task(path.stem, "binary" if len(labels) == 2 else "multiclass", labels, (path.stem,))
+    return _accounted(path, columns, found)
+
+
+def _accounted(path: Path, columns: list[str], found: Task) -> Task:
+    """The task, whose every column is there and no other."""
     required = [*value_columns(found, "truth"), *value_columns(found, "prediction")]
     for name in ("probability", "score"):
-        if any(column.startswith(f"{name}:") for column in columns):
+        if any(column.startswith(f"{name}:") for column in columns) and not found.regression:
             required += [f"{name}:{label}" for label in found.labels]
     for column in required:
         if column not in columns:
@@ -336,8 +379,11 @@ def _group(columns: Sequence[str]) -> str:
 
 
 def value_columns(task: Task, what: str) -> list[str]:
-    return [f"{what}:{label}" for label in task.labels] if task.multilabel else [what]
+    several = task.multilabel or (task.regression and len(task.labels) > 1)
+    return [f"{what}:{label}" for label in task.labels] if several else [what]
 
 
 def value_cells(task: Task, value: Any) -> list[str]:
+    if task.regression:  # a prediction as the shortest form that is its float32, a truth as that of its float64
+        return ["" if np.isnan(cell) else _shortest(cell) for cell in value]
     return [str(cell) for cell in value] if task.multilabel else [task.labels[value]]

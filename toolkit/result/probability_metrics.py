@@ -6,15 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.corpus.labels import Task, one_hot
-from toolkit.result.metrics import METRICS, count, missing
+from toolkit.result import kinds
+from toolkit.result.kinds import RANKED, clip_rows, totals
+from toolkit.result.metrics import missing, of_task
 from toolkit.result.predictions import Predictions
-from toolkit.result.rank_metrics import ranked, ratio
+from toolkit.result.rank_metrics import ranked, spearman
+from toolkit.result.scale_metrics import mean_of_defined
 
 FloatArray = npt.NDArray[np.float64]
 
 # These need the clips' order by score, not counts alone; in the order that `ranked` returns them. The first two are of
 # the clips of all rounds together, by standardised scores where there are any; the others the mean over the test folds.
-RANKED = ("roc_auc", "average_precision")
 RANKED_BY_FOLD = ("roc_auc_by_fold", "average_precision_by_fold")
 SMALLEST = 1e-7  # a smaller probability of what is true costs no more in the log loss
 
@@ -55,19 +57,29 @@ def measure(predictions: Predictions) -> dict[str, float | None]:
     task they are the positive label's.
     """
     task = predictions.task
-    counts = count(predictions.truth, predictions.prediction, len(task.labels))
-    values = {name: missing(row.function(counts)) for name, row in METRICS.items() if task.kind in row.kinds}
+    whole = totals(task, clip_rows(task, predictions.truth, predictions.prediction).sum(axis=0))
+    values = {name: missing(row.function(whole)) for name, row in of_task(task).items()}
     for name, per_label in ranked_per_label(predictions).items():
         values[name] = missing(over_labels(task, per_label))
-    return values | {name: missing(loss(predictions).mean()) for name, loss in LOSSES.items()}
+    return values | {name: missing(loss(predictions).mean()) for name, loss in losses_of(task).items()}
+
+
+def losses_of(task: Task) -> dict[str, Callable[[Predictions], FloatArray]]:
+    """Those of LOSSES that are measured of the task."""
+    return {name: loss for name, loss in LOSSES.items() if name in kinds.of(task).losses}
 
 
 def ranked_per_label(predictions: Predictions, weights: FloatArray | None = None) -> dict[str, FloatArray]:
     """By name, each ranked metric of every label, (..., n_labels); NaN where there are no probabilities.
 
     weights: (..., n_clips), how often each clip counts; once each when left out. RANKED_BY_FOLD are given where there
-    is more than one test fold: of each label the mean over the folds that have it and lack it.
+    is more than one test fold: of each label the mean over the folds that have it and lack it. Of a regression
+    Spearman's correlation of each target, of the numbers of all folds; of levels nothing.
     """
+    if predictions.task.regression:
+        return {"spearman": spearman(predictions.truth, predictions.prediction, weights)}
+    if not kinds.of(predictions.task).ranked:
+        return {}
     folds = np.unique(predictions.fold)
     names = RANKED if len(folds) == 1 else (*RANKED, *RANKED_BY_FOLD)
     leading = () if weights is None else weights.shape[:-1]
@@ -79,7 +91,7 @@ def ranked_per_label(predictions: Predictions, weights: FloatArray | None = None
         clips = [np.flatnonzero(predictions.fold == fold) for fold in folds]
         own = [_ranked_labels(predictions, predictions.probability, part, weights) for part in clips]
         for number, name in enumerate(RANKED_BY_FOLD):
-            found[name] = _mean_of_defined(np.stack([one[number] for one in own]), axis=0)
+            found[name] = mean_of_defined(np.stack([one[number] for one in own], axis=-1))
     return found
 
 
@@ -95,9 +107,4 @@ def _ranked_labels(
 
 def over_labels(task: Task, values: FloatArray) -> FloatArray:
     """The one value of a ranked metric from those of each label, (..., n_labels): see `measure`."""
-    return values[..., -1] if task.kind == "binary" else _mean_of_defined(values, axis=-1)
-
-
-def _mean_of_defined(values: FloatArray, axis: int) -> FloatArray:
-    defined = ~np.isnan(values)
-    return ratio(np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis).astype(np.float64))
+    return values[..., -1] if task.kind == "binary" else mean_of_defined(values)

@@ -1,4 +1,4 @@
-"""ROC-AUC and average precision: what needs the clips' order by probability, not counts alone."""
+"""ROC-AUC, average precision and Spearman's correlation: what needs the clips' order, not sums over clips alone."""
 
 import numpy as np
 import numpy.typing as npt
@@ -71,3 +71,33 @@ def average_precision(truth: npt.ArrayLike, score: npt.ArrayLike) -> FloatArray:
     array(1.)
     """
     return ranked(truth, score)[1]
+
+
+def spearman(truth: npt.ArrayLike, prediction: npt.ArrayLike, weights: FloatArray | None = None) -> FloatArray:
+    """Spearman's rank correlation of each target, -1 to 1: Pearson's of the ranks, equal numbers sharing their mean.
+
+    truth, prediction: (n_clips, n_targets), NaN in truth for a clip without the target; weights: (..., n_clips), how
+    often each clip counts; once each when left out. Returns (..., n_targets), NaN where either does not vary.
+    Source: Spearman, American Journal of Psychology, 1904; scipy.stats.spearmanr.
+
+    >>> spearman([[1.0], [2.0], [3.0]], [[1.0], [5.0], [4.0]])
+    array([0.5])
+    """
+    columns = []
+    for true, given in zip(np.asarray(truth, np.float64).T, np.asarray(prediction, np.float64).T, strict=True):
+        known = ~np.isnan(true)
+        drawn = np.ones(int(known.sum())) if weights is None else weights[..., known]
+        first, second = (_centred_ranks(values[known], drawn) for values in (true, given))
+        joint, *squares = (
+            (drawn * product).sum(axis=-1) for product in (first * second, first * first, second * second)
+        )
+        columns.append(ratio(joint, np.sqrt(squares[0] * squares[1])))
+    return np.stack(columns, axis=-1)
+
+
+def _centred_ranks(values: FloatArray, drawn: FloatArray) -> FloatArray:
+    """(..., n) mid-ranks among the clips as often as they were drawn, less their mean. values: (n,)."""
+    order = np.argsort(values, kind="stable")
+    ordered, sums = values[order], _running_sum(drawn[..., order])
+    below, through = (sums[..., np.searchsorted(ordered, values, side)] for side in ("left", "right"))
+    return np.asarray((below + through - sums[..., -1:]) / 2)

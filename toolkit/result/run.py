@@ -146,9 +146,8 @@ class Run:
         for layer, own in self.layers.items():
             if any(getattr(own, name) != getattr(self.predictions, name) for name in same):
                 raise ToolkitError(f"Run: {layer} predicts another task or other clips than the chosen layers")
-            if not (
-                np.array_equal(own.truth, self.predictions.truth) and np.array_equal(own.fold, self.predictions.fold)
-            ):
+            alike = np.array_equal(own.truth, self.predictions.truth, equal_nan=True)
+            if not (alike and np.array_equal(own.fold, self.predictions.fold)):
                 raise ToolkitError(f"Run: {layer} has another truth or fold than the chosen layers")
         for choice in self.choices:
             if choice.layer not in self.layers:
@@ -283,8 +282,9 @@ def _write_bytes(path: Path, data: bytes) -> None:
 def _tensors(run: Run) -> dict[str, Any]:
     tensors: dict[str, Any] = {}
     for layer, own in run.layers.items():
-        tensors[f"probability/{layer}"] = own.probability.astype(np.float32)
-        tensors[f"prediction/{layer}"] = own.prediction.astype(np.int32)
+        if not run.task.regression:
+            tensors[f"probability/{layer}"] = own.probability.astype(np.float32)
+        tensors[f"prediction/{layer}"] = own.prediction.astype(np.float32 if run.task.regression else np.int32)
         if own.score is not None:
             tensors[f"score/{layer}"] = own.score.astype(np.float32)
     return tensors
@@ -321,8 +321,8 @@ def _rebuilt(folder: Path, content: dict[str, Any]) -> Run:
             chosen.groups,
             chosen.fold,
             chosen.truth,
-            tensors[f"prediction/{layer}"].astype(np.int64),
-            tensors[f"probability/{layer}"].astype(np.float64),
+            tensors[f"prediction/{layer}"].astype(np.float64 if task.regression else np.int64),
+            chosen.probability if task.regression else tensors[f"probability/{layer}"].astype(np.float64),
             chosen.group,
             tensors[f"score/{layer}"].astype(np.float64) if f"score/{layer}" in tensors else None,
         )

@@ -28,13 +28,13 @@ class Operating:
 
 
 def screening(predictions: Predictions, hours: float | None) -> dict[str, list[Operating]]:
-    """By label: the positive one of a binary task, each of a multilabel one; nothing of a multiclass task.
+    """By label: the positive one of a binary task, each of a multilabel one; nothing of classes, levels and numbers.
 
     hours: of audio that was tested. Clips are ranked by standardised scores where there are any. A threshold for a
     precision is chosen on these very clips, so it says what the ranking allows, not what the next calls will give.
     """
     task = predictions.task
-    if task.kind == "multiclass" or not predictions.has_probability:
+    if task.kind not in ("binary", "multilabel") or not predictions.has_probability:
         return {}
     chosen = range(len(task.labels)) if task.multilabel else [1]
     truth, decided = (one_hot(task, values) for values in (predictions.truth, predictions.prediction))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from toolkit.result.metrics import headline_score
+from toolkit.result.kinds import headline_score
 from toolkit.result.run import Run
 
 

@@ -9,13 +9,16 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from toolkit.core.i18n import ENGLISH, Language
+from toolkit.result import kinds
 from toolkit.result.jackknife import (
     COVERAGE,
     FEWEST_GROUPS,
     FEWEST_TESTED,
     MOST_UNITS,
     Score,
+    Totals,
     counts_without,
+    interval,
     mean_of,
     members,
     replicates,
@@ -23,13 +26,16 @@ from toolkit.result.jackknife import (
     sums_without,
     units_of,
 )
-from toolkit.result.metrics import METRICS, PER_LABEL, Counts, clip_counts, headline
+from toolkit.result.kinds import headline
+from toolkit.result.metrics import METRICS, of_task
 from toolkit.result.predictions import Predictions
-from toolkit.result.probability_metrics import LOSSES, RANKED, over_labels, ranked_per_label
+from toolkit.result.probability_metrics import losses_of, over_labels, ranked_per_label
 from toolkit.result.rank_metrics import ratio
+from toolkit.result.scale_metrics import Moments
 
 FloatArray = npt.NDArray[np.float64]
 FEW_GROUPS = 20  # fewer are cautioned of
+SCALES = {"unit": "the logit scale", "signed": "Fisher's z", "free": "its own scale"}
 WEIGHTS = 2_000_000  # of clips walked through at a time for ROC-AUC and average precision: 16 MB
 
 
@@ -65,7 +71,7 @@ class Evaluation:
             "headline": self.headline,
             "clips": self.clips,
             "intervals": {
-                "method": "delete-one-group jackknife, t on the logit scale",
+                "method": f"delete-one-group jackknife, t on {SCALES[METRICS[self.headline].scale]}",
                 "unit": self.unit,
                 "number": self.units,
                 "left_out_in_turn": min(self.units, MOST_UNITS),
@@ -93,37 +99,48 @@ def evaluate(*series: Predictions) -> Evaluation:
     first = series[0]
     task = first.task
     counted = [pair for one in series for pair in counts_without([one])]
-    overall = {
-        name: score_of(*replicates(counted, row.function)) for name, row in METRICS.items() if task.kind in row.kinds
-    }
-    columns = {name: replicates(counted, function) for name, function in PER_LABEL.items()}
+    overall = {name: interval(row, *replicates(counted, row.function)) for name, row in of_task(task).items()}
+    columns = {name: replicates(counted, function) for name, function in kinds.of(task).per_label.items()}
     for name, (estimate, without) in _ranked(series).items():
-        overall[name] = score_of(over_labels(task, estimate), over_labels(task, without))
-        if name in RANKED:
+        overall[name] = _interval(name, over_labels(task, estimate), over_labels(task, without))
+        if name in kinds.of(task).ranked:
             columns[name] = estimate, without
-    for name, loss in LOSSES.items():
+    for name, loss in losses_of(task).items():
         overall[name] = score_of(*mean_of([_mean_without(one, loss(one)) for one in series]), bounded=False)
     about = _speakers_of_each_label(series)
     per_label = {
         label: {
-            name: score_of(estimate[number], without[:, number], about[name][number])
+            name: _interval(name, estimate[number], without[:, number], about[name][number])
             for name, (estimate, without) in columns.items()
         }
         for number, label in enumerate(task.labels)
     }
-    counts, _ = counted[0]
-    hits = counts.true_positive
+    having, given = _support(counted[0][0])
     return Evaluation(
         headline(task),
         overall,
         per_label,
-        dict(zip(task.labels, (hits + counts.false_negative).astype(int).tolist())),
-        dict(zip(task.labels, (hits + counts.false_positive).astype(int).tolist())),
+        dict(zip(task.labels, having.astype(int).tolist())),
+        dict(zip(task.labels, given.astype(int).tolist())),
         len(first.ids),
         first.unit,
         len(set(first.groups)),
         caution(first),
     )
+
+
+def _interval(name: str, estimate: FloatArray | float, without: FloatArray, groups: int | None = None) -> Score:
+    """By the metric's row, as 0 to 1 where it has none."""
+    if name in METRICS:
+        return interval(METRICS[name], estimate, without, groups)
+    return score_of(estimate, without, groups)
+
+
+def _support(own: Totals) -> tuple[FloatArray, FloatArray]:
+    """Clips that have each label and those that were given it, (..., n_labels); of a target those with a number."""
+    if isinstance(own, Moments):
+        return own.sums[..., 0], own.sums[..., 0]
+    return own.true_positive + own.false_negative, own.true_positive + own.false_positive
 
 
 def _mean_without(predictions: Predictions, values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -137,11 +154,12 @@ def _speakers_of_each_label(series: Sequence[Predictions]) -> dict[str, list[int
     found: dict[str, list[list[int]]] = {}
     for one in series:
         units, member = members(one)
-        own = np.zeros((units, 3 * len(one.task.labels) + 2))
-        np.add.at(own, member, clip_counts(one.truth, one.prediction, len(one.task.labels)))
-        counts = Counts.of(own)
-        having, given = counts.true_positive + counts.false_negative, counts.true_positive + counts.false_positive
-        concerned = {"recall": having, "precision": given, "f1": having + given, **dict.fromkeys(RANKED, having)}
+        rows = kinds.clip_rows(one.task, one.truth, one.prediction)
+        own = np.zeros((units, rows.shape[1]))
+        np.add.at(own, member, rows)
+        having, given = _support(kinds.totals(one.task, own))
+        concerned = dict.fromkeys((*kinds.of(one.task).per_label, *kinds.of(one.task).ranked), having)
+        concerned |= {} if one.task.regression else {"precision": given, "f1": having + given}
         for name, clips in concerned.items():
             found.setdefault(name, []).append((clips > 0).sum(axis=0).tolist())
     return {name: np.min(numbers, axis=0).tolist() for name, numbers in found.items()}
@@ -169,7 +187,8 @@ def headline_score(*series: Predictions) -> Score:
         *series: Predictions of the same clips; of several runs the mean over them is given.
     """
     counted = [pair for one in series for pair in counts_without([one])]
-    return score_of(*replicates(counted, METRICS[headline(series[0].task)].function))
+    metric = METRICS[headline(series[0].task)]
+    return interval(metric, *replicates(counted, metric.function))
 
 
 def headline_scores(layers: Sequence[Predictions]) -> list[Score]:
@@ -178,8 +197,8 @@ def headline_scores(layers: Sequence[Predictions]) -> list[Score]:
     Args:
         layers: Predictions of the same task for the same clips.
     """
-    function = METRICS[headline(layers[0].task)].function
-    return [score_of(function(whole), function(rest)) for whole, rest in counts_without(layers)]
+    metric = METRICS[headline(layers[0].task)]
+    return [interval(metric, metric.function(whole), metric.function(rest)) for whole, rest in counts_without(layers)]
 
 
 def may_be_best(layers: Sequence[Predictions]) -> list[bool]:

@@ -9,8 +9,9 @@ from scipy.special import stdtr, stdtrit
 
 from toolkit.core.errors import InputError, one_of
 from toolkit.corpus.manifest import Manifest
-from toolkit.result.jackknife import COVERAGE, FEWEST_GROUPS, NO_ERROR, Score, members, score_of, standard_error
-from toolkit.result.metrics import METRICS, Counts, clip_counts, headline, missing
+from toolkit.result.jackknife import COVERAGE, FEWEST_GROUPS, NO_ERROR, Score, interval, members, standard_error
+from toolkit.result.kinds import clip_rows, headline, totals
+from toolkit.result.metrics import METRICS, missing
 from toolkit.result.paired import holm
 from toolkit.result.predictions import Predictions
 
@@ -74,10 +75,10 @@ class Spread:
 def spread(predictions: Predictions) -> Spread:
     """The score of every caller (or whatever an interval resamples), from the lowest up."""
     units, member = members(predictions)
-    rows = clip_counts(predictions.truth, predictions.prediction, len(predictions.task.labels))
+    rows = clip_rows(predictions.task, predictions.truth, predictions.prediction)
     sums = np.zeros((units, rows.shape[1]))
     np.add.at(sums, member, rows)
-    scores = METRICS[headline(predictions.task)].function(Counts.of(sums))
+    scores = METRICS[headline(predictions.task)].function(totals(predictions.task, sums))
     clips = np.bincount(member, minlength=units).astype(np.int64)
     order = np.lexsort((clips, scores))
     order = order[~np.isnan(scores[order])]
@@ -124,7 +125,7 @@ def _part(predictions: Predictions, value: str, inside: npt.NDArray[np.bool_]) -
     own, other = (_of_side(predictions, member, side) for side in (inside, ~inside))
     both = np.intersect1d(own.callers, other.callers)
     fewest = min(len(own.callers), len(other.callers))
-    score, gap = score_of(own.estimate, own.without), own.estimate - other.estimate
+    score, gap = interval(METRICS[headline(predictions.task)], own.estimate, own.without), own.estimate - other.estimate
     told = (value, int(inside.sum()), len(own.callers), score)
     without = [own.without, other.without]
     if fewest < FEWEST_GROUPS or np.isnan(gap) or any(np.isnan(side).any() for side in without):
@@ -164,8 +165,9 @@ class _Side:
 def _of_side(predictions: Predictions, member: npt.NDArray[np.intp], side: npt.NDArray[np.bool_]) -> _Side:
     function = METRICS[headline(predictions.task)].function
     callers, own = np.unique(member[side], return_inverse=True)
-    rows = clip_counts(predictions.truth[side], predictions.prediction[side], len(predictions.task.labels))
+    task = predictions.task
+    rows = clip_rows(task, predictions.truth[side], predictions.prediction[side])
     sums = np.zeros((len(callers), rows.shape[1]))
     np.add.at(sums, own, rows)
     whole = sums.sum(axis=0)
-    return _Side(callers, function(Counts.of(whole)), function(Counts.of(whole - sums)))
+    return _Side(callers, function(totals(task, whole)), function(totals(task, whole - sums)))

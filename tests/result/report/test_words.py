@@ -12,10 +12,11 @@ from toolkit.result.report import narrative, run_page
 from toolkit.result.run import curve
 
 TERMS = {
-    "AP", "AUC", "Bengio", "Brier", "C", "F", "Guo", "Hedges", "Holm", "Nadeau", "PNG", "Python", "ROC", "SHA",
-    "SVG", "Shift", "Titov", "UAR", "Voita", "Welch", "both", "by", "calls", "clip", "columns", "contrast", "csv",
-    "curves", "features", "g", "json", "learn", "logit", "mix", "p", "predict", "purge", "run", "scikit", "seed", "sha",
-    "softmax", "split", "statistics", "summary", "t", "timeline", "toolkit", "train",
+    "AP", "AUC", "Bengio", "Brier", "C", "CCC", "F", "Fisher", "Guo", "MAE", "Pearson", "R", "RMSE", "Spearman",
+    "Hedges", "Holm", "Nadeau", "PNG", "Python", "ROC", "SHA", "SVG", "Shift", "Titov", "UAR", "Voita", "Welch",
+    "both", "by", "calls", "clip", "columns", "contrast", "csv", "curves", "features", "g", "json", "kappa", "learn",
+    "logit", "mix", "p", "predict", "purge", "run", "scikit", "seed", "sha", "softmax", "split", "statistics",
+    "summary", "t", "timeline", "toolkit", "train", "z",
 }  # fmt: skip
 
 

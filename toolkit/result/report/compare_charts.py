@@ -32,7 +32,8 @@ def specs(comparison: Comparison, say: Language) -> dict[str, Any]:
         drawn["layers"] = curves.over_depth(named, title, say)
     drawn |= pair_charts.charts(comparison, say)
     for line in comparison.best:
-        drawn[f"confusion-{line.kind}"] = label_charts.confusion(line.run, say)
+        if not line.run.task.regression:
+            drawn[f"confusion-{line.kind}"] = label_charts.confusion(line.run, say)
     return drawn
 
 

@@ -17,7 +17,7 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
     run, specs = comparison.run, compare_charts.specs(comparison, say)
     fields = {
         "metric": narrative.metric_name(run, say),
-        "value": say(f"metric.{label_metric(run.task.multilabel)}"),
+        "value": say(f"metric.{label_metric(run.task)}"),
         "number": len(run.task.labels),
         "unit": narrative.unit(run.predictions, say),
         "group": say.name("noun", run.predictions.group),
@@ -44,6 +44,7 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
             "best": [(kind, names[kind], line) for kind, line in best.items()],
             "columns": list(comparison.columns),
             "multilabel": run.task.multilabel,
+            "regression": run.task.regression,
         },
         say,
     )

@@ -80,7 +80,7 @@ class Tables:
     def labels(self) -> Table:
         """A row a label, the best runs side by side."""
         best, task = self.comparison.best, self.comparison.run.task
-        key, first = label_metric(task.multilabel), self.comparison.run.predictions
+        key, first = label_metric(task), self.comparison.run.predictions
         evaluation = self.comparison.best[0].evaluation
         rows = [
             Row(

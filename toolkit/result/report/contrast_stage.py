@@ -120,6 +120,11 @@ def plan(place: Place, options: ContrastOptions) -> Plan:
     i18n.of(options.language)
     folder = find_run(options.origin, place.result)
     run, manifest = read(folder), place.corpus()
+    if run.task.regression:
+        raise InputError(
+            f"{folder.name} is a regression, and contrast counts clips of labels; --threshold N of `toolkit probe` "
+            "makes two labels of a column"
+        )
     negative = negative_labels(run.task) if options.negative is None else names(options.negative)
     for label in negative:
         if label not in run.task.labels:

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from toolkit.core.i18n import Language
-from toolkit.result import metrics
+from toolkit.result import kinds, metrics
 from toolkit.result.controls import Beside
 from toolkit.result.jackknife import Score
 from toolkit.result.report import narrative
@@ -114,7 +114,7 @@ def over_depth(named: Sequence[tuple[str, Run, Mapping[str, Score]]], title: str
     looks = looks_of([run.probe for _, run, _ in named])
     lines = [Curve(name, look, scores, depths(len(scores))) for (name, _, scores), look in zip(named, looks)]
     run = named[0][1]
-    chance, _ = metrics.chance(run.predictions)
+    chance, _ = kinds.chance(run.predictions)
     told = say("chance.short", value=f"{chance:.3f}")
     drawn = chart(lines, say, metrics.title(run.metric, say), say("figure.depth_axis"), chance, told)
     return drawn.properties(title=titled(title, [narrative.protocol_line(run, say), say("figure.bands")]))
@@ -125,7 +125,7 @@ def beside_charts(
 ) -> dict[str, tuple[str, Any]]:
     """Title and chart by file name: the run with its controls, what it has over them, and what else a layer knows."""
     title = narrative.run_title(run, say)
-    metric, (chance, _) = metrics.title(run.metric, say), metrics.chance(run.predictions)
+    metric, (chance, _) = metrics.title(run.metric, say), kinds.chance(run.predictions)
     own, first = {point.layer: point.test for point in points}, Look(colour_of(run.probe))
     charts: dict[str, tuple[str, Any]] = {}
     x_title = say("figure.layer_axis_numbers" if "encoder.0" in own else "figure.layer_axis")

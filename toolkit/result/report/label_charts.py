@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 
 from toolkit.core.i18n import ENGLISH, Language
-from toolkit.corpus.labels import IntArray
+from toolkit.corpus.labels import IntArray, Task
 from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import narrative
@@ -16,14 +16,14 @@ from toolkit.result.run import Run
 from toolkit.result.stats import Evaluation
 
 
-def label_metric(multilabel: bool) -> str:
-    """What tells a label's score: its F1, or its recall where a clip has one label."""
-    return "f1" if multilabel else "recall"
+def label_metric(task: Task) -> str:
+    """What tells a label's score: its F1, or its recall where a clip has one label or level; of a number its CCC."""
+    return "concordance_correlation" if task.regression else "f1" if task.multilabel else "recall"
 
 
 def per_label(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Any:
     """F1 (multilabel) or recall (one label a clip) of each label with its interval, and how often it occurs."""
-    metric = label_metric(run.task.multilabel)
+    metric = label_metric(run.task)
     name = say(f"metric.{metric}")
     rows = [
         _label_row(label, scores[metric], evaluation.support[label], evaluation.clips, say)

@@ -5,16 +5,20 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import mean
 
+import numpy as np
+
 from toolkit.core.i18n import ENGLISH, Language
-from toolkit.result import metrics, stats
+from toolkit.result import kinds, metrics, stats
 from toolkit.result.controls import Beside
 from toolkit.result.jackknife import FEWEST_GROUPS, MOST_UNITS
+from toolkit.result.paired import widening
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import TUNED, Choice, Point, Run
 from toolkit.result.stats import Evaluation
 
 # micro-averages and the weighted recall are the accuracy then, the macro recall is UAR
 EQUAL_FOR_ONE_LABEL = ("f1_micro", "precision_micro", "recall_micro", "recall_weighted", "recall_macro")
+_TARGETS = {"ordinal": "run.levels_of", "regression": "run.number_of"}  # how a page names what is predicted
 NOTES = tuple(name for name in ENGLISH.phrases if name.startswith("note."))
 
 
@@ -70,20 +74,23 @@ def answer(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> str:
     """One or two sentences that come first: which model, on which layer, and what it scores."""
     name = metric_in_full(run, say)
     score = evaluation.overall[run.metric]
-    chance, _ = metrics.chance(run.predictions)
+    chance, _ = kinds.chance(run.predictions)
     if score.estimate is None:
         return say("run.undefined", metric=name, task=run.task.name)
     text = say(
         "run.answer",
         model=model(run, run.backbone, run.choices, say),
-        target=say("run.labels_of", number=len(run.task.labels), task=run.task.name),
+        target=say(_TARGETS.get(run.task.kind, "run.labels_of"), number=len(run.task.labels), task=run.task.name),
         metric=name,
         score=score,
         unseen=unseen(run, say),
         chance=say.figure(chance),
     )
-    reaches_chance = (score.estimate if score.lower is None else score.lower) <= chance
-    return text + (say("run.no_knowledge") if reaches_chance else "")
+    lower = score.estimate if score.lower is None else score.lower
+    if run.task.regression or run.task.ordinal:
+        # of nothing to learn, each pair of clips moves the sum twice: as training and as test (docs/honesty.md)
+        lower = score.estimate - widening(run.folds) * (score.estimate - lower)
+    return text + (say("run.no_knowledge") if lower <= chance else "")
 
 
 def model(run: Run, backbone: str, choices: Sequence[Choice], say: Language) -> str:
@@ -207,7 +214,9 @@ def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[
     groups = say.counted(evaluation.units, predictions.group)
     tested = say("protocol.tested", clips=clips) if alone else say("protocol.tested_groups", clips=clips, groups=groups)
     labels = say("common.list").join(f"{label} {number:,}" for label, number in evaluation.support.items())
-    kind = "multilabel" if run.task.multilabel else "single"
+    kind = run.task.kind if run.task.kind in ("multilabel", *_TARGETS) else "single"
+    if run.task.regression:
+        labels = say("common.list").join(_range(run, place, say) for place in range(len(run.task.labels)))
     left_out = say("protocol.left_out_none")
     if run.left_out:
         left_out = say("protocol.left_out", clips=say.counted(len(run.left_out), "clip"))
@@ -217,6 +226,7 @@ def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[
         "models": say.counted(len(run.choices), "model"),
         "blocks": MOST_UNITS,
         "fewest": FEWEST_GROUPS,
+        "scale": say(f"protocol.scale_{metrics.METRICS[run.metric].scale}"),
     }
     few, many = evaluation.units < FEWEST_GROUPS, evaluation.units > MOST_UNITS
     method = "intervals_none" if few else "intervals_blocks" if many else "intervals"
@@ -228,7 +238,16 @@ def protocol(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> list[
         "left_out": left_out,
         "intervals": say(f"protocol.{method}", **intervals),
     }
-    return [(say(f"protocol.{name}_heading"), text) for name, text in pairs.items()]
+    headings = {"labels": f"labels_heading_{run.task.kind}"} if run.task.kind in _TARGETS else {}
+    return [(say(f"protocol.{headings.get(name, f'{name}_heading')}"), text) for name, text in pairs.items()]
+
+
+def _range(run: Run, place: int, say: Language) -> str:
+    """A target's lowest and highest number, and its clips."""
+    values = run.predictions.truth[:, place]
+    low, high, clips = np.nanmin(values), np.nanmax(values), int((~np.isnan(values)).sum())
+    label = run.task.labels[place]
+    return say("protocol.range", label=label, low=f"{low:g}", high=f"{high:g}", clips=say.counted(clips, "clip"))
 
 
 def _learnt(run: Run) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from toolkit.core.errors import ToolkitError
 from toolkit.core.i18n import ENGLISH, Language
-from toolkit.result import metrics, paired, stats
+from toolkit.result import kinds, paired, stats
 from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import narrative
@@ -109,7 +109,7 @@ def answer(found: Sequence[Line], say: Language = ENGLISH) -> str:
     """The sentence that stands first: who is best by development, and what it scores."""
     best = max(found, key=lambda line: -1.0 if line.development is None else line.development)
     run = best.entry.run
-    chance, _ = metrics.chance(run.predictions)
+    chance, _ = kinds.chance(run.predictions)
     told = say(
         "overview.answer",
         runs=say.counted(len(found), "run"),

@@ -19,7 +19,7 @@ MOST_DRAWN = 2_000  # callers; of more the boxes alone are drawn
 
 def charts(comparison: Comparison, say: Language) -> dict[str, Any]:
     """Charts by the figures' file names."""
-    found = {"labels": labels(comparison, say)}
+    found = {} if comparison.run.task.regression else {"labels": labels(comparison, say)}
     if any(line.run.predictions.has_probability for line in comparison.best):
         found["reliability"] = reliability(comparison, say)
     if comparison.has_callers:
@@ -31,7 +31,7 @@ def charts(comparison: Comparison, say: Language) -> dict[str, Any]:
 
 def labels(comparison: Comparison, say: Language) -> Any:
     """Each label's F1 or recall with its interval, frozen and fine-tuned, over the share of clips that have it."""
-    key = label_metric(comparison.run.task.multilabel)
+    key = label_metric(comparison.run.task)
     rows = []
     for line in comparison.best:
         evaluation = line.evaluation

@@ -121,7 +121,8 @@ class RunResult:
         columns, rows = read_table(self.folder / PREDICTIONS)
         found = pd.DataFrame([cells for _, cells in rows], columns=columns)
         for column in columns:
-            if column == "fold" or column.startswith(("probability:", "score:")):
+            number = self.run.task.regression and column.partition(":")[0] in ("truth", "prediction")
+            if number or column == "fold" or column.startswith(("probability:", "score:")):
                 found[column] = pd.to_numeric(found[column])
         return found
 
@@ -129,7 +130,7 @@ class RunResult:
         """A chart of the page.
 
         Args:
-            name: Of its file: "layers", "confusion" ...
+            name: Of its file: "layers", "confusion" ...; of a regression also "bland_altman".
 
         Raises:
             InputError: The page has no such chart; names those it has.
@@ -138,6 +139,8 @@ class RunResult:
 
         say, kept = of(self.language), online.read(self.folder)
         specs = run_charts.specs(self.run, self.points, self.evaluation, say, self.beside, kept)
+        if self.run.task.regression and name.startswith(run_charts.BLAND):  # only where somebody asks for it
+            specs |= run_charts.bland_altman(self.run, say)
         chart: alt.Chart = charts.figure(specs, name)
         return chart
 

@@ -6,16 +6,18 @@ from typing import Any
 import altair as alt
 
 from toolkit.core.i18n import ENGLISH, Language
-from toolkit.result import metrics
+from toolkit.result import kinds, metrics
 from toolkit.result.controls import Beside
 from toolkit.result.online import Online
-from toolkit.result.report import curves, narrative, run_online
+from toolkit.result.report import curves, narrative, number_charts, run_online
 from toolkit.result.report.charts import COLOUR, chart_of, padded, specifications, titled, zoomable
 from toolkit.result.report.colours import colour_of
 from toolkit.result.report.label_charts import confusion, per_label
 from toolkit.result.report.mix_charts import layer_weights
 from toolkit.result.run import TUNED, Point, Run
 from toolkit.result.stats import Evaluation
+
+BLAND = "bland_altman"
 
 
 @specifications
@@ -30,11 +32,11 @@ def specs(
     """Charts by the figures' file names. beside: runs to draw it with."""
     # of a mix, in place of a curve of one point; a fusion has none
     curve = {"weights": layer_weights(run, say)} if run.weights else {"layers": layer_curve(run, points, say)}
-    drawn = {
-        **({} if run.fusion else curve),
-        "labels": per_label(run, evaluation, say),
-        "confusion": confusion(run, say),
-    }
+    drawn = dict({} if run.fusion else curve)
+    if not run.task.regression:
+        drawn |= {"labels": per_label(run, evaluation, say), "confusion": confusion(run, say)}
+    if run.task.regression or run.task.ordinal:
+        drawn |= number_charts.charts(run, say)
     if online is not None:
         drawn["callers"] = run_online.chart(run, online, say)
     line = narrative.protocol_line(run, say)
@@ -44,12 +46,18 @@ def specs(
     return drawn
 
 
+@specifications
+def bland_altman(run: Run, say: Language = ENGLISH) -> dict[str, Any]:
+    """Bland and Altman's figure of each target."""
+    return {name: number_charts.bland_altman(run, at, say) for at, name in enumerate(number_charts.names(BLAND, run))}
+
+
 def layer_curve(run: Run, points: Sequence[Point], say: Language = ENGLISH) -> Any:
     """Test score of every layer with its 95 % band, the development score, the layers that were chosen, and chance."""
     name = metrics.title(run.metric, say)
     stacks = {point.layer.rpartition(".")[0] for point in points}
     one_stack = len(stacks) == 1 and stacks <= {"encoder", "decoder"}  # imported layers have names of their own
-    chance, how = metrics.chance(run.predictions, say)
+    chance, how = kinds.chance(run.predictions, say)
     rounds = len(run.choices)
     rows = [
         {

@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 
 from toolkit.core.i18n import Language
-from toolkit.result import metrics
+from toolkit.result import kinds, metrics
 from toolkit.result.online import Online
 from toolkit.result.report import narrative
 from toolkit.result.report.charts import COLOUR, chart_of, padded, titled
@@ -39,7 +39,7 @@ def chart(run: Run, online: Online, say: Language) -> Any:
         for count, mean, low, high in online.curve(online.best)
     ]
     metric, unit = metrics.title(run.metric, say), narrative.unit(run.predictions, say)
-    chance, _ = metrics.chance(run.predictions, say)
+    chance, _ = kinds.chance(run.predictions, say)
     ends = [value for _, _, low, high in online.curve(online.best) for value in (low, high)]
     scale, colour = padded([chance, *ends]), colour_of("linear")  # whatever the run's own probe is
     across = alt.Scale(type="log", base=2, nice=False, padding=12)

@@ -7,19 +7,20 @@ from typing import Any
 
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result import columns as columns_file
-from toolkit.result import controls, metrics, stats
+from toolkit.result import controls, kinds, metrics, stats
 from toolkit.result import online as online_file
 from toolkit.result.columns import Columns
 from toolkit.result.controls import Beside
 from toolkit.result.online import Online
 from toolkit.result.probability_metrics import measure
-from toolkit.result.report import narrative, run_charts, run_online
+from toolkit.result.report import narrative, number_charts, run_charts, run_online
 from toolkit.result.report.label_charts import (
     MULTILABEL_CELLS,
     confusion_counts,
     label_metric,
     multilabel_counts,
 )
+from toolkit.result.report.number_charts import MOST_DRAWN
 from toolkit.result.report.page import (
     Cell,
     Page,
@@ -104,9 +105,12 @@ def page(
             "may_be_best": narrative.may_be_best(points, say),
             "layers": _layers(run, points, say),
             "choices": _choices(run, say),
-            "labels": _labels(evaluation, say),
-            "confusion": confusion_table(run, say),
+            "labels": _labels(run, evaluation, say),
+            "confusion": None if run.task.regression else confusion_table(run, say),
+            "errors": number_charts.error_tables(run, say) if run.task.regression or run.task.ordinal else [],
+            "scatters": number_charts.names("scatter", run) if run.task.regression else [],
             "multilabel": run.task.multilabel,
+            "scaled": run.task.regression or run.task.ordinal,
             "screening": _screening(run, say),
             "online": _online(run, online, say),
             "metrics": _metrics(run, evaluation, say),
@@ -119,10 +123,14 @@ def page(
 
 
 def _cards(run: Run, evaluation: Evaluation, say: Language) -> list[dict[str, str]]:
-    chance, how = metrics.chance(run.predictions, say)
+    chance, how = kinds.chance(run.predictions, say)
     names = (run.metric, "exact_match" if run.task.multilabel else "accuracy", "f1_weighted", "roc_auc")
+    if run.task.ordinal:
+        names = (run.metric, "macro_absolute_error", "accuracy_within_one", "accuracy")
+    elif run.task.regression:
+        names = (run.metric, "pearson", "mean_absolute_error", "r_squared")
     cards = []
-    for metric in names:
+    for metric in (name for name in names if name in evaluation.overall):
         score = evaluation.overall[metric]
         told = say("common.no_interval")
         if score.lower is not None:
@@ -138,7 +146,7 @@ def _figures(
     best = max(points, key=lambda point: point.test.estimate or 0.0)
     fields = {
         "metric": narrative.metric_name(run, say),
-        "value": say(f"metric.{label_metric(run.task.multilabel)}"),
+        "value": say(f"metric.{label_metric(run.task)}"),
         "what": say("report.what_tuned" if run.tuned else "report.what_probe", probe=run.probe.removeprefix(TUNED)),
         "unit": narrative.unit(run.predictions, say),
         "best": f"{best.layer}, {say.figure(best.test)}",
@@ -146,13 +154,16 @@ def _figures(
     found = {}
     for name, spec in stills.items():
         number = {"layers": len(points), "weights": len(run.weights)}.get(name, len(run.task.labels))
-        spoken, caption = f"report.spoken_{name}", f"report.figure_{name}"
+        part, _, target = name.partition("-")
+        spoken, caption, more = f"report.spoken_{part}", f"report.figure_{part}", {}
+        if part == "scatter" and (clips := len(number_charts.pairs(run, int(target or 1) - 1)[0])) > MOST_DRAWN:
+            caption, more = f"{caption}_some", {"drawn": MOST_DRAWN, "all": clips}
         if name == "callers":
             spoken, caption = "online.spoken", "online.caption"
         elif name == "confusion":
             caption = f"{caption}_{kind}"
         spoken = say(spoken, number=number, **fields)
-        found[name] = drawing(name, spec, spoken, say(caption, **fields))
+        found[name] = drawing(name, spec, spoken, say(caption, **fields, **more))
     return found
 
 
@@ -218,7 +229,7 @@ def _controls(run: Run, points: Sequence[Point], controls: Sequence[Beside], say
 
 
 def _nuisances(run: Run, points: Sequence[Point], nuisances: Sequence[Beside], say: Language) -> Table:
-    chance, _ = metrics.chance(run.predictions)
+    chance, _ = kinds.chance(run.predictions)
     cell = partial(score_cell, say=say)
     names = [(run.task.name, chance), *((nuisance.name, nuisance.chance) for nuisance in nuisances)]
     rows = [
@@ -250,8 +261,11 @@ def _choices(run: Run, say: Language) -> Table:
     return table(heads, rows, texts=3)
 
 
-def _labels(evaluation: Evaluation, say: Language) -> Table:
-    names = ("recall", "precision", "f1", "roc_auc", "average_precision")
+def _labels(run: Run, evaluation: Evaluation, say: Language) -> Table:
+    if run.task.regression:
+        return _targets(run, evaluation, say)
+    given = next(iter(evaluation.per_label.values()))
+    names = [name for name in ("recall", "precision", "f1", "roc_auc", "average_precision") if name in given]
     heads = [say(f"column.{key}") for key in ("label", "clips", "predicted")]
     rows = [
         Row(
@@ -264,6 +278,24 @@ def _labels(evaluation: Evaluation, say: Language) -> Table:
         )
         for label, scores in evaluation.per_label.items()
     ]
+    return table([*heads, *(metrics.title(name, say) for name in names)], rows)
+
+
+def _targets(run: Run, evaluation: Evaluation, say: Language) -> Table:
+    """Each number with its range, in its own unit."""
+    names = list(next(iter(evaluation.per_label.values())))
+    rows = [
+        Row(
+            [
+                Cell(label),
+                count_cell(evaluation.support[label]),
+                *(Cell(f"{low:.4g} – {high:.4g}", True, low) for low, high in number_charts.ranges(run, target)),
+                *(score_cell(scores[name], say) for name in names),
+            ]
+        )
+        for target, (label, scores) in enumerate(evaluation.per_label.items())
+    ]
+    heads = [say(f"column.{key}") for key in ("target", "clips", "true_range", "predicted_range")]
     return table([*heads, *(metrics.title(name, say) for name in names)], rows)
 
 
@@ -315,7 +347,7 @@ def confusion_table(run: Run, say: Language) -> Table:
 
 def _metrics(run: Run, evaluation: Evaluation, say: Language) -> Table:
     """The metrics, and what `metrics.guess` scores in each on the same clips."""
-    guessed = measure(metrics.guess(run.predictions))
+    guessed = measure(kinds.guess(run.predictions))
     rows = [
         Row(
             [

@@ -7,10 +7,12 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from toolkit.core.errors import PredictionsError
 from toolkit.core.i18n import ENGLISH
-from toolkit.corpus.labels import Task
+from toolkit.corpus.labels import NUMBER, Task
 from toolkit.corpus.spellings import REFUSE, Rules
 from toolkit.result import stats
+from toolkit.result.cut import cut
 from toolkit.result.predictions import Predictions, read_csv
 from toolkit.result.report import terminal
 from toolkit.result.stats import Evaluation
@@ -34,10 +36,13 @@ class Scored:
         task, evaluation = self.predictions.task, self.evaluation
         who = ENGLISH.counted(evaluation.clips, "clip")
         who += "" if evaluation.unit == "clips" else f" of {ENGLISH.counted(evaluation.units, self.predictions.group)}"
-        read = Text(f"{who}; {task.kind}, {len(task.labels)} labels; 95 % intervals over {evaluation.unit}")
+        what = {"ordinal": "levels", "regression": "targets"}.get(task.kind, "labels")
+        read = Text(f"{who}; {task.kind}, {len(task.labels)} {what}; 95 % intervals over {evaluation.unit}")
         cautions = [*self.notes, *([evaluation.caution] if evaluation.caution else [])]
         notes = [Text(f"note: {caution}", style="yellow") for caution in cautions]
-        if not self.predictions.has_probability:
+        if task.regression:
+            pass  # nothing that it has asks for probabilities
+        elif not self.predictions.has_probability:
             notes.append(Text("note: no probabilities, so ROC-AUC and average precision are missing", style="yellow"))
         elif self.predictions.score is None and len(set(self.predictions.fold.tolist())) > 1:
             notes.append(
@@ -54,9 +59,17 @@ class Scored:
 def score_file(path: Path, task: Task | None = None, rules: Rules = REFUSE) -> Scored:
     """Read and score a file. task: gives the labels; without it they come from the file.
 
-    rules: for two spellings of one label or group, and for what names nothing.
+    rules: for two spellings of one label or group, for what names nothing, and for what scales are.
     Raises PredictionsError; LabelError or SplitError by the rules.
     """
     notes: list[str] = []
     predictions = read_csv(path, task, rules, notes.append)
+    own = predictions.task
+    if rules.kind == "auto" and own.kind == "multiclass" and all(map(NUMBER.fullmatch, own.labels)):
+        raise PredictionsError(
+            f"{path.name} holds {len(own.labels)} different numbers, {own.labels[0]} to {own.labels[-1]}: as classes "
+            "their order is lost. Say --kind regression, --kind ordinal, or --kind classes"
+        )
+    if rules.threshold is not None:
+        predictions = cut(predictions, rules.threshold)
     return Scored(predictions, stats.evaluate(predictions), tuple(notes))

@@ -49,9 +49,22 @@ def layers(run: Run, points: Sequence[Point]) -> Table:
 
 def per_label(evaluation: Evaluation) -> Table:
     """How often every label occurs, its precision, and recall and F1 with intervals; 80 columns wide."""
+    if "recall" not in next(iter(evaluation.per_label.values())):
+        return _per_target(evaluation)
     table = _table("label", "clips", "precision", "recall, 95 %", "F1, 95 %")
     for label, scores in evaluation.per_label.items():
         told = (decimal(scores["precision"].estimate), str(scores["recall"]), str(scores["f1"]))
+        table.add_row(Text(label), f"{evaluation.support[label]:,}", *told)
+    return table
+
+
+def _per_target(evaluation: Evaluation) -> Table:
+    """Of each number its clips, errors in its own unit, and CCC with its interval."""
+    names = ("concordance_correlation", "pearson", "mean_absolute_error", "root_mean_squared_error")
+    table = _table("target", "clips", "CCC, 95 %", *map(metrics.title, names[1:]))
+    for label, scores in evaluation.per_label.items():
+        first, *rest = (scores[name] for name in names)
+        told = (str(first), *(decimal(score.estimate) for score in rest))
         table.add_row(Text(label), f"{evaluation.support[label]:,}", *told)
     return table
 
@@ -72,7 +85,7 @@ def bar(value: float | None) -> str:
     >>> bar(0.5), bar(None)
     ('██████', '')
     """
-    full, eighth = divmod(round((value or 0.0) * BAR_CELLS * 8), 8)
+    full, eighth = divmod(round(max(value or 0.0, 0.0) * BAR_CELLS * 8), 8)
     return "█" * full + EIGHTHS[eighth].strip()
 
 

@@ -1,0 +1,52 @@
+"""Ridge, every strength of every fold: one decomposition a fold against a loop over scikit-learn's Ridge.
+
+    python bench/ridge.py [--clips 4800 --width 768 --folds 5 --strengths 30 --targets 3]
+
+Both get the same standardised matrices and give predictions of the held-out clips; the largest difference is printed.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from sklearn.linear_model import Ridge
+
+from toolkit.probe.ridge import decompose, solve
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (("clips", 4800), ("width", 768), ("folds", 5), ("strengths", 30), ("targets", 3)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    generator = np.random.default_rng(0)
+    matrix = generator.standard_normal((asked.clips, asked.width)) @ generator.standard_normal((asked.width,) * 2)
+    matrix = (matrix - matrix.mean(axis=0)) / matrix.std(axis=0)
+    truth = matrix[:, : asked.targets] + generator.standard_normal((asked.clips, asked.targets))
+    fold, penalties = np.arange(asked.clips) % asked.folds, np.logspace(-3, 5, asked.strengths)
+    parts = [(matrix[fold != own], truth[fold != own], matrix[fold == own]) for own in range(asked.folds)]
+
+    began = time.perf_counter()
+    ours = []
+    for train, known, held_out in parts:
+        coefficients, intercepts = solve(decompose(train), known, penalties)
+        side_by_side = np.moveaxis(coefficients, 1, 0).reshape(asked.width, -1)
+        given = (held_out @ side_by_side).reshape(-1, asked.strengths, asked.targets)
+        ours.append(np.moveaxis(given, 1, 0) + intercepts[:, None])
+    own_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    theirs = [
+        np.stack([Ridge(alpha=penalty).fit(train, known).predict(held_out) for penalty in penalties])
+        for train, known, held_out in parts
+    ]
+    seconds = time.perf_counter() - began
+    apart = max(float(np.abs(one - other).max()) for one, other in zip(ours, theirs, strict=True))
+    print(f"{asked.folds} folds, {asked.strengths} strengths, {asked.targets} targets, {asked.clips} x {asked.width}")
+    print(f"toolkit {own_seconds:.2f} s, scikit-learn {seconds:.2f} s: {seconds / own_seconds:.0f} times")
+    print(f"predictions apart by {apart:.0e} at most")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Targets that are scales: numbers to predict (regression), or levels with an order (ordinal)."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.core.errors import LabelError, PredictionsError, one_of
+from toolkit.corpus.labels import COMMA, NUMBER, IntArray, Task, Truth, columns_of, short_name
+from toolkit.corpus.spellings import SCALES, Rules
+
+FloatArray = npt.NDArray[np.float64]
+FAR = 1000.0  # times the median distance from the median: one such clip would outweigh all others in every square
+
+
+def asked(rules: Rules) -> bool:
+    """Whether the user said that the target is a scale."""
+    return rules.kind in SCALES
+
+
+def task_of(
+    target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[int], rules: Rules
+) -> tuple[Task, Truth, list[str]]:
+    """The Task of a scale, every clip's truth, and notes on what a reader must know.
+
+    target, columns, lines: as `labels.task_of` takes them. rules: say which kind, and the levels in their order.
+    Returns of a regression truth (n_clips, n_targets) float64, NaN where a clip has no number; of an ordinal target
+    (n_clips,) the levels' places. Raises LabelError.
+    """
+    names = columns_of(target)
+    for name in names:
+        if name not in columns:
+            raise LabelError(f"No label column {name!r} in the manifest; it has {sorted(columns)}")
+    if len(set(names)) < len(names):
+        raise LabelError(f"A label column is named twice in --target {target}")
+    if rules.kind == "regression":
+        return _regression(names, columns, lines)
+    if len(names) > 1:
+        raise LabelError(f"--kind ordinal is of one column; --target {target} names {len(names)}")
+    return _ordinal(names[0], columns[names[0]], lines, rules.levels)
+
+
+def number(cell: str) -> float:
+    """The number that a cell is, NaN for anything else: "nan", "inf", "12,5", "1_000"."""
+    value = float(cell) if NUMBER.fullmatch(cell) else np.nan
+    return value if np.isfinite(value) else np.nan
+
+
+def expected(cell: str) -> str:
+    """What to write in place of a cell that is no number."""
+    if COMMA.fullmatch(cell):
+        return f"{cell!r} has a decimal comma, expected a point: {cell.replace(',', '.')}"
+    return f"{cell!r}, expected a finite number such as 12.5, or nothing and --unlabelled skip"
+
+
+def _regression(
+    names: Sequence[str], columns: Mapping[str, Sequence[str]], lines: Sequence[int]
+) -> tuple[Task, FloatArray, list[str]]:
+    truth, notes = np.full((len(lines), len(names)), np.nan), []
+    for place, name in enumerate(names):
+        for row, (cell, line) in enumerate(zip(columns[name], lines, strict=True)):
+            text = cell.strip()
+            truth[row, place] = number(text)
+            if text and np.isnan(truth[row, place]):
+                raise LabelError(f"Manifest line {line}, column {name!r}: {expected(text)}")
+        known = truth[~np.isnan(truth[:, place]), place]
+        if len(np.unique(known)) < 2:
+            raise LabelError(
+                f"Column {name!r} holds the numbers {sorted(set(known.tolist()))}; two or more are needed to predict "
+                "one"
+            )
+        _refuse_far(name, truth[:, place], lines)
+        missing = len(lines) - len(known)
+        if missing:
+            notes.append(
+                f"Without a number in {name!r}, left out of this target alone: {missing:,} of {len(lines):,} clips."
+            )
+    return Task(short_name(names), "regression", tuple(names), tuple(names)), truth, notes
+
+
+def _refuse_far(name: str, values: FloatArray, lines: Sequence[int]) -> None:
+    """A sensor's 1e9 among numbers from 1 to 7 is a slip of the pen, and would decide every figure."""
+    known = values[~np.isnan(values)]
+    away = np.abs(values - np.median(known))
+    typical = float(np.median(away[away > 0]))  # NaN compares as False
+    far = np.flatnonzero(away > FAR * typical)
+    if len(far):
+        row = int(far[0])
+        raise LabelError(
+            f"Manifest line {lines[row]}, column {name!r}: {values[row]:g} is more than {FAR:g} times as far from the "
+            f"median, {np.median(known):g}, as clips typically are, and would outweigh all others; expected a number "
+            "of the same scale: correct it, clear the cell (--unlabelled skip), or take the column's logarithm"
+        )
+
+
+def levels_of(where: str, cells: Sequence[str]) -> tuple[str, ...]:
+    """The levels of a predictions file, which must be numbers. Raises PredictionsError."""
+    for cell in cells:
+        if not NUMBER.fullmatch(cell):
+            raise PredictionsError(
+                f"{where}: {cell!r} is no number such as 2, so the order of the levels is not known; name them from "
+                "the lowest up, as in --levels low,medium,high"
+            )
+    return tuple(sorted(set(cells), key=float))
+
+
+def _ordinal(
+    name: str, cells: Sequence[str], lines: Sequence[int], levels: Sequence[str]
+) -> tuple[Task, IntArray, list[str]]:
+    values, notes = set(cells), list[str]()
+    for cell, line in zip(cells, lines, strict=True):
+        if cell != cell.strip() or not cell:
+            raise LabelError(f"Manifest line {line}, column {name!r}: {cell!r}, expected a level without spaces around")
+        if levels and cell not in levels:
+            raise LabelError(f"Manifest line {line}, column {name!r}: {one_of('level', cell, levels)} of --levels")
+        if not levels and not NUMBER.fullmatch(cell):
+            raise LabelError(
+                f"Manifest line {line}, column {name!r}: {cell!r} is no number such as 2, so the order of the levels "
+                "is not known; name them from the lowest up, as in --levels low,medium,high"
+            )
+    if absent := [level for level in levels if level not in values]:
+        raise LabelError(f"--levels names {absent[0]!r}, and no clip has it in column {name!r}; leave it out")
+    ordered = tuple(levels) or tuple(sorted(values, key=float))
+    if len(ordered) < 2:
+        raise LabelError(f"Column {name!r} holds the levels {list(ordered)}; two or more are needed to tell apart")
+    if len(ordered) > max(50, len(lines) // 4):
+        raise LabelError(
+            f"Column {name!r} holds {len(ordered)} levels in {len(lines)} clips; --kind regression predicts the number"
+        )
+    if all(map(NUMBER.fullmatch, ordered)):
+        if len({float(level) for level in ordered}) < len(ordered):
+            raise LabelError(f"Column {name!r} spells one number in two ways among its levels {list(ordered)}")
+        steps = np.diff([float(level) for level in ordered])
+        if levels and (steps <= 0).any():
+            raise LabelError(f"--levels {','.join(levels)} are numbers and not in their order, from the lowest up")
+        if len(set(steps.round(9).tolist())) > 1:
+            notes.append(
+                f"The levels of {name!r} ({', '.join(ordered)}) count as equally far apart, though the numbers are not."
+            )
+    place = {level: at for at, level in enumerate(ordered)}
+    truth = np.array([place[cell] for cell in cells], dtype=np.int64)
+    return Task(short_name((name,)), "ordinal", ordered, (name,)), truth, notes

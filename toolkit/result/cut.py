@@ -1,0 +1,48 @@
+"""A scale cut in two: predictions of levels or of a number, read as whether it is so much or more."""
+
+import numpy as np
+
+from toolkit.core.errors import PredictionsError
+from toolkit.corpus.labels import NUMBER, Task
+from toolkit.result.predictions import Predictions
+
+
+def cut(predictions: Predictions, threshold: float) -> Predictions:
+    """The same clips, each "NAME < 8" or "NAME >= 8" by its truth and by its prediction.
+
+    Of levels the probability is the sum over those from the threshold up. A clip without the number is left out.
+    Raises PredictionsError for levels that are no numbers, several targets, and a threshold that no truth lies on both
+    sides of.
+    """
+    task = predictions.task
+    if len(task.columns) > 1:
+        raise PredictionsError(
+            f"--threshold {threshold:g} cuts one column of numbers; {list(task.columns)} are several"
+        )
+    if task.ordinal and not all(map(NUMBER.fullmatch, task.labels)):
+        raise PredictionsError(f"--threshold {threshold:g} cuts numbers, and the levels are {list(task.labels)}")
+    kept = np.arange(len(predictions.ids))
+    if task.regression:
+        kept = np.flatnonzero(~np.isnan(predictions.truth[:, 0]))
+        truth, given = (
+            (own[kept, 0] >= threshold).astype(np.int64) for own in (predictions.truth, predictions.prediction)
+        )
+        probability = np.full((len(kept), 2), np.nan)
+    else:
+        high = np.array([float(level) >= threshold for level in task.labels])
+        truth, given = (high[own].astype(np.int64) for own in (predictions.truth, predictions.prediction))
+        above = predictions.probability[:, high].sum(axis=1)
+        probability = np.column_stack([predictions.probability[:, ~high].sum(axis=1), above]).clip(max=1.0)
+    if len(np.unique(truth)) < 2:
+        raise PredictionsError(f"--threshold {threshold:g}: no truth lies on its other side; choose another")
+    (name,) = task.columns
+    return Predictions(
+        Task(task.name, "binary", (f"{name} < {threshold:g}", f"{name} >= {threshold:g}"), task.columns),
+        tuple(predictions.ids[at] for at in kept),
+        tuple(predictions.groups[at] for at in kept),
+        predictions.fold[kept],
+        truth,
+        given,
+        probability,
+        predictions.group,
+    )
