@@ -7,7 +7,6 @@ import pytest
 
 from toolkit import probe_arrays
 from toolkit.probe.stage import ProbeResult
-from toolkit.result.paired import widening
 from toolkit.result.report import narrative
 
 SPEAKERS, CLIPS, WIDTH = 20, 30, 12
@@ -59,15 +58,17 @@ def test_proportional_odds_recover_planted_levels(tmp_path: Path) -> None:
     inside(found, "encoder.1", float(best))
 
 
-@pytest.mark.parametrize("kind", ["regression", "ordinal"])
-def test_noise_scores_chance(tmp_path: Path, kind: str) -> None:
-    found = planted(tmp_path, kind, 0.0, seed=2)
-    score = found.evaluation.overall[found.run.metric]
-    assert score.estimate == pytest.approx(0.0, abs=0.08) and score.lower is not None and score.upper is not None
-    wide = widening(found.run.folds)  # of a null, cross-validation counts each pair of clips twice
-    assert score.estimate - wide * (score.estimate - score.lower) < 0
-    assert score.estimate + wide * (score.upper - score.estimate) > 0
-    assert narrative.answer(found.run, found.evaluation).endswith("Not distinguishable from chance.")
+@pytest.mark.parametrize(("kind", "draws"), [("regression", 8), ("ordinal", 4)])
+def test_noise_scores_chance(tmp_path: Path, kind: str, draws: int) -> None:
+    """Of a null, cross-validation counts each pair of clips twice: what is said follows the widened interval."""
+    scores, told = [], 0
+    for seed in range(draws):
+        (folder := tmp_path / str(seed)).mkdir()
+        found = planted(folder, kind, 0.0, seed=seed)
+        scores.append(found.evaluation.overall[found.run.metric].estimate)
+        told += not narrative.answer(found.run, found.evaluation).endswith("Not distinguishable from chance.")
+    assert np.mean(scores) == pytest.approx(0.0, abs=0.03), scores
+    assert told <= 1, scores
 
 
 @pytest.mark.parametrize("kind", ["regression", "ordinal"])
