@@ -139,6 +139,7 @@ ALWAYS = {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",
         "refit-on-development", "seeds", "weight-decay", "warmup",
         "epochs", "batch-size", "grad-accum-steps", "max-grad-norm", "dtype", "device", "workers", "save-weights",
+        "report-to",
         "head-lr",
         "head-epochs",  # 0 for none; the head's rate is its rate in the epochs behind, too
         "patience",  # as many as --epochs, or more: no stop before the end

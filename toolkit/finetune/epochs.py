@@ -19,7 +19,7 @@ from toolkit.core.artifacts import commit_file
 from toolkit.core.errors import MachineError
 from toolkit.corpus.labels import IntArray, Task, one_hot
 from toolkit.corpus.splits import Round
-from toolkit.finetune import distributed, diverged, history, resume
+from toolkit.finetune import distributed, diverged, history, resume, tracking
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.head import standard, teach
 from toolkit.finetune.history import Epoch
@@ -52,19 +52,23 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
     share = prevalence(job, clips)
     model = Classifier(backbone, job.task, share, standard(pooled), balanced, recipe.statistics).to(job.device)
     watch.model = model
+    report_to = job.report_to if watch.reports else ()
+    if report_to and job.history is not None:
+        run = job.history.parent
+        tracking.into(run.parent.parent / tracking.FOLDER / run.name / f"fold-{fold}")
     lengths = [job.recordings.lengths[job.ids[clip]] for clip in clips]
     trainer = FoldTrainer(
         job,
         fold,
         EpochOrder(lengths, recipe.batch_size, job.seed, fold),
         model=model,
-        args=arguments(job, folder, seeds.integer(job.seed, *name), keep=watch.keeps),
+        args=arguments(job, folder, seeds.integer(job.seed, *name), keep=watch.keeps, report_to=report_to),
         train_dataset=[int(clip) for clip in clips],
         data_collator=partial(collate, job, backbone),
         optimizers=(torch.optim.AdamW(parameter_groups(model, recipe), fused=True), None),
         callbacks=[watch],
     )
-    watch.taken_loss = trainer.taken_loss
+    watch.taken_loss, watch.log = trainer.taken_loss, trainer.log
     trainer.remove_callback(transformers.PrinterCallback)
     resumed = distributed.main_first(watch.go_on)
     if resumed is None and recipe.head_epochs:
@@ -111,7 +115,9 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
 
     model: Classifier
     taken_loss: Callable[[], float | None]
+    log: Callable[[dict[str, float]], None]
     keeps = True  # a checkpoint after every epoch
+    reports = False  # its losses, to where the user asked
 
     def __init__(self, folder: Path, last: int, spent: Spent) -> None:
         self.folder, self.last, self.spent, self.epochs = folder, last, spent, 0
@@ -174,6 +180,7 @@ class KeepBest(Watch):
         """stop: given an epoch and its loss, whether to leave it at that; such a training cannot be gone on with."""
         super().__init__(folder, job.recipe.epochs, Spent())
         self.job, self.round, self.say, self.stop, self.keeps = job, round_, say, stop, stop is None
+        self.reports = stop is None
         self.share = prevalence(job, round_.train)
         self.score, self.loss, self.epoch = 0.0, math.inf, 0
 
@@ -223,6 +230,8 @@ class KeepBest(Watch):
         self.say(told)
         if self.job.history is not None and self.stop is None and not distributed.rank():
             history.add(self.job.history, Epoch(fold, epoch, training, loss, score, seconds))
+        if self.job.report_to and self.reports and training is not None:
+            self.log({"loss": training, "eval_loss": loss, "eval_score": score})
 
     def _loss(self, truth: IntArray, probability: FloatArray) -> float:
         return balanced_log_loss(self.job.task, truth, probability, self.share)

@@ -149,6 +149,8 @@ class FinetuneOptions(Training, Labelled):
     """Threads that decode audio."""
     save_weights: Annotated[bool, Offered(switch=True)] = False
     """Leave each round's weights in the run's folder, for predict."""
+    report_to: Annotated[Names, Offered(shown="none")] = None
+    """With commas: tensorboard, wandb, mlflow. Each round's losses, below logs/; wandb stays offline."""
     seed: Annotated[int | None, Offered(shown="0")] = None
     """Of the training; by hand also of the folds."""
     seeds: Annotated[int, Offered(least=1)] = 1

@@ -47,7 +47,8 @@ def _budget() -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """What all rounds of a run share. truth: in the order of ids. device: "cpu" or "cuda". history: a file."""
+    """What all rounds of a run share. truth: in the order of ids. device: "cpu" or "cuda". history: a file.
+    report_to: names of `tracking.PACKAGES`."""
 
     checkpoint: Checkpoint
     context: Context
@@ -60,6 +61,7 @@ class Job:
     device: torch.device
     workers: int
     history: Path | None = None
+    report_to: tuple[str, ...] = ()
     inputs: Inputs = field(default_factory=lambda: Inputs(_budget()))
 
 

@@ -42,7 +42,8 @@ PRIVATE = ".training"
 @dataclass(frozen=True)
 class Options:
     """save_weights: leave each round's weights in the run's folder. workers: threads that decode, None: the cores.
-    search: how each round finds its own recipe and layer; None: it takes the ones that are given."""
+    search: how each round finds its own recipe and layer; None: it takes the ones that are given. report_to: as
+    `tracking.check` takes it; no figure depends on it."""
 
     recipe: Recipe
     search: Search | None = None
@@ -50,6 +51,7 @@ class Options:
     device: str = "auto"
     workers: int | None = None
     save_weights: bool = False
+    report_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def finetune(
         job = Job(
             source.checkpoint, source.context, question.task, folds.ids, truth, recordings, recipe, options.seed,
             device, workers, folder / history.FILE,
+            report_to=options.report_to,
         )  # fmt: skip
         with closing(Studies(folder)) if options.search else nullcontext() as studies:
             finished = [

@@ -8,7 +8,7 @@ from typing import Any, cast
 from toolkit.core import i18n
 from toolkit.core.artifacts import provenance as made_with
 from toolkit.core.errors import InputError, one_of
-from toolkit.core.options import sentences
+from toolkit.core.options import names, sentences
 from toolkit.core.progress import quiet
 from toolkit.corpus.evaluation_task import (
     EvaluationTask,
@@ -21,7 +21,7 @@ from toolkit.corpus.evaluation_task import (
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.windows import Windows, cut
-from toolkit.finetune import distributed, origin
+from toolkit.finetune import distributed, origin, tracking
 from toolkit.finetune.checks import check_learnable, device_for, refuse_batch, refuse_scale, refuse_search_of
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.finetune.origin import Source
@@ -62,7 +62,7 @@ class Plan:
             say(f"folds in {place.shown(folder)}")
         engine = Options(
             options.recipe, Search(options.search, options.ways) if options.search else None, first, options.device,
-            options.workers, options.save_weights,
+            options.workers, options.save_weights, tuple(names(options.report_to)),
         )  # fmt: skip
         done: list[RunResult] = []
         for source in self.sources:
@@ -94,6 +94,7 @@ def plan(place: Place, options: FinetuneOptions) -> Plan:
     if options.origin is None and (options.model is None or options.target is None):
         raise InputError("Say what to train: --from a probe run, or --model and --target by hand")
     _ = options.recipe
+    tracking.check(tuple(names(options.report_to)))
     if options.context not in (None, "full", "clip"):
         raise InputError(one_of("--context", options.context, ["full", "clip"]))
     corpus, sources = (_from_run if options.origin is not None else _by_hand)(place, options)
@@ -118,6 +119,7 @@ def check(
         InputError: as they would.
     """
     i18n.of(options.language)
+    tracking.check(tuple(names(options.report_to)))
     if not checkpoint.family.trainable:
         raise InputError(f"model {checkpoint.name} cannot be fine-tuned")
     recipe, whole = options.recipe, origin.deepest(checkpoint, options.ways[0])

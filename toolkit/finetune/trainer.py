@@ -17,7 +17,7 @@ from toolkit.finetune.round_context import Job, autocast
 SORTED_TOGETHER = 16  # batches; among their clips a step takes clips of like length
 
 
-def arguments(job: Job, folder: Path, seed: int, *, keep: bool) -> Any:
+def arguments(job: Job, folder: Path, seed: int, *, keep: bool, report_to: Sequence[str] = ()) -> Any:
     """keep: write a checkpoint after every epoch, so that the round can go on from it."""
     recipe, cuda = job.recipe, job.device.type == "cuda"
     made = transformers.TrainingArguments(
@@ -41,7 +41,7 @@ def arguments(job: Job, folder: Path, seed: int, *, keep: bool) -> Any:
         logging_strategy="no",
         disable_tqdm=True,
         log_level="error",
-        report_to="none",
+        report_to=list(report_to) or "none",
         remove_unused_columns=False,
         label_names=["labels"],
         seed=seed,
