@@ -9,8 +9,8 @@ from tensorboardX.proto.event_pb2 import Event
 from tests.conftest import Run
 from tests.finetune.conftest import finetune
 from toolkit.finetune import tracking
-from toolkit.result import run as result_run
 from toolkit.finetune.history import Epoch, add
+from toolkit.result import run as result_run
 
 
 def test_an_epoch_that_is_done_again_replaces_itself(tmp_path: Path) -> None:
