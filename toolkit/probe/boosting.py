@@ -35,7 +35,7 @@ PATIENCE = 15  # trees without a better development loss before a fit stops
 UNSEEN_TREES = 50  # of a label that the search could not learn, where it learnt no other either
 STEP = 10  # trees between two reports of how far a fit has come
 # 31 bins: three times faster than 255 on embeddings, for small leaves spend their time on looking through bins; as good
-# (docs/benchmarks.md). No pre-filter, since trials differ in min_data_in_leaf.
+# (docs/benchmarks-notes.md). No pre-filter, since trials differ in min_data_in_leaf.
 BINNING = {"max_bin": 31, "feature_pre_filter": False, "verbosity": -1, "num_threads": 1}
 SEARCHED = ("num_leaves", "learning_rate", "min_data_in_leaf", "feature_fraction", "lambda_l2")
 
