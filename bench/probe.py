@@ -95,10 +95,10 @@ def decided(features: FloatArray, targets: Targets, solution: Solution) -> npt.N
 Solve = Callable[[FloatArray, Targets, Penalised], Solution]
 
 
-def scikit_learn(features: FloatArray, targets: Targets, setting: Penalised) -> Solution:
+def scikit_learn(features: FloatArray, targets: Targets, setting: Penalised, solver: str) -> Solution:
     """What a user writes, with the iterations raised so that it converges."""
     truths = [targets.columns.argmax(axis=1)] if targets.softmax else list(targets.columns.T)
-    fits = [LogisticRegression(C=setting.C, max_iter=10_000).fit(features, truth) for truth in truths]
+    fits = [LogisticRegression(C=setting.C, max_iter=10_000, solver=solver).fit(features, truth) for truth in truths]
     coefficients = np.concatenate([fit.coef_ for fit in fits]).T.astype(np.float64)
     return Solution(coefficients, np.concatenate([fit.intercept_ for fit in fits]).astype(np.float64))
 
@@ -113,23 +113,27 @@ def width(case: Case) -> int:
 Pair = tuple[int, int]  # fold, setting
 
 
-def by_default(parts: list[FoldParts], settings: list[Penalised], pairs: list[Pair], limit: float, clock: str) -> float:
+def by_default(
+    parts: list[FoldParts], settings: list[Penalised], pairs: list[Pair], limit: float, clock: str, solver: str
+) -> float:
     """Seconds of the whole loop on all threads, scaled up from what was done within the limit."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.pop(name, None)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=_unhurried) as pool:
-        return pool.submit(_timed, parts, settings, pairs, limit, clock).result()
+        return pool.submit(_timed, parts, settings, pairs, limit, clock, solver).result()
 
 
 def _unhurried() -> None:
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-def _timed(parts: list[FoldParts], settings: list[Penalised], pairs: list[Pair], limit: float, clock: str) -> float:
+def _timed(
+    parts: list[FoldParts], settings: list[Penalised], pairs: list[Pair], limit: float, clock: str, solver: str
+) -> float:
     begun = CLOCKS[clock]()
     for done, (fold, setting) in enumerate(pairs, start=1):  # noqa: B007
-        scikit_learn(parts[fold][0], parts[fold][2], settings[setting])
+        scikit_learn(parts[fold][0], parts[fold][2], settings[setting], solver)
         if CLOCKS[clock]() - begun > limit:
             break
     return (CLOCKS[clock]() - begun) * len(pairs) / done
@@ -152,7 +156,9 @@ def solved_by(case: Case, settings: list[Penalised], workers: int) -> tuple[list
     return [part for part, _ in solved], [solutions for _, solutions in solved]
 
 
-def compare(case: Case, trials: int, loop_seconds: float, tight_fits: int, workers: int, clock: str) -> list[str]:
+def compare(
+    case: Case, trials: int, loop_seconds: float, tight_fits: int, workers: int, clock: str, solver: str
+) -> list[str]:
     """One row of the table."""
     settings = [Penalised(float(c)) for c in np.logspace(-5, 3, trials)]
     begun = CLOCKS[clock]()
@@ -167,7 +173,7 @@ def compare(case: Case, trials: int, loop_seconds: float, tight_fits: int, worke
         mine = decided(held_out, targets, solution)
         with threadpool_limits(1):
             begun = CLOCKS[clock]()
-            theirs = scikit_learn(matrix, targets, setting)
+            theirs = scikit_learn(matrix, targets, setting, solver)
             alone += CLOCKS[clock]() - begun
             if done <= tight_fits:
                 (tight,) = reference.solve(matrix, targets, [setting])
@@ -179,7 +185,7 @@ def compare(case: Case, trials: int, loop_seconds: float, tight_fits: int, worke
         gaps.append(f1_score(truth, mine, average="macro") - f1_score(truth, other, average="macro"))
         if alone > loop_seconds:
             break
-    default = by_default(parts, settings, pairs, loop_seconds, clock)
+    default = by_default(parts, settings, pairs, loop_seconds, clock, solver)
     scaled = [default, alone * len(pairs) / done]
     return [
         f"{case.name}, {case.features.shape[0]:,} x {case.features.shape[1]}, {len(case.task.labels)} labels",
@@ -237,6 +243,7 @@ def main() -> None:
     parser.add_argument("--tight-fits", type=int, default=10, help="how many are compared with a tight tolerance too")
     parser.add_argument("--kind", choices=KINDS, help="this row alone")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--solver", choices=("lbfgs", "newton-cholesky"), default="lbfgs", help="scikit-learn's")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: of all threads, on a busy machine")
     parser.add_argument("--features", help="a .npz with a real layer")
     options = parser.parse_args()
@@ -268,7 +275,15 @@ def main() -> None:
     )
     for case in cases:
         table.add_row(
-            *compare(case, options.trials, options.loop_seconds, options.tight_fits, options.workers, options.clock)
+            *compare(
+                case,
+                options.trials,
+                options.loop_seconds,
+                options.tight_fits,
+                options.workers,
+                options.clock,
+                options.solver,
+            )
         )
     console = Console(width=120)
     console.print(f"{FOLDS} folds x {options.trials} strengths from 1e-5 to 1e3, {options.workers} workers")
