@@ -23,7 +23,7 @@ PAGES = sorted(
 )
 TOOLKIT: Any = typer.main.get_command(app)
 ANY = "..."  # whatever options the line before it had
-OTHERS = {"--cpu", "--multi_gpu", "--write", "--measure", "--include-dashboard=false"}
+OTHERS = {"--cpu", "--multi_gpu", "--write", "--longest", "--measure", "--include-dashboard=false"}
 
 
 def command_lines(text: str) -> Iterator[str]:

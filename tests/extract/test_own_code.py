@@ -1,5 +1,6 @@
 """A user's own code from `extract` to `predict`, and where it is not run: recipes, fine-tuning, other machines."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import soundfile
 import toolkit
 from tests.conftest import Run
 from tests.features.test_import import study
-from tests.models import own, tiny
+from tests.models import onnx_files, own, tiny
 from toolkit.core.errors import InputError, RecipeError
 
 __all__ = ["study"]
@@ -74,7 +75,7 @@ def test_in_a_fusion_it_is_probed_and_asked_about_new_audio(run: Run, study: Pat
     for model in ("./mine.py:large", "tiny"):
         assert run("extract", "--model", model, "--dtype", "float32")[0] == 0
     options = ("--target", "mood", "--folds", 3, "--trials", 1)
-    code, _, err = run("probe", "--model", "mine-large+tiny", *options)
+    code, _, err = run("probe", "--model", "./mine.py:large+tiny", *options)  # as it was extracted
     assert code == 0, err
     (folder,) = study.glob("result/mood-mine-large+tiny-*")
     run_json = json.loads((folder / "run.json").read_text())
@@ -86,6 +87,57 @@ def test_in_a_fusion_it_is_probed_and_asked_about_new_audio(run: Run, study: Pat
     assert code == 2 and "takes --own-code" in err, err
     code, _, err = run("predict", "--from", folder.name, "new.wav", "--own-code", "mine.py:large")
     assert code == 0 and "mine.py is code of your own, and is run" in err, err
+
+
+def test_a_store_is_found_by_the_file_that_made_it_and_no_other(run: Run, study: Path) -> None:
+    options = ("--target", "mood", "--folds", 3, "--trials", 1)
+    for change in ("manual_seed(3)", "manual_seed(4)"):
+        own.write(study, "manual_seed(3)", change)
+        assert run("extract", "--model", "mine.py:large")[0] == 0
+    code, _, err = run("probe", "--model", "mine-large", *options)
+    assert code == 4 and "Several stores of 'mine-large'" in err
+    code, _, err = run("probe", "--model", "mine.py:large", *options)
+    (kept,) = study.glob("result/mood-mine-large-linear-*/run.json")
+    wanted = hashlib.sha256((study / "mine.py").read_bytes()).hexdigest()
+    assert code == 0 and wanted in kept.read_text(), err
+    own.write(study, "manual_seed(3)", "manual_seed(5)")
+    for model, said in [
+        (
+            "mine.py:large",
+            "No features of 'mine.py:large' in features/ (there: mine-large); `toolkit extract --model mine",
+        ),
+        ("gone.py:large", "--model gone.py: there is no such file; its features are called gone-large"),
+    ]:
+        code, _, err = run("probe", "--model", f"{model}+mine-large", *options)
+        assert code == 4 and said in err and "Traceback" not in err, err
+
+
+def test_an_onnx_graph_is_extracted_probed_and_asked_about_new_audio(run: Run, study: Path) -> None:
+    onnx_files.write(study / "net.onnx")
+    code, _, err = run("extract", "--model", "./net.onnx:hidden.*", "--model", "mine.py:large")
+    assert code == 0 and "net.onnx is code of your own, and is run" in err, err
+    (store,) = study.glob("features/net-onnx-*/store.json")
+    settings = json.loads(store.read_text())["settings"]
+    sha256 = hashlib.sha256((study / "net.onnx").read_bytes()).hexdigest()
+    assert settings["own code"] == {"file": "net.onnx", "factory": "hidden.*", "sha256": sha256}
+    code, out, err = run("models", "check", "net.onnx")
+    assert code == 0 and out.startswith("passed: net-onnx on cpu in float32, "), err
+    options = ("--target", "mood", "--folds", 3, "--trials", 1)
+    assert run("probe", "--model", "net.onnx:hidden.*+mine.py:large", *options)[0] == 0
+    assert run("probe", "--model", "net.onnx:hidden.*", *options)[0] == 0
+    (folder,) = study.glob("result/mood-net-onnx-linear-*")
+    assert sha256 in (folder / "report.html").read_text(encoding="utf-8")
+    sound, rate = soundfile.read(study / "3.wav", dtype="float32")
+    soundfile.write(study / "new.wav", sound[:-50], rate, subtype="FLOAT")
+    code, _, err = run("predict", "--from", folder.name, "new.wav")
+    assert code == 2 and "which takes --own-code path/to/net.onnx:hidden.*" in err
+    code, _, err = run("predict", "--from", folder.name, "new.wav", "--own-code", "net.onnx:hidden.*")
+    assert code == 0, err
+    (study / "r.toml").write_text(RECIPE.format(model="net.onnx"))
+    code, _, err = run("run", "r.toml")
+    assert code == 2 and "Bad model 'net.onnx': it is code, which is run; type --own-code" in err
+    code, _, err = run("extract", "--model", "net.onnx:layers.*")
+    assert code == 4 and "net-onnx: net.onnx has no output 'layers.*' of three axes" in err and "Trace" not in err
 
 
 def test_started_again_the_finished_store_stands_and_other_code_gets_its_own(run: Run, study: Path) -> None:

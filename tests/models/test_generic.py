@@ -14,7 +14,13 @@ from toolkit.models.generic import PADDED, GenericEncoder
 from toolkit.models.load import load
 
 CPU = torch.device("cpu")
-LAST_FRAME_IS_MASKED = ("parakeet", "wav2vec2-bert", "seamless")  # by its own extractor, in some clips
+LAST_FRAME_IS_MASKED = (
+    "parakeet",
+    "canary",
+    "cohere",
+    "wav2vec2-bert",
+    "seamless",
+)  # by its own extractor, in some clips
 # Not those that hear one length of every clip, and those that turn some of their states into float32.
 IN_FLOAT64 = [
     name

@@ -117,6 +117,7 @@ ZOO: dict[str, Entry] = {
         lambda found: {"hidden_states": found["input_features"]},
     ),
     "canary": Entry(models.canary, "masked", "model.encoder"),
+    "cohere_asr": Entry(models.cohere, "masked", "model.encoder"),
     "musicflamingo": Entry(
         lambda: models.audioflamingo3("MusicFlamingo"),
         "masked",

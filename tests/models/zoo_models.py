@@ -214,10 +214,18 @@ def gemma4() -> tuple[Any, Any]:
     return T.Gemma4AudioModel(config), gemma.Gemma4AudioFeatureExtractor()
 
 
+SMALL_DECODER = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def cohere() -> tuple[Any, Any]:
+    encoder = {**STACK, "subsampling_conv_channels": 16, "num_mel_bins": 80}
+    config = T.CohereAsrConfig(encoder_config=encoder, vocab_size=50, pad_token_id=0, **SMALL_DECODER)
+    return T.CohereAsrForConditionalGeneration(config), T.CohereAsrFeatureExtractor(feature_size=80)
+
+
 def canary() -> tuple[Any, Any]:
     encoder = {**STACK, "subsampling_conv_channels": 16, "num_mel_bins": 80}
-    decoder = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
-               "vocab_size": 50}  # fmt: skip
+    decoder = {**SMALL_DECODER, "vocab_size": 50}
     config = T.CanaryConfig(encoder_config=encoder, decoder_config=decoder, vocab_size=50, pad_token_id=0)
     return T.CanaryForConditionalGeneration(config), T.ParakeetFeatureExtractor(feature_size=80)
 

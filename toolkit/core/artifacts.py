@@ -20,6 +20,8 @@ from toolkit.core.errors import InputError, MachineError, StoreError, disk_full_
 from toolkit.core.platform import lock, sync_folder
 from toolkit.core.version import __version__
 
+OWN_CODE = re.compile(r"(.+\.(?:py|onnx))(?::(.*))?")
+CODE_SETTING = "own code"  # what a store's settings call it
 LOCK_WAIT_SECONDS = 2.0  # a dying process can hold a lock for a moment
 PROVENANCE_PACKAGES = (
     "torch",
@@ -205,6 +207,25 @@ def model_name(path: Path) -> str:
     repository = path.parent.parent if path.parent.name == "snapshots" else path
     owned = repository.name.startswith("models--")
     return repository.name.rpartition("--")[2] if owned else path.resolve().name
+
+
+def code_file(name_or_path: str) -> tuple[Path, str] | None:
+    """File and factory of a `--model` that is a Python file, or file and outputs of an ONNX graph; None for any other.
+
+    >>> code_file("mine.py:large"), code_file("net.onnx:hidden.*"), code_file("whisper-small")
+    ((PosixPath('mine.py'), 'large'), (PosixPath('net.onnx'), 'hidden.*'), None)
+    """
+    found = OWN_CODE.fullmatch(name_or_path)
+    return (Path(found[1]), found[2] or "") if found and not Path(name_or_path).is_dir() else None
+
+
+def code_name(file: Path, factory: str) -> str:
+    """What its features are called.
+
+    >>> code_name(Path("my/mine.py"), "large"), code_name(Path("net.onnx"), "hidden.*")
+    ('mine-large', 'net-onnx')
+    """
+    return f"{file.stem}-{factory if file.suffix == '.py' else 'onnx'}"
 
 
 def provenance(command: str) -> dict[str, Any]:

@@ -13,7 +13,17 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.core.artifacts import commit_json, locked, make_folder, model_name, signature
+from toolkit.core.artifacts import (
+    CODE_SETTING,
+    code_file,
+    code_name,
+    commit_json,
+    locked,
+    make_folder,
+    model_name,
+    sha256_of_file,
+    signature,
+)
 from toolkit.core.errors import StoreError
 from toolkit.features import shard, staging
 from toolkit.features.layout import FORMAT_VERSION, SIDECARS, STATISTICS, STORE_FILE, VARIED, LayerFeatures, dataset_of
@@ -335,17 +345,32 @@ def _apart(several: Sequence[Store]) -> str:
     )
 
 
+def _made_by(file: Path, factory: str, folders: Sequence[Path]) -> list[Path]:
+    """Those stores whose code a file is as it lies there."""
+    if not file.is_file():
+        raise StoreError(
+            f"--model {file.name}: there is no such file; its features are called {code_name(file, factory)}"
+        )
+    made = {"file": file.name, "factory": factory or "*", "sha256": sha256_of_file(file)}
+    return [folder for folder in folders if Store(folder).settings.get(CODE_SETTING) == made]
+
+
 def find(features: Path, name: str) -> Store:
     """The store of a backbone's name, of a folder's name or its beginning, if that names one only, or of a path.
 
+    A file of code means the features that it makes as it is now.
     Raises StoreError when there is none, or when several fit, naming them.
     """
     backbones = {folder: folder.name.rpartition("-")[0] for folder in _folders(features)}
     if Path(name).name != name and Path(name).is_dir():  # of a store, or of a checkpoint
         name = Path(name).resolve().name if (Path(name) / STORE_FILE).is_file() else model_name(Path(name))
-    fitting = [folder for folder, backbone in backbones.items() if backbone == name] or [
-        folder for folder in backbones if folder.name.startswith(name)
-    ]
+    code = code_file(name)
+    called = code_name(*code) if code else name
+    fitting = [folder for folder, backbone in backbones.items() if backbone == called]
+    if code:
+        fitting = _made_by(*code, fitting)
+    else:
+        fitting = fitting or [folder for folder in backbones if folder.name.startswith(name)]
     if not fitting:
         known = ", ".join(sorted(set(backbones.values()))) or "none"
         raise StoreError(

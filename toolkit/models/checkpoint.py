@@ -1,14 +1,13 @@
 """Checkpoint folders in Hugging Face's layout: found, described and hashed, without loading a weight."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.audio.decode import SAMPLE_RATE
-from toolkit.core.artifacts import make_folder, model_name, sha256_of_file, signature
+from toolkit.core.artifacts import code_file, make_folder, model_name, sha256_of_file, signature
 from toolkit.core.errors import CheckpointError, InputError, one_of
 from toolkit.core.registry import resolve
 from toolkit.models import weight_pins
@@ -54,9 +53,6 @@ WITHOUT_EFFECT = frozenset(
 NOT_PLAIN = ("configuration_files", "quantization_config", "tie_last_hidden_states", "transformers_weights")
 
 
-OWN_CODE = re.compile(r"(.+\.py)(?::(\w*))?")
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint folder that passed every check that needs no tensor.
@@ -81,16 +77,6 @@ class Checkpoint:
     def stated(self) -> Mapping[str, Mapping[str, str]]:
         """What a store's settings say of code that is not the toolkit's."""
         return FAMILIES.stated(self.backbone.family)
-
-
-def code_file(name_or_path: str) -> tuple[str, str] | None:
-    """File and factory of a `--model` that is a Python file; None for any other.
-
-    >>> code_file("./mine.py:large"), code_file("mine.py"), code_file("whisper-small")
-    (('./mine.py', 'large'), ('mine.py', ''), None)
-    """
-    found = OWN_CODE.fullmatch(name_or_path)
-    return (found[1], found[2] or "") if found and not Path(name_or_path).is_dir() else None
 
 
 def locate(name_or_path: str, models_folder: Path, accept: bool = False) -> Checkpoint:

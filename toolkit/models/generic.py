@@ -208,15 +208,8 @@ class GenericEncoder:
         for mode in PADDED:
             if mode == "mended" and (self._feed.fixed or (exact and wanted != mode)):
                 continue
-            try:
-                found, seconds = self._run(clips, mode)
-            except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
-                if is_out_of_memory(error):
-                    raise
-                errors[mode] = f"{type(error).__name__}: {error}"
-                continue
-            errors[mode] = worst = worst_error(found, alone)
-            if worst <= BOUND:
+            errors[mode], seconds = self._error(clips, mode, alone)
+            if _is_exact(errors[mode]):
                 exact[mode] = seconds
         if wanted in exact:
             return Proof(wanted, len(clips), errors)
@@ -225,13 +218,27 @@ class GenericEncoder:
         if first and (wanted in PADDED or quickest):
             return Proof(first, len(clips), errors)
         pairs = [one for clip in clips for one in (clip, clip[::-1].copy())]
-        errors["equal"] = worst = worst_error(self._run(pairs, "equal")[0][::2], alone)
-        return Proof("equal" if worst <= BOUND and wanted != "alone" else "alone", len(clips), errors)
+        errors["equal"], _ = self._error(pairs, "equal", alone)
+        return Proof("equal" if _is_exact(errors["equal"]) and wanted != "alone" else "alone", len(clips), errors)
+
+    def _error(self, clips: Sequence[Samples], mode: str, alone: list[list[Tensor]]) -> tuple[float | str, float]:
+        """The worst error of a mode, or why it cannot run; and seconds. clips: one or two for each of `alone`."""
+        try:
+            found, seconds = self._run(clips, mode)
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+            if is_out_of_memory(error):
+                raise
+            return f"{type(error).__name__}: {error}", 0.0
+        return worst_error(found[:: len(clips) // len(alone)], alone), seconds
 
     def _run(self, clips: Sequence[Samples], mode: str) -> tuple[list[list[Tensor]], float]:
         """Of each clip every layer's own frames; and the seconds that took."""
         began = time.monotonic()
         return own_states(self.in_mode(mode), clips, TOGETHER), time.monotonic() - began
+
+
+def _is_exact(error: float | str) -> bool:
+    return isinstance(error, float) and error <= BOUND
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.utils import parametrize
 from transformers import AutoConfig
-from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, get_model_conversion_mapping
 from transformers.core_model_loading import WeightRenaming, apply_renamings
 from transformers.initialization import no_init_weights
 
@@ -199,7 +199,10 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
     try:
         found: dict[str, Tensor] = {}
         for name, weight in _weights(
-            checkpoint.folder, family.prefix, expected, _renamed(model) if family.feed else str
+            checkpoint.folder,
+            family.prefix,
+            expected,
+            _renamed(model, checkpoint.backbone.family) if family.feed else str,
         ):
             if name in found:
                 raise CheckpointError(f"{checkpoint.name}: two of its tensors are {name!r}, expected one")
@@ -248,12 +251,14 @@ def _weights(
                 own = name.removeprefix(prefix)
                 stem, _, last = own.rpartition(".")
                 own = f"{stem}.{WEIGHT_NORM_NAMES[last]}" if last in WEIGHT_NORM_NAMES else own
-                own = own if own in expected else renamed(own)
-                if own in expected:
-                    yield own, weights.get_tensor(name)
+                for today in (own, renamed(own), renamed(name).removeprefix(prefix)):
+                    if today in expected:
+                        yield today, weights.get_tensor(name)
+                        break
 
 
-def _renamed(model: Any) -> Callable[[str], str]:
-    """By transformers' own table of the names that a model's weights had before."""
-    renamings = [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)]
+def _renamed(model: Any, kind: str) -> Callable[[str], str]:
+    """By transformers' own table of the names that weights had before: of the model, and of what it is a part of."""
+    known = [*get_model_conversion_mapping(model), *(get_checkpoint_conversion_mapping(kind) or ())]
+    renamings = [one for one in known if isinstance(one, WeightRenaming)]
     return lambda name: apply_renamings(name, renamings)

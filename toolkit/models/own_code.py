@@ -1,4 +1,4 @@
-"""A backbone that is code: a factory in a Python file, or one that an installed package adds by an entry point.
+"""A backbone that is code: a factory in a Python file, an ONNX graph, or what a package adds by an entry point.
 
 A file is run, with all that its user may do: where a person typed its name, and nowhere else. All other commands ask
 `checkpoint.locate`, which refuses it.
@@ -16,13 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.audio.decode import SAMPLE_RATE, Samples
+from toolkit.core.artifacts import CODE_SETTING, code_file, code_name
 from toolkit.core.errors import CheckpointError, InputError, ToolkitError, is_out_of_memory, one_of
-from toolkit.models.checkpoint import Checkpoint, code_file, locate
+from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.families import Family, Feed
 from toolkit.models.network import WATCHED_SECONDS, Network, layer_modules, noise
+from toolkit.models.onnx_graph import OnnxGraph
 from toolkit.models.registry import BACKBONES, FACTORIES, Backbone
 
-FAMILY, SETTING = "own code", "own code"  # what a Backbone and a store's settings call it
+FAMILY = "own code"  # what a Backbone calls it
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def locate_or_run(name: str, models_folder: Path, say: Callable[[str], None]) ->
     what cannot be extracted, and all that `locate` does.
     """
     if file := code_file(name):
-        return _of_file(Path(file[0]), file[1], models_folder, say)
+        return _of_file(*file, models_folder, say)
     if name in BACKBONES or name not in FACTORIES:
         return locate(name, models_folder)
     if (models_folder / name).exists():
@@ -99,24 +101,39 @@ def locate_or_run(name: str, models_folder: Path, say: Callable[[str], None]) ->
 
 
 def _of_file(file: Path, factory: str, models_folder: Path, say: Callable[[str], None]) -> OwnCheckpoint:
-    if not factory:
+    graph = file.suffix == ".onnx"
+    if not (factory or graph):
         raise InputError(f"--model {file.name} names no factory, expected {file.name}:FACTORY")
+    typed = ":".join(filter(None, (file.name, factory)))
+    factory = factory or "*"
     try:
         code = file.read_bytes()
     except OSError as error:
-        raise InputError(f"--model {file.name}:{factory}: the file cannot be read: {error.strerror}") from None
-    name = f"{file.stem}-{factory}"
+        raise InputError(f"--model {typed}: the file cannot be read: {error.strerror}") from None
+    name = code_name(file, factory)
     if name in BACKBONES or name in FACTORIES or (models_folder / name).exists():
-        raise InputError(f"{file.name}:{factory} would be called {name}, as another backbone is; rename one of them")
+        raise InputError(f"{typed} would be called {name}, as another backbone is; rename one of them")
     say(f"{file.name} is code of your own, and is run")
     sha256 = hashlib.sha256(code).hexdigest()
+    source = {CODE_SETTING: {"file": file.name, "factory": factory, "sha256": sha256}}
+    if graph:
+        return _described(name, file, lambda: _of_graph(name, file, factory), source)
     module = _guarded(lambda: _executed(file, code, sha256), name, file.name, kind=ModuleType)()
     made: Any = getattr(module, factory, None)
     if not callable(made):
         functions = [each for each, one in vars(module).items() if getattr(one, "__module__", "") == module.__name__]
         raise InputError(f"{file.name}: {one_of('factory', factory, functions)}")
-    source = {SETTING: {"file": file.name, "factory": factory, "sha256": sha256}}
     return _described(name, file, _guarded(made, name, f"{file.name}:{factory}"), source)
+
+
+def _of_graph(name: str, file: Path, outputs: str) -> OwnModel:
+    """A graph of samples."""
+    try:
+        graph = OnnxGraph(file, outputs)
+        samples = graph.samples_name()
+    except (CheckpointError, OSError) as error:
+        raise CheckpointError(f"{name}: {error}") from error
+    return OwnModel(graph.eval(), lambda clip: {samples: torch.from_numpy(clip)[None]}, layers="layers.*")
 
 
 def _executed(file: Path, code: bytes, sha256: str) -> ModuleType:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from toolkit.audio.clip import Clip
+from toolkit.core.artifacts import CODE_SETTING
 from toolkit.core.errors import CheckpointError, InputError, MachineError
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
@@ -18,7 +19,7 @@ from toolkit.features.fused import View
 from toolkit.features.store import Store
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.models.checkpoint import locate
-from toolkit.models.own_code import SETTING, locate_or_run
+from toolkit.models.own_code import locate_or_run
 from toolkit.predict.inference import Applied, Assignment, assign, assign_final, together
 from toolkit.probe import winners
 from toolkit.probe.apply import Joined, Origin, of_run, origins_of, stored
@@ -57,7 +58,7 @@ def of(folder: Path, run: Run, place: Place, device: str, final: bool = False, o
 
 def refuse_idle(own_code: str | None, made: Mapping[str, Any], run: str) -> None:
     """Raises InputError for a file of code where no features were made by one. made: settings of the run's features."""
-    if own_code and SETTING not in made:
+    if own_code and CODE_SETTING not in made:
         raise InputError(f"--own-code has no effect on {run}, whose features no file of your own made")
 
 
@@ -129,7 +130,7 @@ class Probes:
         settings, picked = origin.settings, replace(corpus, clips=tuple(clips))
         if "acoustic" in settings:
             return self._measure(origin, picked, features)
-        if (code := settings.get(SETTING)) and not self.own_code:
+        if (code := settings.get(CODE_SETTING)) and not self.own_code:
             raise InputError(
                 f"{self.folder.name} probed features of your own code; for {len(clips):,} clips without features that "
                 f"must be run again, which takes --own-code path/to/{code['file']}:{code['factory']}"
@@ -140,7 +141,7 @@ class Probes:
             raise CheckpointError(
                 f"The checkpoint {checkpoint.name} has other weights than those that {self.folder.name} probed"
             )
-        if code and checkpoint.stated != {SETTING: code}:
+        if code and checkpoint.stated != {CODE_SETTING: code}:
             raise CheckpointError(
                 f"{self.own_code} is not the code that {self.folder.name} probed features of: {code['file']}:"
                 f"{code['factory']} of SHA-256 {code['sha256']}"

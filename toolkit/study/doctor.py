@@ -16,6 +16,7 @@ from toolkit.corpus.place import Place
 EXTRAS = {
     "av": "[formats]: M4A, AMR, WMA, WebM, video",
     "pyworld": "[acoustic]: acoustic features",
+    "onnxruntime": "[onnx]: ONNX graphs as backbones",
     "silero_vad": "[segment]: turns of whole calls",
     "ray": "[ray]: clusters and several GPUs",
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core import i18n
+from toolkit.core.artifacts import code_file
 from toolkit.core.errors import InputError, LabelError, one_of
 from toolkit.core.options import names
 from toolkit.core.seeds import RANDOM
@@ -21,7 +22,7 @@ from toolkit.extract.setup import layer_names
 from toolkit.features.fused import SEPARATOR
 from toolkit.finetune import stage as tuning
 from toolkit.finetune.options import FinetuneOptions
-from toolkit.models.checkpoint import Checkpoint, code_file
+from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device
 from toolkit.models.own_code import OwnCheckpoint
 from toolkit.probe import stage as probing

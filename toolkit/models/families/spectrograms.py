@@ -62,6 +62,13 @@ ROWS = {
     "parakeet_rnnt": PARAKEET,
     "parakeet_tdt": PARAKEET,
     "canary": replace(PARAKEET, prefix="model.encoder."),
+    "cohere_asr": replace(
+        PARAKEET,
+        prefix="model.encoder.",
+        feature_extractor="transformers:CohereAsrFeatureExtractor",
+        feed=Feed("input_features", longest=30.0),  # a longer clip comes in pieces
+        preprocessor={"max_audio_clip_s": 35.0, "overlap_chunk_second": 5.0},
+    ),
     "lasr_ctc": replace(
         MEL,
         model="transformers:LasrEncoder",
