@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from tests.conftest import Run
-from tests.models import ct2_writer, tiny
+from tests.models import ct2_writer, tiny, tiny_text
 from tests.privacy.test_cli_purge import quick
 from toolkit.cli import app
 from toolkit.corpus import manifest
@@ -70,6 +70,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append((f"clip-{number}", path, f"speaker-{number // 2}", label, "fm"[number // 2 % 2]))
     manifest.write(folder / "manifest.csv", ("id", "path", "speaker", "mood", "sex"), rows)
     tiny.hubert(folder / "models" / "mine")
+    tiny_text.whisper(folder / "models" / "writes")
+    tiny_text.encoder(folder / "models" / "reads")
     (folder / "recipe.toml").write_text(RECIPE)
     return folder
 
@@ -102,6 +104,8 @@ def words_of(study: Path) -> list[tuple[str, ...]]:
         ("models", "convert", str(study / "model.bin"), str(study / "models" / "converted")),
         ("models", "check", "mine", "--dtype", "float32", *place),
         ("extract", "--model", "mine", "--dtype", "float32", *place),
+        ("transcribe", "--model", "writes", "--language", "en", *place),
+        ("extract", "--model", "reads", *place),
         ("features", "list", *place),
         ("features", "verify", *place),
         ("features", "export", "mine", str(study / "all.h5"), *place),

@@ -10,7 +10,7 @@ from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.options import TableOptions
 from toolkit.corpus.place import Place, silent
 from toolkit.corpus.roots import given_roots
-from toolkit.extract.options import ExtractOptions
+from toolkit.extract.options import ExtractOptions, TranscribeOptions
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.predict.options import PredictOptions
 from toolkit.probe.options import ProbeOptions
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from toolkit.corpus.importers import Imported as Corpus
     from toolkit.corpus.table import Imported
+    from toolkit.extract.run import Extraction
     from toolkit.extract.stage import Extractions
     from toolkit.features.store import Store
     from toolkit.predict.stage import Predicted
@@ -131,6 +132,26 @@ class Workspace:
         from toolkit.extract import stage
 
         return stage.plan(self.place, made(ExtractOptions, model=model, **options)).run()
+
+    @from_python()
+    def transcribe(self, model: str, language: str, **options: Any) -> "Extraction":
+        """Write down what is said in every clip, by a local Whisper, for an encoder of text to read.
+
+        Args:
+            model: A Whisper with its decoder and tokenizer: a name of `toolkit models list`, or a checkpoint folder.
+            language: Spoken in the clips: "zh", "en" ...
+            **options: Fields of `toolkit.extract.options.TranscribeOptions`.
+
+        Returns:
+            How many clips were written, and why others failed. The texts stay in features/transcripts/.
+
+        Raises:
+            InputError: For a language or a manifest that is not accepted, or a backbone that writes no text.
+            CheckpointError: For a checkpoint that is missing, damaged or changed, or has no tokenizer.
+        """
+        from toolkit.extract import transcribe as stage
+
+        return stage.plan(self.place, made(TranscribeOptions, model=model, language=language, **options)).run()
 
     @from_python()
     def probe(self, model: str | list[str], target: str, **options: Any) -> "RunResults":

@@ -92,6 +92,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("compare", "--subgroups", "none", "--audio-root", "."),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--audio-root", "."),
+    ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--keep-text"),
 ]
 # Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
 # an option decides: a row of the table where it may be idle, or a word here.
@@ -124,7 +125,11 @@ ALWAYS = {
     "features import": {"NAME", "FILE", "ids", "manifest", "audio-root"},
     "features remove": {"STORE"},
     "features purge": {"speaker", "clip", "manifest", "models", "manifest-too", "dry-run"},
+    "transcribe": {
+        "model", "manifest", "audio-root", "window", "hop", "device", "workers", "retry-failed", "changed",
+    },
     "extract": {
+        "text", "cut-text",  # where nothing reads text refused by `extract.stage.plan`
         "model", "manifest", "audio-root", "dtype", "context", "decoder", "layers", "frames", "window", "device",
         "workers", "retry-failed", "changed", "ray",
         "hop",  # without --window refused by `Windows.of`

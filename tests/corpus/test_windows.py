@@ -17,7 +17,7 @@ from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.windows import Windows, cut
 from toolkit.features import store
-from toolkit.features.shard import ClipRecord, ShardContent, Source, path_mark
+from toolkit.features.shard import ClipRecord, ShardContent, Source, mark
 from toolkit.finetune.audio_cache import record
 from toolkit.predict.files import known_of
 from toolkit.probe.nuisance import audio_seconds
@@ -153,7 +153,7 @@ def test_audio_that_several_clips_hold_counts_once(tmp_path: Path) -> None:
 
     kept = []
     for clip in clips.clips:
-        source: Source = (1, 2, clip.start, clip.end, clip.channel, clip.duration, path_mark(clip.path))
+        source: Source = (1, 2, clip.start, clip.end, clip.channel, clip.duration, mark(clip.path))
         kept.append(ClipRecord(clip.id, source, "0" * 64, recordings.lengths[clip.id], recording=clip.recording))
     made = store.create(tmp_path, "tiny", ("encoder.0",), 1, {"dtype": "float32"})
     values = np.zeros((1, len(kept), 1), np.float32)

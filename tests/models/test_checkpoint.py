@@ -97,7 +97,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "deep JSON": (lambda f: (f / "config.json").write_text("[" * 100_000), "is not valid JSON"),
     "a list": (lambda f: (f / "config.json").write_text("[]"), "holds a list, expected an object"),
     "no preprocessor": (lambda f: (f / "preprocessor_config.json").unlink(), r"has no preprocessor_config\.json"),
-    "family": (lambda f: edit(f / "config.json", model_type="bert"), "Bad model_type 'bert', expected one of"),
+    "family": (lambda f: edit(f / "config.json", model_type="gpt2"), "Bad model_type 'gpt2', expected one of"),
     "family of odd type": (lambda f: edit(f / "config.json", model_type=[1]), r"Bad model_type \[1\]"),
     "layers": (lambda f: edit(f / "config.json", num_hidden_layers="3"), "num_hidden_layers is '3'"),
     "norm": (lambda f: edit(f / "config.json", feat_extract_norm="batch"), "Bad feat_extract_norm 'batch'"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.models import tiny, zoo
+from tests.models import tiny, tiny_text, zoo
 from tests.models.hub_server import COMMIT, Hub
 from tests.models.reference import own_states, worst_error
 from toolkit.core.errors import CheckpointError, DiskFullError, InputError, MachineError
@@ -129,6 +130,18 @@ def test_a_preprocessor_saved_by_transformers_5_is_fetched_too(hub: Path, tmp_pa
     (hub / "processor_config.json").write_text(nested)
     assert not fetch(SOURCE, tmp_path / "models", lambda _: None).backbone.mel_bins
     assert (tmp_path / "models" / "tiny-hubert" / "processor_config.json").read_text() == nested
+
+
+def test_an_encoder_of_text_comes_with_its_tokenizer_and_has_no_preprocessor(hub: Path, tmp_path: Path) -> None:
+    shutil.rmtree(hub)
+    tiny_text.encoder(hub, "roberta")
+    found = fetch(SOURCE, tmp_path / "models", lambda _: None)
+    assert found.family.reads and found.backbone.layers == 3
+    kept = names(tmp_path / "models" / "tiny-hubert")
+    assert {"tokenizer.json", "tokenizer_config.json", "model.safetensors"} < set(kept)
+    (hub / "config.json").write_text('{"model_type": "hubert"}')
+    with pytest.raises(CheckpointError, match=r"no preprocessor_config\.json on the hub"):
+        fetch(Source("other", SOURCE.hub_id), tmp_path / "models", lambda _: None)
 
 
 def test_a_repository_without_what_is_needed_is_refused(hub: Path, tmp_path: Path) -> None:
@@ -267,7 +280,7 @@ def test_what_a_name_or_an_id_means() -> None:
 
 
 def test_another_architecture_is_refused_before_its_weights_come(hub: Path, served: Hub, tmp_path: Path) -> None:
-    (hub / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(CheckpointError, match=r"tiny-hubert/config\.json: Bad model_type 'bert'"):
+    (hub / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(CheckpointError, match=r"tiny-hubert/config\.json: Bad model_type 'gpt2'"):
         fetch(SOURCE, tmp_path / "models", lambda _: None)
     assert not any(one.endswith("model.safetensors") for one in served.asked) and names(tmp_path / "models") == []

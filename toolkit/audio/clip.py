@@ -1,6 +1,6 @@
 """One clip: a row of the manifest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,7 +8,8 @@ class Clip:
     """One row. start, end, duration: seconds; channel: counted from 0; line: in the CSV file, the header is line 1.
 
     cells: the row's text as it stands, a cell for each of the manifest's columns; none if `read` was told so.
-    recording: for a window of a longer clip (`toolkit.corpus.windows`), that clip's id.
+    recording: for a window of a longer clip (`toolkit.corpus.windows`), that clip's id. text: what is said, for whoever
+    reads it; None for all others. It is in no message.
     """
 
     id: str
@@ -22,3 +23,4 @@ class Clip:
     split: str | None = None
     cells: tuple[str, ...] = ()
     recording: str | None = None
+    text: str | None = field(default=None, repr=False)

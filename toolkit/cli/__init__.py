@@ -22,6 +22,7 @@ from toolkit.cli.probe import probe
 from toolkit.cli.run import run
 from toolkit.cli.runs import runs
 from toolkit.cli.score import score
+from toolkit.cli.transcribe import transcribe
 from toolkit.core import platform
 from toolkit.core.errors import DONE, FAULT, MACHINE, ToolkitError, is_out_of_memory
 from toolkit.core.version import __version__
@@ -43,7 +44,7 @@ app = typer.Typer(
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")
-for one in (extract, probe, score, finetune, compare, contrast, predict, runs, run, doctor):
+for one in (transcribe, extract, probe, score, finetune, compare, contrast, predict, runs, run, doctor):
     app.command()(one)
 combinations.guard(app)
 

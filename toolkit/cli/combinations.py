@@ -21,7 +21,7 @@ RULES = {
     ),
     "manifest anonymise": tuple(
         Rule(option, lambda own: own.who is not None, "has no effect with --who, which reads no manifest")
-        for option in ("manifest", "audio_root")
+        for option in ("manifest", "audio_root", "keep_text")
     ),
 }  # fmt: skip
 

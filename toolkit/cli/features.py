@@ -36,10 +36,10 @@ def list_stores(workspace: Workspace = HERE) -> None:
 
     from rich.table import Table
 
-    from toolkit.features.store import stores
+    from toolkit.features.texts import every_store
 
     table = Table("store", "clips", "failed", "layers", "width", "dtype", "context", "size", "flags", box=None)
-    for store in stores(place_of(workspace).features):
+    for store in every_store(place_of(workspace).features):
         total = store.total()
         flags = Counter(flag for own in total.flags.values() for flag in own)
         row = (total.clips, len(total.failed), len(store.layers), store.width)
@@ -66,11 +66,11 @@ def verify(
 
     Example: toolkit features verify whisper-medium
     """
-    from toolkit.features.store import find, stores
+    from toolkit.features.texts import every_store, named
 
     folder = place_of(workspace).features
     damaged = count = 0
-    for each in [find(folder, store)] if store else stores(folder):
+    for each in [named(folder, store)] if store else every_store(folder):
         for name, defect in each.verify():
             count += 1
             damaged += bool(defect)
@@ -140,13 +140,15 @@ def import_file(
 @app.command()
 def remove(store: StoreName, workspace: Workspace = HERE) -> None:
     """Delete a store: its features are computed again by `toolkit extract`. Runs on it stay, with all their figures.
+    transcripts/NAME is one of transcripts.
 
     Example: toolkit features remove whisper-medium-0123456789ab
     """
-    from toolkit.features.store import find, remove
+    from toolkit.features.store import remove
+    from toolkit.features.texts import named
 
     place = place_of(workspace)
-    found = find(place.features, store)
+    found = named(place.features, store)
     total = found.total()
     remove(found)
     print(f"{found.folder.name} is deleted: {total.clips:,} clips, {of_bytes(total.bytes)}")

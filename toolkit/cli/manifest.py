@@ -193,17 +193,20 @@ def anonymise(
     manifest: ManifestFile = None,
     audio_root: AudioRoot = None,
     also: Annotated[list[str] | None, typer.Option(help="Another column that names someone. May be repeated.")] = None,
+    keep_text: Annotated[
+        bool, typer.Option("--keep-text", help="Keep the column text, which is left out otherwise.")
+    ] = False,
     who: Annotated[str | None, typer.Option(help="Write nothing; print the hashes of this id or speaker.")] = None,
 ) -> None:
     """Write a manifest whose ids and speakers are keyed hashes (HMAC-SHA256); all that is made of it names no one.
 
-    Paths and labels stay as they are. The same key gives the same hashes, so new calls join old ones; --who finds the
-    hash of a caller, for `features purge`. Whoever has the key can test names: keep it where features/ and result/
-    never go.
+    Paths and labels stay as they are; the column text, by which people are known, is left out. The same key gives the
+    same hashes, so new calls join old ones; --who finds the hash of a caller, for `features purge`. Whoever has the key
+    can test names: keep it where features/ and result/ never go.
 
     Example: toolkit manifest anonymise --key /safe/place/key --out anonymous.csv
     """
-    from toolkit.corpus.manifest import read
+    from toolkit.corpus.manifest import TEXT, read
     from toolkit.privacy.anonymise import anonymise as run
     from toolkit.privacy.anonymise import key_of
 
@@ -213,5 +216,7 @@ def anonymise(
         print("\n".join(f"{column}: {secret.pseudonym(column, who)}" for column in ("id", "speaker", *(also or ()))))
         return
     corpus = read(place.manifest_file, audio_root)
-    columns = run(corpus, out, secret, also or ())
-    print(f"{out.name}: {len(corpus.clips):,} clips, {columns} columns hashed; use it by --manifest {out.name}")
+    columns = run(corpus, out, secret, also or (), keep_text)
+    gone = TEXT in corpus.columns and not keep_text and TEXT not in (also or ())
+    hashed = f"{columns} columns hashed{', the column text left out' if gone else ''}"
+    print(f"{out.name}: {len(corpus.clips):,} clips, {hashed}; use it by --manifest {out.name}")

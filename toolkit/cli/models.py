@@ -60,7 +60,7 @@ def show_model(name: Name, workspace: Workspace = HERE) -> None:
         backbone, weights = BACKBONES[name], f"not in models/; `toolkit models fetch {name}` gets it"
         heads = []
     else:
-        checkpoint = locate(name, workspace / "models")
+        checkpoint = locate(name, workspace / "models", text=True)
         backbone, weights = checkpoint.backbone, checkpoint.weights_sha256
         heads = heads_in(checkpoint.family.prefix, weights_of(checkpoint.folder)[1])
     for field, value in {**asdict(backbone), "weights": weights}.items():
@@ -225,5 +225,5 @@ def accept(name: Name, workspace: Workspace = HERE) -> None:
     """
     from toolkit.models.checkpoint import locate
 
-    accepted = locate(name, place_of(workspace).models, accept=True)
+    accepted = locate(name, place_of(workspace).models, accept=True, text=True)
     print(f"{accepted.name} is pinned at SHA-256 {accepted.weights_sha256}")

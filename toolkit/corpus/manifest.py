@@ -21,6 +21,7 @@ REQUIRED = ("id", "path")
 SECONDS = ("start", "end", "duration")
 OPTIONAL = (*SECONDS, "channel", "speaker", "split")
 RESERVED = REQUIRED + OPTIONAL
+TEXT = "text"  # column of what is said, where there is one: personal data, and no label
 RECORDING = "recording"  # column that says which call a clip is of, where there is one; any text
 NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?|\.[0-9]+")
 CHANNEL = re.compile(r"[0-9]{1,4}")
@@ -74,7 +75,7 @@ class Manifest:
     @property
     def label_columns(self) -> tuple[str, ...]:
         """Every column that this module gives no meaning."""
-        return tuple(column for column in self.columns if column not in (*RESERVED, RECORDING))
+        return tuple(column for column in self.columns if column not in (*RESERVED, RECORDING, TEXT))
 
     @property
     def lines(self) -> tuple[int, ...]:

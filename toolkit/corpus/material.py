@@ -15,6 +15,7 @@ SENTENCES = {
     "unbatched": "Computed without padded batches, of which a drawn clip's was not exact: {some:,} of {all:,} clips.",
     "averaged": "The average of several channels, in a call two voices in one: {some:,} of {all:,} clips.",
     "unvoiced": "Without a voiced frame, so that columns of pitch and voice quality are 0: {some:,} of {all:,} clips.",
+    "cut-text": "With a longer text than its encoder takes, and cut: {some:,} of {all:,} clips.",
     "unbounded": "Of files that tell no length, so that a missing end cannot be seen: {some:,} of {all:,} clips.",
 }
 

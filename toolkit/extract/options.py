@@ -13,19 +13,9 @@ CHANGED = ("refuse", "recompute")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """Of one backbone; those up to `hop` change the numbers."""
+class Filling:
+    """Of all that fills a store; `window` and `hop` change the numbers."""
 
-    dtype: str = "auto"
-    """auto, float32 or bfloat16; auto says which it takes and why."""
-    context: str = "full"
-    """What Whisper hears: full (30 s, padded) or clip (a different, cheaper feature)."""
-    decoder: Annotated[bool, Offered(switch=True)] = False
-    """Whisper's decoder too, fed its start token."""
-    layers: Annotated[str | None, Offered(shown="all")] = None
-    """Encoder layers to keep, e.g. 0-12; nothing above is computed."""
-    frames: Annotated[Names, Offered(repeated=True)] = None
-    """Keep this layer's frame-level states too, e.g. encoder.7. May be repeated."""
     window: float | None = None
     """Cut longer recordings into windows of so many seconds, each a clip of its own."""
     hop: Annotated[float | None, Offered(shown="the window")] = None
@@ -46,6 +36,26 @@ class Options:
 
         return Windows.of(self.window, self.hop)
 
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Filling):
+    """Of one backbone; all of these change the numbers."""
+
+    dtype: str = "auto"
+    """auto, float32 or bfloat16; auto says which it takes and why."""
+    context: str = "full"
+    """What Whisper hears: full (30 s, padded) or clip (a different, cheaper feature)."""
+    decoder: Annotated[bool, Offered(switch=True)] = False
+    """Whisper's decoder too, fed its start token."""
+    layers: Annotated[str | None, Offered(shown="all")] = None
+    """Encoder layers to keep, e.g. 0-12; nothing above is computed."""
+    frames: Annotated[Names, Offered(repeated=True)] = None
+    """Keep this layer's frame-level states too, e.g. encoder.7. May be repeated."""
+    text: Annotated[str | None, Offered(shown="the column text, else transcripts")] = None
+    """Where an encoder of text reads: a column, or the Whisper that transcribed."""
+    cut_text: Annotated[bool, Offered(switch=True)] = False
+    """Cut texts that an encoder has no positions for; else these clips fail."""
+
     @property
     def span(self) -> tuple[int, int] | None:
         """First and last of "0-12" or "7"; None for all layers. Raises InputError."""
@@ -62,6 +72,17 @@ class ExtractOptions(Options):
     """Of `extract`: one pass over the corpus for each backbone."""
 
     model: Annotated[Names, Offered(short="-m", repeated=True)]
-    """A name of `toolkit models list`, a checkpoint folder, acoustic, or ./FILE.py:FACTORY (run). May be repeated."""
+    """A name of `toolkit models list`, a checkpoint folder, of text too, acoustic, or ./FILE.py:FACTORY (run). May be
+    repeated."""
     ray: Annotated[str | None, Offered(shown="this process alone")] = None
     """Run on Ray: local (this host, all its GPUs), or HOST:PORT of a cluster's head. See docs/cluster.md."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscribeOptions(Filling):
+    """Of `transcribe`: a Whisper over the corpus."""
+
+    model: Annotated[str, Offered(short="-m")]
+    """A Whisper with its decoder and tokenizer: a name of `toolkit models list`, or a checkpoint folder."""
+    language: str
+    """Spoken in the clips: zh, en, de ..."""

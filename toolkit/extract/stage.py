@@ -14,14 +14,17 @@ from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
 from toolkit.corpus.windows import cut
 from toolkit.extract.acoustic.registry import SETS
-from toolkit.extract.acoustic.run import AcousticBackbone, check, extract_set
+from toolkit.extract.acoustic.run import check
+from toolkit.extract.filled import Filler, fill
 from toolkit.extract.options import CHANGED, ExtractOptions
 from toolkit.extract.plan import plan as work
 from toolkit.extract.ray import RayExecutor
 from toolkit.extract.run import Extraction, LocalExecutor, extract
 from toolkit.extract.setup import Session, frame_layers
+from toolkit.extract.text import TextBackbone
 from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store
+from toolkit.features.texts import source_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device, choose_dtype
 from toolkit.models.own_code import OwnCheckpoint, locate_or_run
@@ -85,13 +88,14 @@ class Extractions:
 class Plan:
     """An extraction that nothing stands against.
 
-    corpus: as it is, not yet cut into windows. checkpoints: what is run over it, acoustic sets among them.
+    corpus: as it is, not yet cut into windows. checkpoints: what is run over it, acoustic sets and encoders
+    of text among them.
     """
 
     place: Place
     options: ExtractOptions
     corpus: Manifest
-    checkpoints: tuple[Checkpoint | AcousticBackbone, ...]
+    checkpoints: tuple[Checkpoint | Filler, ...]
 
     def run(self, made: Callable[[str, Extraction], None] = lambda name, done: None) -> Extractions:
         """Compute what is missing. made: gets each backbone's name and what was done for it.
@@ -104,8 +108,8 @@ class Plan:
             ray = self.options.ray
             begin = partial(RayExecutor, stack.enter_context(joined(ray, place.say))) if ray else LocalExecutor
             for checkpoint in self.checkpoints:
-                if isinstance(checkpoint, AcousticBackbone):
-                    done[checkpoint.name] = extract_set(
+                if not isinstance(checkpoint, Checkpoint):
+                    done[checkpoint.name] = fill(
                         self.corpus, checkpoint, place.features, self.options, place.say, place.bar
                     )
                 else:
@@ -120,14 +124,15 @@ class Plan:
         corpus, folders = cut(self.corpus, self.options.windows), []
         for checkpoint in self.checkpoints:
             store = self._found(checkpoint)
-            if store is None or work(corpus, store, self.options.retry_failed, changed=self.options.changed).missing:
+            taken = corpus if isinstance(checkpoint, Checkpoint) else checkpoint.corpus(corpus)
+            if store is None or work(taken, store, self.options.retry_failed, changed=self.options.changed).missing:
                 return None
             folders.append(store.folder)
         return tuple(folders)
 
-    def _found(self, checkpoint: Checkpoint | AcousticBackbone) -> Store | None:
+    def _found(self, checkpoint: Checkpoint | Filler) -> Store | None:
         """The store that would be filled, if it was begun."""
-        if not isinstance(checkpoint, AcousticBackbone):
+        if isinstance(checkpoint, Checkpoint):
             return Session(checkpoint, self.place.features, self.options, None, silent).found()
         folder = checkpoint.folder(self.place.features, self.options)
         return Store(folder) if (folder / STORE_FILE).exists() else None
@@ -146,14 +151,47 @@ def plan(place: Place, options: ExtractOptions) -> Plan:
         raise InputError(one_of("--changed", options.changed, CHANGED))
     _ = options.windows
     corpus = place.corpus(cells=False)
-    alone = all(name in SETS for name in names(options.model))
-    checkpoints = tuple(
-        check(name, options, alone) if name in SETS else locate_or_run(name, place.models, place.say)
+    found = [
+        check(name) if name in SETS else locate_or_run(name, place.models, place.say, text=True)
         for name in names(options.model)
-    )
+    ]
+    if any(isinstance(one, Checkpoint) and one.family.reads for one in found):
+        corpus = place.corpus()
+    elif options.text is not None or options.cut_text:
+        option = "--text" if options.text is not None else "--cut-text"
+        raise InputError(f"{option} has no effect: none of {', '.join(names(options.model))} reads text")
+    checkpoints = tuple(_reading(one, corpus, place, options) if isinstance(one, Checkpoint) else one for one in found)
+    fillers = [one for one in checkpoints if not isinstance(one, Checkpoint)]
+    if len(fillers) == len(checkpoints):
+        refuse_idle(fillers[0], options)
     for checkpoint in checkpoints:  # what does not fit one of them is refused before the first is run
-        if not isinstance(checkpoint, AcousticBackbone):
+        if isinstance(checkpoint, Checkpoint):
             frame_layers(checkpoint, options)
+        elif isinstance(checkpoint, TextBackbone):
+            checkpoint.corpus(cut(corpus, options.windows))
         if options.ray and isinstance(checkpoint, OwnCheckpoint):
             raise InputError(f"--ray: {checkpoint.name} is code of your own, which runs in this process alone")
     return Plan(place, options, corpus, checkpoints)
+
+
+def _reading(checkpoint: Checkpoint, corpus: Manifest, place: Place, options: ExtractOptions) -> Checkpoint | Filler:
+    """The backbone itself, or with the texts that it reads."""
+    if not checkpoint.family.reads:
+        return checkpoint
+    source = source_of(corpus.columns, place.features, options.text)
+    return TextBackbone(checkpoint, source, options.device, options.cut_text)
+
+
+def refuse_idle(filler: Filler, options: ExtractOptions) -> None:
+    """Raises InputError for an option that means nothing where no backbone hears."""
+    given = {
+        "--layers": options.layers,
+        "--frames": options.frames,
+        "--decoder": options.decoder,
+        "--ray": options.ray,
+        "--context": options.context != "full",
+        "--dtype bfloat16": options.dtype == "bfloat16",
+    }
+    for option, value in given.items():
+        if value:
+            raise InputError(f"{option}: {filler.name} {filler.idle}; extract it without")

@@ -1,6 +1,7 @@
 """Several stores as if one held all their layers: a view, which keeps nothing of its own on disk."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -120,7 +121,11 @@ class Fused(View):
     @cached_property
     def clips(self) -> dict[str, ClipRecord]:
         """The shared clips, with every store's flags."""
-        return {clip: self._first.clips[clip] for clip in self.ids}
+        every = [store.clips for store in self.parts.values()]
+        return {
+            clip: replace(every[0][clip], flags=tuple(dict.fromkeys(flag for own in every for flag in own[clip].flags)))
+            for clip in self.ids
+        }
 
     @cached_property
     def failed(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from toolkit.audio.decode import SAMPLE_RATE, Audio
 from toolkit.audio.decode_pool import AHEAD, Ahead, ahead, decode
 from toolkit.core.errors import AudioError
 from toolkit.corpus.manifest import Manifest
-from toolkit.features.shard import ClipRecord, Source, path_mark
+from toolkit.features.shard import ClipRecord, Source, mark
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def source_of(path: Path, clip: Clip) -> Source | None:
         status = path.stat()
     except OSError:
         return None
-    mark = path_mark(clip.path)
-    return (status.st_size, status.st_mtime_ns, clip.start, clip.end, clip.channel, clip.duration, mark)
+    marks = [mark(clip.path), *([] if clip.text is None else [mark(clip.text)])]
+    return (status.st_size, status.st_mtime_ns, clip.start, clip.end, clip.channel, clip.duration, *marks)
 
 
 def decode_all(

@@ -9,20 +9,23 @@ from toolkit.core.artifacts import cores
 from toolkit.core.errors import InputError
 from toolkit.corpus.manifest import Manifest
 from toolkit.features.loading import decode_all
-from toolkit.features.shard import Source, path_mark
+from toolkit.features.shard import Source, mark
 from toolkit.features.store import Store
+from toolkit.features.texts import with_texts
 
 
 def names_other(clip: Clip, source: Source) -> bool:
-    """Whether the manifest names another path, segment or channel than what is stored came from; no file is asked."""
-    named, marked = (clip.start, clip.end, clip.channel), source[6:]  # a store of an earlier version has no mark
-    return source[2:5] != named or marked not in ((), (path_mark(clip.path),))
+    """Whether the manifest names another path, segment, channel or text than what is stored came from; no file is
+    asked."""
+    named, marked = (clip.start, clip.end, clip.channel), source[6:7]  # a store of an earlier version has no mark
+    text = clip.text is not None and source[7:] != (mark(clip.text),)
+    return source[2:5] != named or marked not in ((), (mark(clip.path),)) or text
 
 
 @dataclass(frozen=True)
 class Compared:
     """Doubtful clips, decoded again. moved: those whose audio is the same, with where it is now. others: by id, the
-    hash of the audio that is not what is stored. gone: by id, why there is none.
+    hash of the audio that is not what is stored, or of the text. gone: by id, why there is none.
     """
 
     moved: Mapping[str, Source]
@@ -46,6 +49,8 @@ def compare(
                 gone[item.clip.id] = item.reason
             elif item.audio.sha256 != stored[item.clip.id].audio_sha256:
                 others[item.clip.id] = item.audio.sha256
+            elif item.source is not None and item.source[7:] != stored[item.clip.id].source[7:]:
+                others[item.clip.id] = f"text {item.source[7:]}"
             elif item.source is not None:
                 moved[item.clip.id] = item.source
     return Compared(moved, others, gone)
@@ -54,7 +59,11 @@ def compare(
 def refuse_others(
     manifest: Manifest, store: Store, looks_other: Callable[[Clip, Source], bool], say: Callable[[str], None]
 ) -> None:
-    """Raises InputError where a clip's audio is another one than what is stored under its id, or cannot be had."""
+    """Raises InputError where a clip's audio is another one than what is stored under its id, or cannot be had; or its
+    text, of a store of texts that this manifest has."""
+    column = store.settings.get("text", {}).get("column")
+    if column in manifest.columns:
+        manifest = with_texts(manifest, manifest.cells(column))
     refuse(compare(manifest, store, looks_other, say), store)
 
 
@@ -62,9 +71,10 @@ def refuse(found: Compared, store: Store) -> None:
     """Raises InputError where audio is another one, or cannot be had."""
     if found.others or found.gone:
         reason = next((f" ({clip!r} {reason})" for clip, reason in found.gone.items()), "")
+        what = "audio or text" if "text" in store.settings else "audio"
         recompute = "compute it again with `toolkit extract` and --changed recompute, " if found.others else ""
         raise InputError(
-            f"The audio of {_some([*found.others, *found.gone])} is not what {store.folder.name} holds under that "
+            f"The {what} of {_some([*found.others, *found.gone])} is not what {store.folder.name} holds under that "
             f"id{reason}. Restore it, {recompute}give the new recordings new ids, or use another --workspace"
         )
 

@@ -20,14 +20,18 @@ from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray, data
 AGAIN = "-again"  # behind the name of a data file that took the place of another one
 
 # Where a clip's audio came from, as cheap evidence that it is unchanged: file size in bytes, mtime in ns, start and
-# end in seconds, channel, the duration that the manifest says, and a mark of the path (`path_mark`). Stores of an
-# earlier version lack the last two.
-Source = tuple[int, int, float | None, float | None, int | None, float | None, int]
+# end in seconds, channel, the duration that the manifest says, a mark of the path (`mark`), and where a text is read
+# beside it one of the text. Stores of an earlier version lack duration and marks.
+Source = tuple[float | None, ...]
 
 
-def path_mark(path: str) -> int:
-    """48 bits that tell a file's path in the corpus from others, and do not spell it."""
-    return int.from_bytes(hashlib.sha256(path.encode()).digest()[:6])
+def channel_of(source: Source) -> int | None:
+    return None if source[4] is None else int(source[4])
+
+
+def mark(text: str) -> int:
+    """48 bits that tell a file's path in the corpus, or what is said, from others, and do not spell it."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 
 
 @dataclass(frozen=True, slots=True)

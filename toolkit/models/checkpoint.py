@@ -11,7 +11,7 @@ from toolkit.core.artifacts import code_file, make_folder, model_name, sha256_of
 from toolkit.core.errors import CheckpointError, InputError, one_of
 from toolkit.core.registry import resolve
 from toolkit.models import weight_pins
-from toolkit.models.families import FAMILIES, Family
+from toolkit.models.families import FAMILIES, TEXTS, Family
 from toolkit.models.files import (
     ADAPTER,
     CONFIG,
@@ -20,6 +20,7 @@ from toolkit.models.files import (
     prefix_in,
     read_json,
     read_preprocessor,
+    tokenizer_files,
     weights_of,
 )
 from toolkit.models.registry import BACKBONES, FACTORIES, Backbone
@@ -71,7 +72,7 @@ class Checkpoint:
     @property
     def family(self) -> Family:
         """The row of its architecture."""
-        return FAMILIES[self.backbone.family]
+        return TEXTS.get(self.backbone.family) or FAMILIES[self.backbone.family]
 
     @property
     def stated(self) -> Mapping[str, Mapping[str, str]]:
@@ -79,17 +80,19 @@ class Checkpoint:
         return FAMILIES.stated(self.backbone.family)
 
 
-def locate(name_or_path: str, models_folder: Path, accept: bool = False) -> Checkpoint:
+def locate(name_or_path: str, models_folder: Path, accept: bool = False, text: bool = False) -> Checkpoint:
     """The checkpoint for `--model`: a name of the table, a name of a folder in `models_folder`, or a folder's path.
 
     A folder elsewhere gets a link in `models_folder`, so that every command finds it by one name from then on; of a
     cache of the Hugging Face hub (models--ORGANISATION--NAME) the snapshot that its main branch stands at.
-    accept: it may differ from what it was at its first use, and is what counts from now on.
+    accept: it may differ from what it was at its first use, and is what counts from now on. text: it may read text.
     Raises InputError for a name that means nothing or is that of code (`own_code`), CheckpointError for a backbone that
     is not there, of another family than those known, incomplete, pickled, other than its name says, or changed since
     its first use.
     """
     found = _linked(_found(name_or_path, models_folder), models_folder)
+    if found.family.reads and not text:
+        raise InputError(f"{found.name} reads text: `toolkit extract` takes it, and `toolkit probe` its store")
     weight_pins.hold(models_folder, found.name, found.folder, found.weights_sha256, accept)
     return found
 
@@ -169,7 +172,7 @@ def inspect(folder: Path, name: str) -> Checkpoint:
             f"{folder.name}/ has {ADAPTER} beside its weights, expected weights that the adapter is merged into"
         )
     files, shapes = weights_of(folder)
-    preprocessor = read_preprocessor(folder)
+    preprocessor = (tokenizer_files if family_of(folder.name, config).reads else read_preprocessor)(folder)
     backbone = _describe(name, folder.name, config, preprocessor, shapes)
     known = BACKBONES.get(name)
     if known is not None:
@@ -187,9 +190,9 @@ def inspect(folder: Path, name: str) -> Checkpoint:
 def family_of(folder: str, config: Mapping[str, Any]) -> Family:
     """The architecture that a config.json names. folder: its name, in the sentence. Raises CheckpointError."""
     kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in FAMILIES:
-        raise CheckpointError(f"{folder}/{CONFIG}: {one_of('model_type', kind, list(FAMILIES))}")
-    return FAMILIES[kind]
+    if not isinstance(kind, str) or kind not in (*FAMILIES, *TEXTS):
+        raise CheckpointError(f"{folder}/{CONFIG}: {one_of('model_type', kind, [*FAMILIES, *TEXTS])}")
+    return TEXTS.get(kind) or FAMILIES[kind]
 
 
 def _printable(name: str) -> str:

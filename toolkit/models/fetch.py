@@ -19,6 +19,7 @@ from toolkit.models.files import (
     PREPROCESSOR,
     PROCESSOR,
     TEXT_FILES,
+    TOKENIZERS,
     WEIGHTS,
     WEIGHTS_INDEX,
     prefix_in,
@@ -134,7 +135,7 @@ def _ask_the_hub(source: Source, place: str) -> tuple[str, dict[str, int | None]
 def _choose(source: Source, sizes: Mapping[str, int | None]) -> list[str]:
     """The files to take: the two configurations, the tokenizer's, and the weights in one form only."""
     plain = [file for file in sizes if PurePosixPath(file).name == file]
-    for files in ((CONFIG,), (PREPROCESSOR, PROCESSOR)):
+    for files in ((CONFIG,), (PREPROCESSOR, PROCESSOR, *TOKENIZERS)):
         if not set(files) & set(plain):
             raise CheckpointError(f"{source.hub_id} has no {files[0]} on the hub; expected a transformers checkpoint")
     chosen = [file for file in (CONFIG, PREPROCESSOR, PROCESSOR, *TEXT_FILES) if file in plain]
@@ -163,6 +164,8 @@ def _bring(
     _download(source, commit, small, sizes, folder, place, kept)
     config = read_json(folder, CONFIG)
     family = family_of(source.name, config)
+    if not family.reads and not {PREPROCESSOR, PROCESSOR} & set(chosen):
+        raise CheckpointError(f"{source.hub_id} has no {PREPROCESSOR} on the hub; expected a transformers checkpoint")
     if WEIGHTS_INDEX in chosen:
         others = _others(folder, family.prefix)
         chosen[:] = [file for file in chosen if file not in others]

@@ -7,6 +7,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from toolkit.core.artifacts import sha256_of_file
 from toolkit.core.errors import CheckpointError
 from toolkit.core.git_lfs import is_pointer
 
@@ -15,16 +16,20 @@ PROCESSOR = "processor_config.json"  # where a processor saved by transformers 5
 ADAPTER = "adapter_config.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED_WEIGHTS, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+GENERATION = "generation_config.json"  # how a Whisper writes
 TEXT_FILES = (
     "added_tokens.json",
-    "generation_config.json",
+    GENERATION,
     "merges.txt",
     "normalizer.json",
+    "sentencepiece.bpe.model",
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.json",
+    "vocab.txt",
 )
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "sentencepiece.bpe.model")  # any of which makes one
 PULL = "run `git lfs pull` in its repository"
 
 
@@ -49,6 +54,15 @@ def read_preprocessor(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder.name}/{PROCESSOR}: feature_extractor is a {type(found).__name__}, expected an object"
         )
+    return found
+
+
+def tokenizer_files(folder: Path) -> dict[str, Any]:
+    """SHA-256 of each file that makes the tokenizer of an encoder of text. Raises CheckpointError where none does."""
+    files = (file for file in TEXT_FILES if file != GENERATION)
+    found = {file: sha256_of_file(folder / file) for file in files if (folder / file).is_file()}
+    if not set(found) & set(TOKENIZERS):
+        raise CheckpointError(f"{folder.name}/ has no tokenizer, expected one of {list(TOKENIZERS)} beside its weights")
     return found
 
 

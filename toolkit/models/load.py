@@ -187,10 +187,13 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
     """
     family = checkpoint.family
     # transformers' own forward needs its tables, which are no weights, and all that it runs through
-    place = no_init_weights() if family.feed else torch.device("meta")
+    by_its_own = family.feed is not None or family.reads
+    place = no_init_weights() if by_its_own else torch.device("meta")
     with place, _named(checkpoint, CONFIG):
         model: Any = resolve(family.model)(config)
-    if not family.feed:
+    if family.reads:
+        model.pooler = None  # behind the last hidden state; many checkpoints have none
+    if not by_its_own:
         model.encoder.layers = model.encoder.layers[:last_layer]
     if family.fixed_context and not decoder:
         model.decoder = None
@@ -202,7 +205,7 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
             checkpoint.folder,
             family.prefix,
             expected,
-            _renamed(model, checkpoint.backbone.family) if family.feed else str,
+            _renamed(model, checkpoint.backbone.family) if by_its_own else str,
         ):
             if name in found:
                 raise CheckpointError(f"{checkpoint.name}: two of its tensors are {name!r}, expected one")

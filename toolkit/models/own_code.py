@@ -82,7 +82,7 @@ class OwnCheckpoint(Checkpoint):
         return own
 
 
-def locate_or_run(name: str, models_folder: Path, say: Callable[[str], None]) -> Checkpoint:
+def locate_or_run(name: str, models_folder: Path, say: Callable[[str], None], text: bool = False) -> Checkpoint:
     """What `checkpoint.locate` finds; else the backbone that is code, which is run, and for a file that is said.
 
     Raises InputError for a file, a factory or a name that does not do, CheckpointError for code that fails or makes
@@ -91,7 +91,7 @@ def locate_or_run(name: str, models_folder: Path, say: Callable[[str], None]) ->
     if file := code_file(name):
         return _of_file(*file, models_folder, say)
     if name in BACKBONES or name not in FACTORIES:
-        return locate(name, models_folder)
+        return locate(name, models_folder, text=text)
     if (models_folder / name).exists():
         raise InputError(
             f"{name} is a folder in {models_folder.name}/ and a model of an installed package; rename the folder"

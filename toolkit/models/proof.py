@@ -1,7 +1,8 @@
 """Random short clips, and how far what a batch gives is from what each of them gives alone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -9,10 +10,16 @@ from torch import Tensor
 
 from toolkit.audio.decode import SAMPLE_RATE, Samples
 from toolkit.core import seeds
-from toolkit.models.encoder import Encoder
+from toolkit.models.encoder import Encoder, LayerStates
 
 SECONDS = (0.03, 1.2)
 TOGETHER = 8  # clips of a batch
+
+
+class Giving(Protocol):
+    """What gives states of clips, or of texts."""
+
+    def states(self, clips: Sequence[Any], /) -> Iterator[LayerStates]: ...
 
 
 def error_of_a_batch(encoder: Encoder, count: int) -> float:
@@ -21,7 +28,7 @@ def error_of_a_batch(encoder: Encoder, count: int) -> float:
     return worst_error(own_states(encoder, clips, TOGETHER), own_states(encoder, clips, 1))
 
 
-def own_states(encoder: Encoder, clips: Sequence[Samples], together: int) -> list[list[Tensor]]:
+def own_states(encoder: Giving, clips: Sequence[Any], together: int) -> list[list[Tensor]]:
     """Of each clip every layer's own frames."""
     found: list[list[Tensor]] = []
     for start in range(0, len(clips), together):

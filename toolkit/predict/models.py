@@ -12,11 +12,15 @@ from toolkit.core.artifacts import CODE_SETTING
 from toolkit.core.errors import CheckpointError, InputError, MachineError
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
-from toolkit.extract.acoustic.run import check, extract_set
+from toolkit.extract.acoustic.run import check
+from toolkit.extract.filled import Filler, fill
 from toolkit.extract.options import Options
 from toolkit.extract.run import extract
+from toolkit.extract.text import TextBackbone
 from toolkit.features.fused import View
+from toolkit.features.shard import mark
 from toolkit.features.store import Store
+from toolkit.features.texts import source_of
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.models.checkpoint import locate
 from toolkit.models.own_code import locate_or_run
@@ -32,6 +36,10 @@ Said = tuple[list[str], Applied, dict[str, str]]  # ids, what is predicted of th
 
 class Models(Protocol):
     """A run's models."""
+
+    def texts(self, corpus: Manifest) -> Mapping[str, Mapping[str, str]]:
+        """What is said in each clip, by the store that read it. Raises InputError where the corpus has no text."""
+        ...
 
     def ask(self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path) -> Said:
         """Predict the clips that could be decoded.
@@ -72,6 +80,9 @@ class Tuned:
 
         self.apply, self.kept = apply.apply, apply.of_run(folder, run, self.checkpoint)
 
+    def texts(self, corpus: Manifest) -> Mapping[str, Mapping[str, str]]:
+        return {}
+
     def ask(self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path) -> Said:
         ids = [clip.id for clip in corpus.clips if clip.id in recordings.sha256]
         _left(ids, recordings.failed)
@@ -109,12 +120,23 @@ class Probes:
         probability = winners.apply(joined, self.winners, rows)
         return ids, together(self.run.task, assigned, self.winners, probability), failed
 
+    def texts(self, corpus: Manifest) -> Mapping[str, Mapping[str, str]]:
+        return {
+            name: {clip.id: clip.text or "" for clip in self._reader(origin, corpus).corpus(corpus).clips}
+            for name, origin in origins_of(self.run, self.winners).items()
+            if "text" in origin.settings
+        }
+
     def _joined(self, corpus: Manifest, recordings: Recordings, features: Path) -> tuple[Layers, dict[str, str]]:
         """The features of the clips, of all stores that the run probed, and why more clips have none."""
         every: dict[str, Joined] = {}
         failed: dict[str, str] = {}
+        texts = self.texts(corpus)
         for name, origin in origins_of(self.run, self.winners).items():
             store, before = stored(origin, self.place.features, recordings.sha256)
+            if store and name in texts:  # of the same audio, but perhaps another text
+                own = store.clips
+                before = {clip: at for clip, at in before.items() if own[at].source[7:] == (mark(texts[name][clip]),)}
             missing = [clip for clip in corpus.clips if clip.id in recordings.sha256 and clip.id not in before]
             parts = [(store, before)] if store and before else []
             if missing:
@@ -128,8 +150,8 @@ class Probes:
     def _extract(self, origin: Origin, corpus: Manifest, clips: Sequence[Clip], features: Path) -> Store:
         """With the layers that the winners read."""
         settings, picked = origin.settings, replace(corpus, clips=tuple(clips))
-        if "acoustic" in settings:
-            return self._measure(origin, picked, features)
+        if not settings.keys().isdisjoint({"acoustic", "text"}):
+            return self._fill(origin, picked, features)
         if (code := settings.get(CODE_SETTING)) and not self.own_code:
             raise InputError(
                 f"{self.folder.name} probed features of your own code; for {len(clips):,} clips without features that "
@@ -157,17 +179,24 @@ class Probes:
         )
         return extract(picked, checkpoint, features, options, self.place.say, self.place.bar).store
 
-    def _measure(self, origin: Origin, corpus: Manifest, features: Path) -> Store:
-        """An acoustic set's, by the library that the run had. Raises MachineError for another one."""
-        backbone = check(origin.backbone, Options())
-        new = extract_set(corpus, backbone, features, Options(), self.place.say, self.place.bar).store
+    def _fill(self, origin: Origin, corpus: Manifest, features: Path) -> Store:
+        """An acoustic set's, or those of an encoder of text. Raises MachineError for another one than the run had."""
+        backbone: Filler = self._reader(origin, corpus) if "text" in origin.settings else check(origin.backbone)
+        new = fill(corpus, backbone, features, Options(), self.place.say, self.place.bar).store
         before = {key: value for key, value in origin.settings.items() if key != "windows"}
         if other := [key for key in before.keys() | new.settings if before.get(key) != new.settings.get(key)]:
             raise MachineError(
-                f"The acoustic set {origin.backbone} measures otherwise here than for {self.folder.name}: its "
+                f"{origin.backbone} gives other features here than for {self.folder.name}: its "
                 f"{min(other)} is {new.settings.get(min(other))!r}, expected {before.get(min(other))!r}"
             )
         return new
+
+    def _reader(self, origin: Origin, corpus: Manifest) -> TextBackbone:
+        """Raises InputError where the new clips have no text of the kind that the run read."""
+        text = origin.settings["text"]
+        checkpoint = locate(origin.backbone, self.place.models, text=True)
+        source = source_of(corpus.columns, self.place.features, text.get("column") or text["transcripts"])
+        return TextBackbone(checkpoint, source, self.device, text.get("longer") == "cut")
 
 
 def _assigned(

@@ -101,6 +101,7 @@ class Plan:
             assert options.manifest is not None
             corpus = read(options.manifest, given_roots(options.audio_root))
         corpus = cut(of_channel(corpus, options.channel, material, place.say), windows)
+        texts = self.models.texts(corpus)
         with place.bar("decode", len(corpus.clips), "clips") as advance:
             recordings = record(corpus, [clip.id for clip in corpus.clips], options.workers or cores(), advance)
         what = {
@@ -113,6 +114,7 @@ class Plan:
             "rules": [options.spellings, options.unknown],
             "truth": {column: corpus.cells(column) for column in run.task.columns if column in corpus.columns},
             "audio_sha256": dict(recordings.sha256),
+            **({"texts": texts} if texts else {}),
         }
         made = options.output or place.folder / "predictions" / f"{folder.name}-{signature(what)[:12]}"
         failed = dict(recordings.failed)

@@ -13,7 +13,7 @@ from pathlib import Path
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.platform import sync_folder
 from toolkit.corpus import manifest as manifests
-from toolkit.corpus.manifest import RECORDING, Manifest
+from toolkit.corpus.manifest import RECORDING, TEXT, Manifest
 
 ALWAYS = ("id", "speaker", RECORDING)  # columns that are hashed where there are any
 HASH_DIGITS = 16  # of 64: two of 100,000 names share them with a chance of 3 in 10,000,000,000; it is checked
@@ -69,10 +69,11 @@ def _read(path: Path) -> Key:
     return Key(bytes.fromhex(text))
 
 
-def anonymise(manifest: Manifest, out: Path, key: Key, also: Collection[str] = ()) -> int:
+def anonymise(manifest: Manifest, out: Path, key: Key, also: Collection[str] = (), keep_text: bool = False) -> int:
     """Write a manifest with keyed hashes for ids and speakers, everything else as it is; returns the hashed columns.
 
-    also: more columns that name someone. Paths stay: the audio lies where it lies. Raises InputError for an unknown
+    also: more columns that name someone. keep_text: the column `text` too, by which people are known and which is left
+    out otherwise. Paths stay: the audio lies where it lies. Raises InputError for an unknown
     column, for `out` that is there already, and where two names share a hash.
     """
     free = [column for column in manifest.columns if column not in manifests.RESERVED]
@@ -90,5 +91,6 @@ def anonymise(manifest: Manifest, out: Path, key: Key, also: Collection[str] = (
         cells[column] = [key.pseudonym(column, name) if name else "" for name in names]
         if len(set(cells[column])) != len(set(names)):
             raise InputError(f"Two names of the column {column!r} share a hash; take another key")
-    manifests.write(out, manifest.columns, list(zip(*(cells[column] for column in manifest.columns))))
+    kept = [column for column in manifest.columns if column != TEXT or keep_text or TEXT in also]
+    manifests.write(out, kept, list(zip(*(cells[column] for column in kept))))
     return len(hashed)

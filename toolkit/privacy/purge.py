@@ -10,7 +10,8 @@ from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.windows import recording_of
-from toolkit.features.store import Store, stores
+from toolkit.features.store import Store
+from toolkit.features.texts import every_store
 from toolkit.privacy import purge_results
 from toolkit.privacy.purge_features import Held, held
 from toolkit.privacy.purge_features import purge as purge_store
@@ -51,7 +52,7 @@ class Purge:
         def goes(clip: str) -> bool:
             return _goes(clip, ids)
 
-        found = [(store, held(store, goes)) for store in stores(workspace / "features")]
+        found = [(store, held(store, goes)) for store in every_store(workspace / "features")]
         results = purge_results.touched(workspace / "result", goes)
         strangers = speakers - set(known.values())
         lines = tuple(clip.line for clip in rows if clip.id in ids)
@@ -79,7 +80,8 @@ class Purge:
         yield f"{len(self.ids):,} clips go"
         for store, own in self.stores:
             if own.clips:
-                yield f"features/{store.folder.name}: {len(own.clips):,} clips in {len(own.shards)} shards"
+                where = store.folder.relative_to(self.workspace / "features").as_posix()
+                yield f"features/{where}: {len(own.clips):,} clips in {len(own.shards)} shards"
         for folder in results.runs:
             yield f"result/{folder.name}: " + ("deleted" if models else "made again without them")
         for folder, reason in results.lost.items():

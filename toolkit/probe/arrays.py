@@ -16,7 +16,7 @@ from toolkit.corpus import manifest
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place, silent
 from toolkit.features.import_ import Embeddings, import_
-from toolkit.features.shard import ClipRecord, path_mark
+from toolkit.features.shard import ClipRecord, mark
 from toolkit.probe import stage
 from toolkit.probe.options import ProbeOptions
 from toolkit.probe.stage import ProbeResult
@@ -86,7 +86,7 @@ def probe_arrays(
     def records(clips: Sequence[str]) -> Iterator[ClipRecord]:
         for clip in clips:
             sha256 = hashlib.sha256(b"".join(array[row_of[clip]].tobytes() for array in arrays.values())).hexdigest()
-            yield ClipRecord(clip, (0, 0, None, None, None, None, path_mark(clip)), sha256, 0)
+            yield ClipRecord(clip, (0, 0, None, None, None, None, mark(clip)), sha256, 0)
 
     content = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
     embeddings = Embeddings("the arrays", signature(content), arrays, tuple(names))

@@ -66,6 +66,8 @@ def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
             raise StoreError(
                 f"--control random: {store.backbone} is an acoustic set, which has no weights; ask it of a backbone"
             ) from None
+        if "text" in store.settings:
+            raise StoreError(f"--control random: {store.backbone} reads text; ask it of what hears") from None
         if store.imported:
             raise StoreError(
                 f"No features of {name!r} for --control random; `toolkit features import {name}` takes those of the "

@@ -17,6 +17,7 @@ from toolkit.corpus.material import Material
 from toolkit.features.costs import extraction_seconds
 from toolkit.features.fused import Fused, stores_of
 from toolkit.features.replaced import mark
+from toolkit.features.shard import channel_of
 from toolkit.features.store import Store
 from toolkit.probe import run as probe_run
 from toolkit.probe import winners
@@ -128,7 +129,7 @@ def sweep(
         seconds = time.monotonic() - began if whole else None
         known = durations(store)
         run = replace(run, left_out={**question.left_out, **run.left_out})
-        material = asdict(Material.of((store.clips[clip].source[4], known[clip]) for clip in run.folds.ids))
+        material = asdict(Material.of((channel_of(store.clips[clip].source), known[clip]) for clip in run.folds.ids))
         run = replace(run, provenance={**run.provenance, "material": material, **_costs(store, folder, run, seconds)})
         if (counts := columns_of(store, winners.read(folder / winners.FOLDER))) is not None:
             columns.write(folder, counts)

@@ -16,7 +16,7 @@ from toolkit.corpus.place import Place
 from toolkit.corpus.roots import VARIABLE
 from toolkit.corpus.windows import cut
 from toolkit.extract import stage as extraction
-from toolkit.extract.acoustic.run import AcousticBackbone
+from toolkit.extract.filled import Filler
 from toolkit.extract.options import ExtractOptions
 from toolkit.extract.setup import layer_names
 from toolkit.features.fused import SEPARATOR
@@ -64,7 +64,7 @@ class Study:
 
     place: Place
     names: tuple[str, ...]
-    checkpoints: tuple[Checkpoint | AcousticBackbone, ...]
+    checkpoints: tuple[Checkpoint | Filler, ...]
     extract: ExtractOptions
     fused: tuple[str, ...]
     targets: Mapping[str, Target]
@@ -80,7 +80,7 @@ class Study:
 
     @property
     def trained(self) -> tuple[Checkpoint, ...]:
-        """The backbones that have weights: not the acoustic sets."""
+        """The backbones that have weights: not acoustic sets, nor what reads text."""
         return tuple(one for one in self.checkpoints if isinstance(one, Checkpoint))
 
     @property
@@ -132,7 +132,7 @@ def plan(place: Place, recipe: Path, own_code: bool = False) -> Study:
                     raise InputError(one_of("model", name, models))
                 backbone = backbones[name]
                 if not isinstance(backbone, Checkpoint):
-                    raise InputError(f"{name} is an acoustic set, which has no weights to fine-tune")
+                    raise InputError(f"{name} {backbone.untuned}")
                 probed = layer_names(backbone, extracted.options)
                 by_layer = not PROBES[one.probe].all_layers
                 tuning.check(one.options, backbone, probed, by_layer, questions)

@@ -12,7 +12,7 @@ from toolkit.corpus.layouts.registry import LAYOUTS
 from toolkit.corpus.layouts.row import Cells, Corpus
 
 FIRST = ("id", "path", "start", "end", "speaker", manifest.RECORDING, "split")
-TEXT, PUBLISHED = "text", "published_split"
+PUBLISHED = "published_split"
 MOST_LABELS = 12  # values of a column whose counts are told
 
 
@@ -62,7 +62,7 @@ def _columns(rows: Sequence[Cells], text: bool) -> list[str]:
     for own in rows:
         own.setdefault("id", own["path"])
     named = dict.fromkeys(name for own in rows for name in own if any(own.values()))
-    filled = [name for name in named if any(own.get(name) for own in rows) and (text or name != TEXT)]
+    filled = [name for name in named if any(own.get(name) for own in rows) and (text or name != manifest.TEXT)]
     return [name for name in FIRST if name in filled] + [name for name in filled if name not in FIRST]
 
 
@@ -80,5 +80,5 @@ def _leaks(rows: Sequence[Cells]) -> str:
 def _counts(found: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """A sentence on each column that has few values."""
     for name, cells in found.items():
-        if name not in (*FIRST, TEXT) and len(own := Counter(cells)) <= MOST_LABELS:
+        if name not in (*FIRST, manifest.TEXT) and len(own := Counter(cells)) <= MOST_LABELS:
             yield f"{name}: " + ", ".join(f"{own[value]:,} {value or '(none)'}" for value in sorted(own))

@@ -2,29 +2,24 @@
 
 import multiprocessing
 import signal
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from toolkit.audio.clip import Clip
 from toolkit.audio.decode import NEAR_SILENCE, SAMPLE_RATE, Samples
 from toolkit.core.artifacts import cores
-from toolkit.core.errors import AudioError, InputError
-from toolkit.core.progress import Advance, bar
+from toolkit.core.errors import AudioError
+from toolkit.core.progress import Advance
 from toolkit.corpus.manifest import Manifest
-from toolkit.corpus.windows import cut
 from toolkit.extract.acoustic.registry import LAYER, SETS, Measured, measure_of
-from toolkit.extract.options import Options
-from toolkit.extract.plan import plan
-from toolkit.extract.run import Extraction
-from toolkit.features import costs, replaced
+from toolkit.extract.options import Filling, Options
+from toolkit.extract.plan import Plan
 from toolkit.features.loading import Decoded, decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.store import Store, create, folder_of
@@ -34,9 +29,27 @@ FEW = 64  # clips that are measured here: beginning processes takes longer
 
 @dataclass(frozen=True)
 class AcousticBackbone:
-    """An acoustic set in the place of a checkpoint. name: what `--model` takes."""
+    """An acoustic set in the place of a checkpoint; see `filled.Filler`. name: what `--model` takes."""
 
     name: str
+    untuned: ClassVar[str] = "is an acoustic set, which has no weights to fine-tune"
+    idle: ClassVar[str] = f"is an acoustic set of one layer, {LAYER}"
+
+    def corpus(self, manifest: Manifest) -> Manifest:
+        return manifest
+
+    def shards(
+        self, manifest: Manifest, todo: Plan, options: Filling, say: Callable[[str], None], advance: Advance
+    ) -> Generator[ShardContent, None, None]:
+        """Clips that are too short or near-silent fail, with the reason: what has no voice has no numbers."""
+        workers, width = options.workers or cores(), len(measure_of(self.name).columns)
+        every = (clip for clips in todo.shards for clip in clips)
+        with (
+            _measuring(1 if todo.missing < FEW else workers) as submit,
+            closing(decode_all(manifest, every, workers)) as decoded,
+        ):
+            for clips in todo.shards:
+                yield _shard(self.name, clips, decoded, submit, width, advance)
 
     def store(self, features: Path, options: Options) -> Store:
         """The store to fill, made if it is not there."""
@@ -62,68 +75,10 @@ class AcousticBackbone:
         }
 
 
-def check(name: str, options: Options, alone: bool = True) -> AcousticBackbone:
-    """An acoustic set, its library loaded. alone: no backbone is extracted with it, which options could be for.
-
-    Raises InputError for an option that means nothing to it, MachineError for a library that is not installed.
-    """
-    given = {
-        "--layers": options.layers,
-        "--frames": options.frames,
-        "--decoder": options.decoder,
-        "--ray": getattr(options, "ray", None),
-        "--context": options.context != "full",
-    }
-    for option, value in given.items():
-        if value and alone:
-            raise InputError(f"{option}: {name} is an acoustic set of one layer, {LAYER}; extract it without")
+def check(name: str) -> AcousticBackbone:
+    """An acoustic set, its library loaded. Raises MachineError for one that is not installed."""
     measure_of(name)
     return AcousticBackbone(name)
-
-
-def extract_set(
-    manifest: Manifest,
-    backbone: AcousticBackbone,
-    features: Path,
-    options: Options,
-    say: Callable[[str], None] = lambda sentence: None,
-    show: Callable[[str, int, str], AbstractContextManager[Advance]] = bar,
-) -> Extraction:
-    """Measure what is missing of a manifest's clips and commit it; arguments as `extract.run.extract` takes them.
-
-    Clips that are too short or near-silent are recorded as failed, with the reason: what has no voice has no numbers.
-    Raises InputError, StoreError, DiskFullError, MachineError.
-    """
-    began = time.monotonic()
-    manifest = cut(manifest, options.windows)
-    store = backbone.store(features, options)
-    workers = options.workers or cores()
-    with store.writing() as writer:
-        todo = plan(manifest, store, options.retry_failed, False, say, options.changed)
-        if todo.changed:
-            say(f"{len(todo.changed):,} clips are other audio than before: what {store.folder.name} holds of them goes")
-            replaced.take_out(store, writer, todo.changed)
-        writer.renew(todo.moved)
-        before = len(store.clips) + len(store.failed)
-        if todo.done:
-            say(f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already")
-        if todo.missing:
-            store.refresh()
-            every = (clip for clips in todo.shards for clip in clips)
-            with (
-                show(f"extract {backbone.name}", todo.missing, "clips") as advance,
-                _measuring(1 if todo.missing < FEW else workers) as submit,
-                closing(decode_all(manifest, every, workers)) as decoded,
-            ):
-                for clips in todo.shards:
-                    writer.commit(_shard(backbone.name, clips, decoded, submit, store.width, advance))
-    total = store.total()
-    if todo.missing:
-        costs.add(store, before, total.tried, time.monotonic() - began)
-    failed = {clip.id: total.failed[clip.id] for clip in manifest.clips if clip.id in total.failed}
-    flags = Counter(flag for clip in manifest.clips for flag in total.flags.get(clip.id, ()))
-    store.refresh()
-    return Extraction(store, todo.missing, todo.done, failed, flags, total.bytes, time.monotonic() - began)
 
 
 Submit = Callable[[str, Samples], "Future[Measured | str]"]

@@ -73,6 +73,7 @@ class Family:
             that cannot be fine-tuned.
         fixed_context: its encoder hears windows of fixed length, behind which a decoder can be run: `encoder` also gets
             `context` and `decoder`, `trainable` gets `context`.
+        reads: it reads text, and hears nothing.
         feed: how transformers' own forward is fed; None for a family with an encoder of its own.
         section: of config.json, dotted, that is the model's own config; "" for all of it.
         layers: key of that section, or a function of it.
@@ -94,6 +95,7 @@ class Family:
     encoder: str = "toolkit.models.wav2vec2:Wav2Vec2Encoder"
     trainable: str = "toolkit.models.trainable_wav2vec2:TrainableWav2Vec2"
     fixed_context: bool = False
+    reads: bool = False
     feed: Feed | None = None
     section: str = ""
     layers: str | Callable[[Mapping[str, Any]], int] = "num_hidden_layers"
