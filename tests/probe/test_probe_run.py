@@ -128,7 +128,10 @@ def test_what_happens_in_a_rounds_test_fold_changes_nothing_that_round_chose(
 
 @pytest.mark.parametrize(
     ("name", "clips_a_speaker"),
-    [*((name, 12) for name in sorted(PROBES)), ("linear", 3)],  # with more clips than features, and with fewer
+    [
+        *((name, 12) for name in sorted(PROBES) if PROBES[name].weights is None),
+        ("linear", 3),
+    ],  # with more clips than features, and with fewer
 )
 def test_a_test_clip_s_features_change_nothing_of_the_round_but_its_own_prediction(
     make_corpus: Make, tmp_path: Path, name: str, clips_a_speaker: int
@@ -262,7 +265,7 @@ def test_bad_usage_is_named(make_corpus: Make, tmp_path: Path) -> None:
         run(corpus, tmp_path, trials=1, seed=1)
 
 
-@pytest.mark.parametrize("name", sorted(PROBES))
+@pytest.mark.parametrize("name", [name for name in sorted(PROBES) if PROBES[name].weights is None])
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
 def test_saved_winners_predict_what_they_predicted(make_corpus: Make, tmp_path: Path, name: str, kind: str) -> None:
     corpus = make_corpus(kind, clips_a_speaker=12)

@@ -104,7 +104,7 @@ def build_task(
         return _clip_by_clip(manifest, task, truth, dealt_by, columns, group_by, count or 0, seed, notes, rules)
     groups = tuple(columns[group_by])
     _refuse_what_folds_give_away(task, truth, groups, group_by)
-    _refuse_overlap(manifest, groups, group_by)
+    refuse_overlap(manifest, groups, group_by)
     if own_split and dealt_by_column(manifest, split_by):
         folds = splits.fixed(ids, groups, columns["split"], group_by, seed)
     else:
@@ -213,7 +213,8 @@ def _refuse_what_folds_give_away(task: Task, truth: Truth, groups: Sequence[str]
         )
 
 
-def _refuse_overlap(manifest: Manifest, groups: Sequence[str], group: str) -> None:
+def refuse_overlap(manifest: Manifest, groups: Sequence[str], group: str) -> None:
+    """Raises SplitError for two groups' clips that are parts of one file and overlap."""
     found = repeats.overlap(manifest.clips, groups)
     if found:
         group_of = dict(zip((clip.id for clip in manifest.clips), groups))

@@ -10,9 +10,11 @@ import numpy as np
 
 from toolkit.core.artifacts import signature
 from toolkit.core.errors import InputError, StoreError
+from toolkit.corpus.splits import Folds
 from toolkit.features.layout import STATISTICS, LayerFeatures
 from toolkit.features.shard import ClipRecord
 from toolkit.features.store import Store
+from toolkit.features.units import UnitStore
 
 SEPARATOR = "+"  # between the stores in `--model A+B`, and in the fusion's name
 OF = ":"  # between a store's name and its layer's
@@ -163,6 +165,18 @@ def split(layer: str) -> tuple[str, str]:
     return part, own
 
 
-def stores_of(features: Store | Fused) -> dict[str, Store]:
+Features = Store | Fused | UnitStore  # what a run probes
+
+
+def stores_of(features: Features) -> dict[str, Store]:
     """The stores behind some features, by name: of a store itself."""
+    if isinstance(features, UnitStore):
+        return {features.backbone: features.store}
     return features.parts if isinstance(features, Fused) else {features.backbone: features}
+
+
+def clips_behind(features: Features, folds: Folds) -> tuple[Store | Fused, Folds]:
+    """The features of clips, and their folds, behind those of units; of any other these themselves."""
+    if isinstance(features, UnitStore):
+        return features.store, features.clips_of(folds)
+    return features, folds

@@ -1,6 +1,6 @@
 """Names and shapes inside a feature store; the only place that knows them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,3 +39,7 @@ class LayerFeatures:
         if statistics == "both":
             return np.concatenate([self.mean, self.std], axis=1)
         return {"mean": self.mean, "std": self.std}[statistics]
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> "LayerFeatures":
+        """Some of the clips, in the order of `rows`."""
+        return replace(self, ids=tuple(self.ids[row] for row in rows), mean=self.mean[rows], std=self.std[rows])

@@ -108,6 +108,11 @@ def probed(folder: Path) -> Run:
     if isinstance(features, Mapping) and not features.keys().isdisjoint({"fused", "acoustic"}):
         what = "several stores" if "fused" in features else "an acoustic set, which has no weights"
         raise InputError(f"{folder.name} probed {what}; --from takes a run on the layers of one backbone")
+    if "unit" in run.provenance:
+        raise InputError(
+            f"{folder.name} predicts units of the column {run.provenance['unit']['column']!r}, and fine-tuning reads "
+            "clips; --from takes a run without --unit"
+        )
     if not isinstance(features, Mapping) or "weights_sha256" not in features:
         raise InputError(f"{folder.name} is no probe run; --from takes the folder of one")
     refuse_own_code(features, folder.name, "cannot be fine-tuned")

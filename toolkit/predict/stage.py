@@ -159,6 +159,11 @@ def plan(place: Place, options: PredictOptions) -> Plan:
         )
     folder = find_run(options.origin, place.result)
     run = result_run.read(folder)
+    if "unit" in run.provenance:
+        raise InputError(
+            f"{folder.name} predicts units of the column {run.provenance['unit']['column']!r}, and `toolkit predict` "
+            "reads clip by clip; --from takes a run without --unit"
+        )
     rounds = [choice.fold for choice in run.choices]
     if options.round_ is not None and options.round_ not in rounds:
         raise InputError(one_of("--round", options.round_, rounds))

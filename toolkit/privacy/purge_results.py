@@ -11,7 +11,7 @@ from toolkit.core.artifacts import locked, make_folder
 from toolkit.core.errors import SplitError
 from toolkit.core.platform import sync_folder
 from toolkit.corpus import splits
-from toolkit.result import columns, controls, online
+from toolkit.result import columns, controls, online, units
 from toolkit.result import run as result_run
 from toolkit.result.clips import read_clips, write_clips
 from toolkit.result.listing import begun
@@ -29,6 +29,8 @@ DRAWN = (
     online.TABLE,
     columns.FILE,
     columns.TABLE,
+    units.FILE,
+    units.TABLE,
 )  # of a run, and only where they were asked for
 
 
@@ -48,6 +50,22 @@ class Touched:
     unfinished: tuple[Path, ...]
 
 
+def _in(folder: Path, goes: Goes) -> Goes:
+    """Of the ids that a run is about: of one on units, a unit goes with any of its clips."""
+    members = units.read(folder)
+    if members is None:
+        return goes
+    known, gone = {one.unit for one in members}, {one.unit for one in members if goes(one.clip)}
+    return lambda name: name in gone if name in known else goes(name)
+
+
+def _anywhere(result: Path, goes: Goes) -> Goes:
+    """Of ids in folds, whichever runs they are for."""
+    every = [units.read(path.parent) or [] for path in sorted(result.glob(f"*/{units.FILE}"))]
+    gone = {one.unit for members in every for one in members if goes(one.clip)}
+    return lambda name: goes(name) or name in gone
+
+
 def touched(result: Path, goes: Goes) -> Touched:
     """Look through result/, after `finish`. Raises StoreError for a damaged run, SplitError for damaged folds."""
     runs: list[Path] = []
@@ -61,7 +79,7 @@ def touched(result: Path, goes: Goes) -> Touched:
             continue
         run = result_run.read(folder)
         shown[folder] = {one.folder for one in controls.read(folder)}
-        clips = set(filter(goes, (*run.folds.ids, *run.left_out)))
+        clips = set(filter(_in(folder, goes), (*run.folds.ids, *run.left_out)))
         if not clips:
             continue
         if named := {"speaker", run.predictions.group, run.folds.group_by} & set(run.task.columns):
@@ -76,7 +94,8 @@ def touched(result: Path, goes: Goes) -> Touched:
     runs += [folder for folder in shown if folder.name not in gone and shown[folder] & gone]
     names = [name.encode() for name in gone]
     pages = [folder for folder in others if any(name in path.read_bytes() for path in _files(folder) for name in names)]
-    folds = [path for path in sorted(result.glob(f"{FOLDS}/*.json")) if any(map(goes, splits.read(path).ids))]
+    in_folds = _anywhere(result, goes)
+    folds = [path for path in sorted(result.glob(f"{FOLDS}/*.json")) if any(map(in_folds, splits.read(path).ids))]
     first = sorted(runs, key=lambda folder: (not shown[folder] & gone, folder.name))
     return Touched(tuple(first), lost, tuple(pages), tuple(folds), tuple(unfinished))
 
@@ -92,10 +111,11 @@ def purge(result: Path, found: Touched, goes: Goes, models: bool) -> None:
     """
     for folder in found.pages:
         shutil.rmtree(folder)
+    in_folds = _anywhere(result, goes)
     for path in found.folds:
         folds = splits.read(path)
         try:
-            kept = folds.without(set(filter(goes, folds.ids)))
+            kept = folds.without(set(filter(in_folds, folds.ids)))
             stem = path.stem.rpartition("-")[0]
             kept.write(path.with_name(f"{stem}-{kept.sha256[:12]}.json"))
         except SplitError:
@@ -103,7 +123,7 @@ def purge(result: Path, found: Touched, goes: Goes, models: bool) -> None:
         path.unlink()
     deleted = {*found.lost, *((*found.runs, *found.unfinished) if models else ())}
     remaining = [folder for folder in found.runs if folder not in deleted]
-    anew = {folder.name: _without(result_run.read(folder), goes) for folder in remaining}
+    anew = {folder.name: _without(result_run.read(folder), _in(folder, goes)) for folder in remaining}
     for folder in remaining:
         _replace(folder, anew, {one.name for one in deleted}, goes)
     for folder in deleted:
@@ -150,7 +170,7 @@ def _rows(predictions: Predictions, kept: np.ndarray[tuple[int], np.dtype[np.boo
 def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goes) -> None:
     """Write the run aside, whole, and let it take the old one's place; `finish` ends what a crash cut off here."""
     run, before = anew[folder.name], result_run.read(folder)
-    counted = any(map(goes, before.folds.ids))
+    counted = any(map(_in(folder, goes), before.folds.ids))
     shown = [_again(one, folder, run, anew, counted) for one in controls.read(folder) if one.folder not in deleted]
     others = [one for one in shown if one is not None]
     with locked(folder):
@@ -158,6 +178,9 @@ def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goe
         known = read_clips(folder)
         if known is not None:
             write_clips(aside, {clip: sha256 for clip, sha256 in known.items() if not goes(clip)})
+        if (members := units.read(folder)) is not None:
+            gone = _in(folder, goes)
+            units.write(aside, [one for one in members if not gone(one.unit)])
         curve = online.read(folder)
         if curve is not None and not counted:
             online.write(aside, curve)

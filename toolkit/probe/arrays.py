@@ -21,7 +21,7 @@ from toolkit.probe import stage
 from toolkit.probe.options import ProbeOptions
 from toolkit.probe.stage import ProbeResult
 
-NAME, LABEL = "arrays", "label"
+NAME, LABEL, UNIT = "arrays", "label", "unit"
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []  # until the process ends: pages and features are in them
 
 
@@ -43,6 +43,7 @@ def probe_arrays(
     *,
     ids: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
+    units: Sequence[Any] | None = None,
     folder: str | Path | None = None,
     say: Any = silent,
     **options: Any,
@@ -56,6 +57,8 @@ def probe_arrays(
         groups: (n_clips,) what the folds keep apart and the intervals are over: the speakers.
         ids: (n_clips,) names of the clips. Default: clip0, clip1, ...
         labels: (n_labels,) names of the columns of y, where it has several.
+        units: (n_clips,) the call or other unit of each clip, in the order of time: one prediction for each of them, as
+            with --unit.
         folder: For the run, its page and the features. Default: a temporary one, gone when the process ends.
         say: Called with each sentence that a user should read.
         **options: Fields of `toolkit.probe.options.ProbeOptions` (probe, folds, trials, seed ...), except model and
@@ -72,8 +75,11 @@ def probe_arrays(
     arrays = {name: np.ascontiguousarray(values) for name, values in layers.items()}
     names = [f"clip{number}" for number in range(len(groups))] if ids is None else list(map(str, ids))
     columns = _columns(np.asarray(y), labels, options.get("kind") == "regression")
-    _check(arrays, columns, names, groups)
     options = {**options, "model": NAME, "target": ",".join(columns)}
+    if units is not None:
+        columns[UNIT] = list(map(str, units))
+        options["unit"] = UNIT
+    _check(arrays, columns, names, groups)
     asked = made(ProbeOptions, **options)
     if folder is None:
         _KEPT.append(tempfile.TemporaryDirectory(prefix="toolkit-"))
@@ -128,6 +134,7 @@ def _check(
                 f"{first.shape if first.ndim == 2 else '(clips, width)'}"
             )
     counts = {"y": len(next(iter(columns.values()))), "groups": len(groups), "ids": len(names)}
+    counts |= {"units": len(columns[UNIT])} if UNIT in columns else {}
     for name, count in counts.items():
         if count != len(first):
             raise InputError(f"{name} is of {count} clips, the layers of {len(first)}")

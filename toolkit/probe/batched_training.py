@@ -6,6 +6,7 @@ nothing else couples them: each is, up to rounding, the network that would have 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ MAX_EPOCHS = 40
 PATIENCE = 5  # epochs without a better development loss before a network stops
 DECAY = (0.9, 0.999)  # of Adam's averages
 SMALL = 1e-8  # added to Adam's denominator
-APPLIED_CLIPS = 1024  # held-out clips at a time
+APPLIED_BATCHES = 4  # of held-out clips at a time
 
 Parameters = dict[str, Tensor]  # (networks, ...) each
 Batch = Mapping[str, Tensor]  # "mean" and "std": (layers, n, width) float32, standardised
@@ -60,6 +61,15 @@ class Inputs:
         return Inputs(layers, everyone, {}, {})
 
 
+class Batches(Protocol):
+    """What training asks of inputs: `Inputs`, or what takes its place where a row is not one vector."""
+
+    @property
+    def clips(self) -> Tensor: ...
+    def batch(self, rows: Tensor) -> Batch: ...
+    def prepared(self, dtype: torch.dtype) -> "Batches": ...
+
+
 @dataclass(frozen=True)
 class Part:
     """Clips as the networks see them.
@@ -67,7 +77,7 @@ class Part:
     columns: (n_fitted, n) 0 and 1, or numbers, in float32; weights: (networks, n_problems, n) float32.
     """
 
-    inputs: Inputs
+    inputs: Batches
     columns: Tensor
     weights: Tensor
 
@@ -80,7 +90,7 @@ class Stack:
     logits_of: for the networks still there, (parameters, batch, dropout draws or None) -> (networks, n_fitted, n), of
     levels one column less;
     undecayed: the names without weight decay; draws: how many random bytes a clip needs for dropout. link: see
-    `result.kinds`. loss: of numbers, "mse" or "ccc".
+    `result.kinds`. loss: of numbers, "mse" or "ccc". batch: clips a step; epochs: at most; patience: as PATIENCE.
     """
 
     parameters: Parameters
@@ -92,6 +102,9 @@ class Stack:
     weight_decay: Sequence[float]
     link: Link
     loss: str = "mse"
+    batch: int = BATCH_CLIPS
+    epochs: int = MAX_EPOCHS
+    patience: int = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -144,7 +157,7 @@ def _one_minus_ccc(given: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
 def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs: int | None = None) -> list[Trained]:
     """AdamW (Loshchilov and Hutter, 2019), a learning rate and weight decay of its own for each network.
 
-    Without `epochs` the held-out part is a development set: each network stops after PATIENCE epochs without a better
+    Without `epochs` the held-out part is a development set: each network stops after `patience` epochs without a better
     loss there, and what is returned is its best epoch. With it, all train for so many epochs, and the held-out part's
     truth is not looked at.
     """
@@ -153,11 +166,12 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
     dropout = seeds.generator(seed, name, "dropout")
     optimiser = _Optimiser(stack, device)
     best: list[tuple[float, Trained]] = []
-    for epoch in range(1, (epochs or MAX_EPOCHS) + 1):
-        shuffled, weights = _whole_vectors(order.permutation(len(part.inputs.clips)), part.weights[optimiser.alive])
+    for epoch in range(1, (epochs or stack.epochs) + 1):
+        permuted = order.permutation(len(part.inputs.clips))
+        shuffled, weights = _whole_vectors(permuted, part.weights[optimiser.alive], stack.batch)
         columns = part.columns[:, shuffled]
-        for start in range(0, len(shuffled), BATCH_CLIPS):
-            own = slice(start, start + BATCH_CLIPS)
+        for start in range(0, len(shuffled), stack.batch):
+            own = slice(start, start + stack.batch)
             clips = shuffled[own]
             # Bytes, a share to 1/256: torch's uniform numbers took ten times as long.
             drawn = np.frombuffer(bytearray(dropout.bytes(stack.draws * len(clips))), dtype=np.uint8)
@@ -165,7 +179,7 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
             optimiser.step(part.inputs.batch(clips), columns[:, own], weights[..., own], draws)
         if epochs is not None and epoch < epochs:
             continue
-        logits = _logits(optimiser, held_out.inputs)
+        logits = _logits(optimiser, held_out.inputs, APPLIED_BATCHES * stack.batch)
         probabilities = probability_of(logits, stack.link).cpu().numpy()
         losses = np.zeros(len(optimiser.alive))
         if epochs is None:
@@ -179,7 +193,7 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
                 best.append((losses[row], Trained(probabilities[row], epoch, {})))
             elif losses[row] < best[network][0]:
                 best[network] = losses[row], Trained(probabilities[row], epoch, {})
-        going = [network for network in optimiser.alive if epoch - best[network][1].epochs < PATIENCE]
+        going = [network for network in optimiser.alive if epoch - best[network][1].epochs < stack.patience]
         if not going:
             break
         if len(going) < len(optimiser.alive):
@@ -187,14 +201,14 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
     return [trained for _, trained in best]
 
 
-def _whole_vectors(order: IntArray, weights: Tensor) -> tuple[Tensor, Tensor]:
+def _whole_vectors(order: IntArray, weights: Tensor, batch: int) -> tuple[Tensor, Tensor]:
     """Clips in this order, the last batch filled up with clips of weight 0; their weights (networks, n_problems, n).
 
     What is left over after the last whole vector torch computes by other code, with other last bits: where in a vector
     a network's numbers end must not depend on the networks beside it.
     """
     count, padding = len(order), -len(order) % VECTORS
-    last = (count - 1) // BATCH_CLIPS * BATCH_CLIPS
+    last = (count - 1) // batch * batch
     shuffled = functional.pad(torch.from_numpy(order).to(weights.device), (0, padding))
     weights = weights[..., shuffled]
     weights[..., count:] = 0
@@ -203,10 +217,10 @@ def _whole_vectors(order: IntArray, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _logits(optimiser: "_Optimiser", inputs: Inputs) -> Tensor:
+def _logits(optimiser: "_Optimiser", inputs: Batches, at_a_time: int) -> Tensor:
     """(networks, n_fitted, n) of all clips, a few at a time."""
     everyone = torch.arange(len(inputs.clips), device=inputs.clips.device)
-    batches = torch.split(everyone, APPLIED_CLIPS)
+    batches = torch.split(everyone, at_a_time)
     return torch.cat([optimiser.logits(inputs.batch(clips), None) for clips in batches], dim=2)
 
 

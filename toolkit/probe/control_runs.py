@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from toolkit.core.errors import SplitError
-from toolkit.corpus.evaluation_task import EvaluationTask, kept_apart, refuse_leaks
+from toolkit.corpus.evaluation_task import EvaluationTask, kept_apart
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
 from toolkit.features import copies
-from toolkit.features.fused import Fused, stores_of
-from toolkit.features.store import Store
+from toolkit.features.fused import Features, Fused, clips_behind, stores_of
+from toolkit.features.units import UnitStore
 from toolkit.probe import controls, nuisance, permutation
 from toolkit.probe.data import matched
 from toolkit.probe.fused_rows import parsed
@@ -23,7 +23,7 @@ from toolkit.probe.fusion import FusedExecutor
 from toolkit.probe.online import online
 from toolkit.probe.registry import PROBES
 from toolkit.probe.run import Progress, here
-from toolkit.probe.run_folder import STUDY, Options, Sweep, sweep
+from toolkit.probe.run_folder import STUDY, Options, Sweep, refuse_leaks, sweep
 from toolkit.result import controls as beside
 from toolkit.result import online as kept_online
 from toolkit.result.controls import Beside, Kind
@@ -38,7 +38,7 @@ class Companion:
 
     kind: Kind
     name: str
-    store: Store | Fused
+    store: Features
     question: EvaluationTask
     shuffles: int = 0
 
@@ -51,7 +51,7 @@ class Plan:
     online: whether code lengths and a learning curve are wanted.
     """
 
-    store: Store | Fused
+    store: Features
     question: EvaluationTask
     companions: tuple[Companion, ...]
     alike: str = ""
@@ -59,7 +59,7 @@ class Plan:
 
 
 def plan(
-    store: Store | Fused,
+    store: Features,
     question: EvaluationTask,
     corpus: Manifest,
     control: Sequence[str],
@@ -83,7 +83,7 @@ def plan(
     if question.folds.group_by == "clip" and question.groups != question.folds.groups:
         try:
             honest = kept_apart(question)
-            refuse_leaks(honest, store.sounding_sha256)
+            refuse_leaks(honest, store)
             companions.append(Companion("split", f"{question.group}s kept apart", store, honest))
         except SplitError as error:
             note = f"By how much the scores are optimistic cannot be measured. {error}."
@@ -93,8 +93,10 @@ def plan(
             asked = controls.shuffled(question, seed)
             companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, asked, shuffles))
         else:
-            assert isinstance(store, Store)  # `stage.ask_fused` refuses it of a fusion
-            other = controls.random_store(store, store.folder.parent, question.folds.ids)
+            assert not isinstance(store, Fused)  # `stage.ask_fused` refuses it of a fusion
+            (first,), (_, folds) = stores_of(store).values(), clips_behind(store, question.folds)
+            untrained = controls.random_store(first, store.folder.parent, folds.ids)
+            other = UnitStore(untrained, store.units) if isinstance(store, UnitStore) else untrained
             companions.append(Companion("random", "random weights", other, question))
     for name in dict.fromkeys(nuisances):
         measured = {nuisance.DURATION: nuisance.durations(store), nuisance.LOUDNESS: loudness}.get(name)
@@ -120,14 +122,19 @@ def shared(store: Fused, question: EvaluationTask) -> EvaluationTask:
     )
 
 
-def _heard(store: Store | Fused, question: EvaluationTask) -> tuple[str, list[str]]:
+def _heard(store: Features, question: EvaluationTask) -> tuple[str, list[str]]:
     """On clips of two folds that are nearly one recording; that and what there is to say of flagged clips."""
-    there = [row for row, clip in enumerate(question.folds.ids) if clip in store.clips]
-    ids = [question.folds.ids[row] for row in there]
+    clips, folds = clips_behind(store, question.folds)
+    there = [row for row, clip in enumerate(folds.ids) if clip in clips.clips]
+    ids = [folds.ids[row] for row in there]
     first, *_ = stores_of(store).values()
-    found = copies.near_copies(first, ids, question.folds.fold[there]) if question.folds.group_by != "clip" else []
+    found = copies.near_copies(first, ids, folds.fold[there]) if folds.group_by != "clip" else []
     alike = copies.note(found) if found else ""
-    notes = flag_notes(store.clips[clip].flags for clip in ids)
+    notes = flag_notes(clips.clips[clip].flags for clip in ids)
+    if isinstance(store, UnitStore):
+        if store.lacking:
+            notes.insert(0, f"Clips that the feature store lacks, left out of their units: {len(store.lacking):,}.")
+        notes = [*store.units.notes, *notes]
     for name, part in stores_of(store).items():
         if part.imported:
             notes.insert(0, f"{name} was imported from a file, sha256 {part.imported}: not computed by this toolkit.")
@@ -184,7 +191,7 @@ def run(
 
 
 def _swept(
-    store: Store | Fused,
+    store: Features,
     question: EvaluationTask,
     options: Options,
     result: Path,
@@ -210,7 +217,7 @@ def _alone(options: Options) -> Options:
     return replace(options, probe=parsed(options.probe)[1], executor=here)
 
 
-def _units(store: Store | Fused, probe: str) -> int:
+def _units(store: Features, probe: str) -> int:
     """How often a run's progress is told: once a layer, or once for all of them."""
     return 1 if isinstance(store, Fused) or PROBES[probe].all_layers else len(store.layers)
 

@@ -1,7 +1,7 @@
 """The clips of a probe run: store and folds matched by id, and what the folds leave nothing to learn from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -49,8 +49,7 @@ def rows_of(layer: LayerFeatures, rows: IntArray) -> LayerFeatures:
     """Some of a layer's clips, in the order of `rows`."""
     if np.array_equal(rows, np.arange(len(layer.ids))):
         return layer
-    ids = tuple(layer.ids[row] for row in rows)
-    return replace(layer, ids=ids, mean=layer.mean[rows], std=layer.std[rows])
+    return layer.rows(rows)
 
 
 def matched(features: Layers, task: Task, truth: Truth, folds: Folds, groups: Sequence[str]) -> Data:

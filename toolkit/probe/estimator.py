@@ -88,6 +88,8 @@ def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
         raise InputError(
             f"{folder.name} is a fusion, which has a model a round; an estimator reads one layer of one store"
         )
+    if "unit" in run.provenance:
+        raise InputError(f"{folder.name} is of units, each of several clips; an estimator reads one vector a clip")
     if PROBES[run.probe].all_layers:
         raise InputError(f"A {run.probe} probe reads all layers at once; an estimator reads one")
     chosen = [choice.layer for choice in run.choices]

@@ -11,8 +11,19 @@ from torch import Tensor
 from toolkit.core import seeds
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
+from toolkit.features.units import MAX
 from toolkit.probe.batched_layers import training_dtype
-from toolkit.probe.batched_training import Inputs, Logits, Part, Trained, probability_of, train
+from toolkit.probe.batched_training import (
+    Batches,
+    Inputs,
+    Logits,
+    Parameters,
+    Part,
+    Stack,
+    Trained,
+    probability_of,
+    train,
+)
 from toolkit.probe.mix import Mix, mix_stack
 from toolkit.probe.mlp import WIDTHS, Mlp, mlp_stack
 from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Setting, Uniform, never
@@ -27,7 +38,9 @@ class NetworkFitter:
         self, layers: Sequence[LayerFeatures], task: Task, truth: Truth, seed: int, mix: bool, device: str = "cpu"
     ) -> None:
         self._layers = {
-            name: [torch.from_numpy(getattr(layer, name)).to(device) for layer in layers] for name in ("mean", "std")
+            name: [torch.from_numpy(getattr(layer, name)).to(device) for layer in layers]
+            for name in ("mean", "std", MAX)
+            if hasattr(layers[0], name)
         }
         self._task, self._truth, self._seed, self._mix, self._device = task, truth, seed, mix, device
 
@@ -72,8 +85,7 @@ class NetworkFitter:
         ordered = [settings[number] for number in order]
         scaling = self._scaling(clips, ordered)
         seed = seeds.integer(self._seed, name, "start")
-        layers = self._layers["mean"]
-        stack = (mix_stack if self._mix else mlp_stack)(len(layers), layers[0].shape[1], targets, ordered, seed)
+        stack = self._stack(targets, ordered, seed)
         part = self._part(targets, clips, targets.columns, ordered, scaling)
         if not self._mix:  # one layer may be copied, all of them would not fit
             part = replace(part, inputs=part.inputs.prepared(training_dtype(self._device)))
@@ -82,6 +94,10 @@ class NetworkFitter:
         trained = train(stack, part, other, self._seed, name, epochs)
         model = _joined(scaling, str(ordered[0]["statistics"])) if len(ordered) == 1 else {}
         return [trained[order.index(number)] for number in range(len(order))], model
+
+    def _stack(self, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
+        layers = self._layers["mean"]
+        return (mix_stack if self._mix else mlp_stack)(len(layers), layers[0].shape[1], targets, settings, seed)
 
     def _place(self, setting: Setting) -> tuple[int, int, int]:
         """Networks stand in this order, so that those of one shape, or that read the same, are neighbours."""
@@ -102,17 +118,20 @@ class NetworkFitter:
         settings: Sequence[Setting],
         scaling: dict[str, list[Scaler]],
     ) -> Part:
-        def there(values: Sequence[FloatArray | IntArray]) -> Tensor:
-            return torch.from_numpy(np.stack(values).astype(np.float32)).to(self._device)
-
-        inputs = Inputs(
-            {half: self._layers[half] for half in scaling},
-            torch.from_numpy(clips).to(self._device),
-            {half: there([scaler.mean for scaler in scalers])[:, None] for half, scalers in scaling.items()},
-            {half: there([scaler.scale for scaler in scalers])[:, None] for half, scalers in scaling.items()},
-        )
+        there, inputs = self._there, self._inputs(clips, scaling)
         weights = [targets.weights(str(setting["class_weights"]), columns).T for setting in settings]
         return Part(inputs, there([np.nan_to_num(columns.T)])[0], there(weights))  # a missing number has no weight
+
+    def _inputs(self, clips: IntArray, scaling: dict[str, list[Scaler]]) -> Batches:
+        return Inputs(
+            {half: self._layers[half] for half in scaling},
+            torch.from_numpy(clips).to(self._device),
+            {half: self._there([scaler.mean for scaler in scalers])[:, None] for half, scalers in scaling.items()},
+            {half: self._there([scaler.scale for scaler in scalers])[:, None] for half, scalers in scaling.items()},
+        )
+
+    def _there(self, values: Sequence[FloatArray | IntArray]) -> Tensor:
+        return torch.from_numpy(np.stack(values).astype(np.float32)).to(self._device)
 
 
 def _joined(scaling: dict[str, list[Scaler]], statistics: str) -> Model:
@@ -134,6 +153,15 @@ def apply_mix(layers: Sequence[LayerFeatures], model: Model, setting: Setting, t
     return _apply(layers, model, setting, targets, Mix([setting]))
 
 
+def kept_parameters(model: Model) -> Parameters:
+    """Of a kept model, copied: a product's last bit can depend on where its numbers lie."""
+    return {
+        name.removeprefix("parameter."): torch.tensor(np.asarray(value))
+        for name, value in model.items()
+        if name.startswith("parameter.")
+    }
+
+
 def layer_shares(model: Model) -> FloatArray:
     """(layers,) what a kept mix makes of each layer; adds up to 1."""
     shares: FloatArray = torch.tensor(np.asarray(model["parameter.layers"])[0]).double().softmax(dim=0).numpy()
@@ -149,11 +177,7 @@ def _apply(
         half: torch.from_numpy(np.stack([Scaler(*own)(getattr(layer, half)) for layer, *own in zip(layers, *scaling)]))
         for half, *scaling in zip(halves, centres, scales)
     }
-    parameters = {  # copied, for a product's last bit can depend on where its numbers lie
-        name.removeprefix("parameter."): torch.tensor(np.asarray(value))
-        for name, value in model.items()
-        if name.startswith("parameter.")
-    }
+    parameters = kept_parameters(model)
     alone = (
         {half: values[:, clip : clip + 1].clone() for half, values in inputs.items()}
         for clip in range(len(layers[0].ids))

@@ -20,7 +20,7 @@ from toolkit.corpus.labels import IntArray, one_hot, task_of
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import covered
 from toolkit.corpus.spellings import settle
-from toolkit.features.fused import Fused
+from toolkit.features.fused import Features, Fused
 from toolkit.features.shard import ClipRecord
 from toolkit.features.store import Store
 
@@ -31,7 +31,7 @@ MANY_NUMBERS = 10  # a column of more different numbers than this is a quantity,
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
-def durations(store: Store | Fused) -> dict[str, float]:
+def durations(store: Features) -> dict[str, float]:
     """Seconds by clip id, of the audio that the features were computed from."""
     return {clip.id: clip.samples / SAMPLE_RATE for clip in store.clips.values()}
 

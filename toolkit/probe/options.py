@@ -1,12 +1,22 @@
 """What the user may choose of a probing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from toolkit.core.options import Names, Offered, Rule, names
 from toolkit.corpus.options import KIND, LABELS, LEVELS, Labelled
 
 TRIALS = 30
+
+
+# What a unit cannot be asked with
+WITHOUT_UNITS: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (lambda own: own.split_by == "clip", "keeps a unit's clips together; leave out --split-by clip"),
+    (lambda own: any("+" in name for name in names(own.model)), "reads one store; leave out --model A+B"),
+    (lambda own: own.ray is not None, "is probed on this machine; leave out --ray"),
+    (lambda own: "loudness" in names(own.nuisance), "has no loudness of its own; leave out --nuisance loudness"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +29,10 @@ class ProbeOptions(Labelled):
     """A label column, several 0/1 columns with commas, or hotline (its 11)."""
     probe: Annotated[Names, Offered(repeated=True, shown="linear")] = None
     """Which classifier searches every layer, or all. May be repeated."""
+    unit: Annotated[str | None, Offered(shown="each clip by itself")] = None
+    """One prediction for each value of this column: recording, speaker, call ..."""
+    unit_label: Annotated[str | None, Offered(shown="refuse clips that differ")] = None
+    """Of a unit whose clips differ in the target: any (of 0 and 1), first, max or mean."""
     fusion: Annotated[Names, Offered(repeated=True, shown="early")] = None
     """How A+B are joined: early (columns side by side) or late (what each says). May be repeated."""
     loss: Annotated[str | None, Offered(shown="mse")] = None
@@ -66,6 +80,8 @@ class ProbeOptions(Labelled):
         LABELS,
         Rule("loss", lambda own: own.kind != "regression" or not {"mlp", "mix", "all"} & {*names(own.probe)},
              "has no effect without --kind regression and --probe mlp or mix"),
+        Rule("unit_label", lambda own: own.unit is None, "has no effect without --unit, whose label it makes"),
+        *(Rule("unit", idle, because) for idle, because in WITHOUT_UNITS),
         Rule("trials", lambda own: own.minutes is not None, "and --minutes are two ways to end a search; give one"),
         Rule("minutes", lambda own: own.ray is not None,
              "ends a search by this machine's clock; with --ray, give --trials"),

@@ -134,6 +134,9 @@ class Probe:
         all_layers: It sees every layer at once and is in the layer curve under its own name; the others get one layer
             at a time.
         shares: Of a kept model that sees all layers, (n_layers,) what it makes of each, adding up to 1; None for none.
+        weights: It reads the clips of units (`features.units.UnitFeatures`): from layers, a kept model, its setting and
+            what it was fitted to, of each unit the share of each of its clips, adding up to 1. None for a probe that
+            reads one vector a clip or unit.
         devices: Names that `build` takes.
         side_by_side: `build` of one layer for several stores' features side by side, which weighs each by a parameter
             (`search.weight_of`): from the layer, task, truth, device and the widths by block. None where columns that
@@ -148,6 +151,7 @@ class Probe:
     meanings: Mapping[str, str] = field(default_factory=dict)
     all_layers: bool = False
     shares: Callable[[Model], FloatArray] | None = None
+    weights: Callable[[Layers, Model, Setting, Targets], list[FloatArray]] | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     torch: bool = True
     side_by_side: Callable[[LayerFeatures, Task, Truth, str, Mapping[str, int]], Fitter] | None = None

@@ -22,6 +22,7 @@ from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
 from toolkit.corpus.labels import Task, Truth
 from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import LayerFeatures
+from toolkit.features.units import UnitFeatures
 from toolkit.probe import winners as winners_folder
 from toolkit.probe.assemble import chosen_layers, run_of, winner_of
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
@@ -212,9 +213,21 @@ def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, space:
             "task": [data.task.kind, list(data.task.labels)],
             "truth": _digest(data.truth),
             "folds": data.folds.sha256,
-            "layers": [[layer.layer, _digest(layer.mean), _digest(layer.std)] for layer in layers],
+            "layers": [
+                [layer.layer, _digest(layer.mean), _digest(layer.std), *_more(layer, probe)] for layer in layers
+            ],
         }
     )
+
+
+def _more(layer: LayerFeatures, probe: str) -> list[str]:
+    """What units have beside their mean and deviation, as far as the probe reads it."""
+    if not isinstance(layer, UnitFeatures):
+        return []
+    if PROBES[probe].weights is None:
+        return [_digest(layer.max)]
+    order, counts = np.concatenate(layer.members), np.array([len(own) for own in layer.members])
+    return [_digest(layer.clips()[order]), _digest(counts)]
 
 
 def _digest(array: np.ndarray[Any, Any]) -> str:

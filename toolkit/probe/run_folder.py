@@ -12,20 +12,22 @@ import numpy as np
 from toolkit.core.artifacts import locked, make_folder, signature
 from toolkit.core.errors import disk_full_is_named
 from toolkit.core.platform import peak_memory
-from toolkit.corpus.evaluation_task import EvaluationTask, refuse_leaks
+from toolkit.corpus import evaluation_task
+from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.material import Material
 from toolkit.features.costs import extraction_seconds
-from toolkit.features.fused import Fused, stores_of
+from toolkit.features.fused import Features, Fused, clips_behind, stores_of
 from toolkit.features.replaced import mark
 from toolkit.features.shard import channel_of
-from toolkit.features.store import Store
+from toolkit.features.units import UnitStore
 from toolkit.probe import run as probe_run
 from toolkit.probe import winners
 from toolkit.probe.fused_rows import stated
 from toolkit.probe.importance import columns_of
 from toolkit.probe.nuisance import audio_seconds, durations
 from toolkit.probe.run import PROTOCOL, Executor, Progress, here
-from toolkit.result import columns
+from toolkit.probe.unit_weights import weighed
+from toolkit.result import columns, units
 from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
 from toolkit.result.run import Run
@@ -71,7 +73,7 @@ class Sweep:
 
 
 def sweep(
-    store: Store | Fused,
+    store: Features,
     question: EvaluationTask,
     options: Options,
     result: Path,
@@ -84,7 +86,7 @@ def sweep(
     notes: more sentences for the report. A run that was stopped goes on; a finished one is read and verified instead.
     Raises SplitError when the same audio is on both sides, and what `probe.run.probe` and `result.run.read` raise.
     """
-    refuse_leaks(question, store.sounding_sha256)
+    refuse_leaks(question, store)
     folder = folder_of(store, question, options, result, notes)
     with locked(make_folder(folder)), disk_full_is_named(folder):
         if (folder / result_run.RUN).exists():
@@ -118,6 +120,7 @@ def sweep(
                 "features": store.settings,
                 "folds": question.dealt or question.folds.sha256,
                 "rules": question.rules.stated(),
+                **({"unit": store.stated} if isinstance(store, UnitStore) else {}),
             },
             winners=folder / winners.FOLDER,
             device=options.device,
@@ -127,32 +130,44 @@ def sweep(
             executor=options.executor,
         )
         seconds = time.monotonic() - began if whole else None
-        known = durations(store)
+        clips, folds = clips_behind(store, run.folds)
+        known = durations(clips)
         run = replace(run, left_out={**question.left_out, **run.left_out})
-        material = asdict(Material.of((channel_of(store.clips[clip].source), known[clip]) for clip in run.folds.ids))
+        material = asdict(Material.of((channel_of(clips.clips[clip].source), known[clip]) for clip in folds.ids))
         run = replace(run, provenance={**run.provenance, "material": material, **_costs(store, folder, run, seconds)})
-        if (counts := columns_of(store, winners.read(folder / winners.FOLDER))) is not None:
+        kept = winners.read(folder / winners.FOLDER)
+        if isinstance(store, UnitStore):
+            units.write(folder, weighed(store, run.folds, kept))
+        elif (counts := columns_of(store, kept)) is not None:
             columns.write(folder, counts)
-        write_clips(folder, {clip: store.audio_sha256[clip] for clip in run.folds.ids})
+        heard = clips.audio_sha256
+        write_clips(folder, {clip: heard[clip] for clip in folds.ids})
         from toolkit.result.report import run_page  # Altair takes a second to import
 
         result_run.write(folder, run, run_page.draw)
     return Sweep(folder, run, cached=False)
 
 
-def _costs(store: Store | Fused, folder: Path, run: Run, seconds: float | None) -> dict[str, float]:
+def refuse_leaks(question: EvaluationTask, store: Features) -> None:
+    """`evaluation_task.refuse_leaks` of a store's clips, of units' too."""
+    clips, folds = clips_behind(store, question.folds)
+    evaluation_task.refuse_leaks(replace(question, folds=folds), clips.sounding_sha256)
+
+
+def _costs(store: Features, folder: Path, run: Run, seconds: float | None) -> dict[str, float]:
     """What the run took, as far as it is known. seconds: of the search; None where it was stopped in between.
 
     Every figure is read by `toolkit compare` under its name here; peak memory is the whole process's.
     """
     kept = winners.read(folder / winners.FOLDER)
+    clips, folds = clips_behind(store, run.folds)
     learnt = [sum(value.size for name, value in one.model.items() if LEARNT.match(name) and not isinstance(value, str))
               for one in kept]  # fmt: skip
     found = {
         "trained_parameters": max(learnt, default=0) or None,
         "seconds": seconds,
         "extraction_seconds": extraction_seconds(stores_of(store).values()),
-        "audio_seconds": audio_seconds(store, run.folds.ids) or None,  # of arrays none is known
+        "audio_seconds": audio_seconds(clips, folds.ids) or None,  # of arrays none is known
         "peak_memory_bytes": peak_memory(),
         "bytes_on_disk": sum(one.total().bytes for one in stores_of(store).values())
         + sum(path.stat().st_size for path in (folder / winners.FOLDER).iterdir()),
@@ -160,9 +175,7 @@ def _costs(store: Store | Fused, folder: Path, run: Run, seconds: float | None) 
     return {name: round(value, 1) for name, value in found.items() if value is not None}
 
 
-def folder_of(
-    store: Store | Fused, question: EvaluationTask, options: Options, result: Path, notes: Sequence[str]
-) -> Path:
+def folder_of(store: Features, question: EvaluationTask, options: Options, result: Path, notes: Sequence[str]) -> Path:
     """Where `sweep` with the same arguments writes its run, or finds it."""
     task = question.task
     what = _what(store, question, options, notes)
@@ -170,7 +183,7 @@ def folder_of(
     return result / f"{task.name}-{store.backbone}-{options.probe}-{sha256[:12]}"
 
 
-def series_of(store: Store | Fused, question: EvaluationTask, options: Options, notes: Sequence[str]) -> str:
+def series_of(store: Features, question: EvaluationTask, options: Options, notes: Sequence[str]) -> str:
     """The signature that runs share which differ in their training seed and the deal of their folds alone."""
     folds = question.folds
     return signature(
@@ -178,7 +191,7 @@ def series_of(store: Store | Fused, question: EvaluationTask, options: Options, 
     )
 
 
-def _what(store: Store | Fused, question: EvaluationTask, options: Options, notes: Sequence[str]) -> dict[str, Any]:
+def _what(store: Features, question: EvaluationTask, options: Options, notes: Sequence[str]) -> dict[str, Any]:
     """All that changes a figure but the folds and the seed."""
     task = question.task
     truth = question.truth
@@ -194,6 +207,7 @@ def _what(store: Store | Fused, question: EvaluationTask, options: Options, note
         if task.regression
         else truth.tolist(),
         **question.rules.left_out,
+        **({"unit": store.stated} if isinstance(store, UnitStore) else {}),
         "probe": options.probe,
         **stated(options.probe),
         **options.budget,

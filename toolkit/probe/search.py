@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 
 from toolkit.corpus.labels import Task
+from toolkit.features.units import MAX
 from toolkit.probe.protocol import OneOf, Setting, Space
 from toolkit.probe.registry import PROBES
 
 BATCH = 10  # trials that Optuna proposes together; part of the protocol: the proposals depend on it
 STATISTICS = OneOf(("mean", "std", "both"))
 # What a network reads of its layer; in this order they stand.
-HALVES = {"mean": ("mean",), "both": ("mean", "std"), "std": ("std",)}
+HALVES = {"mean": ("mean",), "both": ("mean", "std"), "std": ("std",), MAX: (MAX,)}
 CLASS_WEIGHTS = OneOf(("none", "balanced"))
 MEANINGS = {
     "learning_rate": "of AdamW, or the weight of a new tree",
     "weight_decay": "of AdamW, on weights, not on biases",
-    "statistics": "what stands for a clip: the mean over its frames, their standard deviation, or both",
+    "statistics": "what stands for a clip: the mean over its frames, their standard deviation, or both; for a unit "
+    "(--unit) those over its clips, or their max",
     "class_weights": "balanced: every class weighs the same in the loss, however rare",
 }
 
@@ -39,9 +41,12 @@ def explain(probe: str | None = None) -> str:
 
 
 def narrowed(space: Space, statistics: Sequence[str], task: Task, loss: str = "") -> Space:
-    """The space on layers that have these statistics (where there is no std, a clip is its mean) for this task: scales
-    have no class weights, and where a network is taught numbers its loss is the one that was asked for."""
+    """The space on layers with these statistics (where there is no std, a clip is its mean; units have their clips'
+    maximum too) for this task: scales have no class weights, and where a network is taught numbers its loss is the one
+    that was asked for."""
     own = dict(space) if "std" in statistics else {**space, "statistics": OneOf(("mean",))}
+    if MAX in statistics and own["statistics"] == STATISTICS:
+        own["statistics"] = OneOf((*STATISTICS.values, MAX))
     if task.ordinal or task.regression:
         own["class_weights"] = OneOf(("none",))
     if task.regression and loss:
@@ -58,6 +63,6 @@ def readers(settings: Sequence[Setting]) -> dict[str, list[int]]:
     """By "mean" and "std": the settings that read it, where there are any."""
     rows = {
         half: [row for row, setting in enumerate(settings) if half in HALVES[str(setting["statistics"])]]
-        for half in HALVES["both"]
+        for half in (*HALVES["both"], MAX)
     }
     return {half: mine for half, mine in rows.items() if mine}

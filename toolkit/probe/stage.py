@@ -27,10 +27,12 @@ from toolkit.corpus.evaluation_task import (
 )
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
+from toolkit.corpus.units import Units, units_of
 from toolkit.corpus.windows import Windows, cut
-from toolkit.features.fused import SEPARATOR, Fused, stores_of
+from toolkit.features.fused import SEPARATOR, Features, Fused, stores_of
 from toolkit.features.origin import names_other, refuse_others
 from toolkit.features.store import Store, find, stores
+from toolkit.features.units import UnitStore
 from toolkit.probe import control_runs
 from toolkit.probe.controls import CONTROLS
 from toolkit.probe.data import Data, check
@@ -77,22 +79,23 @@ class Asked:
     """What a probing asks, whatever the features.
 
     questions: on each deal of the folds, the first with the controls. honest: the first with its groups kept apart,
-    where its clips are split one by one and they can be.
+    where its clips are split one by one and they can be. units: that are asked about in place of clips.
     """
 
     probes: tuple[str, ...]
     questions: tuple[EvaluationTask, ...]
     honest: EvaluationTask | None = None
+    units: Units | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A probing that nothing stands against. corpus: cut as the stores were."""
+    """A probing that nothing stands against. corpus: cut as the stores were, or the units of it."""
 
     place: Place
     options: ProbeOptions
     corpus: Manifest
-    stores: tuple[Store | Fused, ...]
+    stores: tuple[Features, ...]
     asked: Asked
 
     @cached_property
@@ -144,7 +147,7 @@ class Plan:
             and (not options.online or online.read(run) is not None)
         )
 
-    def _probes(self, store: Store | Fused) -> tuple[str, ...]:
+    def _probes(self, store: Features) -> tuple[str, ...]:
         """The probes of one store, or of a fusion."""
         return fused_probes(self.options, self.asked.probes) if isinstance(store, Fused) else self.asked.probes
 
@@ -216,8 +219,15 @@ def ask(corpus: Manifest, options: ProbeOptions) -> Asked:
     """
     i18n.of(options.language)
     named = names(options.probe) or ("linear",)
-    probes = tuple(PROBES) if named == (ALL,) else named
+    probes = tuple(name for name in PROBES if options.unit or not PROBES[name].weights) if named == (ALL,) else named
     known_device(options.device, probes)
+    for name in probes:
+        if PROBES[name].weights and not options.unit:
+            raise InputError(f"--probe {name} weighs the clips of a unit, and without --unit a clip is all there is")
+    units = None
+    if options.unit is not None:
+        units = units_of(corpus, options.unit, options.unit_label, options.target, options.group_by, options.rules)
+        corpus = units.manifest
     if options.loss not in (None, *LOSSES):
         raise InputError(one_of("--loss", options.loss, LOSSES))
     if options.kind == "regression" and options.threshold is None:
@@ -241,7 +251,7 @@ def ask(corpus: Manifest, options: ProbeOptions) -> Asked:
     for question in [*questions, *([honest] if honest else [])]:
         data = Data(question.task, question.truth, question.groups, question.folds, np.arange(len(question.truth)), {})
         check(data, list(question.folds.rounds()), options.inner_folds)
-    return Asked(probes, tuple(questions), honest)
+    return Asked(probes, tuple(questions), honest, units)
 
 
 def plan(place: Place, options: ProbeOptions) -> Plan:
@@ -260,7 +270,11 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
         refuse_others(corpus, store, names_other, place.say)
     if any(isinstance(one, Fused) for one in found):
         refuse_fused(options)
-    planned = Plan(place, options, corpus, tuple(found), ask(corpus, options))
+    asked = ask(corpus, options)
+    if asked.units is not None:
+        found = [UnitStore(store, asked.units) for store in found if isinstance(store, Store)]
+        corpus = asked.units.manifest
+    planned = Plan(place, options, corpus, tuple(found), asked)
     if LOUDNESS not in names(options.nuisance):  # which only a run should take the time for
         _ = planned.series
     return planned
@@ -305,13 +319,13 @@ def refuse_fused(options: ProbeOptions) -> None:
             raise InputError(f"{option} cannot be had of a fusion (--model A+B); {remedy}")
 
 
-def _stores(features: Path, named: Sequence[str]) -> list[Store | Fused]:
+def _stores(features: Path, named: Sequence[str]) -> list[Features]:
     """The feature stores in the order named; "all": every store but the random-weights controls of another one."""
     if ALL not in named:
         return [_fused(features, name) if SEPARATOR in name else find(features, name) for name in named]
     every = stores(features)
     controls = {store.backbone + RANDOM for store in every}
-    found: list[Store | Fused] = [store for store in every if store.backbone not in controls]
+    found: list[Features] = [store for store in every if store.backbone not in controls]
     if not found:
         raise StoreError(f"No features in {features.name}/ yet; `toolkit extract --model NAME` makes them")
     return found
@@ -325,7 +339,7 @@ def _fused(features: Path, named: str) -> Fused:
     return Fused({_name(store, stores): store for store in stores})
 
 
-def _name(store: Store | Fused, every: Sequence[Store | Fused]) -> str:
+def _name(store: Features, every: Sequence[Features]) -> str:
     """The backbone's name, or the store's where a backbone has several."""
     several = sum(other.backbone == store.backbone for other in every) > 1
     return str(store.folder.name if several and not isinstance(store, Fused) else store.backbone)

@@ -46,6 +46,12 @@ class Winner:
     scale: Scale
     model: Model
 
+    @property
+    def targets(self) -> Targets:
+        """What the model was fitted to, without a clip."""
+        columns = np.empty((0, len(self.fitted)), dtype=np.int64)
+        return Targets(self.softmax, self.fitted, columns, self.prevalence, kinds.of(self.task).link, self.scale.spread)
+
     def apply(self, layers: Sequence[LayerFeatures]) -> tuple[FloatArray, Truth]:
         """Probability (n, n_labels) and decision for the clips of these layers, which must be `self.layers`.
 
@@ -55,10 +61,7 @@ class Winner:
         given = tuple(layer.layer for layer in layers)
         if given != self.layers:
             raise InputError(f"This winner reads the layers {list(self.layers)}, given {list(given)}")
-        columns = np.empty((0, len(self.fitted)), dtype=np.int64)
-        targets = Targets(
-            self.softmax, self.fitted, columns, self.prevalence, kinds.of(self.task).link, self.scale.spread
-        )
+        targets = self.targets
         with one_thread():
             fitted = row_of(self.probe).apply(layers, self.model, self.setting, targets)
         probability = targets.probability(fitted, self.task, str(self.setting["class_weights"]))

@@ -9,11 +9,12 @@ from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result import columns as columns_file
 from toolkit.result import controls, kinds, metrics, stats
 from toolkit.result import online as online_file
+from toolkit.result import units as units_file
 from toolkit.result.columns import Columns
 from toolkit.result.controls import Beside
 from toolkit.result.online import Online
 from toolkit.result.probability_metrics import measure
-from toolkit.result.report import narrative, number_charts, run_charts, run_online
+from toolkit.result.report import narrative, number_charts, run_charts, run_online, run_units
 from toolkit.result.report.label_charts import (
     MULTILABEL_CELLS,
     confusion_counts,
@@ -36,6 +37,7 @@ from toolkit.result.report.page import (
 from toolkit.result.run import TUNED, Point, Run, curve
 from toolkit.result.screening import screening
 from toolkit.result.stats import Evaluation
+from toolkit.result.units import Member
 
 MAX_LISTED = 500  # clips left out; run.json has all of them
 MOST_COLUMNS = 30  # on the page
@@ -51,7 +53,10 @@ def draw(
     say: Language = ENGLISH,
 ) -> Path:
     """Commit a run's page and its figures (PDF, SVG, PNG) to its folder; return the page. Raises DiskFullError."""
-    return page(run, points, evaluation, beside, say, online_file.read(folder), columns_file.read(folder)).write(folder)
+    return page(
+        run, points, evaluation, beside, say, online_file.read(folder), columns_file.read(folder),
+        units_file.read(folder) or (),
+    ).write(folder)  # fmt: skip
 
 
 def redraw(folder: Path, run: Run, say: Language = ENGLISH) -> Path:
@@ -67,11 +72,12 @@ def page(
     say: Language = ENGLISH,
     online: Online | None = None,
     columns: Columns | None = None,
+    members: Sequence[Member] = (),
 ) -> Page:
     """The page. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
 
     beside: other runs to show it with, controls and nuisances. online: what was kept of more and more callers. columns:
-    of features that have names.
+    of features that have names. members: the clips of a run's units.
     """
     alone = [one for one in beside if one.kind == "alone"]
     split = [one for one in beside if one.kind == "split"]
@@ -97,6 +103,7 @@ def page(
             "alone_table": _alone(run, alone, say),
             "columns": _columns(columns, say),
             "columns_text": say(f"report.columns_text_{columns.probe}") if columns else "",
+            "units": run_units.carried(run, members, say),
             "controls": [narrative.beside(run, one, say) for one in controls],
             "controls_table": _controls(run, points, controls, say),
             "nuisances": [narrative.beside(run, one, say) for one in nuisances],

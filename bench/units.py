@@ -1,0 +1,69 @@
+"""The mil probe on the clips of many calls: time and memory of its search, one layer.
+
+    python bench/units.py [--clips 20000 --units 1500 --width 1280 --trials 30 --folds 5 --rounds 5]
+
+The features are random but for a direction that some clips of the calls with the label have. A round takes what any
+other does, so --rounds 1 measures a fifth.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.corpus.labels import Task, one_hot
+from toolkit.corpus.splits import make
+from toolkit.features.layout import LayerFeatures
+from toolkit.features.units import MAX, gathered
+from toolkit.probe.data import Data
+from toolkit.probe.optuna_study import StudyFile
+from toolkit.probe.run import Budget, here
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in {"clips": 20_000, "units": 1_500, "width": 1_280, "trials": 30, "folds": 5, "rounds": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--probe", default="mil")
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    generator = np.random.default_rng(0)
+    cuts = np.sort(generator.choice(np.arange(1, asked.clips), asked.units - 1, replace=False))
+    members = tuple(np.split(np.arange(asked.clips), cuts))
+    truth = generator.permutation(np.arange(asked.units) % 2)
+    clips = generator.standard_normal((asked.clips, asked.width), dtype=np.float32)
+    for label, own in zip(truth, members):
+        clips[own[: 1 + len(own) // 20], :40] += label
+    ids = tuple(f"clip{row}" for row in range(asked.clips))
+    units = tuple(f"call{unit}" for unit in range(asked.units))
+    speakers = tuple(f"s{unit % 100}" for unit in range(asked.units))
+    layer = LayerFeatures("layer", ids, clips, clips[:, :0])
+    task = Task("risk", "binary", ("no", "yes"), ("risk",))
+    folds = make(units, speakers, one_hot(task, truth), asked.folds, 0)
+    position = np.array([units.index(unit) for unit in folds.ids])
+    data = Data(task, truth[position], tuple(speakers[row] for row in position), folds, position, {},
+                ("mean", "std", MAX))  # fmt: skip
+
+    class View:
+        ids, layers, statistics, failed = units, ("layer",), ("mean", "std", MAX), {}
+
+        def layer(self, name: str) -> LayerFeatures:
+            return gathered(layer, units, members, lambda: clips)
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = StudyFile(Path(folder) / "study.db")
+        begun = time.perf_counter()
+        here(View(), data, list(folds.rounds())[: asked.rounds], asked.probe, Budget(asked.trials), 0, file, "cpu",
+             asked.workers, lambda name, done, total: None)  # fmt: skip
+        seconds = time.perf_counter() - begun
+        file.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{asked.probe}: {asked.clips:,} clips in {asked.units:,} units, {asked.trials} trials, {asked.rounds} of "
+          f"{asked.folds} rounds: {seconds:.0f} s, peak {peak:.1f} GiB")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

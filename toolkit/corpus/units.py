@@ -1,0 +1,208 @@
+"""Rows that stand for several clips: a call's, a speaker's, a recording's, each with one label and one group."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from toolkit.audio.clip import Clip
+from toolkit.core.errors import InputError, LabelError, SplitError, one_of
+from toolkit.corpus.evaluation_task import refuse_overlap
+from toolkit.corpus.labels import NUMBER, columns_of
+from toolkit.corpus.manifest import RECORDING, SECONDS, Manifest
+from toolkit.corpus.spellings import REFUSE, Rules, settle
+from toolkit.corpus.splits import Folds
+
+UNIT_LABELS = ("any", "first", "max", "mean")
+SKIPPED = ("id", "path", "channel", *SECONDS)  # columns that are of a clip, whatever its unit
+
+
+@dataclass(frozen=True)
+class Units:
+    """A corpus by its units.
+
+    column, label: as `--unit` and `--unit-label` name them. manifest: a row a unit, its id the unit's name, with the
+    columns that do not vary within one, in the order of the units' first clips. members: the ids of each one's clips in
+    the order of time. notes: sentences that a reader of the figures must see.
+    """
+
+    column: str
+    label: str | None
+    manifest: Manifest
+    members: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+    def clips_of(self, folds: Folds) -> Folds:
+        """The folds of units as folds of their clips."""
+        counts = [len(self.members[unit]) for unit in folds.ids]
+        ids = tuple(clip for unit in folds.ids for clip in self.members[unit])
+        groups = tuple(group for group, count in zip(folds.groups, counts, strict=True) for _ in range(count))
+        return replace(folds, ids=ids, groups=groups, fold=np.repeat(folds.fold, counts))
+
+
+def names_of(manifest: Manifest, column: str, rules: Rules) -> tuple[str, ...]:
+    """The unit of every clip. Raises InputError for a column that is not there, or a clip of no unit."""
+    if column in manifest.columns and column not in SKIPPED:
+        cells = manifest.cells(column)
+    elif column == RECORDING and any(clip.recording for clip in manifest.clips):
+        cells = tuple(clip.recording or clip.id for clip in manifest.clips)  # windows
+    else:
+        raise InputError(one_of("--unit", column, [name for name in manifest.columns if name not in SKIPPED]))
+    for cell, line in zip(cells, manifest.lines):
+        if not cell or cell != cell.strip() or not cell.isprintable():
+            raise InputError(
+                f"Manifest line {line}, column {column!r}: {cell!r}, expected the name of the clip's unit (--unit)"
+            )
+    return settle(column, cells, manifest.lines, rules, group=True).cells
+
+
+def units_of(
+    manifest: Manifest, column: str, label: str | None, target: str, group_by: str, rules: Rules = REFUSE
+) -> Units:
+    """A corpus by the values of a column.
+
+    label: how a unit's label is made where its clips have several, None to refuse that.
+
+    Raises:
+        InputError: for a column that is not there, or a clip of no unit.
+        LabelError: for a unit whose clips have several labels.
+        SplitError: for a unit that is in two groups, or one audio in two groups.
+    """
+    if label is not None and label not in UNIT_LABELS:
+        raise InputError(one_of("--unit-label", label, UNIT_LABELS))
+    names = names_of(manifest, column, rules)
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+    for own in rows.values():
+        if len({manifest.clips[row].path for row in own}) == 1:  # parts of one file stand in the order of time
+            own.sort(key=lambda row: manifest.clips[row].start or 0.0)
+    cells: dict[str, list[str]] = {"id": list(rows), "path": list(rows)}
+    targets, made = columns_of(target), set[str]()
+    for name in (one for one in manifest.columns if one not in SKIPPED):
+        whole: Sequence[str] = manifest.cells(name)
+        if name in targets:
+            whole = _spelt(name, whole, manifest, rules)
+            cells[name] = []
+            for unit, own in rows.items():
+                value, several = _label(name, unit, own, whole, manifest, label, rules)
+                cells[name].append(value)
+                made |= {unit} if several else set()
+            continue
+        if name in (group_by, "speaker"):
+            whole = settle(name, whole, manifest.lines, rules, group=True).cells
+        odd = _odd(rows, whole)
+        if odd is None:
+            cells[name] = [whole[own[0]] for own in rows.values()]
+        elif name in (group_by, "split"):
+            unit, first, second = odd
+            raise SplitError(
+                f"Unit {unit!r} (column {column!r}) has clips of the {name} {whole[first]!r} (manifest line "
+                f"{manifest.lines[first]}) and of {whole[second]!r} (line {manifest.lines[second]}); expected whole "
+                f"units in each {name}: correct the column, or give another --unit"
+                + (" or --group-by" if name == group_by else "")
+            )
+    if group_by in cells:
+        refuse_overlap(
+            manifest, settle(group_by, manifest.cells(group_by), manifest.lines, rules, True).cells, group_by
+        )
+    counts = [len(own) for own in rows.values()]
+    notes = [
+        f"One prediction a unit of the column {column!r}: {len(rows):,} units of {len(names):,} clips, {min(counts):,} "
+        f"to {max(counts):,} each. Where this page counts clips, it counts these units."
+    ]
+    if made:
+        notes.append(f"The clips of {len(made):,} units differ in their labels; a unit's is made by {label!r} of them.")
+    if "speaker" in manifest.columns and "speaker" not in cells:
+        notes.append(f"Some units have clips of several speakers; the folds keep {group_by}s apart.")
+    columns = tuple(cells)
+    clips = tuple(
+        Clip(
+            unit, unit, manifest.lines[own[0]],
+            speaker=dict(zip(columns, values)).get("speaker"), split=dict(zip(columns, values)).get("split"),
+            cells=values,
+        )
+        for (unit, own), values in zip(rows.items(), zip(*cells.values()), strict=True)
+    )  # fmt: skip
+    members = {unit: tuple(manifest.clips[row].id for row in own) for unit, own in rows.items()}
+    return Units(column, label, replace(manifest, columns=columns, clips=clips), members, tuple(notes))
+
+
+def _odd(rows: Mapping[str, Sequence[int]], cells: Sequence[str]) -> tuple[str, int, int] | None:
+    """The first unit whose clips differ in a column, with the rows of two of them."""
+    for unit, own in rows.items():
+        for row in own:
+            if cells[row] != cells[own[0]]:
+                return unit, own[0], row
+    return None
+
+
+def _spelt(name: str, cells: Sequence[str], manifest: Manifest, rules: Rules) -> Sequence[str]:
+    """A target's cells by the rules, empty ones as they are."""
+    filled = [row for row, cell in enumerate(cells) if cell.strip()]
+    if rules.kind == "regression" or not filled:
+        return cells
+    found = settle(name, [cells[row] for row in filled], [manifest.lines[row] for row in filled], rules).cells
+    own = ["" for _ in cells]
+    for row, cell in zip(filled, found, strict=True):
+        own[row] = cell
+    return own
+
+
+def _label(
+    name: str, unit: str, rows: Sequence[int], cells: Sequence[str], manifest: Manifest, label: str | None, rules: Rules
+) -> tuple[str, bool]:
+    """A unit's label, "" where no clip has any, and whether its clips differ."""
+    own = [cells[row] for row in rows if cells[row].strip()]
+    if len(set(own)) < 2:
+        return own[0] if own else "", False
+    if label is None:
+        first = next(row for row in rows if cells[row].strip())
+        other = next(row for row in rows if cells[row].strip() and cells[row] != own[0])
+        raise LabelError(
+            f"The clips of unit {unit!r} differ in {name!r}: {own[0]!r} in manifest line {manifest.lines[first]}, "
+            f"{cells[other]!r} in line {manifest.lines[other]}; say how a unit's label is made: --unit-label "
+            f"{' or '.join(UNIT_LABELS)}"
+        )
+    return MAKERS[label](name, own, rules), True
+
+
+def _any(name: str, cells: Sequence[str], rules: Rules) -> str:
+    if other := sorted({*cells} - {"0", "1"}):
+        raise LabelError(f"--unit-label any is for labels of 0 and 1, and column {name!r} holds {other[0]!r}")
+    return "1"
+
+
+def _first(name: str, cells: Sequence[str], rules: Rules) -> str:
+    return cells[0]
+
+
+def _max(name: str, cells: Sequence[str], rules: Rules) -> str:
+    if rules.levels:
+        if other := sorted({*cells} - {*rules.levels}):
+            raise LabelError(one_of(f"--unit-label max of column {name!r}, level", other[0], rules.levels))
+        return max(cells, key=rules.levels.index)
+    return max(cells, key=lambda cell: _number(name, cell, "max"))
+
+
+def _mean(name: str, cells: Sequence[str], rules: Rules) -> str:
+    if rules.kind != "regression" and rules.threshold is None:
+        raise LabelError(
+            "--unit-label mean makes numbers between the labels; give --kind regression or --threshold with it, or "
+            "take another --unit-label"
+        )
+    return f"{np.mean([_number(name, cell, 'mean') for cell in cells]):.12g}"
+
+
+def _number(name: str, cell: str, label: str) -> float:
+    if not NUMBER.fullmatch(cell.strip()):
+        raise LabelError(f"--unit-label {label} is for numbers, and column {name!r} holds {cell!r}")
+    return float(cell)
+
+
+MAKERS: Mapping[str, Callable[[str, Sequence[str], Rules], str]] = {
+    "any": _any,
+    "first": _first,
+    "max": _max,
+    "mean": _mean,
+}

@@ -1,0 +1,99 @@
+"""The mil and mil-gru probes: multiple-instance learning, networks that read the clips of a unit one by one."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+
+from toolkit.corpus.labels import IntArray, Task, Truth
+from toolkit.features.layout import LayerFeatures
+from toolkit.features.units import UnitFeatures
+from toolkit.probe.bags import Bags, Reader, attention, bag_stack, logits, recurrent
+from toolkit.probe.batched_training import Batch, Batches, Stack, probability_of
+from toolkit.probe.networks import NetworkFitter, kept_parameters
+from toolkit.probe.protocol import LogUniform, Model, OneOf, Probe, Setting
+from toolkit.probe.search import CLASS_WEIGHTS
+from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of
+
+
+class BagFitter(NetworkFitter):
+    """Networks on the clips of one layer's units."""
+
+    def __init__(
+        self, reader: Reader, layers: Sequence[LayerFeatures], task: Task, truth: Truth, seed: int, device: str = "cpu"
+    ) -> None:
+        super().__init__(layers, task, truth, seed, mix=False, device=device)
+        features = _units(layers)
+        self._reader, self._clips = reader, torch.from_numpy(features.clips()).to(device)
+        self._members = [torch.from_numpy(own).to(device) for own in features.members]
+
+    def _stack(self, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
+        return bag_stack(self._reader, self._clips.shape[1], targets, settings, seed)
+
+    def _place(self, setting: Setting) -> tuple[int, int, int]:
+        return 0, 0, 0
+
+    def _scaling(self, clips: IntArray, settings: Sequence[Setting]) -> dict[str, list[Scaler]]:
+        """By all clips of the training units."""
+        rows = torch.cat([self._members[unit] for unit in clips.tolist()])
+        return {"mean": [scaler_of(self._clips[rows].cpu().numpy())]}
+
+    def _inputs(self, clips: IntArray, scaling: dict[str, list[Scaler]]) -> Batches:
+        (scaler,) = scaling["mean"]
+        mean, scale = (self._there([one])[0] for one in (scaler.mean, scaler.scale))
+        return Bags(torch.from_numpy(clips).to(self._device), self._clips, self._members, mean, scale)
+
+
+def _units(layers: Sequence[LayerFeatures]) -> UnitFeatures:
+    (layer,) = layers
+    assert isinstance(layer, UnitFeatures)  # `stage.ask` refuses these probes without --unit
+    return layer
+
+
+def _alone(layers: Sequence[LayerFeatures], model: Model) -> Iterator[Batch]:
+    """Unit by unit, so that a unit's own bits do not depend on its company."""
+    features = _units(layers)
+    scaler = Scaler(*(np.asarray(model[name])[0] for name in ("mean", "scale")))
+    clips = features.clips()
+    for own in features.members:
+        rows = torch.arange(len(own))
+        yield Bags(torch.zeros(1, dtype=torch.long), torch.from_numpy(scaler(clips[own])), [rows], None, None).batch(
+            torch.zeros(1, dtype=torch.long)
+        )
+
+
+def _apply(
+    reader: Reader, layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
+) -> FloatArray:
+    """A kept network to units: (n, n_fitted) probabilities."""
+    parameters = kept_parameters(model)
+    said = (logits(reader, parameters, batch) for batch in _alone(layers, model))
+    return np.concatenate([probability_of(own, targets.link)[0].numpy() for own in said])
+
+
+def _weights(
+    reader: Reader, layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
+) -> list[FloatArray]:
+    """Of each unit the attention that each of its clips gets, adding up to 1."""
+    parameters = kept_parameters(model)
+    return [reader(parameters, batch)[1][0, 0].double().numpy() for batch in _alone(layers, model)]
+
+
+def _row(title: str, reader: Reader) -> Probe:
+    return Probe(
+        title,
+        space={
+            "learning_rate": LogUniform(1e-3, 3e-2),
+            "weight_decay": LogUniform(1e-3, 3.0),
+            "statistics": OneOf(("mean",)),
+            "class_weights": CLASS_WEIGHTS,
+        },
+        build=partial(BagFitter, reader),
+        apply=partial(_apply, reader),
+        weights=partial(_weights, reader),
+    )
+
+
+MIL = _row("gated attention over the clips of a unit", attention)
+MIL_GRU = _row("recurrent network over the clips of a unit in time", recurrent)
