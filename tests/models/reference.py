@@ -64,9 +64,10 @@ def own_states(encoder: Encoder, clips: Sequence[Samples]) -> list[dict[str, np.
     for layer in encoder.states(clips):
         for clip, values, length in zip(found, layer.values, layer.lengths):
             clip[layer.name] = values[: int(length)].float().cpu().numpy()
+    *_, last = (name for name in encoder.layer_names if name.startswith("encoder."))
     for clip, samples in zip(found, clips):
         assert tuple(clip) == encoder.layer_names
-        assert len(clip[encoder.layer_names[-1]]) == encoder.frames(len(samples))
+        assert len(clip[last]) == encoder.frames(len(samples))
     return found
 
 
