@@ -86,9 +86,9 @@ def test_a_manifest_that_cannot_be_read_is_one_defect(content: bytes, tmp_path: 
 def test_many_speakers_and_free_text_are_told_in_short(tmp_path: Path, write_sound: WriteSound) -> None:
     write_sound("a.wav")
     rows = "".join(f"{n},a.wav,{n / 120:g},{(n + 1) / 120:g},s{n:03},text {n}\n" for n in range(60))
-    (tmp_path / "manifest.csv").write_text(f"id,path,start,end,speaker,text\n{rows}")
+    (tmp_path / "manifest.csv").write_text(f"id,path,start,end,speaker,remark\n{rows}")
     text = shown(manifest_report.summarise(tmp_path / "manifest.csv"))
-    assert "text: 60 different values" in text
+    assert "remark: 60 different values" in text
     assert "The 30 of 60 speakers with most clips" in text
     assert "s029" in text
     assert "s030" not in text
