@@ -9,7 +9,7 @@ from honesty.rows import Row, studies
 from honesty.studies import Generator
 from toolkit import probe_arrays
 
-SPEAKERS, CLIPS, WIDTH, LAYERS = 10, 24, 12, 6
+SPEAKERS, CLIPS, WIDTH, LAYERS, TRIALS = 10, 24, 12, 6, 10
 KNOWS = "encoder.3"
 LEAST = {1: 0.85, 4: 0.99}  # of the rounds, by folds that judge: what `--inner-folds` is offered for
 
@@ -25,7 +25,7 @@ def chosen(random: Generator, inner: int) -> tuple[float]:
             matrix[:, 0] += 1.7 * truth
         layers[f"encoder.{number}"] = matrix.astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        found = probe_arrays(layers, truth, speaker.astype(str), folder=folder, inner_folds=inner)
+        found = probe_arrays(layers, truth, speaker.astype(str), folder=folder, inner_folds=inner, trials=TRIALS)
     return (float(np.mean([choice.layer == KNOWS for choice in found.run.choices])),)
 
 

@@ -58,7 +58,7 @@ def test_proportional_odds_recover_planted_levels(tmp_path: Path) -> None:
     inside(found, "encoder.1", float(best))
 
 
-@pytest.mark.parametrize(("kind", "draws"), [("regression", 8), ("ordinal", 4)])
+@pytest.mark.parametrize(("kind", "draws"), [("regression", 5), ("ordinal", 3)])
 def test_noise_scores_chance(tmp_path: Path, kind: str, draws: int) -> None:
     """Of a null, cross-validation counts each pair of clips twice: what is said follows the widened interval."""
     scores, told = [], 0
