@@ -53,6 +53,7 @@ def precision(counts: Counts, average: Average = "label") -> FloatArray:
     Returns:
         (..., n_labels) for "label", else (...,); NaN where undefined.
 
+    >>> from toolkit.result.counts import count
     >>> precision(count([0, 0, 1], [0, 1, 1], labels=2))
     array([1. , 0.5])
     """
@@ -71,6 +72,7 @@ def recall(counts: Counts, average: Average = "label") -> FloatArray:
     Returns:
         (..., n_labels) for "label", else (...,); NaN where undefined.
 
+    >>> from toolkit.result.counts import count
     >>> recall(count([0, 0, 1], [0, 1, 1], labels=2))
     array([0.5, 1. ])
     """
@@ -89,6 +91,7 @@ def f1(counts: Counts, average: Average = "label") -> FloatArray:
     Returns:
         (..., n_labels) for "label", else (...,); NaN where undefined.
 
+    >>> from toolkit.result.counts import count
     >>> f1(count([0, 0, 1, 1], [0, 1, 1, 1], labels=2)).round(3)
     array([0.667, 0.8  ])
     """
@@ -103,6 +106,7 @@ def f1_both_sides(counts: Counts) -> FloatArray:
     clips that have it once in ten scores 0.85.
     Source: the mean over labels k of scikit-learn's f1_score(truth[:, k], prediction[:, k], average="weighted").
 
+    >>> from toolkit.result.counts import count
     >>> round(float(f1_both_sides(count([[1], [0], [0], [0]], [[0], [0], [0], [0]], labels=1))), 3)
     0.643
     """
@@ -121,6 +125,7 @@ def unweighted_average_recall(counts: Counts) -> FloatArray:
     Every label counts the same however rare; a label that never occurs has no recall and does not count, though it may
     be predicted. Source: Schuller et al., INTERSPEECH 2009 Emotion Challenge; scikit-learn's balanced_accuracy_score.
 
+    >>> from toolkit.result.counts import count
     >>> unweighted_average_recall(count([0, 0, 1], [0, 1, 1], labels=3))
     array(0.75)
     """
@@ -130,6 +135,7 @@ def unweighted_average_recall(counts: Counts) -> FloatArray:
 def accuracy(counts: Counts) -> FloatArray:
     """Clips predicted right / all clips, 0 to 1. For multilabel every label must be right: the exact match.
 
+    >>> from toolkit.result.counts import count
     >>> accuracy(count([0, 0, 1, 1], [0, 1, 1, 1], labels=2))
     array(0.75)
     """
@@ -139,6 +145,7 @@ def accuracy(counts: Counts) -> FloatArray:
 def hamming_loss(counts: Counts) -> FloatArray:
     """Wrong 0s and 1s / all of them (multilabel), 0 to 1, lower is better. Source: scikit-learn, hamming_loss.
 
+    >>> from toolkit.result.counts import count
     >>> hamming_loss(count([[0, 1], [1, 1]], [[0, 1], [1, 0]], labels=2))
     array(0.25)
     """
