@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit.audio.decode import SUFFIXES
@@ -90,19 +90,30 @@ def folder(
     if speaker_regex is not None:
         columns["speaker"] = file_names.speakers(paths, speaker_regex)
     columns[label_column] = file_names.spelt_out(columns[label_column], label_names)
+    found, made = written(root, out, columns, skipped)
+    return replace(made, labels=dict(sorted(Counter(found[label_column]).items())))
+
+
+def written(
+    root: Path, out: Path, columns: Mapping[str, Sequence[str]], skipped: Mapping[str, int]
+) -> tuple[dict[str, tuple[str, ...]], Imported]:
+    """Write a manifest of the rows that no later command refuses: their cells by column, and what is said of them.
+
+    columns: paths from `root`. Raises InputError where no row is left.
+    """
     prefix, outside = prefix_of(root, out)
-    columns["path"] = [prefix + path for path in paths]
     roots = (root.resolve(), out.parent.resolve()) if outside else (out.parent.resolve(),)
-    kept, refused = accepted(tuple(columns), enumerate(zip(*columns.values()), 2), roots, root.resolve().name)
+    paths, where = columns["path"], root.resolve().name
+    cells = {**columns, "path": [prefix + path for path in paths]}
+    kept, refused = accepted(tuple(cells), enumerate(zip(*cells.values(), strict=True), 2), roots, where)
     left_out = {paths[line - 2]: why for line, why in refused.items()}
     if not kept:
         first = next(iter(left_out.items()))
-        raise InputError(f"Nothing in {root.resolve().name}/ can be used: {first[0]!r}: {first[1]}")
-    manifest.write(out, tuple(columns), [row for _, row in kept])
-    found = dict(zip(columns, zip(*(row for _, row in kept))))
+        raise InputError(f"Nothing in {where}/ can be used: {first[0]!r}: {first[1]}")
+    manifest.write(out, tuple(cells), [row for _, row in kept])
+    found = dict(zip(cells, zip(*(row for _, row in kept))))
     speakers = len(set(found["speaker"])) if "speaker" in found else None
-    labels = dict(sorted(Counter(found[label_column]).items()))
-    return Imported(out.name, len(kept), speakers, labels, dict(sorted(skipped.items())), outside, left_out)
+    return found, Imported(out.name, len(kept), speakers, {}, dict(sorted(skipped.items())), outside, left_out)
 
 
 def hotline(root: Path, out: Path, overwrite: bool = False) -> Imported:

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from toolkit.core.errors import InputError
 from toolkit.corpus import manifest
-from toolkit.corpus.acceptance import accepted
-from toolkit.corpus.importers import Imported, new_file, prefix_of
+from toolkit.corpus.importers import Imported, new_file, written
 from toolkit.corpus.layouts.registry import LAYOUTS
 from toolkit.corpus.layouts.row import Cells, Corpus
 
@@ -39,22 +39,14 @@ def corpus(layout: str, root: Path, out: Path, *, text: bool = False, overwrite:
     if not rows:
         told = "".join(f"; {count:,} {reason} passed over" for reason, count in sorted(read.skipped.items()))
         raise InputError(f"Nothing in {root.resolve().name}/ follows the layout {layout} ({row.about}){told}")
-    columns = _columns(rows, text)
     leaks = _leaks(rows)
-    prefix, outside = prefix_of(root, out)
-    roots = (root.resolve(), out.parent.resolve()) if outside else (out.parent.resolve(),)
-    cells = [[prefix + own["path"] if name == "path" else own.get(name, "") for name in columns] for own in rows]
-    written = tuple(PUBLISHED if name == "split" and leaks else name for name in columns)
-    kept, refused = accepted(written, enumerate(cells), roots, root.resolve().name)
-    left_out = {rows[number]["path"]: why for number, why in refused.items()}
-    if not kept:
-        first = next(iter(left_out.items()))
-        raise InputError(f"Nothing in {root.resolve().name}/ can be used: {first[0]!r}: {first[1]}")
-    manifest.write(out, written, [own for _, own in kept])
-    found = dict(zip(written, zip(*(own for _, own in kept))))
-    speakers = len(set(found["speaker"])) if "speaker" in found else None
+    columns = {
+        PUBLISHED if name == "split" and leaks else name: [own.get(name, "") for own in rows]
+        for name in _columns(rows, text)
+    }
+    found, made = written(root, out, columns, read.skipped)
     said = [*_counts(found), *([f"{leaks}, so that its split is the column {PUBLISHED}"] if leaks else [])]
-    return Imported(out.name, len(kept), speakers, {}, dict(sorted(read.skipped.items())), outside, left_out, said)
+    return replace(made, said=said)
 
 
 def _columns(rows: Sequence[Cells], text: bool) -> list[str]:
