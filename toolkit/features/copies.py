@@ -59,34 +59,40 @@ def pairs(features: FloatArray, ids: Sequence[str], fold: IntArray) -> list[Pair
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
     scaled = np.ascontiguousarray(scaled / np.where(length > 0, length, 1), dtype=np.float32)
     found: dict[tuple[int, int], float] = {}
-    nearest = np.empty(len(ids), np.intp)
-    cosine, lead = np.empty((2, len(ids)), np.float32)
+    nearest = np.zeros(len(ids), np.intp)
+    top = np.full((2, len(ids)), -1, np.float32)  # each clip's greatest product, and the next
     for first in range(0, len(ids), BLOCK):
-        block = slice(first, first + BLOCK)
-        products = scaled[block] @ scaled.T
-        products[fold[block, None] == fold[None]] = -1
-        rows, columns = np.nonzero(products > SAME)
+        block, rest = slice(first, first + BLOCK), slice(first + BLOCK, None)
+        products = scaled[block] @ scaled[first:].T  # each pair once
+        products[fold[block, None] == fold[None, first:]] = -1
+        rows, columns = np.nonzero(np.triu(products > SAME, 1))
         values = products[rows, columns].tolist()
-        for one, other, value in zip((rows + first).tolist(), columns.tolist(), values, strict=True):
-            found[min(one, other), max(one, other)] = value
+        found |= dict(zip(zip((rows + first).tolist(), (columns + first).tolist()), values, strict=True))
         if len(found) > MOST_PAIRS:  # features that tell nothing apart
             break
-        nearest[block], cosine[block], lead[block] = _leaders(products)
+        _lead(nearest[rest], top[:, rest], products[:, BLOCK:].T.copy(), first)
+        _lead(nearest[block], top[:, block], products, first)
     else:
-        mutual = (nearest[nearest] == np.arange(len(ids))) & (cosine > LIKE) & (np.minimum(lead, lead[nearest]) > LEAD)
+        lead = top[0] - top[1]
+        mutual = (nearest[nearest] == np.arange(len(ids))) & (top[0] > LIKE) & (np.minimum(lead, lead[nearest]) > LEAD)
         for one in np.flatnonzero(mutual).tolist():
-            found[min(one, nearest[one]), max(one, nearest[one])] = float(cosine[one])
+            found[min(one, nearest[one]), max(one, nearest[one])] = float(top[0, one])
     listed = [Pair(ids[one], ids[other], value) for (one, other), value in found.items()]
     return sorted(listed, key=lambda pair: (-pair.cosine, pair.one, pair.other))
 
 
-def _leaders(products: FloatArray) -> tuple[npt.NDArray[np.intp], FloatArray, FloatArray]:
-    """Each row's greatest product: its column, its value, and how far it is above the next. products: overwritten."""
+def _lead(nearest: npt.NDArray[np.intp], top: FloatArray, products: FloatArray, first: int) -> None:
+    """Let more clips compete for the places of some, in place. products: (some, more), overwritten; first: of more."""
+    if not products.size:
+        return
     every = np.arange(len(products))
     column = products.argmax(axis=1)
     greatest = products[every, column]
     products[every, column] = -1
-    return column, greatest, greatest - products.max(axis=1)
+    higher = greatest > top[0]
+    nearest[higher] = column[higher] + first
+    top[1] = np.where(higher, np.maximum(top[0], products.max(axis=1)), np.maximum(top[1], greatest))
+    top[0] = np.maximum(top[0], greatest)
 
 
 def note(found: Sequence[Pair]) -> str:
