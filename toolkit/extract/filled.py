@@ -1,7 +1,6 @@
 """A store filled by what is no backbone that hears: acoustic measures, an encoder of text, a transcriber."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
@@ -11,18 +10,14 @@ from toolkit.core.progress import Advance, bar
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.windows import cut
 from toolkit.extract.options import Filling
-from toolkit.extract.plan import Plan, plan
-from toolkit.extract.run import Extraction
-from toolkit.features import costs, replaced
+from toolkit.extract.plan import Plan
+from toolkit.extract.run import Extraction, counted, due
 from toolkit.features.shard import ShardContent
 from toolkit.features.store import Store
 
 
 class Filler(Protocol):
-    """What fills a store. untuned: why it is not fine-tuned; idle: why options of a backbone mean nothing to it."""
-
-    untuned: ClassVar[str]
-    idle: ClassVar[str]
+    """What fills a store."""
 
     @property
     def name(self) -> str: ...
@@ -34,14 +29,24 @@ class Filler(Protocol):
         """The one to fill, made if it is not there."""
         ...
 
-    def folder(self, features: Path, options: Any) -> Path:
-        """Where `store` is, or will be."""
-        ...
-
     def shards(
         self, manifest: Manifest, todo: Plan, options: Any, say: Callable[[str], None], advance: Advance
     ) -> Generator[ShardContent, None, None]:
         """What is missing, in shards. Clips that fail do not raise: they are recorded."""
+        ...
+
+
+class StandIn(Filler, Protocol):
+    """What `--model` takes in the place of a checkpoint.
+
+    untuned: why it is not fine-tuned. idle: why options of a backbone mean nothing to it.
+    """
+
+    untuned: ClassVar[str]
+    idle: ClassVar[str]
+
+    def folder(self, features: Path, options: Any) -> Path:
+        """Where `store` is, or will be."""
         ...
 
 
@@ -62,12 +67,8 @@ def fill(
     manifest = filler.corpus(cut(manifest, options.windows))
     store = filler.store(features, options)
     with store.writing() as writer:
-        todo = plan(manifest, store, options.retry_failed, False, say, options.changed)
-        if todo.changed:
-            what = "text or audio" if "text" in store.settings else "audio"
-            say(f"{len(todo.changed):,} clips are other {what} than before: what {store.folder.name} holds goes")
-            replaced.take_out(store, writer, todo.changed)
-        writer.renew(todo.moved)
+        what = "text or audio" if "text" in store.settings else "audio"
+        todo = due(manifest, store, writer, options, say, what=what)
         before = len(store.clips) + len(store.failed)
         if todo.done:
             say(f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already")
@@ -79,10 +80,6 @@ def fill(
             ):
                 for content in shards:
                     writer.commit(content)
-    total = store.total()
-    if todo.missing:
-        costs.add(store, before, total.tried, time.monotonic() - began)
-    failed = {clip.id: total.failed[clip.id] for clip in manifest.clips if clip.id in total.failed}
-    flags = Counter(flag for clip in manifest.clips for flag in total.flags.get(clip.id, ()))
+    done = counted(manifest, store, todo, before, began)
     store.refresh()
-    return Extraction(store, todo.missing, todo.done, failed, flags, total.bytes, time.monotonic() - began)
+    return done

@@ -24,7 +24,7 @@ from toolkit.core.errors import AudioError, DiskFullError
 from toolkit.core.progress import Advance, bar
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.windows import cut
-from toolkit.extract.options import Options
+from toolkit.extract.options import Filling, Options
 from toolkit.extract.pipeline import Pipeline, measure_budget
 from toolkit.extract.plan import Plan, plan
 from toolkit.extract.setup import FEWEST_COMPARED, MOST_COMPARED, Compared, Session
@@ -120,11 +120,7 @@ def extract(
     executor = begin(manifest, checkpoint, features, options, say)
     store = executor.store
     with store.writing() as writer:
-        todo = plan(manifest, store, options.retry_failed, executor.on_gpu, say, options.changed)
-        if todo.changed:
-            say(f"{len(todo.changed):,} clips are other audio than before: what {store.folder.name} holds of them goes")
-            replaced.take_out(store, writer, todo.changed)
-        writer.renew(todo.moved)
+        todo = due(manifest, store, writer, options, say, executor.on_gpu)
         before = len(store.clips) + len(store.failed)
         already = f"{todo.done:,} of {len(manifest.clips):,} clips are in {store.folder.name} already"
         if todo.done:
@@ -137,6 +133,29 @@ def extract(
             with show(f"extract {store.backbone}", todo.missing, "clips") as advance:
                 executor.compute(todo, writer, advance)
     del executor  # the backbone's memory
+    return counted(manifest, store, todo, before, began)
+
+
+def due(
+    manifest: Manifest,
+    store: Store,
+    writer: Writer,
+    options: Filling,
+    say: Callable[[str], None],
+    on_gpu: bool = False,
+    what: str = "audio",
+) -> Plan:
+    """What a store lacks of a manifest's clips. What it holds of clips that are other `what` now leaves it."""
+    todo = plan(manifest, store, options.retry_failed, on_gpu, say, options.changed)
+    if todo.changed:
+        say(f"{len(todo.changed):,} clips are other {what} than before: what {store.folder.name} holds of them goes")
+        replaced.take_out(store, writer, todo.changed)
+    writer.renew(todo.moved)
+    return todo
+
+
+def counted(manifest: Manifest, store: Store, todo: Plan, before: int, began: float) -> Extraction:
+    """What a run did. before: clips that the store had tried; began: of `time.monotonic()`."""
     total = store.total()
     if todo.missing:
         costs.add(store, before, total.tried, time.monotonic() - began)

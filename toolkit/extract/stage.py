@@ -15,7 +15,7 @@ from toolkit.corpus.place import Place, silent
 from toolkit.corpus.windows import cut
 from toolkit.extract.acoustic.registry import SETS
 from toolkit.extract.acoustic.run import check
-from toolkit.extract.filled import Filler, fill
+from toolkit.extract.filled import StandIn, fill
 from toolkit.extract.options import CHANGED, ExtractOptions
 from toolkit.extract.plan import plan as work
 from toolkit.extract.ray import RayExecutor
@@ -95,7 +95,7 @@ class Plan:
     place: Place
     options: ExtractOptions
     corpus: Manifest
-    checkpoints: tuple[Checkpoint | Filler, ...]
+    checkpoints: tuple[Checkpoint | StandIn, ...]
 
     def run(self, made: Callable[[str, Extraction], None] = lambda name, done: None) -> Extractions:
         """Compute what is missing. made: gets each backbone's name and what was done for it.
@@ -130,7 +130,7 @@ class Plan:
             folders.append(store.folder)
         return tuple(folders)
 
-    def _found(self, checkpoint: Checkpoint | Filler) -> Store | None:
+    def _found(self, checkpoint: Checkpoint | StandIn) -> Store | None:
         """The store that would be filled, if it was begun."""
         if isinstance(checkpoint, Checkpoint):
             return Session(checkpoint, self.place.features, self.options, None, silent).found()
@@ -161,9 +161,9 @@ def plan(place: Place, options: ExtractOptions) -> Plan:
         option = "--text" if options.text is not None else "--cut-text"
         raise InputError(f"{option} has no effect: none of {', '.join(names(options.model))} reads text")
     checkpoints = tuple(_reading(one, corpus, place, options) if isinstance(one, Checkpoint) else one for one in found)
-    fillers = [one for one in checkpoints if not isinstance(one, Checkpoint)]
-    if len(fillers) == len(checkpoints):
-        refuse_idle(fillers[0], options)
+    stand_ins = [one for one in checkpoints if not isinstance(one, Checkpoint)]
+    if len(stand_ins) == len(checkpoints):
+        refuse_idle(stand_ins[0], options)
     for checkpoint in checkpoints:  # what does not fit one of them is refused before the first is run
         if isinstance(checkpoint, Checkpoint):
             frame_layers(checkpoint, options)
@@ -174,7 +174,7 @@ def plan(place: Place, options: ExtractOptions) -> Plan:
     return Plan(place, options, corpus, checkpoints)
 
 
-def _reading(checkpoint: Checkpoint, corpus: Manifest, place: Place, options: ExtractOptions) -> Checkpoint | Filler:
+def _reading(checkpoint: Checkpoint, corpus: Manifest, place: Place, options: ExtractOptions) -> Checkpoint | StandIn:
     """The backbone itself, or with the texts that it reads."""
     if not checkpoint.family.reads:
         return checkpoint
@@ -182,7 +182,7 @@ def _reading(checkpoint: Checkpoint, corpus: Manifest, place: Place, options: Ex
     return TextBackbone(checkpoint, source, options.device, options.cut_text)
 
 
-def refuse_idle(filler: Filler, options: ExtractOptions) -> None:
+def refuse_idle(one: StandIn, options: ExtractOptions) -> None:
     """Raises InputError for an option that means nothing where no backbone hears."""
     given = {
         "--layers": options.layers,
@@ -194,4 +194,4 @@ def refuse_idle(filler: Filler, options: ExtractOptions) -> None:
     }
     for option, value in given.items():
         if value:
-            raise InputError(f"{option}: {filler.name} {filler.idle}; extract it without")
+            raise InputError(f"{option}: {one.name} {one.idle}; extract it without")

@@ -33,7 +33,7 @@ PROOF = f"when loaded {PROOF_CLIPS} random texts, then one a shard, against each
 
 @dataclass(frozen=True)
 class TextBackbone:
-    """An encoder of text, and where it reads; see `filled.Filler`. source: a column, or a store of transcripts."""
+    """An encoder of text, and where it reads; see `filled.StandIn`. source: a column, or a store of transcripts."""
 
     checkpoint: Checkpoint
     source: str | Store

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from toolkit.audio.decode import NEAR_SILENCE, SAMPLE_RATE
 from toolkit.core.artifacts import cores, sha256_of_file
@@ -19,7 +19,7 @@ from toolkit.extract.run import Extraction
 from toolkit.features import texts
 from toolkit.features.loading import decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
-from toolkit.features.store import Store, create, folder_of
+from toolkit.features.store import Store, create
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.files import TEXT_FILES
 from toolkit.models.load import choose_device
@@ -36,8 +36,6 @@ class Writing:
     checkpoint: Checkpoint
     language: str
     device: str
-    untuned: ClassVar[str] = ""
-    idle: ClassVar[str] = ""
 
     @property
     def name(self) -> str:
@@ -48,9 +46,6 @@ class Writing:
 
     def store(self, features: Path, options: TranscribeOptions) -> Store:
         return create(features, self.name, (texts.LAYER,), 1, self._settings(options))
-
-    def folder(self, features: Path, options: TranscribeOptions) -> Path:
-        return folder_of(features, self.name, self._settings(options))
 
     def _settings(self, options: TranscribeOptions) -> dict[str, Any]:
         """Everything that changes the texts."""

@@ -16,7 +16,7 @@ from toolkit.corpus.place import Place
 from toolkit.corpus.roots import VARIABLE
 from toolkit.corpus.windows import cut
 from toolkit.extract import stage as extraction
-from toolkit.extract.filled import Filler
+from toolkit.extract.filled import StandIn
 from toolkit.extract.options import ExtractOptions
 from toolkit.extract.setup import layer_names
 from toolkit.features.fused import SEPARATOR
@@ -64,7 +64,7 @@ class Study:
 
     place: Place
     names: tuple[str, ...]
-    checkpoints: tuple[Checkpoint | Filler, ...]
+    checkpoints: tuple[Checkpoint | StandIn, ...]
     extract: ExtractOptions
     fused: tuple[str, ...]
     targets: Mapping[str, Target]

@@ -29,7 +29,7 @@ FEW = 64  # clips that are measured here: beginning processes takes longer
 
 @dataclass(frozen=True)
 class AcousticBackbone:
-    """An acoustic set in the place of a checkpoint; see `filled.Filler`. name: what `--model` takes."""
+    """An acoustic set in the place of a checkpoint; see `filled.StandIn`. name: what `--model` takes."""
 
     name: str
     untuned: ClassVar[str] = "is an acoustic set, which has no weights to fine-tune"
