@@ -47,7 +47,6 @@ class TextEncoder:
         self.longest = int(config.max_position_embeddings) - (0 if first is None else first + 1)
         self._padding = int(config.pad_token_id or 0)
         self._vocabulary = int(config.vocab_size)
-        self.mode = "masked"
         try:
             with failing():
                 self.worst = self._prove()

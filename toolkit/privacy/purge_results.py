@@ -170,7 +170,8 @@ def _rows(predictions: Predictions, kept: np.ndarray[tuple[int], np.dtype[np.boo
 def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goes) -> None:
     """Write the run aside, whole, and let it take the old one's place; `finish` ends what a crash cut off here."""
     run, before = anew[folder.name], result_run.read(folder)
-    counted = any(map(_in(folder, goes), before.folds.ids))
+    gone = _in(folder, goes)
+    counted = any(map(gone, before.folds.ids))
     shown = [_again(one, folder, run, anew, counted) for one in controls.read(folder) if one.folder not in deleted]
     others = [one for one in shown if one is not None]
     with locked(folder):
@@ -179,7 +180,6 @@ def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goe
         if known is not None:
             write_clips(aside, {clip: sha256 for clip, sha256 in known.items() if not goes(clip)})
         if (members := units.read(folder)) is not None:
-            gone = _in(folder, goes)
             units.write(aside, [one for one in members if not gone(one.unit)])
         curve = online.read(folder)
         if curve is not None and not counted:

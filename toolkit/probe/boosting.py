@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median_low
@@ -22,7 +21,7 @@ from toolkit.core.errors import MachineError, ToolkitError
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.links import given_out
-from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Setting, never
+from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Relabelled, Setting, never
 from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS
 from toolkit.probe.targets import ALL, FloatArray, Targets, targets_of
 from toolkit.result.thresholds import log_odds
@@ -40,7 +39,7 @@ BINNING = {"max_bin": 31, "feature_pre_filter": False, "verbosity": -1, "num_thr
 SEARCHED = ("num_leaves", "learning_rate", "min_data_in_leaf", "feature_fraction", "lambda_l2")
 
 
-class BoostingFitter:
+class BoostingFitter(Relabelled):
     """Boosted trees on one layer.
 
     Bins are quantiles over the clips that a round's first fit gets, which are all that it does not test. device:
@@ -50,12 +49,6 @@ class BoostingFitter:
     def __init__(self, features: LayerFeatures, task: Task, truth: Truth, seed: int, device: str = "cpu") -> None:
         self._features, self._task, self._truth, self._seed, self._device = features, task, truth, seed, device
         self._rounds: dict[str, _Round] = {}
-
-    def relabelled(self, truth: Truth) -> BoostingFitter:
-        """As `Fitter` asks; bins are shared."""
-        other = copy(self)
-        other._truth = truth
-        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never

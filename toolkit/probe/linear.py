@@ -1,7 +1,6 @@
 """The linear probe: L2-penalised logistic regression on standardised statistics of one layer."""
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,19 @@ from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import linear_scales
 from toolkit.probe.linear_scales import ScaleFitter
-from toolkit.probe.protocol import Fit, Fitter, Found, GiveUp, LogUniform, Model, Probe, Setting, by_statistics, never
+from toolkit.probe.protocol import (
+    Fit,
+    Fitter,
+    Found,
+    GiveUp,
+    LogUniform,
+    Model,
+    Probe,
+    Relabelled,
+    Setting,
+    by_statistics,
+    never,
+)
 from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS, weight_of
 from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, rotate_blocks, solve
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
@@ -48,7 +59,7 @@ class _Round:
         return self.parts[-1]
 
 
-class LinearFitter:
+class LinearFitter(Relabelled):
     """Linear probes on one layer. truth: a row per clip of `features`; device: of the products.
 
     blocks: the widths by name, where the features are several stores' side by side: each one's penalty has a weight.
@@ -69,12 +80,6 @@ class LinearFitter:
         self._features, self._task, self._truth, self._device = features, task, truth, device
         self._blocks = dict(blocks or {})
         self._rounds: dict[str, _Round] = {}
-
-    def relabelled(self, truth: IntArray) -> "LinearFitter":
-        """As `Fitter` asks; standardised and rotated parts are shared."""
-        other = copy(self)
-        other._truth = truth
-        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never

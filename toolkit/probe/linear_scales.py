@@ -1,7 +1,6 @@
 """The linear probe of scales: ridge regression for numbers, proportional odds for levels."""
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import proportional_odds, ridge
 from toolkit.probe.links import given_out
-from toolkit.probe.protocol import Fit, Found, GiveUp, Model, Setting, by_statistics, never
+from toolkit.probe.protocol import Fit, Found, GiveUp, Model, Relabelled, Setting, by_statistics, never
 from toolkit.probe.ridge import Decomposed, decompose
 from toolkit.probe.search import weight_of
 from toolkit.probe.solver import Solution
@@ -19,7 +18,7 @@ from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, t
 SEARCH_TOLERANCE = 1e-7  # of proportional odds, relative to the objective
 
 
-class ScaleFitter:
+class ScaleFitter(Relabelled):
     """On one layer. truth: a row per clip of `features`; device: of the products. blocks: as `linear.LinearFitter`.
 
     A training part is decomposed once, for all strengths and targets, and for other truths of the same clips.
@@ -36,12 +35,6 @@ class ScaleFitter:
         self._features, self._task, self._truth, self._device = features, task, truth, device
         self._blocks = dict(blocks or {})
         self._kept: dict[str, dict[tuple[object, ...], tuple[Scaler, FloatArray, Decomposed]]] = {}
-
-    def relabelled(self, truth: Truth) -> "ScaleFitter":
-        """As `Fitter` asks; decompositions are shared."""
-        other = copy(self)
-        other._truth = truth
-        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never

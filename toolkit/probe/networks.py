@@ -1,7 +1,6 @@
 """The mlp and mix probes: their networks searched, refitted and applied."""
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -26,12 +25,24 @@ from toolkit.probe.batched_training import (
 )
 from toolkit.probe.mix import Mix, mix_stack
 from toolkit.probe.mlp import WIDTHS, Mlp, mlp_stack
-from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Setting, Uniform, never
+from toolkit.probe.protocol import (
+    Fit,
+    Found,
+    GiveUp,
+    LogUniform,
+    Model,
+    OneOf,
+    Probe,
+    Relabelled,
+    Setting,
+    Uniform,
+    never,
+)
 from toolkit.probe.search import CLASS_WEIGHTS, HALVES, STATISTICS, readers
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
 
 
-class NetworkFitter:
+class NetworkFitter(Relabelled):
     """Networks on one layer (mlp) or on a softmax weighting of all layers (mix)."""
 
     def __init__(
@@ -43,12 +54,6 @@ class NetworkFitter:
             if hasattr(layers[0], name)
         }
         self._task, self._truth, self._seed, self._mix, self._device = task, truth, seed, mix, device
-
-    def relabelled(self, truth: Truth) -> "NetworkFitter":
-        """As `Fitter` asks."""
-        other = copy(self)
-        other._truth = truth
-        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never

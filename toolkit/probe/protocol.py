@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from statistics import median_low
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +115,18 @@ class Fitter(Protocol):
     def relabelled(self, truth: Truth) -> "Fitter":
         """The same of other labels; what was prepared of the features alone is shared."""
         ...
+
+
+class Relabelled:
+    """A fitter that knows labels by `_truth` alone: of others it is itself, and shares all that it prepared."""
+
+    _truth: Truth
+
+    def relabelled(self, truth: Truth) -> Self:
+        """As `Fitter` asks."""
+        other = copy(self)
+        other._truth = truth
+        return other
 
 
 Layers = Sequence[LayerFeatures]
