@@ -1,5 +1,6 @@
 """What every room's tests share: hypothesis without clock or disk, charts that are not drawn, and small sounds."""
 
+import gc
 import json
 import os
 import signal
@@ -40,6 +41,20 @@ def undraw(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(charts, "write_specs", write_specs)
     patch.setattr(charts, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     patch.setattr(page, "_script", lambda: "")
+
+
+@pytest.fixture(autouse=True)
+def frozen() -> None:
+    """What was there before a test is no garbage of its own; Trainer would look at all of it, each time it trains."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """The disk need not have what a test writes; power cuts are tests/test_faults.py's, in processes of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

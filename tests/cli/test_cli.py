@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests import children
 from tests.conftest import Run
 from tests.models import tiny
 from toolkit.corpus import manifest
@@ -271,19 +271,29 @@ def test_a_misspelt_workspace_is_not_begun(run: Run, study: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("redirection", "code"), [("2>&1 | true", 0), ("2>/dev/full", 0), (">/dev/full", 4), ("| head -n 1", 0)]
+    ("out", "err", "lines", "code"),
+    [("pipe", "pipe", 0, 0), ("", "/dev/full", 0, 0), ("/dev/full", "", 0, 4), ("pipe", "", 1, 0)],
 )
-def test_work_goes_on_when_nobody_listens(study: Path, tmp_path: Path, redirection: str, code: int) -> None:
+def test_work_goes_on_when_nobody_listens(
+    study: Path, tmp_path: Path, out: str, err: str, lines: int, code: int
+) -> None:
+    """pipe: to a program that ends after so many lines, as in `| head -n 1`."""
     for name in ("first", "second"):
         shutil.copytree(study / "models" / "tiny-hubert", tmp_path / "models" / name)
     words = ["extract", "--model", "first", "--model", "second", "--manifest", str(study / "manifest.csv")]
-    command = shlex.join([sys.executable, "-W", "ignore", "-m", "toolkit", *words, "-w", str(tmp_path)])
-    line = f"set -o pipefail; {command} {redirection}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
+    pipe, said = tmp_path / "pipe", tmp_path / "said"
+    os.mkfifo(pipe)
+    said.touch()
+    places = [str(pipe) if place == "pipe" else place for place in (out, err or str(said))]
+    child = children.start(children.command, [*words, "-w", str(tmp_path)], {}, *places)
+    if "pipe" in (out, err):
+        with pipe.open(encoding="utf-8") as reader:
+            assert all(reader.readline() for _ in range(lines))
+    left, told = children.ended(child), said.read_text()
+    assert left == code, told
     assert len(list(tmp_path.glob("features/*/shard-00000.json"))) == 2
-    assert "Traceback" not in done.stderr
-    assert code == 0 or "done, but what was printed could not be written: No space left on device" in done.stderr
+    assert "Traceback" not in told
+    assert code == 0 or "done, but what was printed could not be written: No space left on device" in told
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -295,21 +305,15 @@ def test_a_signal_ends_it_with_its_code_and_the_run_goes_on_afterwards(
     words = ["extract", "--model", "tiny-hubert", "-w", str(tmp_path), "--manifest", str(tmp_path / "long.csv")]
     with contextlib.suppress(FileExistsError):
         shutil.copytree(study / "models", tmp_path / "models")
-    child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "toolkit", *words, "--audio-root", str(study)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stderr is not None
-    for line in child.stderr:
-        if "tiny-hubert on" in line:
-            break
+    said = tmp_path / "said"
+    said.touch()
+    child = children.start(children.command, [*words, "--audio-root", str(study)], {}, "", str(said))
     while not list(tmp_path.glob("features/*/shard-00000.json")):
-        assert child.poll() is None
-    child.send_signal(number)
-    _, err = child.communicate(timeout=10)
-    assert child.returncode == code, err
+        assert child.is_alive()
+    assert child.pid is not None
+    os.kill(child.pid, number)
+    left, err = children.ended(child), said.read_text()
+    assert left == code, err
     assert "start the same command again" in err and "Traceback" not in err
     assert run("features", "verify", "-w", tmp_path)[0] == 0
 

@@ -1,11 +1,10 @@
 import contextlib
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import soundfile
 import torch
 
+from tests import children
 from tests.models import tiny
 from toolkit.audio import decode_pool
 from toolkit.audio.clip import Clip
@@ -20,13 +20,14 @@ from toolkit.audio.decode import Samples, decode
 from toolkit.core.errors import DiskFullError, InputError, MachineError, StoreError
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
-from toolkit.extract import pipeline, run, setup
+from toolkit.extract import pipeline, plan, run, setup
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.check import check_checkpoint
 from toolkit.extract.options import Options
 from toolkit.extract.run import extract
 from toolkit.features import layout, loading
-from toolkit.features.store import Store
+from toolkit.features.shard import ShardContent
+from toolkit.features.store import Store, Writer
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.encoder import Encoder, LayerStates
 from toolkit.models.load import load
@@ -316,43 +317,47 @@ def test_a_full_disk_is_named_and_what_was_committed_stays(
     assert (again.before, again.new) == (3, 4)
 
 
-def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpoint) -> None:
-    """A child that extracts three clips a shard is killed twice; what it left is completed to the undisturbed store."""
-    clips = corpus(tmp_path / "corpus", count=9)
-    script = (
-        "import sys, time; from pathlib import Path; import toolkit.extract.plan as plan; plan.CLIPS_PER_SHARD = 3\n"
-        "import toolkit.extract.run as run, toolkit.corpus.manifest as manifest\n"
-        "from toolkit.extract.options import Options; from toolkit.models.checkpoint import inspect\n"
-        "from toolkit.features.store import Writer; commit = Writer.commit\n"
-        "def slow(self, content):\n"
-        "    print('commit', flush=True); commit(self, content)\n"
-        "    print('done', flush=True); time.sleep(float(sys.argv[2]))\n"
-        "Writer.commit = slow\n"
-        f"corpus = manifest.read(Path({str(tmp_path / 'corpus' / 'manifest.csv')!r}))\n"
-        f"checkpoint = inspect(Path({str(hubert.folder)!r}), 'tiny-hubert')\n"
-        "run.extract(corpus, checkpoint, Path(sys.argv[1]), Options(dtype='float32'))\n"
+def slowly(corpus: Path, checkpoint: Path, features: Path, pause: float, said: Connection) -> None:
+    """Extracts three clips a shard; says when one is about to be committed, and when it is."""
+    commit = Writer.commit
+
+    def slow(self: Writer, content: ShardContent) -> None:
+        said.send("commit")
+        commit(self, content)
+        said.send("done")
+        time.sleep(pause)
+
+    Writer.commit = slow  # type: ignore[method-assign] # in a process of its own
+    plan.CLIPS_PER_SHARD = 3  # type: ignore[attr-defined]
+    extract(
+        manifests.read(corpus / "manifest.csv"), inspect(checkpoint, "tiny-hubert"), features, Options(dtype="float32")
     )
-    command = [sys.executable, "-W", "ignore", "-c", script]
+
+
+def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpoint) -> None:
+    """A child is killed twice; what it left is completed to the undisturbed store."""
+    clips = corpus(tmp_path / "corpus", count=9)
+
+    def started(features: Path, pause: float) -> tuple[BaseProcess, Connection]:
+        heard, said = children.SERVER.Pipe()
+        return children.start(slowly, tmp_path / "corpus", hubert.folder, features, pause, said), heard
+
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    subprocess.run([*command, str(whole), "0"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child, heard = started(whole, 0)
+    assert children.ended(child) == 0 and heard.recv() == "commit"
     # the batch budget is measured once per store and kept with it; give both the same
     (undisturbed,) = whole.iterdir()
     resumed = killed / undisturbed.name
     resumed.mkdir(parents=True)
     (resumed / "batches.json").write_bytes((undisturbed / "batches.json").read_bytes())
     for word in ("commit", "done"):
-        child = subprocess.Popen(
-            [*command, str(killed), "5"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert child.stdout is not None
-        for line in child.stdout:
-            if line.strip() == word:
-                break
-        else:
-            pytest.fail(f"the program ended before it said {word!r}")
-        os.kill(child.pid, signal.SIGKILL)
-        child.communicate()
-    subprocess.run([*command, str(killed), "0"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child, heard = started(killed, 5)
+        while heard.recv() != word:
+            pass
+        child.kill()
+        child.join()
+    child, heard = started(killed, 0)
+    assert children.ended(child) == 0
     files = [{path.name: path.read_bytes() for path in store.glob("s*")} for store in (undisturbed, resumed)]
     assert len(Store(resumed).ids) == len(clips.clips) and layout.CLIPS_PER_SHARD == 256
     assert files[0] == files[1]

@@ -14,6 +14,7 @@ from toolkit.core.progress import quiet
 from toolkit.corpus import manifest
 from toolkit.corpus.evaluation_task import EvaluationTask, build_task
 from toolkit.corpus.manifest import Manifest, read
+from toolkit.corpus.splits import Round
 from toolkit.finetune.audio_cache import record
 from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import Job
@@ -75,6 +76,11 @@ def make_job(
     return job, question
 
 
+def fewer(round_: Round, clips: int = 8) -> Round:
+    """A round of fewer clips in each part, where what is learnt does not matter."""
+    return Round(round_.fold, round_.train[:clips], round_.development[:clips], round_.test[:clips])
+
+
 @pytest.fixture(scope="module")
 def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "workspace"
@@ -108,4 +114,4 @@ def probed(study: Path) -> Path:
 
 
 def finetune(run: Run, study: Path, *more: object) -> tuple[int, str, str]:
-    return run("finetune", *more, *QUICK, "-w", study)
+    return run("finetune", *QUICK, *more, "-w", study)

@@ -3,9 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +12,7 @@ import pytest
 import soundfile
 from safetensors.torch import load_file
 
+from tests import children
 from tests.finetune.conftest import finetune
 from tests.models import tiny
 from toolkit.core.artifacts import sha256_of_file
@@ -89,23 +87,15 @@ def test_killed_again_and_again_it_ends_with_the_same_predictions_and_weights(st
     for kills in (0, 3):
         workspace = tmp_path / str(kills)
         shutil.copytree(study, workspace, ignore=shutil.ignore_patterns("result", "features"))
-        command = [sys.executable, "-W", "ignore", "-m", "toolkit", *words, "-w", str(workspace)]
+        words_there = [*words, "-w", str(workspace)]
         for number in range(kills):
-            killed_once_there(command, workspace, f"result/*/.training/{stops[number]}")
-        subprocess.run(command, check=True, capture_output=True)
+            child = children.start(children.command, words_there)
+            children.killed_once_there(child, workspace, f"result/*/.training/{stops[number]}")
+        assert children.ended(children.start(children.command, words_there)) == 0
         (folder,) = workspace.glob("result/high-tiny-hubert-finetune-*")
         names = ("predictions.csv", "layers.safetensors", *(f"weights/round-{fold}.safetensors" for fold in range(3)))
         ended.append({name: (folder / name).read_bytes() for name in names})
     assert ended[0] == ended[1]
-
-
-def killed_once_there(command: list[str], workspace: Path, pattern: str) -> None:
-    """SIGKILL in the middle of training, as soon as a file like this is committed."""
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
-        while not list(workspace.glob(pattern)):
-            assert child.poll() is None, "it ended before it was killed"
-            time.sleep(0.005)
-        child.kill()
 
 
 def test_a_checkpoint_that_is_not_byte_for_byte_what_was_written_is_not_opened(tmp_path: Path) -> None:
@@ -216,7 +206,7 @@ def test_a_fold_without_positives_is_named_and_a_round_that_cannot_learn_the_lab
     run: Run, study: Path, tmp_path: Path
 ) -> None:
     words = relabelled(study, tmp_path, "rare", lambda number, speaker: int(speaker == "s0" and number % 2))
-    code, out, err = finetune(run, study, *words, "--target", "high,noisy,rare", "--train", "head")
+    code, out, err = finetune(run, study, *words, "--target", "high,noisy,rare", "--train", "head", "--epochs", 1)
     assert code == 0, err
     (folder,) = (study / "result").glob("high+noisy+rare-tiny-hubert-finetune-head-*")
     done = result_run.read(folder)
@@ -332,7 +322,7 @@ def test_a_round_whose_probe_chose_too_low_a_layer_trains_the_head_alone_and_say
     losses = {**whole.losses, "encoder.0": (0.5, 0.5, 0.5)}
     low_run = replace(whole, layers=layers, development=development, losses=losses, choices=low)
     result_run.write(tmp_path / "low", low_run)
-    code, out, err = finetune(run, study, "--from", tmp_path / "low", "--train", "lora", "--top", 2)
+    code, out, err = finetune(run, study, "--from", tmp_path / "low", "--train", "lora", "--top", 2, "--epochs", 1)
     assert code == 0, err
     said = "In the round that tests fold 0 the probe chose encoder.0, too low for --train lora; that round trains the"
     assert " ".join(out.split()).count(said) == 1
@@ -347,7 +337,7 @@ def test_a_round_whose_probe_chose_too_low_a_layer_trains_the_head_alone_and_say
 
 
 def test_seeds_are_runs_of_one_series_and_their_spread_is_shown(run: Run, study: Path) -> None:
-    words = ("--model", "tiny-hubert", "--target", "noisy", "--folds", 3, "--train", "head", "--seed", 4)
+    words = ("--model", "tiny-hubert", "--target", "noisy", "--folds", 3, "--train", "head", "--seed", 4, "--epochs", 1)
     code, out, err = finetune(run, study, *words, "--seeds", 2, "--repeats", 2)
     assert code == 0, err
     done = [result_run.read(path) for path in (study / "result").glob("noisy-tiny-hubert-finetune-head-*")]

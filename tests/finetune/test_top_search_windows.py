@@ -23,7 +23,7 @@ SEARCH = Search(4, ("full", "head"))
 
 
 def test_top_trains_each_rounds_best_layers_and_says_how_they_did(run: Run, study: Path, probed: Path) -> None:
-    code, out, err = finetune(run, study, "--from", probed.name, "--top", 2, "--train", "head")
+    code, out, err = finetune(run, study, "--from", probed.name, "--top", 2, "--train", "head", "--epochs", 1)
     assert code == 0, err
     folders = list((study / "result").glob("high-tiny-hubert-finetune-head-*"))
     layers = {tuple(choice.setting["layer"] for choice in result_run.read(folder).choices) for folder in folders}
@@ -103,7 +103,7 @@ def test_a_trial_below_the_median_is_given_up(
 
 def test_every_round_trains_what_its_search_found(run: Run, study: Path) -> None:
     words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3)
-    code, _, err = finetune(run, study, *words, "--search", 2, "--train", "head,lora", "--save-weights")
+    code, _, err = finetune(run, study, *words, "--search", 2, "--train", "head,lora", "--epochs", 1)
     assert code == 0 and "trial 2 of 2" in err, err
     (folder,) = (study / "result").glob("high-tiny-hubert-finetune-search-*")
     done = result_run.read(folder)
@@ -121,7 +121,7 @@ def test_every_round_trains_what_its_search_found(run: Run, study: Path) -> None
 
 def test_recordings_are_cut_into_windows_that_stay_with_their_speaker(run: Run, study: Path) -> None:
     words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3, "--train", "head", "--window", "0.2")
-    code, out, err = finetune(run, study, *words, "--hop", "0.1")
+    code, out, err = finetune(run, study, *words, "--hop", "0.1", "--epochs", 1)
     assert code == 0, err
     (folder,) = (path for path in (study / "result").glob("high-tiny-hubert-finetune-head-*")
                  if result_run.read(path).provenance["windows"])  # fmt: skip
