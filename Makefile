@@ -32,7 +32,7 @@ demo: .venv/installed-demo
 # One torch thread a process, or the processes get in each other's way.
 test: .venv/installed-dev
 	@sh .ci/browser
-	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -m 'not slow' -n auto --maxprocesses 4
+	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist worksteal
 
 check: .venv/installed-dev
 	@$(IN_VENV) -m ruff format --check .

@@ -238,7 +238,7 @@ def test_float16_is_refused_in_time_where_there_is_no_cuda(
     assert not (study / "features").exists()
 
 
-@pytest.mark.parametrize("name", ["paper-binary", "paper-multilabel"])
+@pytest.mark.parametrize("name", [pytest.param("paper-binary", marks=pytest.mark.slow), "paper-multilabel"])
 def test_the_papers_way_trains(run: Run, study: Path, name: str) -> None:
     text = tiny_of(RECIPES / f"{name}.toml").replace('dtype = "float16"', 'dtype = "float32"\nworkers = 1')
     text = text.replace("trials = 30", "trials = 1\nworkers = 1").replace("folds = 5", "folds = 3")

@@ -30,7 +30,7 @@ from toolkit.result import predictions
 from toolkit.study import recipe
 from toolkit.study.shapes import shapes
 
-EXAMPLES = int(os.environ.get("TOOLKIT_FUZZ", "40"))
+EXAMPLES = int(os.environ.get("TOOLKIT_FUZZ", "20"))
 MEGABYTES = 32  # that a reader may take, beyond thirty times the input
 PIECES = [
     b"",

@@ -52,6 +52,9 @@ def planted(kind: str, seed: int = 0) -> tuple[FloatArray, list[int], list[str],
 
 def probed(kind: str, probe: str, trials: int = 3) -> ProbeResult:
     clips, labels, speakers, units = planted(kind)
+    if probe == "mil-gru":  # a clip after the other takes its time
+        half = slice(len(clips) // 2)
+        clips, labels, speakers, units, trials = clips[half], labels[half], speakers[half], units[half], 1
     return probe_arrays({"layer": clips}, labels, speakers, units=units, probe=probe, trials=trials, folds=4)
 
 

@@ -1,5 +1,6 @@
 """Optuna studies that survive a kill: proposals in memory, finished trials on disk, the same result either way."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
 
 from toolkit.core import seeds
 from toolkit.core.artifacts import commit_file
@@ -150,7 +152,17 @@ def _row(study: int, number: int, trial: optuna.trial.FrozenTrial) -> models.Tri
 
 
 def _write_schema(path: Path) -> None:
-    RDBStorage(f"sqlite:///{path}").engine.dispose()
+    path.write_bytes(_schema())
+
+
+@functools.cache
+def _schema() -> bytes:
+    """An SQLite file with Optuna's empty tables. Made in memory: on a disk, SQLite waits for each of them."""
+    storage = RDBStorage("sqlite://", engine_kwargs={"poolclass": StaticPool})
+    with storage.engine.connect() as connection:
+        made: bytes = connection.connection.driver_connection.serialize()  # type: ignore[union-attr]
+    storage.engine.dispose()
+    return made
 
 
 def _open(path: Path) -> RDBStorage:

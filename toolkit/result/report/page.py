@@ -72,17 +72,18 @@ def filled(template: str, specs: Mapping[str, Spec], values: Mapping[str, Any], 
         for theme, palette in (("light", LIGHT), ("dark", DARK))
     }
     menu = {"CLICK_TO_VIEW_ACTIONS": "figure_menu", "SVG_ACTION": "save_svg", "PNG_ACTION": "save_png"}
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_resource), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    html = environment.get_template(template).render(
-        specifications=_inert_json({**fitted, "menu": {name: say(f"page.{key}") for name, key in menu.items()}}),
-        script=Markup(script),  # noqa: S704 - ours, see `_script`
-        script_hash=Markup(f"'sha256-{digest}'"),  # noqa: S704 - base64
-        say=say,
-        zoom=say("page.zoom") if any("params" in spec for spec in specs.values()) else "",
-        **values,
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            specifications=_inert_json({**fitted, "menu": {name: say(f"page.{key}") for name, key in menu.items()}}),
+            script=Markup(script),  # noqa: S704 - ours, see `_script`
+            script_hash=Markup(f"'sha256-{digest}'"),  # noqa: S704 - base64
+            say=say,
+            zoom=say("page.zoom") if any("params" in spec for spec in specs.values()) else "",
+            **values,
+        )
     )
     return Page(html + "\n", specs, say)
 
@@ -95,6 +96,12 @@ def drawing(name: str, spec: Spec, spoken: str, caption: str) -> dict[str, str]:
 
 def _resource(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FunctionLoader(_resource)
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
 
 @functools.cache
