@@ -8,7 +8,7 @@ import platform
 import time
 from pathlib import Path
 
-from honesty import contrasts, intervals, methods, p_values, planted
+from honesty import contrasts, hotline, intervals, methods, p_values, planted
 from honesty.rows import Row
 
 PAGE = Path(__file__).parent.parent / "docs" / "honesty.md"
@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     options = parser.parse_args()
     began, found = time.monotonic(), list[Row]()
-    for room in (intervals, p_values, methods, contrasts, planted):
+    for room in (intervals, p_values, methods, contrasts, hotline, planted):
         for row in room.rows(options.part):
             found.append(row)
             print(

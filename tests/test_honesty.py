@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from honesty import contrasts, intervals, methods, p_values, planted
+from honesty import contrasts, hotline, intervals, methods, p_values, planted
 from honesty.rows import share, studies
 from honesty.studies import binary, rare, seven
 
@@ -45,6 +45,11 @@ def test_two_methods_alike_are_rarely_told_apart_and_pooled_ranks_are_near_the_t
 def test_a_planted_difference_of_two_groups_of_callers_is_held(callers: tuple[int, int]) -> None:
     for row in (*contrasts.coverage(callers, 100, quiet=True), *contrasts.null(callers, 100, quiet=True)):
         assert row.held and row.studies == 100, row
+
+
+def test_a_planted_contrast_of_a_hotline_dealt_out_of_emodb_is_held() -> None:
+    rows = hotline.coverage(20, quiet=True)
+    assert len(rows) == 4 and all(row.held for row in rows), rows
 
 
 def test_the_layer_that_knows_is_chosen_in_every_round_where_all_folds_judge() -> None:

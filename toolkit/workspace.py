@@ -234,7 +234,7 @@ class Workspace:
 
     @from_python()
     def run(self, recipe: str | Path, dry_run: bool = False, own_code: bool = False) -> "StudyResult":
-        """A whole study by a recipe: extract, probe, fine-tune, compare; what is done is not done again.
+        """A whole study by a recipe: extract, probe, contrast, fine-tune, compare; what is done is not done again.
 
         Args:
             recipe: A TOML file, such as recipes/corrected.toml.
@@ -293,7 +293,15 @@ class Workspace:
         return table(asked.file, Path(asked.out or self.place.manifest_file), asked, self.place.audio_root)
 
     @from_python()
-    def import_corpus(self, layout: str, root: str | Path, *, text: bool = False, overwrite: bool = False) -> "Corpus":
+    def import_corpus(
+        self,
+        layout: str,
+        root: str | Path,
+        *,
+        text: bool = False,
+        overwrite: bool = False,
+        write_audio: str | Path | None = None,
+    ) -> "Corpus":
         """Make manifest.csv of a corpus of a known layout, as `toolkit manifest corpus` does.
 
         Args:
@@ -301,6 +309,7 @@ class Workspace:
             root: The corpus's folder.
             text: Keep what is said, where the corpus has it. It is personal data.
             overwrite: Write over a manifest that is there.
+            write_audio: Where audio that parquet files hold is written, a new folder.
 
         Returns:
             What was written and what was passed over.
@@ -310,7 +319,8 @@ class Workspace:
         """
         from toolkit.corpus.layouts.importing import corpus
 
-        return corpus(layout, Path(root), self.place.manifest_file, text=text, overwrite=overwrite)
+        folder = None if write_audio is None else Path(write_audio)
+        return corpus(layout, Path(root), self.place.manifest_file, text=text, overwrite=overwrite, write_audio=folder)
 
     @from_python()
     def segment_calls(self, calls: str | Path, **options: Any) -> "Segmented":

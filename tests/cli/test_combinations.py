@@ -114,7 +114,10 @@ ALWAYS = {
         "speakers",  # of calls of two channels alone: what 2 needs is refused where it has no effect
     },
     "manifest folder": {"ROOT", "out", "label-column", "speaker-regex", "regex", "label-names", "overwrite"},
-    "manifest corpus": {"LAYOUT", "ROOT", "out", "text", "overwrite", "list"},
+    "manifest corpus": {
+        "LAYOUT", "ROOT", "out", "text", "overwrite", "list",
+        "write-audio",  # of a layout whose audio is in files refused by the command
+    },
     "manifest hotline": {"ROOT", "out", "overwrite"},
     "manifest check": {"manifest", "audio-root", "spellings", "unknown"},
     "manifest anonymise": {"key", "out", "also", "who"},

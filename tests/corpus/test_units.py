@@ -49,6 +49,7 @@ def test_the_speaker_is_a_unit_too(tmp_path: Path) -> None:
     units = units_of(corpus(tmp_path, *CALLS), "speaker", "max", "risk", "speaker")
     assert units.manifest.cells("risk") == ("1", "1")
     assert "The clips of 1 units differ in their labels; a unit's is made by 'max' of them." in units.notes
+    assert units.labels == {"a2": {"risk": "0"}, "a1": {"risk": "0"}, "b1": {"risk": "1"}}  # of s2 all have one label
 
 
 @pytest.mark.parametrize(

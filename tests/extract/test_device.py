@@ -21,7 +21,7 @@ def test_it_gives_the_store_that_the_cpu_gives(
     clips = corpus(tmp_path)
     folder = tiny.FAMILIES[family](tmp_path / "models" / family)
     checkpoint = locate(str(folder), tmp_path / "models")
-    options = Options(dtype="float32", frames=("encoder.1",), device="cpu")
+    options = Options(context="clip", dtype="float32", frames=("encoder.1",), device="cpu")
     here = extract(clips, checkpoint, tmp_path / "here", options)
     said: list[str] = []
     with DEVICES[name]() as device:

@@ -116,6 +116,20 @@ def test_proportional_odds_are_those_of_a_plain_reference() -> None:
         assert (np.diff(own.intercepts) < 0).all()
 
 
+def test_without_a_penalty_they_are_statsmodels_ordered_model() -> None:
+    """Figures of statsmodels 0.15.0: OrderedModel(level, matrix, distr="logit").fit(method="bfgs", gtol=1e-9), its
+    thresholds by `transform_threshold_params`, and `llf`."""
+    features = layer(300, 6)
+    matrix, level = scaler_of(features.mean)(features.mean).astype(np.float64), risks(features)
+    (own,) = proportional_odds.solve(ridge.decompose(matrix), level, [1e9])
+    theirs = [1.6565902, 0.13761483, -3.35463259, 1.48272433, -0.65274057, 3.22560433]
+    np.testing.assert_allclose(own.coefficients[:, 0], theirs, atol=2e-4)
+    np.testing.assert_allclose(-own.intercepts, [-0.70522999, 0.575194, 2.04276403], atol=1e-4)
+    targets = targets_of(RISK, level)
+    given = predict(matrix.astype(np.float32), own, targets)[np.arange(300), level]
+    assert np.log(given).sum() == pytest.approx(-372.09236828, abs=1e-5)
+
+
 def test_two_levels_are_logistic_regression() -> None:
     from sklearn.linear_model import LogisticRegression
 

@@ -1,6 +1,7 @@
 """`toolkit contrast`: do the calls of two groups of callers differ?"""
 
 from pathlib import Path
+from typing import Any
 
 from toolkit.cli.common import CommandResult, Json, place_of, show, show_json
 from toolkit.cli.options import command
@@ -22,13 +23,19 @@ def contrast(
 
     Example: toolkit contrast --from hotline-whisper-medium-linear-0123456789ab --by suicidal
     """
-    from toolkit.result.report import contrast_files, contrast_stage
+    from toolkit.result.report import contrast_stage
 
-    place = place_of(workspace, manifest, audio_root)
-    found = contrast_stage.plan(place, options).run()
+    return carry_out(contrast_stage.plan(place_of(workspace, manifest, audio_root), options), as_json)
+
+
+def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
+    """Run a `contrast_stage.Plan` and show what comes of it."""
+    from toolkit.result.report import contrast_files
+
+    found = planned.run()
     show_json(as_json, found)
     if not as_json:
         show(contrast_files.terminal(found.contrast))
         print(f"\n{found.answer}")
-        print(f"The page, with every call as CSV beside it: {place.shown(found.report)}")
+        print(f"The page, with every call as CSV beside it: {planned.place.shown(found.report)}")
     return CommandResult((found.folder,))

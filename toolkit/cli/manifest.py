@@ -102,6 +102,9 @@ def corpus(
         bool, typer.Option("--text", help="Keep what is said, where the corpus has it: personal data.")
     ] = False,
     overwrite: Overwrite = False,
+    write_audio: Annotated[
+        Path | None, typer.Option(help="Write audio that parquet files hold there, a new folder of personal data.")
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Name the layouts and the folder that each expects.")] = False,
 ) -> CommandResult:
     """Make a manifest of a known corpus: CASIA, CREMA-D, DAIC-WOZ, IEMOCAP, MSP-Podcast ..., or of a known format.
@@ -120,7 +123,7 @@ def corpus(
         raise InputError(f"ROOT: expected the corpus's folder: toolkit manifest corpus {layout} ../FOLDER")
     place = place_of(workspace)
     made = out or place.manifest_file
-    done = run(layout, root, made, text=text, overwrite=overwrite)
+    done = run(layout, root, made, text=text, overwrite=overwrite, write_audio=write_audio)
     show(f"{done}\nwritten to {place.shown(made)}")
     return CommandResult((), exit_code=SOME_CLIPS_FAILED if done.left_out else DONE)
 

@@ -9,6 +9,7 @@ import typer
 
 from toolkit.cli.common import HERE, CommandResult, Workspace, place_of, remark
 from toolkit.cli.compare import carry_out as compare
+from toolkit.cli.contrast import carry_out as contrast
 from toolkit.cli.extract import carry_out as extract
 from toolkit.cli.finetune import carry_out as finetune
 from toolkit.cli.probe import carry_out as probe
@@ -20,7 +21,14 @@ def _randomise(planned: Any) -> CommandResult:
     return CommandResult(())
 
 
-SHOWN = {"models randomise": _randomise, "extract": extract, "probe": probe, "finetune": finetune, "compare": compare}
+SHOWN = {
+    "models randomise": _randomise,
+    "extract": extract,
+    "probe": probe,
+    "contrast": contrast,
+    "finetune": finetune,
+    "compare": compare,
+}
 
 
 def run(
@@ -33,7 +41,7 @@ def run(
         bool, typer.Option("--own-code", help="Run the Python files that the recipe names as models.")
     ] = False,
 ) -> CommandResult:
-    """A whole study by a recipe: extract, probe, fine-tune, compare.
+    """A whole study by a recipe: extract, probe, contrast, fine-tune, compare.
 
     The recipe is checked before anything is computed. A step whose result stands is skipped, and one that was stopped
     goes on, so the same command finishes what was interrupted. Clips that failed are named and make the exit code 3.

@@ -1,15 +1,16 @@
 """Rows that stand for several clips: a call's, a speaker's, a recording's, each with one label and one group."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from toolkit.audio.clip import Clip
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 from toolkit.corpus.evaluation_task import refuse_overlap
-from toolkit.corpus.labels import NUMBER, columns_of
+from toolkit.corpus.labels import NUMBER, Task, columns_of
 from toolkit.corpus.manifest import RECORDING, SECONDS, Manifest
+from toolkit.corpus.scales import number
 from toolkit.corpus.spellings import REFUSE, Rules, settle
 from toolkit.corpus.splits import Folds
 
@@ -23,7 +24,8 @@ class Units:
 
     column, label: as `--unit` and `--unit-label` name them. manifest: a row a unit, its id the unit's name, with the
     columns that do not vary within one, in the order of the units' first clips. members: the ids of each one's clips in
-    the order of time. notes: sentences that a reader of the figures must see.
+    the order of time. notes: sentences that a reader of the figures must see. labels: of each clip whose unit has
+    several labels, its own cells of the target by column.
     """
 
     column: str
@@ -31,6 +33,7 @@ class Units:
     manifest: Manifest
     members: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def clips_of(self, folds: Folds) -> Folds:
         """The folds of units as folds of their clips."""
@@ -78,11 +81,11 @@ def units_of(
         if len({manifest.clips[row].path for row in own}) == 1:  # parts of one file stand in the order of time
             own.sort(key=lambda row: manifest.clips[row].start or 0.0)
     cells: dict[str, list[str]] = {"id": list(rows), "path": list(rows)}
-    targets, made = columns_of(target), set[str]()
+    targets, made, spelt = columns_of(target), set[str](), dict[str, Sequence[str]]()
     for name in (one for one in manifest.columns if one not in SKIPPED):
         whole: Sequence[str] = manifest.cells(name)
         if name in targets:
-            whole = _spelt(name, whole, manifest, rules)
+            whole = spelt[name] = _spelt(name, whole, manifest, rules)
             cells[name] = []
             for unit, own in rows.items():
                 value, several = _label(name, unit, own, whole, manifest, label, rules)
@@ -125,7 +128,26 @@ def units_of(
         for (unit, own), values in zip(rows.items(), zip(*cells.values()), strict=True)
     )  # fmt: skip
     members = {unit: tuple(manifest.clips[row].id for row in own) for unit, own in rows.items()}
-    return Units(column, label, replace(manifest, columns=columns, clips=clips), members, tuple(notes))
+    labels = {
+        manifest.clips[row].id: {name: whole[row] for name, whole in spelt.items()}
+        for unit, own in rows.items()
+        if unit in made
+        for row in own
+    }
+    return Units(column, label, replace(manifest, columns=columns, clips=clips), members, tuple(notes), labels)
+
+
+def own_label(task: Task, cells: Mapping[str, str]) -> list[float] | list[int] | int | None:
+    """A clip's cells by column as a row of truth; None where they are none of the task's labels."""
+    if any(name not in cells for name in task.columns):
+        return None
+    own = [cells[name] for name in task.columns]
+    if task.regression:
+        return [number(cell.strip()) for cell in own]
+    if task.multilabel or task.labels == (f"not {task.columns[0]}", task.columns[0]):
+        found = [int(cell) for cell in own if cell in ("0", "1")]
+        return None if len(found) < len(own) else found if task.multilabel else found[0]
+    return task.labels.index(own[0]) if own[0] in task.labels else None
 
 
 def _odd(rows: Mapping[str, Sequence[int]], cells: Sequence[str]) -> tuple[str, int, int] | None:

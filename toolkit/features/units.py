@@ -1,7 +1,7 @@
 """A store's clips gathered into units (calls, speakers): a view, which keeps nothing of its own on disk."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,14 @@ class UnitFeatures(LayerFeatures):
 
     mean, std, max: (n_units, width), over each unit's clips, each clip its mean over frames. clips: gives those, a row
     for every clip of the store, read when they are asked for: most probes never do. members: of each unit its clips'
-    rows there, in the order of time.
+    rows there, in the order of time. labels: by such a row, the cells of clips whose unit has several labels, by
+    column.
     """
 
     max: FloatArray
     clips: Callable[[], FloatArray]
     members: tuple[IntArray, ...]
+    labels: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     def matrix(self, statistics: str) -> FloatArray:
         """As of clips; "max" is (n_units, width) too."""
@@ -43,6 +45,13 @@ class UnitFeatures(LayerFeatures):
         picked = super().rows(rows)
         assert isinstance(picked, UnitFeatures)
         return replace(picked, max=self.max[rows], members=tuple(self.members[row] for row in rows))
+
+
+def unit_layer(layers: Sequence[LayerFeatures]) -> UnitFeatures:
+    """The one layer of a probe that reads the clips of units; `probe.stage.ask` refuses these without --unit."""
+    (layer,) = layers
+    assert isinstance(layer, UnitFeatures)
+    return layer
 
 
 def gathered(
@@ -96,7 +105,8 @@ class UnitStore:
         layer = self.store.layer(name)
         place = {clip: row for row, clip in enumerate(layer.ids)}
         members = tuple(np.array([place[clip] for clip in own], dtype=np.int64) for own in self.members.values())
-        return gathered(layer, self.ids, members, lambda: self.store.layer(name).mean)
+        found = gathered(layer, self.ids, members, lambda: self.store.layer(name).mean)
+        return replace(found, labels={place[clip]: own for clip, own in self.units.labels.items() if clip in place})
 
     @property
     def backbone(self) -> str:
@@ -124,7 +134,8 @@ class UnitStore:
     def stated(self) -> dict[str, str | None]:
         """What a run says of its units, and all of them that changes a figure."""
         members = signature({"members": {unit: list(own) for unit, own in self.members.items()}})
-        return {"column": self.units.column, "label": self.units.label, "members": members}
+        own = {"labels": signature(self.units.labels)} if self.units.labels else {}
+        return {"column": self.units.column, "label": self.units.label, "members": members, **own}
 
     def clips_of(self, folds: Folds) -> Folds:
         """The folds of units as folds of those clips that the store has."""

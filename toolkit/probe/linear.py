@@ -161,9 +161,10 @@ class LinearFitter(Relabelled):
         return scaler, rotate(scaler(train), axes[0], self._device)
 
 
-def _fitter(
+def fitter(
     features: LayerFeatures, task: Task, truth: Truth, device: str, blocks: Mapping[str, int] | None = None
 ) -> Fitter:
+    """Of the task's kind. blocks: as `LinearFitter`."""
     scaled = task.ordinal or task.regression
     return (ScaleFitter if scaled else LinearFitter)(features, task, truth, device, blocks)
 
@@ -192,8 +193,8 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targe
 LINEAR = Probe(
     "L2 logistic regression",  # of numbers ridge regression, of levels proportional odds
     space={"C": LogUniform(1e-5, 1e3), "statistics": STATISTICS, "class_weights": CLASS_WEIGHTS},
-    build=lambda layers, task, truth, seed, device: _fitter(layers[0], task, truth, device),
+    build=lambda layers, task, truth, seed, device: fitter(layers[0], task, truth, device),
     apply=apply,
     meanings={"C": "inverse strength of the L2 penalty"},
-    side_by_side=_fitter,
+    side_by_side=fitter,
 )

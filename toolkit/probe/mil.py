@@ -8,7 +8,7 @@ import torch
 
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
-from toolkit.features.units import UnitFeatures
+from toolkit.features.units import unit_layer
 from toolkit.probe.bags import Bags, Reader, attention, bag_stack, logits, recurrent
 from toolkit.probe.batched_training import Batch, Batches, Stack, probability_of
 from toolkit.probe.networks import NetworkFitter, kept_parameters
@@ -24,7 +24,7 @@ class BagFitter(NetworkFitter):
         self, reader: Reader, layers: Sequence[LayerFeatures], task: Task, truth: Truth, seed: int, device: str = "cpu"
     ) -> None:
         super().__init__(layers, task, truth, seed, mix=False, device=device)
-        features = _units(layers)
+        features = unit_layer(layers)
         self._reader, self._clips = reader, torch.from_numpy(features.clips()).to(device)
         self._members = [torch.from_numpy(own).to(device) for own in features.members]
 
@@ -45,15 +45,9 @@ class BagFitter(NetworkFitter):
         return Bags(torch.from_numpy(clips).to(self._device), self._clips, self._members, mean, scale)
 
 
-def _units(layers: Sequence[LayerFeatures]) -> UnitFeatures:
-    (layer,) = layers
-    assert isinstance(layer, UnitFeatures)  # `stage.ask` refuses these probes without --unit
-    return layer
-
-
 def _alone(layers: Sequence[LayerFeatures], model: Model) -> Iterator[Batch]:
     """Unit by unit, so that a unit's own bits do not depend on its company."""
-    features = _units(layers)
+    features = unit_layer(layers)
     scaler = Scaler(*(np.asarray(model[name])[0] for name in ("mean", "scale")))
     clips = features.clips()
     for own in features.members:

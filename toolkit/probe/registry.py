@@ -12,6 +12,7 @@ PROBES = Registry(
         "mlp": "toolkit.probe.networks:MLP",
         "lightgbm": "toolkit.probe.boosting:LIGHTGBM",
         "mix": "toolkit.probe.networks:MIX",
+        "clips": "toolkit.probe.clips:CLIPS",
         "mil": "toolkit.probe.mil:MIL",
         "mil-gru": "toolkit.probe.mil:MIL_GRU",
     },

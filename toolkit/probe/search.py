@@ -12,6 +12,8 @@ STATISTICS = OneOf(("mean", "std", "both"))
 # What a network reads of its layer; in this order they stand.
 HALVES = {"mean": ("mean",), "both": ("mean", "std"), "std": ("std",), MAX: (MAX,)}
 CLASS_WEIGHTS = OneOf(("none", "balanced"))
+NOISY_OR = "noisy-or"
+AGGREGATIONS = OneOf(("mean", "top-1", "top-3", "top-10", NOISY_OR))
 MEANINGS = {
     "learning_rate": "of AdamW, or the weight of a new tree",
     "weight_decay": "of AdamW, on weights, not on biases",
@@ -49,6 +51,8 @@ def narrowed(space: Space, statistics: Sequence[str], task: Task, loss: str = ""
         own["statistics"] = OneOf((*STATISTICS.values, MAX))
     if task.ordinal or task.regression:
         own["class_weights"] = OneOf(("none",))
+    if task.regression and "aggregation" in own:
+        own["aggregation"] = OneOf(tuple(one for one in AGGREGATIONS.values if one != NOISY_OR))
     if task.regression and loss:
         own["loss"] = OneOf((loss,))
     return own

@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.core.errors import InputError, ToolkitError
 from toolkit.result import controls as beside
-from toolkit.result import kinds, outside, paired, stats
+from toolkit.result import cut, kinds, outside, paired, stats
 from toolkit.result import run as result_run
 from toolkit.result.calibration import Calibration, calibrate
 from toolkit.result.jackknife import Score
@@ -194,6 +194,7 @@ def gather(result: Path, named: Sequence[Path], files: Sequence[Path] = ()) -> t
     if not runs:
         raise InputError("No finished run to compare; `toolkit probe` and `toolkit finetune` make them")
     if named:
+        runs = cut.alike(runs)
         first, *others = series(runs)
         run = next(iter(first.values()))
         for other in others:
@@ -241,7 +242,7 @@ def compare(runs: Mapping[str, Run], columns: Mapping[str, Mapping[str, str]] | 
     if len({key(list(line.runs.values())) for line in lines}) != 1:
         raise ToolkitError("A comparison needs runs of one task on the same folds")
     order = {"frozen": 0, "tuned": 1, "outside": 2}
-    lines.sort(key=lambda line: (order[line.kind], -1.0 if line.development is None else -line.development))
+    lines.sort(key=lambda line: (order[line.kind], np.inf if line.development is None else -line.development))
     first = lines[0].run
     predicted = [[run.predictions for run in line.runs.values()] for line in lines]
     compared = paired.against(0 if first.frozen else None, predicted, first.metric, paired.widening(first.folds))

@@ -1,10 +1,16 @@
 """A scale cut in two: predictions of levels or of a number, read as whether it is so much or more."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from toolkit.core.errors import PredictionsError
+from toolkit.core.i18n import ENGLISH
 from toolkit.corpus.labels import NUMBER, Task
+from toolkit.result.kinds import headline
 from toolkit.result.predictions import Predictions
+from toolkit.result.run import Run
 
 
 def cut(predictions: Predictions, threshold: float) -> Predictions:
@@ -45,4 +51,42 @@ def cut(predictions: Predictions, threshold: float) -> Predictions:
         given,
         probability,
         predictions.group,
+    )
+
+
+def alike(runs: Mapping[str, Run]) -> dict[str, Run]:
+    """Runs of a scale next to runs that asked for the same scale cut by a threshold: the former cut at the same place.
+
+    runs: by folder name. Others, and all where two thresholds were asked for, are as they were.
+    """
+    asked: dict[tuple[str, ...], set[float]] = {}
+    for run in runs.values():
+        threshold = run.provenance.get("rules", {}).get("threshold")
+        if threshold is not None:
+            asked.setdefault(run.task.columns, set()).add(float(threshold))
+    found = dict(runs)
+    for name, run in runs.items():
+        thresholds = asked.get(run.task.columns, set())
+        if (run.task.ordinal or run.task.regression) and len(thresholds) == 1:
+            found[name] = _cut_run(run, *thresholds)
+    return found
+
+
+def _cut_run(run: Run, threshold: float) -> Run:
+    """Its scores on development, by which layers were chosen, are of the scale and so are not kept."""
+    predictions = cut(run.predictions, threshold)
+    kept, layers = set(predictions.ids), {name: cut(own, threshold) for name, own in run.layers.items()}
+    (_, above) = predictions.task.labels
+    return replace(
+        run,
+        backbone=f"{run.backbone} ({run.task.kind})",
+        task=predictions.task,
+        metric=headline(predictions.task),
+        folds=run.folds.without({clip for clip in run.folds.ids if clip not in kept}),
+        predictions=predictions,
+        layers=layers,
+        development=dict.fromkeys(layers, (None,) * len(run.choices)),
+        choices=tuple(replace(choice, development=None, loss=None) for choice in run.choices),
+        notes=(*run.notes, ENGLISH("note.cut", run=run.title, kind=run.task.kind, label=above)),
+        losses={},
     )

@@ -14,6 +14,7 @@ from toolkit.corpus.place import Place
 
 # The extras, by the module that shows each, and what it is for.
 EXTRAS = {
+    "pyarrow": "[parquet]: datasets' parquet files",
     "av": "[formats]: M4A, AMR, WMA, WebM, video",
     "pyworld": "[acoustic]: acoustic features",
     "onnxruntime": "[onnx]: ONNX graphs as backbones",

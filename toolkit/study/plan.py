@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from toolkit.core import i18n
 from toolkit.core.artifacts import code_file
@@ -28,19 +28,21 @@ from toolkit.models.own_code import OwnCheckpoint
 from toolkit.probe import stage as probing
 from toolkit.probe.options import ProbeOptions
 from toolkit.probe.registry import PROBES
-from toolkit.result.options import CompareOptions
+from toolkit.result.options import CompareOptions, ContrastOptions
+from toolkit.result.report import contrast_stage
 from toolkit.result.subgroups import check_columns
 from toolkit.study.recipe import Table, placed, read
-from toolkit.study.shapes import DEALT, SPELT, asked, options, shapes
+from toolkit.study.shapes import DEALT, LABELLED, SPELT, asked, options, shapes
 
+T = TypeVar("T")
 TO_COME = "the probe run of this study"
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """One way to fine-tune. options: of a probe run to come. models: whose, empty for all. probe: whose layers."""
+class Following(Generic[T]):
+    """A stage that reads the probe's runs. options: of a run to come. models: whose, empty for all. probe: which."""
 
-    options: FinetuneOptions
+    options: T
     models: tuple[str, ...]
     probe: str
 
@@ -68,7 +70,8 @@ class Study:
     extract: ExtractOptions
     fused: tuple[str, ...]
     targets: Mapping[str, Target]
-    tunings: tuple[Tuning, ...]
+    tunings: tuple[Following[FinetuneOptions], ...]
+    contrasts: tuple[Following[ContrastOptions], ...]
     compare: CompareOptions
 
     @property
@@ -115,15 +118,21 @@ def plan(place: Place, recipe: Path, own_code: bool = False) -> Study:
     corpus = cut(place.corpus(), extracted.options.windows)
     models = names(extracted.options.model)
     fused = _fused(probe, models)
+    own = {table.values["name"]: table for table in tables["target"]}
+    for name, table in own.items():
+        if name not in study.values["target"]:
+            raise table.refusal("name", one_of("name", name, study.values["target"]))
     targets = {
-        name: _target(study, probe, (*models, *fused), corpus, name) for name in dict.fromkeys(study.values["target"])
+        name: _target(own.get(name), study, probe, (*models, *fused), corpus, name)
+        for name in dict.fromkeys(study.values["target"])
     }
     (first, *_) = targets.values()
     if first.options.device == "cuda" and set(first.asked.probes) != {"lightgbm"}:
         with placed(probe):
             choose_device("cuda")
     backbones = dict(zip(models, extracted.checkpoints))
-    tunings = [_tuning(table, study, first.asked.probes) for table in tables["finetune"]]
+    seed = _given(study, ("seed",))
+    tunings = [_following(table, FinetuneOptions, first.asked.probes, **seed) for table in tables["finetune"]]
     questions = [question for target in targets.values() for question in _trained_on(target)]
     for table, one in zip(tables["finetune"], tunings):
         for name in one.models or [name for name in models if isinstance(backbones[name], Checkpoint)]:
@@ -136,12 +145,27 @@ def plan(place: Place, recipe: Path, own_code: bool = False) -> Study:
                 probed = layer_names(backbone, extracted.options)
                 by_layer = not PROBES[one.probe].all_layers
                 tuning.check(one.options, backbone, probed, by_layer, questions)
-    own = asked(compare, CompareOptions, **_given(study, SPELT if compare.values.get("subgroups") != "none" else ()))
+    contrasts = [
+        _following(table, ContrastOptions, first.asked.probes, **_given(study, SPELT)) for table in tables["contrast"]
+    ]
+    for table, held in zip(tables["contrast"], contrasts):
+        for target in targets.values():
+            with placed(table, otherwise="by"):
+                contrast_stage.check(held.options, target.asked.questions[0].task, target.options.unit, corpus)
+        for name in held.models:
+            if name not in models:
+                raise table.refusal("model", one_of("model", name, models))
+    compared = asked(
+        compare, CompareOptions, **_given(study, SPELT if compare.values.get("subgroups") != "none" else ())
+    )
     with placed(compare, otherwise="subgroups"):
-        i18n.of(own.language)
-        if own.subgroups != "none":
-            check_columns(corpus, names(own.subgroups))
-    return Study(place, models, extracted.checkpoints, extracted.options, fused, targets, tuple(tunings), own)
+        i18n.of(compared.language)
+        if compared.subgroups != "none":
+            check_columns(corpus, names(compared.subgroups))
+    return Study(
+        place, models, extracted.checkpoints, extracted.options, fused, targets, tuple(tunings), tuple(contrasts),
+        compared,
+    )  # fmt: skip
 
 
 def _given(study: Table, fields: Sequence[str]) -> dict[str, Any]:
@@ -171,17 +195,22 @@ def _placed(place: Place, study: Table) -> Place:
     return own
 
 
-def _target(study: Table, probe: Table, models: Sequence[str], corpus: Manifest, name: str) -> Target:
+def _target(
+    table: Table | None, study: Table, probe: Table, models: Sequence[str], corpus: Manifest, name: str
+) -> Target:
+    """table: [[target]] of this name, what it says wins over [study]."""
+    tables = (study, probe) if table is None else (table, study, probe)
+    given = {**_given(study, ("seed", *DEALT)), **(_given(table, LABELLED) if table else {})}
     try:
-        with placed(probe, study, otherwise=""):
-            own = asked(probe, ProbeOptions, model=list(models), target=name, **_given(study, ("seed", *DEALT)))
+        with placed(*tables[:-1], probe, otherwise=""):
+            own = asked(probe, ProbeOptions, model=list(models), target=name, **given)
             if any(SEPARATOR in name for name in models):
                 probing.refuse_fused(own)
         found = probing.ask(corpus, own)
     except LabelError as error:
         raise study.refusal("target", str(error)) from None
     except InputError as error:
-        with placed(study, probe, otherwise="target"):
+        with placed(*tables, otherwise="name" if table else "target"):
             raise error
     return Target(own, found)
 
@@ -204,12 +233,13 @@ def _trained_on(target: Target) -> list[EvaluationTask]:
     return [target.asked.questions[0], *([honest] if honest else [])]
 
 
-def _tuning(table: Table, study: Table, probes: Sequence[str]) -> Tuning:
+def _following(table: Table, stage: type[T], probes: Sequence[str], **given: Any) -> Following[T]:
+    """given: what [study] says, where the table does not."""
     probe = table.values.get("probe", probes[0])
     if probe not in probes:
         raise table.refusal("probe", one_of("probe", probe, probes))
-    seed = {} if "seed" in table.values else _given(study, ("seed",))
     with placed(table):
-        own = asked(table, FinetuneOptions, origin=TO_COME, **seed)
-        _ = own.recipe
-    return Tuning(own, tuple(dict.fromkeys(table.values.get("model", ()))), probe)
+        own = asked(table, stage, origin=TO_COME, **{key: one for key, one in given.items() if key not in table.values})
+        if isinstance(own, FinetuneOptions):
+            _ = own.recipe
+    return Following(own, tuple(dict.fromkeys(table.values.get("model", ()))), probe)

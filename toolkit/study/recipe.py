@@ -147,7 +147,7 @@ class _Reader:
 
     def tables(self, name: str, shape: Shape, content: Any) -> Iterator[Table]:
         if content is None:
-            if shape.needed:
+            if shape.needed and not shape.many:
                 raise self.error((), f"no table [{name}]; expected one with {' and '.join(shape.needed)}")
             if not shape.many:
                 yield Table(self.file, name)

@@ -11,7 +11,7 @@ from toolkit.corpus.options import Labelled, Spelt
 from toolkit.extract.options import ExtractOptions
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.probe.options import ProbeOptions
-from toolkit.result.options import CompareOptions
+from toolkit.result.options import CompareOptions, ContrastOptions
 from toolkit.study.recipe import Option, Shape, Table, placed
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ LEFT_OUT = {
     ProbeOptions: ("model", "target", "seed", *DEALT),
     FinetuneOptions: ("origin", "model", "target", "layer", "window", "hop", "repeats", *DEALT),
     CompareOptions: ("results", *SPELT),
+    ContrastOptions: ("origin", *SPELT),
 }
 
 
@@ -38,6 +39,16 @@ def shapes() -> dict[str, Shape]:
         "finetune": Shape(
             {"model": names, "probe": Option(str), **options(FinetuneOptions, LEFT_OUT[FinetuneOptions])}, many=True
         ),
+        "target": Shape(
+            {"name": Option(str), **options(Labelled, SPELT)},
+            needed=("name",),
+            many=True,
+        ),
+        "contrast": Shape(
+            {"model": names, "probe": Option(str), **options(ContrastOptions, LEFT_OUT[ContrastOptions])},
+            needed=("by",),
+            many=True,
+        ),
         "compare": Shape(options(CompareOptions, LEFT_OUT[CompareOptions])),
     }
 
@@ -46,7 +57,7 @@ def options(stage: type, without: Collection[str] = ()) -> dict[str, Option]:
     """A stage's options by the names that its command gives them, without dashes."""
     hints = get_type_hints(stage, include_extras=True)
     fields = [field.name for field in dataclasses.fields(stage) if field.name not in without]
-    return {typed(name).removeprefix("--"): _option(name, hints[name]) for name in fields}
+    return {offered(hints[name]).name or typed(name).removeprefix("--"): _option(name, hints[name]) for name in fields}
 
 
 def _option(field: str, hint: Any) -> Option:

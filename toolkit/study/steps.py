@@ -13,14 +13,15 @@ from toolkit.corpus.place import Place
 from toolkit.extract import stage as extraction
 from toolkit.features.fused import SEPARATOR
 from toolkit.finetune import stage as tuning
+from toolkit.finetune.options import FinetuneOptions
 from toolkit.models.checkpoint import locate
 from toolkit.probe import stage as probing
 from toolkit.probe.stage import fused_probes
 from toolkit.result import controls, stats
 from toolkit.result.compare import PAGE
-from toolkit.result.report import compare_stage, narrative
+from toolkit.result.report import compare_stage, contrast_stage, narrative
 from toolkit.result.run import REPORT, Run, read
-from toolkit.study.plan import Study, Target, Tuning
+from toolkit.study.plan import Following, Study, Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,7 @@ PLANS: dict[str, Callable[[Place, Any], Any]] = {
     "probe": probing.plan,
     "finetune": tuning.plan,
     "compare": compare_stage.plan,
+    "contrast": contrast_stage.plan,
 }
 
 
@@ -182,6 +184,8 @@ def _taken(step: Step) -> Taken:
         return Done()
     if step.command == "compare":
         return Done(tuple(one.folder for one in made))
+    if step.command == "contrast":
+        return Done((made.folder,))
     return Done(made.folders, made.cached)
 
 
@@ -214,7 +218,7 @@ def asked(study: Study, look: bool = True) -> list[tuple[Step, Taken]]:
 
 
 def _target(study: Study, name: str, target: Target, stores: Sequence[Path], take: Take, outcome: Outcome) -> None:
-    """Probe, fine-tune and compare; where clips are split one by one, once more with the groups kept apart."""
+    """Every step of one target; where clips are split one by one, fine-tuned once more with the groups kept apart."""
     result, probes = study.place.result, target.asked.probes
     store_of, seeds = dict(zip(study.names, (store.name for store in stores), strict=True)), target.options.seeds
     fusions = [SEPARATOR.join(store_of[part] for part in one.split(SEPARATOR)) for one in study.fused]
@@ -237,6 +241,13 @@ def _target(study: Study, name: str, target: Target, stores: Sequence[Path], tak
     ]
     outcome.optimistic += [(run, other, options.language) for run, other in honest.items()]
     runs, honest_runs = list(dict.fromkeys(run for own in series for run in own)), list(honest.values())
+    for asked_of in study.contrasts:
+        for model in asked_of.models or study.names:
+            own = replace(asked_of.options, origin=frozen[model, asked_of.probe].name)
+            page = i18n.of(own.language).file(REPORT)
+            contrasted = take(Step("contrast", study.place, own))
+            title = f"{name}, callers by {own.by}, {asked_of.probe} probe of {model}"
+            outcome.pages += [(title, folder / page) for folder in contrasted.folders]
     for one in study.tunings:
         for model in one.models or study.tunable:
             run, page = frozen[model, one.probe], i18n.of(one.options.language).file(REPORT)
@@ -253,7 +264,7 @@ def _target(study: Study, name: str, target: Target, stores: Sequence[Path], tak
     _compare(study, honest_runs, f"{name}, speakers kept apart", take, outcome)
 
 
-def _tuning(study: Study, one: Tuning, run: Path, why: str = "") -> Step:
+def _tuning(study: Study, one: Following[FinetuneOptions], run: Path, why: str = "") -> Step:
     prefix = run.name.rsplit("-", 1 + (run / "run.json").exists())[0]
     guess = (run.parent / f"{prefix}-finetune-{one.options.train}",)
     return Step("finetune", study.place, replace(one.options, origin=run.name), guess, why)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import soundfile
 
 from toolkit.corpus.layouts.row import Cells
@@ -35,6 +36,18 @@ def build(tree: Tree, root: Path) -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
     tree.more(root)
+
+
+def _parquet(root: Path) -> None:
+    """As `datasets` writes it: paths to files, and labels as numbers that the metadata names."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    audio = [{"bytes": None, "path": f"wav/{name}.wav"} for name in "abx"]
+    columns = {"audio": audio, "emotion": [1, 0, 0], "client_id": ["s1", "s2", "s3"], "sentence": ["yes", "no", "no"],
+               "valence": [2.5, None, 1.0], "acted": [True, False, False], "words": [["yes"], [], []]}  # fmt: skip
+    labels = {"info": {"features": {"emotion": {"_type": "ClassLabel", "names": ["joy", "rage"]}}}}
+    table = pyarrow.table(columns).replace_schema_metadata({"huggingface": json.dumps(labels)})
+    (root / "data").mkdir()
+    parquet.write_table(table, root / "data" / "train-00000-of-00001.parquet")
 
 
 def _modma(root: Path) -> None:
@@ -227,5 +240,10 @@ TREES = {
          "utt2spk": "s1-call1-a s1\ns2-call2-a s2\n", "utt2dur": "s1-call1-a 0.7\n", "utt2emo": "s1-call1-a joy\n",
          "text": "s1-call1-a good day\n"},
         skipped=1,
+    ),
+    "parquet": Tree(
+        ("wav/a.wav", "wav/b.wav"),
+        {"path": "wav/a.wav", "split": "train", "emotion": "rage", "speaker": "s1", "text": "yes", "valence": "2.5",
+         "acted": "1"}, 2, more=_parquet, skipped=1,
     ),
 }  # fmt: skip

@@ -8,11 +8,9 @@ from typing import Any
 
 from toolkit.core.errors import InputError
 from toolkit.corpus import cells as of_cells
-from toolkit.corpus.layouts.row import Cells, Corpus, Layout
+from toolkit.corpus.layouts.row import NO_AUDIO, SPLITS, Cells, Corpus, Layout
 
 EMOBOX_FILE = re.compile(r"_(?P<part>train|valid|test)_fold_(?P<fold>[0-9]+)")
-SPLITS = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
-NO_AUDIO = "rows without their audio file"
 
 
 def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
@@ -130,8 +128,8 @@ def _audio_folder(corpus: Corpus) -> Iterator[Cells]:
     files = sorted([*corpus.root.rglob("metadata.csv"), *corpus.root.rglob("metadata.jsonl")])
     if not files:
         raise InputError(
-            f"No metadata.csv or metadata.jsonl below {corpus.root.resolve().name}/; of parquet files write one first: "
-            "their audio must lie in files"
+            f"No metadata.csv or metadata.jsonl below {corpus.root.resolve().name}/; of parquet files take "
+            "the layout parquet"
         )
     for file in files:
         rows = corpus.table(file, "file_name") if file.suffix == ".csv" else _json_lines(file)

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from toolkit.core.artifacts import committed_folder
 from toolkit.core.errors import InputError
 from toolkit.corpus import manifest
 from toolkit.corpus.importers import Imported, new_file, written
@@ -16,7 +18,15 @@ PUBLISHED = "published_split"
 MOST_LABELS = 12  # values of a column whose counts are told
 
 
-def corpus(layout: str, root: Path, out: Path, *, text: bool = False, overwrite: bool = False) -> Imported:
+def corpus(
+    layout: str,
+    root: Path,
+    out: Path,
+    *,
+    text: bool = False,
+    overwrite: bool = False,
+    write_audio: Path | None = None,
+) -> Imported:
     """Write a manifest of a corpus, by what its own names and tables say.
 
     A published split that does not keep speakers apart becomes the column `published_split`, which nothing takes for
@@ -28,14 +38,18 @@ def corpus(layout: str, root: Path, out: Path, *, text: bool = False, overwrite:
         out: The manifest.
         text: Keep what is said, where the corpus has it. It is personal data.
         overwrite: Write over a manifest that is there.
+        write_audio: Where audio that the corpus's tables hold is written, a new folder.
 
     Raises:
         InputError: For an unknown layout, a folder that has another one, and where `out` exists.
     """
     row = LAYOUTS.find(layout)
     new_file(root, out, overwrite)
-    read = Corpus(root)
-    rows = list(row.read(read))
+    if write_audio is not None and not row.holds_audio:
+        raise InputError(f"The layout {layout} has its audio in files already; leave out --write-audio")
+    with committed_folder(write_audio) if write_audio else nullcontext() as folder:
+        read = Corpus(root, write_audio=folder)
+        rows = list(row.read(read))
     if not rows:
         told = "".join(f"; {count:,} {reason} passed over" for reason, count in sorted(read.skipped.items()))
         raise InputError(f"Nothing in {root.resolve().name}/ follows the layout {layout} ({row.about}){told}")
@@ -44,7 +58,7 @@ def corpus(layout: str, root: Path, out: Path, *, text: bool = False, overwrite:
         PUBLISHED if name == "split" and leaks else name: [own.get(name, "") for own in rows]
         for name in _columns(rows, text)
     }
-    found, made = written(root, out, columns, read.skipped)
+    found, made = written(write_audio or root, out, columns, read.skipped)
     said = [*_counts(found), *([f"{leaks}, so that its split is the column {PUBLISHED}"] if leaks else [])]
     return replace(made, said=said)
 

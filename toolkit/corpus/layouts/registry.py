@@ -31,5 +31,6 @@ LAYOUTS = Registry(
         "audio-folder": f"{_ROOM}.formats:AUDIO_FOLDER",
         "emobox": f"{_ROOM}.formats:EMOBOX",
         "kaldi": f"{_ROOM}.formats:KALDI",
+        "parquet": f"{_ROOM}.parquet:PARQUET",
     },
 )

@@ -10,23 +10,31 @@ from pathlib import Path
 from toolkit.core.errors import InputError
 from toolkit.corpus import sheet
 from toolkit.corpus.finding import Finder
-from toolkit.corpus.walk import NO_AUDIO, audio_paths
+from toolkit.corpus.walk import NO_AUDIO as OTHER_FILES
+from toolkit.corpus.walk import audio_paths
 
 Cells = dict[str, str]
+SPLITS = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
+NO_AUDIO = "rows without their audio file"
 
 
 @dataclass
 class Corpus:
-    """A corpus's folder while it is read. skipped: what is passed over, counted by reason."""
+    """A corpus's folder while it is read.
+
+    skipped: what is passed over, counted by reason. write_audio: where audio that tables hold is written, None for
+    nowhere; paths are then from there.
+    """
 
     root: Path
+    write_audio: Path | None = None
     skipped: Counter[str] = field(default_factory=Counter)
 
     @cached_property
     def audio(self) -> list[str]:
         """Of all audio files, the paths from the root."""
         found = sorted(audio_paths(self.root, self.skipped, in_folders=False))
-        self.skipped.pop(NO_AUDIO, None)  # tables and the like, which belong to a corpus
+        self.skipped.pop(OTHER_FILES, None)  # tables and the like, which belong to a corpus
         return found
 
     @cached_property
@@ -72,11 +80,13 @@ class Layout:
         source: Where its layout is described: a publication or its own documentation.
         read: Yields a clip's cells by column: path from the corpus's folder, and what is known of speaker, split,
             labels, scales, sex, age. `text`, what is said, is written only where it is asked for.
+        holds_audio: Its tables may hold the audio itself, which is then written where the user says.
     """
 
     about: str
     source: str
     read: Reader
+    holds_audio: bool = False
 
 
 def named(

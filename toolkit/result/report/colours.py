@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from toolkit.result.run import FUSIONS, TUNED
 
-PROBES = {"linear": "#0072b2", "mlp": "#009e73", "lightgbm": "#cc79a7", "mix": "#56b4e9"}
+PROBES = {
+    **{"linear": "#0072b2", "mlp": "#009e73", "lightgbm": "#cc79a7", "mix": "#56b4e9"},
+    **{"clips": "#b58a00", "mil": "#44aa99", "mil-gru": "#aa4499"},  # of units; Tol's, 2021, the first darkened
+}
 FINE_TUNED = "#d55e00"
 OTHERS = ("#e69f00", "#8a8f96", "#8c6d46", "#7b61b3")  # controls, nuisances, and probes of other packages
 DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 3), (1, 4))

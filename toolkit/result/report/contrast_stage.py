@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.core import i18n
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.options import names
+from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import RECORDING, Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.spellings import known_names
@@ -117,18 +118,9 @@ def plan(place: Place, options: ContrastOptions) -> Plan:
         ManifestError: for a manifest that is not whole.
         StoreError: for a damaged run.
     """
-    i18n.of(options.language)
     folder = find_run(options.origin, place.result)
     run, manifest = read(folder), place.corpus()
-    if run.task.regression:
-        raise InputError(
-            f"{folder.name} is a regression, and contrast counts clips of labels; --threshold N of `toolkit probe` "
-            "makes two labels of a column"
-        )
-    negative = negative_labels(run.task) if options.negative is None else names(options.negative)
-    for label in negative:
-        if label not in run.task.labels:
-            raise InputError(one_of("--negative", label, run.task.labels))
+    negative = check(options, run.task, run.provenance.get("unit", {}).get("column"), manifest)
     rows = _rows(manifest, run.predictions.ids)
     calls, unit = _calls(manifest, run.predictions, rows, options.unit)
     predictions = run.predictions
@@ -140,6 +132,27 @@ def plan(place: Place, options: ContrastOptions) -> Plan:
     assert callers.keys() == set(calls)
     groups = _groups(sorted(set(values.values()) - {""}, reverse=True), options)
     return Plan(place, options, folder, run, predictions, calls, values, groups, negative, tuple(rows))
+
+
+def check(options: ContrastOptions, task: Task, unit: str | None, manifest: Manifest) -> tuple[str, ...]:
+    """What can be refused before there is a run; the labels that count as negative.
+
+    unit: the column that the run's units are of, None for clips. Raises InputError.
+    """
+    i18n.of(options.language)
+    if unit is not None:
+        raise InputError(f"contrast counts clips, and this probe is asked of units (--unit {unit}); ask it of clips")
+    if task.regression:
+        raise InputError(
+            f"{task.name} is a regression, and contrast counts clips of labels; --threshold N of `toolkit probe` "
+            "makes two labels of a column"
+        )
+    _column(manifest, "--by", options.by)
+    negative = negative_labels(task) if options.negative is None else names(options.negative)
+    for label in negative:
+        if label not in task.labels:
+            raise InputError(one_of("--negative", label, task.labels))
+    return negative
 
 
 def _rows(manifest: Manifest, ids: Sequence[str]) -> list[int]:
