@@ -1,6 +1,7 @@
 """Every command with a regression and with an ordinal target: right, or refused in one sentence."""
 
 import json
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.models import tiny
 from toolkit.core.errors import InputError
 from toolkit.corpus import manifest
 from toolkit.result import run as result_run
+from toolkit.result.predictions import read_csv
 from toolkit.result.report.results import RunResult
 
 SPEAKERS, CLIPS = 8, 5
@@ -83,20 +85,51 @@ def test_every_command_takes_a_scale_or_refuses_it_by_name(run: Run, study: Path
     )
     refused("is a regression, and contrast counts clips", "contrast", "--from", numbers.name, "--by", "sex")
     works("contrast", "--from", levels.name, "--by", "sex", "--least-clips", "1", "--negative", "3,4")
-    refused("is a regression, and finetune trains for classes alone", "finetune", "--from", numbers.name)
-    refused("is ordinal, and finetune trains for classes alone", "finetune", "--from", levels.name)
-    refused(
-        "is ordinal, and finetune",
-        "finetune",
-        "--model",
-        "mine",
-        "--target",
-        "risk",
-        "--kind",
-        "ordinal",
-        "--folds",
-        "3",
-    )
+
+
+def test_a_scale_is_fine_tuned_on_its_probes_folds_and_compared_with_it(run: Run, study: Path) -> None:
+    place, tuning = ("-w", study), ("--train", "head", "--epochs", "1", "--head-epochs", "5", "--device", "cpu")
+
+    def works(*words: object) -> str:
+        code, out, err = run(*words, *place)
+        assert code == 0, (words, out, err)
+        return out
+
+    works(*NUMBERS), works(*LEVELS)
+    for start, headline, more in (
+        ("valence+arousal-mine", "concordance correlation (CCC)", ("--loss", "ccc", "--language", "zh")),
+        ("risk-mine", "quadratic weighted kappa", ()),
+    ):
+        probe = runs(study, f"{start}-linear-")[0]
+        works("finetune", "--from", probe.name, *tuning, "--save-weights", *more)
+        (tuned,) = runs(study, f"{start}-finetune-")
+        done, before = result_run.read(tuned), result_run.read(probe)
+        assert done.folds.sha256 == before.folds.sha256 and done.predictions.ids == before.predictions.ids
+        np.testing.assert_array_equal(done.predictions.truth, before.predictions.truth)
+        assert done.metric == before.metric and all(choice.loss is not None for choice in done.choices)
+        out = works("compare", probe.name, tuned.name, "--subgroups", "none")
+        assert headline in " ".join(out.split()) and "fine-tuned" in out
+        made = study / "predictions" / start
+        works("predict", "--from", tuned.name, "--manifest", study / "manifest.csv", "--output", made)
+        again = read_csv(made / "predictions.csv", done.task)
+        for name in ("prediction", "probability", *(("score",) if done.task.ordinal else ())):
+            np.testing.assert_array_equal(getattr(again, name), getattr(done.predictions, name))
+    for told, *words in (
+        ("--loss ccc has no effect: risk is no regression", "--from", runs(study, "risk-mine-linear-")[0].name,
+         "--loss", "ccc"),
+        ("--class-weights balanced has no effect: risk holds levels", "--model", "mine", "--target", "risk", "--kind",
+         "ordinal", "--folds", "3", "--class-weights", "balanced"),
+        ("Bad --loss 'l1'", "--from", runs(study, "valence+arousal-mine-linear-")[0].name, "--loss", "l1"),
+    ):  # fmt: skip
+        code, _, err = run("finetune", *words, *place)
+        assert code == 2 and told in err and err.count("\n") == 1, err
+    for kind, expected, told in (("regression", 0, "--loss ccc"), ("ordinal", 2, "line 9, column 8: --loss ccc has")):
+        recipe = f"""
+            [study]\ntarget = "risk"\nkind = "{kind}"\nfolds = "3"\n[extract]\nmodel = "mine"
+            [[finetune]]\nloss = "ccc"\n"""
+        (study / "recipe.toml").write_text(textwrap.dedent(recipe), encoding="utf-8")
+        code, out, err = run("run", study / "recipe.toml", "--dry-run", *place)
+        assert code == expected and told in out + err, (out, err)
 
 
 def test_a_prediction_with_truth_is_scored_as_the_run_is(run: Run, study: Path, tmp_path: Path) -> None:

@@ -261,7 +261,8 @@ class Workspace:
             **options: Fields of `toolkit.predict.options.PredictOptions`.
 
         Returns:
-            A probability for each label and the decision, a row a clip; with windows, timelines as well.
+            A probability for each label and the decision, a row a clip, or a unit where the run is on units; with
+            windows, timelines as well.
 
         Raises:
             InputError: For an option or audio that is not accepted, or a fine-tuned run that kept no weights.

@@ -14,6 +14,7 @@ from toolkit.core.progress import quiet
 from toolkit.corpus import manifest
 from toolkit.corpus.evaluation_task import EvaluationTask, build_task
 from toolkit.corpus.manifest import Manifest, read
+from toolkit.corpus.spellings import REFUSE, Rules
 from toolkit.corpus.splits import Round
 from toolkit.finetune.audio_cache import record
 from toolkit.finetune.options import Recipe
@@ -66,9 +67,10 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoin
 
 
 def make_job(
-    manifest: Manifest, checkpoint: Checkpoint, target: str = "high", recipe: Recipe | None = None
-) -> tuple[Job, EvaluationTask]:
-    question = build_task(manifest, target, 3, 0)
+    manifest: Manifest, checkpoint: Checkpoint, target: str = "high", recipe: Recipe | None = None,
+    rules: Rules = REFUSE,
+) -> tuple[Job, EvaluationTask]:  # fmt: skip
+    question = build_task(manifest, target, 3, 0, rules=rules)
     recordings = record(manifest, question.folds.ids, 1, quiet)
     recipe = recipe or Recipe()
     cpu = torch.device("cpu")

@@ -5,8 +5,8 @@ import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
 from toolkit.core.errors import ToolkitError
-from toolkit.corpus.labels import Task
-from toolkit.probe.targets import ALL, constant_labels, scaler_of, targets_of
+from toolkit.corpus.labels import Task, constant_labels
+from toolkit.probe.targets import ALL, scaler_of, targets_of
 
 EMOTIONS = Task("emotion", "multiclass", ("anger", "fear", "joy"), ("emotion",))
 YES = Task("yes", "binary", ("not yes", "yes"), ("yes",))

@@ -66,7 +66,13 @@ def _table(runs: Sequence[Any], folders: Sequence[Path]) -> None:
     for number, (run, folder) in enumerate(zip(runs, folders)):
         (point,) = curve(run)
         told = [values[number] for values in columns.values()]
-        table.add_row(str(number + 1), *told, f"{point.development:.3f}", str(point.test), folder.name)
+        table.add_row(
+            str(number + 1),
+            *told,
+            "" if point.development is None else f"{point.development:.3f}",
+            str(point.test),
+            folder.name,
+        )
     show(table)
 
 

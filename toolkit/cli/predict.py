@@ -18,6 +18,8 @@ def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> 
     speech" in a timeline: no label holds there, and shares are of the speech. Started again after an interruption, it
     goes on. Files that cannot be decoded are named and make the exit code 3.
 
+    A run on units (calls, speakers) predicts units: a column of the manifest names each clip's, or the folder it is in.
+
     Example: toolkit predict --from negative-whisper-medium-linear-0123456789ab calls/ --window 10 --hop 5
     """
     from toolkit.predict import stage
@@ -34,6 +36,8 @@ def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> 
             print(done.answer)
         name = place.shown(done.file)
         print(f"predictions in {name}")
+        if done.units:
+            print(f"each unit's clips, and what they weighed, in {place.shown(done.units)}")
         if done.report:
             print(f"timeline, tracks, figures and a summary beside the page {place.shown(done.report)}")
         if done.truth_known:

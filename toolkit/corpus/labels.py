@@ -11,6 +11,7 @@ import numpy.typing as npt
 from toolkit.core.errors import LabelError
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 Truth = npt.NDArray[Any]  # int64, of a regression float64
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
@@ -137,6 +138,36 @@ def _zeros_and_ones(name: str, cells: Sequence[str], lines: Sequence[int]) -> In
 def one_hot(task: Task, truth: IntArray) -> IntArray:
     """Truth as 0 and 1 of shape (n_clips, n_labels), whatever the task's kind."""
     return truth if task.multilabel else np.eye(len(task.labels), dtype=np.int64)[truth]
+
+
+def middle_of(task: Task, truth: Truth) -> tuple[FloatArray, FloatArray]:
+    """The share of the clips that have each label, or the mean of each target; and each target's deviation, none of
+    labels: (n_labels,).
+
+    A target is of the clips that have it; its deviation is 0 where they all have one number.
+    """
+    if not task.regression:
+        return np.asarray(one_hot(task, truth).mean(axis=0)), np.empty(0)
+    known = ~np.isnan(truth)
+    clips = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, truth, 0.0).sum(axis=0) / clips
+    spread = np.sqrt(np.where(known, np.square(truth - mean), 0.0).sum(axis=0) / clips)
+    low, high = (far(truth, axis=0, initial=end, where=known) for far, end in ((np.min, np.inf), (np.max, -np.inf)))
+    return mean, np.where(high > low, spread, 0.0)  # the mean of equal numbers is one of them but for rounding
+
+
+def constant_labels(task: Task, truth: Truth) -> list[str]:
+    """The labels that all of these clips have, or none; the targets that do not vary."""
+    share, spread = middle_of(task, truth)
+    constant = spread == 0 if task.regression else (share == 0) | (share == 1)
+    return [label for label, still in zip(task.labels, constant) if still]
+
+
+def listed(task: Task, truth: Truth) -> list[Any]:
+    """The truth for JSON, None where a clip has no number."""
+    if not task.regression:
+        return list(truth.tolist())
+    return [[None if np.isnan(one) else one for one in row] for row in truth.tolist()]
 
 
 def strata(task: Task, truth: Truth) -> IntArray:

@@ -8,6 +8,7 @@ from toolkit.core.options import Names, Offered, Rule, names
 from toolkit.corpus.spellings import Rules
 
 BY_HEADING = "by its heading"
+LOSSES = ("mse", "ccc")  # that teach numbers
 
 
 @dataclass(frozen=True, kw_only=True)

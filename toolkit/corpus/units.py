@@ -1,7 +1,9 @@
 """Rows that stand for several clips: a call's, a speaker's, a recording's, each with one label and one group."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 import numpy as np
 
@@ -35,6 +37,12 @@ class Units:
     notes: tuple[str, ...]
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    def present(self, clips: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The members that are among these clips, without units that have none."""
+        there = set(clips)
+        found = {unit: tuple(filter(there.__contains__, own)) for unit, own in self.members.items()}
+        return {unit: own for unit, own in found.items() if own}
+
     def clips_of(self, folds: Folds) -> Folds:
         """The folds of units as folds of their clips."""
         counts = [len(self.members[unit]) for unit in folds.ids]
@@ -60,11 +68,12 @@ def names_of(manifest: Manifest, column: str, rules: Rules) -> tuple[str, ...]:
 
 
 def units_of(
-    manifest: Manifest, column: str, label: str | None, target: str, group_by: str, rules: Rules = REFUSE
+    manifest: Manifest, column: str, label: str | None, target: str, group_by: str | None, rules: Rules = REFUSE
 ) -> Units:
     """A corpus by the values of a column.
 
-    label: how a unit's label is made where its clips have several, None to refuse that.
+    label: how a unit's label is made where its clips have several, None to refuse that. group_by: what folds will keep
+    apart, None where none are made: then a unit may be of several groups, and loses that column.
 
     Raises:
         InputError: for a column that is not there, or a clip of no unit.
@@ -97,7 +106,7 @@ def units_of(
         odd = _odd(rows, whole)
         if odd is None:
             cells[name] = [whole[own[0]] for own in rows.values()]
-        elif name in (group_by, "split"):
+        elif group_by is not None and name in (group_by, "split"):
             unit, first, second = odd
             raise SplitError(
                 f"Unit {unit!r} (column {column!r}) has clips of the {name} {whole[first]!r} (manifest line "
@@ -105,7 +114,7 @@ def units_of(
                 f"units in each {name}: correct the column, or give another --unit"
                 + (" or --group-by" if name == group_by else "")
             )
-    if group_by in cells:
+    if group_by is not None and group_by in cells:
         refuse_overlap(
             manifest, settle(group_by, manifest.cells(group_by), manifest.lines, rules, True).cells, group_by
         )
@@ -148,6 +157,39 @@ def own_label(task: Task, cells: Mapping[str, str]) -> list[float] | list[int] |
         found = [int(cell) for cell in own if cell in ("0", "1")]
         return None if len(found) < len(own) else found if task.multilabel else found[0]
     return task.labels.index(own[0]) if own[0] in task.labels else None
+
+
+def of_folders(manifest: Manifest, column: str) -> Units:
+    """Audio that was named by its files, a folder being a unit; its clips stand as people count: 2 before 10.
+
+    column: what a unit is called. Raises InputError for a file that lies next to the folders of units.
+    """
+    folders = [PurePath(clip.path).parent.as_posix() for clip in manifest.clips]
+    alone = [clip.path for clip, folder in zip(manifest.clips, folders) if folder == "."]
+    others = [folder for folder in folders if folder != "."]
+    if alone and others:
+        raise InputError(
+            f"{alone[0]!r} is next to the folder {others[0]!r}, and a folder holds the clips of one {column}; expected "
+            "each clip in such a folder: move it into one, or name the folders without it"
+        )
+    rows: dict[str, list[int]] = {}
+    for row, folder in enumerate(folders):
+        rows.setdefault(manifest.root.name if folder == "." else folder, []).append(row)
+    members = {}
+    for unit, own in rows.items():
+        own.sort(key=lambda row: (_counted(manifest.clips[row].path), manifest.clips[row].start or 0.0))
+        members[unit] = tuple(manifest.clips[row].id for row in own)
+    clips = tuple(Clip(unit, unit, manifest.lines[own[0]], cells=(unit, unit)) for unit, own in rows.items())
+    return Units(column, None, replace(manifest, columns=("id", "path"), clips=clips), members, ())
+
+
+def _counted(name: str) -> list[tuple[int, str]]:
+    """A name for sorting, its numbers by what they count.
+
+    >>> sorted(["10.wav", "2.wav", "a.wav"], key=_counted)
+    ['2.wav', '10.wav', 'a.wav']
+    """
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split("([0-9]+)", name)]
 
 
 def _odd(rows: Mapping[str, Sequence[int]], cells: Sequence[str]) -> tuple[str, int, int] | None:

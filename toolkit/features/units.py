@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -68,20 +68,19 @@ def gathered(
     return UnitFeatures(layer.layer, ids, mean.astype(np.float32), std.astype(np.float32), greatest, clips_of, members)
 
 
-class UnitStore:
-    """A store by units. Its clips that the store lacks are left out of their units.
+class Clips(Protocol):
+    """What units are gathered from: a store, or what takes its place for new clips."""
 
-    Raises InputError where the store has no unit's clips.
-    """
+    @property
+    def layers(self) -> Sequence[str]: ...
+    def layer(self, name: str) -> LayerFeatures: ...
 
-    def __init__(self, store: Store, units: Units) -> None:
-        self.store, self.units = store, units
-        there = set(store.ids)
-        present = {unit: tuple(filter(there.__contains__, own)) for unit, own in units.members.items()}
-        self.members = {unit: own for unit, own in present.items() if own}
-        self.lacking = {clip: unit for unit, own in units.members.items() for clip in own if clip not in there}
-        if not self.members:
-            raise InputError(f"{store.folder.name} has no clip of any unit; expected the store of this manifest")
+
+class Gathered:
+    """Layers of clips as layers of units. members: of each unit its clips, in the order of time."""
+
+    def __init__(self, clips: Clips, members: Mapping[str, tuple[str, ...]]) -> None:
+        self._clips, self.members = clips, dict(members)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -89,7 +88,7 @@ class UnitStore:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        return self.store.layers
+        return tuple(self._clips.layers)
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -98,15 +97,38 @@ class UnitStore:
     @property
     def failed(self) -> dict[str, str]:
         """Why a unit has no features."""
-        return {unit: "none of its clips is in the feature store" for unit in self.units.members.keys() - self.members}
+        return {}
 
     def layer(self, name: str) -> UnitFeatures:
         """One layer of the units. Raises StoreError."""
-        layer = self.store.layer(name)
+        layer = self._clips.layer(name)
         place = {clip: row for row, clip in enumerate(layer.ids)}
         members = tuple(np.array([place[clip] for clip in own], dtype=np.int64) for own in self.members.values())
-        found = gathered(layer, self.ids, members, lambda: self.store.layer(name).mean)
+        return gathered(layer, self.ids, members, lambda: self._clips.layer(name).mean)
+
+
+class UnitStore(Gathered):
+    """A store by units. Its clips that the store lacks are left out of their units.
+
+    Raises InputError where the store has no unit's clips.
+    """
+
+    def __init__(self, store: Store, units: Units) -> None:
+        self.store, self.units = store, units
+        super().__init__(store, units.present(store.ids))
+        there = set(store.ids)
+        self.lacking = {clip: unit for unit, own in units.members.items() for clip in own if clip not in there}
+        if not self.members:
+            raise InputError(f"{store.folder.name} has no clip of any unit; expected the store of this manifest")
+
+    def layer(self, name: str) -> UnitFeatures:
+        """One layer of the units, with the labels of their clips where these differ. Raises StoreError."""
+        found, place = super().layer(name), {clip: row for row, clip in enumerate(self.store.layer(name).ids)}
         return replace(found, labels={place[clip]: own for clip, own in self.units.labels.items() if clip in place})
+
+    @property
+    def failed(self) -> dict[str, str]:
+        return {unit: "none of its clips is in the feature store" for unit in self.units.members.keys() - self.members}
 
     @property
     def backbone(self) -> str:

@@ -163,7 +163,8 @@ def filled(backbone: Any, task: Task, model: Kept) -> Classifier:
         share = values["prevalence"].double().numpy()
         balanced = recipe.class_weights == "balanced"
         standard = values["centre"], values["scale"]
-        classifier = Classifier(backbone, task, share, standard, balanced, recipe.statistics)
+        spread = values["spread"].double().numpy() if task.regression else None
+        classifier = Classifier(backbone, task, share, standard, balanced, recipe.statistics, spread, recipe.loss)
         if classifier.state_dict().keys() != values.keys():
             raise KeyError("other weights than its recipe trains")
         classifier.load_state_dict(values, strict=False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.corpus.material import Material
+from toolkit.corpus.options import LOSSES
 from toolkit.corpus.splits import Folds
 from toolkit.finetune import distributed
 from toolkit.finetune.audio_cache import Recordings
@@ -57,6 +58,7 @@ def collected(
                     "learning rate": one.rate,
                     "statistics": one.statistics,
                     "class_weights": one.class_weights,
+                    **({"loss": recipe.loss or LOSSES[0]} if task.regression else {}),
                     "best epoch": one.epoch,
                     "epochs": one.epochs,
                 },
@@ -104,8 +106,9 @@ def _material(recordings: Recordings, ids: Sequence[str]) -> Material:
 
 
 def without_head(recipe: Recipe) -> dict[str, Any]:
-    """A recipe less what each round has of its own: see `source.Head`."""
-    return {name: value for name, value in asdict(recipe).items() if name not in ("statistics", "class_weights")}
+    """A recipe less what each round has of its own (see `source.Head`), and less the loss where there is one alone."""
+    own = ("statistics", "class_weights", *(() if recipe.loss else ("loss",)))
+    return {name: value for name, value in asdict(recipe).items() if name not in own}
 
 
 def one_name(layers: Sequence[str]) -> str:
@@ -127,6 +130,10 @@ def _predictions(
     rounds = list(folds.rounds())
     clips = np.concatenate([round_.test for round_ in rounds])
     order = np.argsort(clips)
+    given, score = (
+        np.concatenate([getattr(one, name) for one in finished])[order] for name in ("probability", "score")
+    )
+    numbers = job.task.regression  # they are the predictions
     return Predictions(
         job.task,
         tuple(folds.ids[clip] for clip in clips[order]),
@@ -134,7 +141,7 @@ def _predictions(
         np.concatenate([np.full(len(round_.test), round_.fold) for round_ in rounds])[order],
         job.truth[clips[order]],
         np.concatenate([one.prediction for one in finished])[order],
-        np.concatenate([one.probability for one in finished])[order],
+        np.full_like(given, np.nan) if numbers else given,
         source.question.group,
-        np.concatenate([one.score for one in finished])[order],
+        None if numbers else score,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from toolkit.core.errors import InputError, SplitError, one_of
-from toolkit.corpus.labels import IntArray, Task, one_hot
+from toolkit.corpus.labels import Task, Truth, constant_labels
 from toolkit.corpus.splits import Folds
 from toolkit.finetune.options import Recipe
 from toolkit.models.load import DTYPES, choose_device
@@ -28,13 +28,13 @@ def shallow_notes(recipe: Recipe, shallow: Mapping[int, str]) -> list[str]:
     ]
 
 
-def refuse_scale(task: Task) -> None:
-    """Raises InputError for a target that is a scale."""
-    if task.ordinal or task.regression:
-        raise InputError(
-            f"--target {task.name} is {'ordinal' if task.ordinal else 'a regression'}, and finetune trains for classes "
-            "alone; --threshold N makes two of it, or stay with probe"
-        )
+def refuse_idle(task: Task, loss: str | None, class_weights: str | None) -> None:
+    """Raises InputError for what changes nothing of such a target."""
+    if loss is not None and not task.regression:
+        raise InputError(f"--loss {loss} has no effect: {task.name} is no regression; leave it out")
+    if class_weights == "balanced" and (task.regression or task.ordinal):
+        what = "numbers" if task.regression else "levels"
+        raise InputError(f"--class-weights balanced has no effect: {task.name} holds {what}, no classes; leave it out")
 
 
 def refuse_batch(batch: int, clips: int) -> None:
@@ -55,32 +55,31 @@ def device_for(device: str, dtype: str) -> torch.device:
     return chosen
 
 
-def check_learnable(task: Task, truth: IntArray, folds: Folds, refit: bool) -> list[str]:
+def check_learnable(task: Task, truth: Truth, folds: Folds, refit: bool) -> list[str]:
     """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by.
 
     refit: whether development is learnt from in the end.
     """
-    notes = []
+    notes, middle = [], "mean" if task.regression else "prevalence"
     for round_ in folds.rounds():
         where = f"the round that tests fold {round_.fold}"
         constant = constant_labels(task, truth[round_.train])
+        development = truth[round_.development]
         if len(constant) == len(task.labels):
             raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
         taught = [label not in constant for label in task.labels]
-        there = one_hot(task, truth[round_.development]).mean(axis=0)[taught]
-        if task.multilabel and not ((there > 0) & (there < 1)).any():
+        if task.multilabel and not ((share := development[:, taught].mean(axis=0)) * (1 - share)).any():
             raise SplitError(
                 f"In {where} no label that the training clips teach varies in the development clips; there is nothing "
                 "to choose by"
             )
+        if task.regression and np.isnan(development[:, taught]).all():
+            raise SplitError(
+                f"In {where} no target that varies in the training clips has a number in the development clips; there "
+                "is nothing to choose by"
+            )
         to_the_end = constant_labels(task, truth[np.union1d(round_.train, round_.development)]) if refit else constant
         for label in constant:
             how = "it is predicted" if label in to_the_end else "until the epoch is chosen, it is predicted"
-            notes.append(f"In {where} {label!r} does not vary in the training clips; {how} at its prevalence.")
+            notes.append(f"In {where} {label!r} does not vary in the training clips; {how} at its {middle}.")
     return notes
-
-
-def constant_labels(task: Task, truth: IntArray) -> list[str]:
-    """The labels that all of these clips have, or none."""
-    share = one_hot(task, truth).mean(axis=0)
-    return [label for label, part in zip(task.labels, share) if part in (0.0, 1.0)]

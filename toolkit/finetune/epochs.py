@@ -17,7 +17,7 @@ from torch import Tensor
 from toolkit.core import seeds
 from toolkit.core.artifacts import commit_file
 from toolkit.core.errors import MachineError
-from toolkit.corpus.labels import IntArray, Task, one_hot
+from toolkit.corpus.labels import FloatArray, IntArray, Task, Truth, middle_of
 from toolkit.corpus.splits import Round
 from toolkit.finetune import distributed, diverged, history, resume, tracking
 from toolkit.finetune.classifier import Classifier
@@ -27,8 +27,8 @@ from toolkit.finetune.recipe import blank_spans, choose_weights, parameter_group
 from toolkit.finetune.round_context import Job, collate, layer_of, scored
 from toolkit.finetune.trainer import EpochOrder, FoldTrainer, arguments
 from toolkit.models.load_trainable import load_trainable
-from toolkit.result.kinds import headline_score
-from toolkit.result.thresholds import FloatArray, balanced_log_loss, bars_of, decide, scale_of, thresholds_of
+from toolkit.result.kinds import criterion, decide, headline_score
+from toolkit.result.thresholds import bars_of, scale_of, thresholds_of
 
 SPAN = 10  # frames, or channels, that SpecAugment blanks in one piece
 
@@ -49,8 +49,10 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
     torch.manual_seed(seeds.integer(job.seed, *name, "weights"))
     choose_weights(backbone, recipe)
     balanced = recipe.class_weights == "balanced"
-    share = prevalence(job, clips)
-    model = Classifier(backbone, job.task, share, standard(pooled), balanced, recipe.statistics).to(job.device)
+    share, spread = middle_of(job.task, job.truth[clips])
+    model = Classifier(
+        backbone, job.task, share, standard(pooled), balanced, recipe.statistics, spread, recipe.loss
+    ).to(job.device)
     watch.model = model
     report_to = job.report_to if watch.reports else ()
     if report_to and job.history is not None:
@@ -83,11 +85,6 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
             str(error).strip().splitlines()[-1].removeprefix(f"{MachineError.__module__}.MachineError: ")
         ) from None
     return model
-
-
-def prevalence(job: Job, clips: IntArray) -> FloatArray:
-    """(n_labels,) the share of these clips that have each label."""
-    return np.asarray(one_hot(job.task, job.truth[clips]).mean(axis=0))
 
 
 class Spent:
@@ -163,10 +160,10 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
 class KeepBest(Watch):
     """After every epoch: the loss on development, the best weights so far, an end when patience is used up.
 
-    The best is the lowest class-balanced log-loss, of equals the earliest epoch: it moves with every probability, where
-    a score of so few clips moves with whole decisions. Trainer's own way (early stopping, `load_best_model_at_end`)
-    keeps absolute paths and loses its patience on a restart. The files here are written before the epoch's checkpoint;
-    an epoch that is done again writes the same.
+    The best is the lowest loss (`kinds.criterion`), of equals the earliest epoch: it moves with every probability,
+    where a score of so few clips moves with whole decisions. Trainer's own way (early stopping,
+    `load_best_model_at_end`) keeps absolute paths and loses its patience on a restart. The files here are written
+    before the epoch's checkpoint; an epoch that is done again writes the same.
     """
 
     def __init__(
@@ -181,8 +178,9 @@ class KeepBest(Watch):
         super().__init__(folder, job.recipe.epochs, Spent())
         self.job, self.round, self.say, self.stop, self.keeps = job, round_, say, stop, stop is None
         self.reports = stop is None
-        self.share = prevalence(job, round_.train)
-        self.score, self.loss, self.epoch = 0.0, math.inf, 0
+        self.known = job.truth[round_.train]
+        self.score: float | None = None
+        self.loss, self.epoch = math.inf, 0
 
     def _whole(self) -> bool:
         try:
@@ -194,7 +192,7 @@ class KeepBest(Watch):
     def go_on(self) -> resume.Resumable | None:
         resumed = super().go_on()
         if resumed is None:
-            self.score, self.loss, self.epoch = 0.0, math.inf, 0
+            self.score, self.loss, self.epoch = None, math.inf, 0
         return resumed
 
     def taught(self) -> None:
@@ -212,18 +210,19 @@ class KeepBest(Watch):
             clips = self.round.development
             pooled = layer_of(self.job, self.model.backbone, clips)
             raise diverged.error(self.job, self.round.fold, epoch, self.model, clips.tolist(), pooled)
-        score, loss = headline_on(task, truth, probability, self.share), self._loss(truth, probability)
+        score, loss = headline_on(task, truth, probability, self.known), self._loss(truth, probability)
         self._tell(epoch, loss, score)
         if loss < self.loss:
             self.score, self.loss, self.epoch = score, loss, epoch
             self._keep()
         return loss
 
-    def _tell(self, epoch: int, loss: float, score: float) -> None:
+    def _tell(self, epoch: int, loss: float, score: float | None) -> None:
         """Say what the epoch came to, and how long the rest may take; keep it in the run's history."""
         fold, seconds = self.round.fold, self.spent.seconds
         training = self.taken_loss() if epoch else None
-        told = f"epoch {epoch} of the round that tests fold {fold}: development loss {loss:.3f}, score {score:.3f}"
+        told = f"epoch {epoch} of the round that tests fold {fold}: development loss {loss:.3f}"
+        told += "" if score is None else f", score {score:.3f}"
         if training is not None:
             left = (self.last - epoch) * seconds / epoch
             told += f"; training loss {training:.3f}; {seconds:,.0f} s, at most {left:,.0f} s of it left"
@@ -231,10 +230,10 @@ class KeepBest(Watch):
         if self.job.history is not None and self.stop is None and not distributed.rank():
             history.add(self.job.history, Epoch(fold, epoch, training, loss, score, seconds))
         if self.job.report_to and self.reports and training is not None:
-            self.log({"loss": training, "eval_loss": loss, "eval_score": score})
+            self.log({"loss": training, "eval_loss": loss, **({} if score is None else {"eval_score": score})})
 
-    def _loss(self, truth: IntArray, probability: FloatArray) -> float:
-        return balanced_log_loss(self.job.task, truth, probability, self.share)
+    def _loss(self, truth: Truth, probability: FloatArray) -> float:
+        return criterion(self.job.task, truth, probability, self.known, self.job.recipe.loss)
 
     def _keep(self) -> None:
         if distributed.rank() or not self.keeps:
@@ -244,16 +243,14 @@ class KeepBest(Watch):
         resume.write_best(self.folder, self.score, self.loss, self.epoch)
 
 
-def headline_on(task: Task, truth: IntArray, probability: FloatArray, share: FloatArray) -> float:
+def headline_on(task: Task, truth: Truth, probability: FloatArray, known: Truth) -> float | None:
     """The headline metric of these clips, of several labels with the thresholds that are best for them: optimistic.
 
-    probability: (n, n_labels). share: of the model's training clips that have each label.
+    probability: (n, n_labels). known: of the model's training clips. None of a scale that does not vary there.
     """
     scale = scale_of(probability)
-    bars = bars_of(task, share, scale, thresholds_of(task, truth, scale.scores(probability)))
-    score = headline_score(task, truth, decide(task, probability, bars))
-    assert score is not None  # the run has seen to it that the development set has labels
-    return score
+    bars = bars_of(task, middle_of(task, known)[0], scale, thresholds_of(task, truth, scale.scores(probability)))
+    return headline_score(task, truth, decide(task, probability, bars))
 
 
 def _augment(values: Tensor, share: float) -> Tensor:

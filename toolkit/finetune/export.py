@@ -25,6 +25,7 @@ from toolkit.models.files import PREPROCESSOR, read_preprocessor
 from toolkit.models.load import NEVER_USED, config_of, feature_extractor_of, model_of
 from toolkit.models.load_trainable import trainable_of
 from toolkit.models.trainable import parsed
+from toolkit.result.kinds import Link
 from toolkit.result.run import find_run, read
 
 HEAD_WEIGHTS, HEAD, README, ADAPTER = "head.safetensors", "head.json", "README.md", "adapter"
@@ -69,7 +70,7 @@ def states(samples):
 
 @torch.no_grad()
 def logits(samples):
-    \"\"\"One clip, (n_samples,) float32, mono at 16 kHz -> (labels,); {function} of them is the probability.\"\"\"
+    \"\"\"One clip, (n_samples,) float32, mono at 16 kHz -> {logits}.\"\"\"
     frames = states(samples)
     mean, std = frames.mean(dim=0), frames.std(dim=0, unbiased=False)
     pooled = {{"mean": mean, "std": std, "both": torch.cat([mean, std])}}[head["statistics"]]
@@ -81,9 +82,22 @@ def logits(samples):
 
 {decision}
 """
-DECISIONS = {
-    False: "The label with the highest probability is the decision.",
-    True: "A label is given where its probability reaches its number in `thresholds` of head.json.",
+# What the logits are, and how to decide by them, by `Classifier.link`.
+ENDS: dict[Link, tuple[str, str]] = {
+    "softmax": (
+        "(labels,); softmax of them is the probability",
+        "The label with the highest probability is the decision.",
+    ),
+    "sigmoid": (
+        "(labels,); sigmoid of them is the probability",
+        "A label is given where its probability reaches its number in `thresholds` of head.json.",
+    ),
+    "cumulative": (
+        "(levels - 1,); sigmoid of them is the probability of more than each level but the last",
+        "The decision is the level nearest to the mean of the distribution, counted from 0: "
+        "`logits(samples).sigmoid().cummin(dim=0).values.sum().round()`.",
+    ),
+    "identity": ("(targets,) the numbers, each in its own unit", "These are predicted as they are."),
 }
 
 
@@ -135,6 +149,8 @@ def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
     setattr(config, family.layers, depth)
     config.id2label = dict(enumerate(task.labels))
     config.label2id = {label: place for place, label in enumerate(task.labels)}
+    if task.regression:
+        config.problem_type = "regression"
     statistics = classifier.statistics
     head = {
         "layer": number,
@@ -150,8 +166,8 @@ def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
         statistics={"mean": "mean", "std": "standard deviation", "both": "mean and standard deviation"}[statistics],
         labels=", ".join(task.labels),
         states=STATES[family.fixed_context],
-        function="sigmoid" if task.multilabel else "softmax",
-        decision=DECISIONS[task.multilabel],
+        logits=ENDS[classifier.link][0],
+        decision=ENDS[classifier.link][1],
     )
     with committed_folder(out) as folder:
         logging.disable_progress_bar()
@@ -219,7 +235,9 @@ def _plain(model: Any, kind: str, config: Any) -> Any:
 
 
 def _head(classifier: Classifier) -> dict[str, Tensor]:
-    """What comes behind pooling; what the class weights did to the logits is taken off the last bias."""
+    """What comes behind pooling; what the class weights did to the logits is taken off the last bias, and numbers are
+    in their own unit. More than a level that did not occur is as likely as more than the one below it.
+    """
     values = {
         "centre": classifier.centre,
         "scale": classifier.scale,
@@ -227,7 +245,14 @@ def _head(classifier: Classifier) -> dict[str, Tensor]:
         "dense.bias": classifier.dense.bias,
         "out.weight": classifier.out.weight,
     }
-    bias = classifier.out.bias.double() - classifier.weights.double().log()
-    sure = torch.where(classifier.prevalence > 0, torch.inf, -torch.inf) if classifier.multilabel else -torch.inf
-    values["out.bias"] = torch.where(classifier.constant, sure, bias).float()
+    bias, constant = classifier.out.bias.double(), classifier.constant
+    if classifier.link == "identity":
+        values["out.weight"] = classifier.out.weight * classifier.spread[:, None]
+        values["out.bias"] = classifier.prevalence + classifier.spread * bias
+    elif classifier.link == "cumulative":
+        ends = torch.tensor([torch.inf, -torch.inf], dtype=torch.float64, device=bias.device)
+        values["out.bias"] = torch.cat([ends[:1], bias, ends[1:]])[(~constant).cumsum(0)[:-1]]
+    else:
+        sure = torch.where(classifier.prevalence > 0, torch.inf, -torch.inf) if classifier.multilabel else -torch.inf
+        values["out.bias"] = torch.where(constant, sure, bias - classifier.weights.double().log())
     return {name: value.detach().float().contiguous().cpu() for name, value in values.items()}

@@ -21,9 +21,9 @@ class Epoch:
     training_loss: float | None
     """The mean over the epoch's steps, each before its update; None for epoch 0."""
     development_loss: float
-    """Class-balanced log-loss, by which the epoch is chosen."""
-    development_score: float
-    """The headline metric there; optimistic."""
+    """By which the epoch is chosen, see `kinds.criterion`."""
+    development_score: float | None
+    """The headline metric there, optimistic; None where it is undefined."""
     seconds: float
     """Of this round so far."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.options import Names, Offered, Rule
-from toolkit.corpus.options import KIND, LABELS, LEVELS, Labelled
+from toolkit.corpus.options import KIND, LABELS, LEVELS, LOSSES, Labelled
 
 WAYS = ("full", "encoder-frozen", "top-K", "lora", "head")
 TOP = re.compile(r"top-([1-9][0-9]*)")
@@ -70,6 +70,8 @@ class Recipe(Training):
     """balanced: in the loss every class counts the same; none: every clip."""
     statistics: str = "mean"
     """Of a clip's own frames, that enter the head: one of STATISTICS."""
+    loss: str = ""
+    """Of numbers: one of LOSSES, the first where nothing is said; of labels and levels there is one each."""
 
     def __post_init__(self) -> None:
         if self.train not in WAYS and not TOP.fullmatch(self.train):
@@ -84,6 +86,12 @@ class Recipe(Training):
             raise InputError(one_of("--class-weights", self.class_weights, CLASS_WEIGHTS))
         if self.statistics not in STATISTICS:
             raise InputError(one_of("--statistics", self.statistics, STATISTICS))
+        if self.loss and self.loss not in LOSSES:
+            raise InputError(one_of("--loss", self.loss, LOSSES))
+        if self.loss == "ccc" and self.grad_accum_steps > 1:
+            raise InputError(
+                "--loss ccc is of a whole batch, and --grad-accum-steps makes parts of it; leave one of them out"
+            )
         for name in ("warmup", "spec_augment", "layer_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"Bad --{name.replace('_', '-')} {getattr(self, name)}, expected 0 to below 1")
@@ -138,9 +146,11 @@ class FinetuneOptions(Training, Labelled):
     search: Annotated[int | None, Offered(least=2)] = None
     """Trials per round for learning rate, depth and --train, pruned, on development."""
     class_weights: Annotated[str | None, Offered(shown="as each round's probe; by hand balanced")] = None
-    """balanced: in the loss every class counts the same; none: every clip."""
+    """balanced: in the loss every class counts the same; none: every clip, as in a scale's loss."""
     statistics: Annotated[str | None, Offered(shown="as each round's probe; by hand mean")] = None
     """What of a clip's frames enters the head: mean, std or both."""
+    loss: Annotated[str | None, Offered(shown="mse")] = None
+    """Of a regression: what teaches, mse or ccc (1 - CCC of a batch)."""
     dtype: str = "auto"
     """auto, float32, bfloat16 or float16 (CUDA)."""
     device: str = "auto"
@@ -172,6 +182,8 @@ class FinetuneOptions(Training, Labelled):
             for option in ("model", "target", "layer", "folds", "group_by", "split_by", "window", "hop", "repeats",
                            "spellings", "unknown", "unlabelled", "labels", "levels", "kind", "threshold")
         ),
+        Rule("loss", lambda own: own.origin is None and own.kind != "regression",
+             "has no effect without --kind regression"),
         Rule("top", lambda own: own.origin is None, "takes the best layers of a probe run; name it with --from"),
         Rule("top", lambda own: own.depth == "full",
              "takes the best layers of a probe run, and --depth full the whole backbone; give one"),
@@ -206,7 +218,7 @@ class FinetuneOptions(Training, Labelled):
         shared = {field.name: getattr(self, field.name) for field in fields(Training)}
         return Recipe(
             **shared, train=self.ways[0], dtype=self.dtype, class_weights=self.class_weights or "balanced",
-            statistics=self.statistics or "mean",
+            statistics=self.statistics or "mean", loss=self.loss or "",
         )  # fmt: skip
 
 

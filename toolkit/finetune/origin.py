@@ -159,7 +159,7 @@ def by_hand(
 ) -> Source:
     """The whole backbone, or up to encoder layer `layer`.
 
-    context, statistics, class_weights: None for full, the mean, balanced.
+    context, statistics, class_weights: None for full, the mean, balanced (of a scale none).
     """
     if depth == "best":
         raise InputError("--depth best takes the layers that a probe run chose: name it with --from")
@@ -168,7 +168,8 @@ def by_hand(
     last = deepest(checkpoint, train) if layer is None else f"encoder.{layer}"
     refuse_context(context, checkpoint)
     layers = {round_.fold: last for round_ in question.folds.rounds()}
-    head = Head(_statistics(last, statistics, "mean"), class_weights or "balanced")
+    scale = question.task.regression or question.task.ordinal
+    head = Head(_statistics(last, statistics, "mean"), class_weights or ("none" if scale else "balanced"))
     return Source(checkpoint, context or "full", question, layers, dict.fromkeys(layers, head), windows=windows)
 
 

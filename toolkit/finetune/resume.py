@@ -51,7 +51,7 @@ def last(round_folder: Path) -> Resumable | None:
     return Resumable(folder, seconds, learning)
 
 
-def write_best(round_folder: Path, score: float, loss: float, epoch: int) -> None:
+def write_best(round_folder: Path, score: float | None, loss: float, epoch: int) -> None:
     """Commit which epoch's weights are the best so far, then let go of the ones before."""
     weights = best_weights(round_folder, epoch)
     content = {"development": score, "loss": loss, "epoch": epoch, "sha256": sha256_of_file(weights)}
@@ -61,13 +61,14 @@ def write_best(round_folder: Path, score: float, loss: float, epoch: int) -> Non
             other.unlink()
 
 
-def read_best(round_folder: Path) -> tuple[float, float, int]:
+def read_best(round_folder: Path) -> tuple[float | None, float, int]:
     """(score, loss, epoch) of the best weights. Raises ValueError for weights that are not what was written."""
     content = json.loads((round_folder / BEST).read_text("utf-8"))
     epoch = int(content["epoch"])
     if sha256_of_file(best_weights(round_folder, epoch)) != content["sha256"]:
         raise ValueError("the best weights are damaged")
-    return float(content["development"]), float(content["loss"]), epoch
+    score = content["development"]
+    return None if score is None else float(score), float(content["loss"]), epoch
 
 
 def best_weights(round_folder: Path, epoch: int) -> Path:

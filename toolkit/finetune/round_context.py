@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from toolkit.audio.decode import SAMPLE_RATE
-from toolkit.corpus.labels import IntArray, Task
+from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.finetune import distributed
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.finetune.classifier import Classifier, pool
@@ -54,7 +54,7 @@ class Job:
     context: Context
     task: Task
     ids: tuple[str, ...]
-    truth: IntArray
+    truth: Truth
     recordings: Recordings
     recipe: Recipe
     seed: int
@@ -66,8 +66,8 @@ class Job:
 
 
 def scored(job: Job, model: Classifier, clips: IntArray, alone: bool = False) -> Tensor:
-    """(len(clips), n_labels) logits; a clip's neighbours change them by rounding; alone, they are none."""
-    result = torch.zeros(len(clips), len(job.task.labels), device=job.device)
+    """(len(clips), outputs) logits; a clip's neighbours change them by rounding; alone, they are none."""
+    result = torch.zeros(len(clips), model.outputs, device=job.device)
     was_training = model.training
     model.eval()
     with torch.no_grad(), autocast(job):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from safetensors.torch import save_file
 
 from toolkit.core.artifacts import commit_file, commit_json, make_folder, sha256_of_file, signature
-from toolkit.corpus.labels import IntArray
+from toolkit.corpus.labels import Truth
 from toolkit.corpus.splits import Round
 from toolkit.finetune.training import Trained
 
@@ -34,7 +34,7 @@ class Finished:
     class_weights: str
     epoch: int
     epochs: int
-    development: float
+    development: float | None
     loss: float
     learning: int
     parameters: int
@@ -42,7 +42,7 @@ class Finished:
     learning_seconds: float
     heard_seconds: float
     peak_bytes: int
-    prediction: IntArray
+    prediction: Truth
     probability: npt.NDArray[np.float64]
     score: npt.NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def _file(folder: Path, fold: int) -> Path:
 
 def _finished(content: Mapping[str, Any]) -> Finished:
     arrays = {
-        "prediction": np.array(content["prediction"], dtype=np.int64),
+        "prediction": np.array(content["prediction"]),  # whole numbers, but of a regression
         "probability": np.array(content["probability"], dtype=np.float64),
         "score": np.array(content["score"], dtype=np.float64),
     }

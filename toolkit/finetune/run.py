@@ -14,7 +14,7 @@ from toolkit.core.artifacts import cores, locked, make_folder, signature
 from toolkit.core.errors import InputError, MachineError, disk_full_is_named, is_out_of_memory
 from toolkit.core.progress import Advance, bar
 from toolkit.corpus.evaluation_task import refuse_leaks
-from toolkit.corpus.labels import IntArray
+from toolkit.corpus.labels import Truth, listed
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
 from toolkit.corpus.splits import Folds, Round
@@ -192,6 +192,8 @@ def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device,
             f"--batch-size {recipe.batch_size} --grad-accum-steps {recipe.grad_accum_steps}: {together} processes get "
             "no equal parts of it"
         )
+    if recipe.loss == "ccc" and together > 1:
+        raise InputError(f"--loss ccc is of a whole batch, which {together} processes share; train it in one")
     device = distributed.join(device)
     if recipe.dtype == "float16":
         return device, recipe
@@ -206,7 +208,7 @@ def _content(
     options: Options,
     notes: Sequence[str],
     folds: Folds,
-    truth: IntArray,
+    truth: Truth,
     sha256: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything that changes the predictions, and nothing else."""
@@ -221,7 +223,7 @@ def _content(
         "recipe": without_head(recipe),
         **({"search": asdict(options.search)} if options.search else {}),
         "task": [task.kind, list(task.labels), list(task.columns)],
-        "truth": truth.tolist(),
+        "truth": listed(task, truth),
         "folds": folds.sha256,
         "audio": [sha256[clip] for clip in folds.ids],
         "seed": options.seed,

@@ -22,7 +22,7 @@ from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.windows import Windows, cut
 from toolkit.finetune import distributed, origin, tracking
-from toolkit.finetune.checks import check_learnable, device_for, refuse_batch, refuse_scale, refuse_search_of
+from toolkit.finetune.checks import check_learnable, device_for, refuse_batch, refuse_idle, refuse_search_of
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.finetune.origin import Source
 from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow
@@ -99,7 +99,7 @@ def plan(place: Place, options: FinetuneOptions) -> Plan:
         raise InputError(one_of("--context", options.context, ["full", "clip"]))
     corpus, sources = (_from_run if options.origin is not None else _by_hand)(place, options)
     for source in sources:
-        refuse_scale(source.question.task)
+        refuse_idle(source.question.task, options.loss, options.class_weights)
     return Plan(place, options, corpus, tuple(sources))
 
 
@@ -142,7 +142,7 @@ def check(
         refuse_search_of(ends)
     device_for(options.device, recipe.dtype)
     for question in questions:
-        refuse_scale(question.task)
+        refuse_idle(question.task, options.loss, options.class_weights)
         refuse_batch(recipe.batch_size, len(question.folds.ids))
         check_learnable(question.task, question.truth, question.folds, recipe.refit_on_development)
 

@@ -13,14 +13,15 @@ from torch import Tensor
 from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.core.artifacts import make_folder
 from toolkit.core.platform import peak_memory
-from toolkit.corpus.labels import IntArray
+from toolkit.corpus.labels import FloatArray, IntArray, Truth, middle_of
 from toolkit.corpus.splits import Round
 from toolkit.finetune import distributed, resume
 from toolkit.finetune.classifier import Classifier
-from toolkit.finetune.epochs import KeepBest, Spent, Watch, fit, prevalence
+from toolkit.finetune.epochs import KeepBest, Spent, Watch, fit
 from toolkit.finetune.recipe import count
 from toolkit.finetune.round_context import Job, scored
-from toolkit.result.thresholds import FloatArray, Scale, bars_of, decide, scale_of, thresholds_of
+from toolkit.result.kinds import decide
+from toolkit.result.thresholds import Scale, bars_of, scale_of, thresholds_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Selected:
 
     epoch: int
     epochs: int
-    development: float
+    development: float | None
     loss: float
     thresholds: list[float | None]
     seconds: float
@@ -41,11 +42,12 @@ class Selected:
 class Trained:
     """A finished round. train, rate, statistics, class_weights: see `Recipe`. development, loss: the chosen epoch's.
 
-    bars, scale: what the model's probabilities are held against, and where they lie on the clips that it learnt from.
-    probability, prediction, score: of the test clips. weights: those that learnt, by name; learning: how many numbers
-    they are, of `parameters` in all. seconds: of training and evaluation, all sittings together; learning_seconds: of
-    them those between an epoch's first step and its last. heard_seconds: of audio that was learnt from, every epoch
-    counted. peak_bytes: of the device's memory, on the CPU of the process.
+    bars, scale: what the model's probabilities are held against, and where they lie on the clips that it learnt from;
+    of numbers, mean and deviation. probability, prediction, score: of the test clips; numbers have no score.
+    weights: those that learnt, by name; learning: how many numbers they are, of `parameters` in all. seconds: of
+    training and evaluation, all sittings together; learning_seconds: of them those between an epoch's first step and
+    its last. heard_seconds: of audio that was learnt from, every epoch counted. peak_bytes: of the device's memory, on
+    the CPU of the process.
     """
 
     layer: str
@@ -55,12 +57,12 @@ class Trained:
     class_weights: str
     epoch: int
     epochs: int
-    development: float
+    development: float | None
     loss: float
     bars: FloatArray
     scale: Scale
     probability: FloatArray
-    prediction: IntArray
+    prediction: Truth
     score: FloatArray
     learning: int
     parameters: int
@@ -142,9 +144,10 @@ def _tested(
 ) -> Trained:
     """The test clips' predictions by the finished model, and one more pass over the clips that it learnt from."""
     recipe, task = job.recipe, job.task
-    scale = scale_of(model.probability(scored(job, model, clips)))
+    middle, spread = middle_of(task, job.truth[clips])
+    scale = Scale(middle, spread) if task.regression else scale_of(model.probability(scored(job, model, clips)))
     thresholds = np.array([np.nan if value is None else value for value in selected.thresholds])
-    bars = bars_of(task, prevalence(job, clips), scale, thresholds)
+    bars = bars_of(task, middle, scale, thresholds)
     probability = model.probability(scored(job, model, round_.test, alone=True))  # as `finetune.apply` does
     peak = peak_memory()
     if job.device.type == "cuda":
@@ -163,7 +166,7 @@ def _tested(
         scale,
         probability,
         decide(task, probability, bars),
-        scale.scores(probability),
+        np.empty((len(probability), 0)) if task.regression else scale.scores(probability),
         count(model),
         sum(weight.numel() for weight in model.parameters()),
         spent.seconds,

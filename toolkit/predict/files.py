@@ -57,10 +57,13 @@ def known_of(
     allowed = ("0", "1") if flags else task.labels
     spelt = {key(label): label for label in allowed} if rules.spellings != "keep" else {}
     truth = np.empty((len(ids), len(task.columns)), dtype=np.float64 if task.regression else np.int64)
-    for number, column in enumerate(task.columns):
-        cells = manifest.cells(column)
+    columns = {column: manifest.cells(column) for column in task.columns}
+    for number, (column, cells) in enumerate(columns.items()):
         for row, at in enumerate(places):
             line = manifest.clips[at].line
+            if task.regression and not cells[at].strip() and any(own[at].strip() for own in columns.values()):
+                truth[row, number] = np.nan  # the clip counts for the targets that it has
+                continue
             if not cells[at].strip():
                 say(f"no truth is written: line {line} has none in {column!r}")
                 return None

@@ -49,22 +49,38 @@ def assign(run: Run, known: Mapping[str, str] | None, clips: Sequence[tuple[str,
     known: SHA-256 of the audio by id, as `read_clips` gives it; without it ids are compared. clips: id and SHA-256.
     only: the fold whose round alone is asked about other clips. Raises InputError for a fold that the run has not.
     """
+    return assign_units(run, dict(zip(run.folds.ids, run.folds.fold.tolist())), known, [[one] for one in clips], only)
+
+
+def assign_units(
+    run: Run,
+    fold_of: Mapping[str, int],
+    known: Mapping[str, str] | None,
+    units: Sequence[Sequence[tuple[str, str]]],
+    only: int | None,
+) -> Assignment:
+    """As `assign`, of units that have one clip or more; one with clips of several folds has been heard by every model.
+
+    fold_of: of the run's clips. units: id and SHA-256 of each one's clips.
+    """
     folds = tuple(choice.fold for choice in run.choices)
     if only is not None and only not in folds:
         raise InputError(one_of("--round", only, folds))
-    fold_of = dict(zip(run.folds.ids, run.folds.fold.tolist()))
     by_audio = {known[clip]: fold for clip, fold in fold_of.items() if clip in known} if known is not None else {}
-    own = np.full(len(clips), -1)
+    own = np.full(len(units), -1)
     heard = []
-    for position, (clip, sha256) in enumerate(clips):
-        if known is None or (clip in fold_of and known.get(clip) == sha256):
-            fold = fold_of.get(clip)
-        else:
-            fold = by_audio.get(sha256)
-        if fold is not None and fold not in folds:
+    for position, clips in enumerate(units):
+        found = set[int]()
+        for clip, sha256 in clips:
+            same = known is None or (clip in fold_of and known.get(clip) == sha256)
+            fold = fold_of.get(clip) if same else by_audio.get(sha256)
+            found |= set() if fold is None else {fold}
+        if len(found) > 1 or not found <= set(folds):
             heard.append(position)
-            fold = folds[0]
-        own[position] = -1 if fold is None else folds.index(fold)
+        if len(folds) == 1 and found:
+            own[position] = 0
+        elif len(found) == 1 and found <= set(folds):
+            own[position] = folds.index(found.pop())
     return Assignment(folds, own, None if only is None else folds.index(only), tuple(heard))
 
 

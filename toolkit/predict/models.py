@@ -1,7 +1,7 @@
 """The models that a run kept, as what predicts clips: probes on features, or fine-tuned backbones on audio."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,8 +10,10 @@ import numpy as np
 from toolkit.audio.clip import Clip
 from toolkit.core.artifacts import CODE_SETTING
 from toolkit.core.errors import CheckpointError, InputError, MachineError
+from toolkit.corpus.labels import FloatArray
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
+from toolkit.corpus.units import Units
 from toolkit.extract.acoustic.run import check
 from toolkit.extract.filled import Filler, fill
 from toolkit.extract.options import Options
@@ -21,17 +23,32 @@ from toolkit.features.fused import View
 from toolkit.features.shard import mark
 from toolkit.features.store import Store
 from toolkit.features.texts import source_of
+from toolkit.features.units import Gathered
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.models.checkpoint import locate
 from toolkit.models.own_code import locate_or_run
-from toolkit.predict.inference import Applied, Assignment, assign, assign_final, together
+from toolkit.predict.inference import Applied, Assignment, assign, assign_final, assign_units, together
 from toolkit.probe import winners
 from toolkit.probe.apply import Joined, Origin, of_run, origins_of, stored
 from toolkit.probe.data import Layers
+from toolkit.probe.unit_weights import shares_of
 from toolkit.result.clips import read_clips
 from toolkit.result.run import Run
+from toolkit.result.units import read as read_units
 
-Said = tuple[list[str], Applied, dict[str, str]]  # ids, what is predicted of them, reasons where more clips failed
+
+@dataclass(frozen=True)
+class Said:
+    """ids: of clips or units, and applied: what is predicted of them. failed: reasons where more clips failed.
+
+    clips: of each unit, in the order of ids, and weights: of each of these, NaN where the probe weighs none.
+    """
+
+    ids: list[str]
+    applied: Applied
+    failed: dict[str, str]
+    clips: Sequence[tuple[str, ...]] = ()
+    weights: Sequence[FloatArray] = ()
 
 
 class Models(Protocol):
@@ -41,8 +58,10 @@ class Models(Protocol):
         """What is said in each clip, by the store that read it. Raises InputError where the corpus has no text."""
         ...
 
-    def ask(self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path) -> Said:
-        """Predict the clips that could be decoded.
+    def ask(
+        self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path, units: Units | None = None
+    ) -> Said:
+        """Predict the clips that could be decoded, or the units that have any.
 
         only: the round for clips that are new to the run, None for the mean of all. features: a folder for what is
         extracted now; the caller deletes it. Raises InputError where no clip is left.
@@ -83,7 +102,10 @@ class Tuned:
     def texts(self, corpus: Manifest) -> Mapping[str, Mapping[str, str]]:
         return {}
 
-    def ask(self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path) -> Said:
+    def ask(
+        self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path, units: Units | None = None
+    ) -> Said:
+        assert units is None  # `finetune.origin` refuses a run on units
         ids = [clip.id for clip in corpus.clips if clip.id in recordings.sha256]
         _left(ids, recordings.failed)
         assigned = _assigned(self.folder, self.run, ids, recordings, only, self.place)
@@ -92,7 +114,7 @@ class Tuned:
             found = self.apply(
                 self.run.task, self.kept, self.checkpoint, recordings, ids, assigned.rows, self.device, advance
             )
-        return ids, together(self.run.task, assigned, self.kept, found), {}
+        return Said(ids, together(self.run.task, assigned, self.kept, found), {})
 
 
 class Probes:
@@ -110,15 +132,41 @@ class Probes:
         origins = origins_of(run, self.winners).values()
         refuse_idle(own_code, {key: value for origin in origins for key, value in origin.settings.items()}, folder.name)
 
-    def ask(self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path) -> Said:
+    def ask(
+        self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path, units: Units | None = None
+    ) -> Said:
         joined, failed = self._joined(corpus, recordings, features)
+        if units is not None:
+            return self._of_units(units, joined, recordings, only, failed)
         found = {clip: row for row, clip in enumerate(joined.ids)}
         ids = [clip.id for clip in corpus.clips if clip.id in found]
         _left(ids, {**recordings.failed, **failed})
         assigned = _assigned(self.folder, self.run, ids, recordings, only, self.place, self.final)
         rows = [np.array([found[ids[row]] for row in own], dtype=np.int64) for own in assigned.rows]
         probability = winners.apply(joined, self.winners, rows)
-        return ids, together(self.run.task, assigned, self.winners, probability), failed
+        return Said(ids, together(self.run.task, assigned, self.winners, probability), failed)
+
+    def _of_units(
+        self, units: Units, joined: Layers, recordings: Recordings, only: int | None, failed: dict[str, str]
+    ) -> Said:
+        store = Gathered(joined, units.present(joined.ids))
+        _left(store.ids, {**recordings.failed, **failed})
+        fold = dict(zip(self.run.folds.ids, self.run.folds.fold.tolist()))
+        fold_of = {one.clip: fold[one.unit] for one in read_units(self.folder) or ()}
+        heard = [[(clip, recordings.sha256[clip]) for clip in own] for own in store.members.values()]
+        assigned = assign_units(self.run, fold_of, read_clips(self.folder), heard, only)
+        _say_assigned(self.place, assigned, len(store.ids), "units", only)
+        applied = together(self.run.task, assigned, self.winners, winners.apply(store, self.winners, assigned.rows))
+        clips = list(store.members.values())
+        weights = [np.full(len(own), np.nan) for own in clips]
+        if (shares := shares_of(store, self.winners, assigned.rows)) is not None:
+            each: list[list[FloatArray]] = [[] for _ in clips]
+            for rows, own in zip(assigned.rows, shares, strict=True):
+                for row, share in zip(rows, own, strict=True):
+                    each[row].append(share)
+            weights = [np.mean(own, axis=0) for own in each]
+        none = {unit: "has no clip that could be decoded" for unit in units.members if unit not in store.members}
+        return Said(list(store.ids), applied, {**failed, **none}, clips, weights)
 
     def texts(self, corpus: Manifest) -> Mapping[str, Mapping[str, str]]:
         return {
@@ -220,17 +268,25 @@ def _assigned(
             )
         return assigned
     assigned = assign(run, read_clips(folder), clips, only)
-    own = int((assigned.own >= 0).sum())
-    if own:
-        place.say(f"{own:,} of {len(ids):,} clips are the run's own; each gets the model that was not taught by it")
-    if assigned.heard:
-        place.say(
-            f"{len(assigned.heard):,} of them taught or chose the only model there is: its predictions are optimistic"
-        )
-    if own < len(ids):
-        which = f"the mean of {len(assigned.folds)} rounds' models" if only is None else f"the model of round {only}"
-        place.say(f"{len(ids) - own:,} clips are new to the run; they get {which}")
+    _say_assigned(place, assigned, len(ids), "clips", only)
     return assigned
+
+
+def _say_assigned(place: Place, assigned: Assignment, many: int, what: str, only: int | None) -> None:
+    """many: clips or units, what they are."""
+    own, mixed = int((assigned.own >= 0).sum()), sum(assigned.own[row] < 0 for row in assigned.heard)
+    if own:
+        place.say(f"{own:,} of {many:,} {what} are the run's own; each gets the model that was not taught by it")
+    if heard := len(assigned.heard) - mixed:
+        place.say(f"{heard:,} of them taught or chose the only model there is: its predictions are optimistic")
+    which = f"the mean of {len(assigned.folds)} rounds' models" if only is None else f"the model of round {only}"
+    if mixed:
+        place.say(
+            f"{mixed:,} {what} have clips of several of the run's folds, which taught its models; they get {which}, "
+            "whose predictions are optimistic"
+        )
+    if new := many - own - mixed:
+        place.say(f"{new:,} {what} are new to the run; they get {which}")
 
 
 def _left(ids: Sequence[str], failed: Mapping[str, str]) -> None:

@@ -20,6 +20,8 @@ class PredictOptions(Spelt):
     """In place of AUDIO: a corpus."""
     audio_root: Annotated[Names, Offered(repeated=True, shown="TOOLKIT_AUDIO_ROOT, then the manifest's own")] = None
     """Folder the manifest's paths start from, or lead into. May be repeated."""
+    unit: Annotated[str | None, Offered(shown="the run's")] = None
+    """Of a run on units: the manifest's column that names each clip's. Of AUDIO a folder is a unit."""
     round_: Annotated[int | None, Offered(name="round", shown="the mean of all rounds' models")] = None
     """For audio that is new to the run: the model of the round that tests this fold."""
     final: Annotated[bool, Offered(switch=True)] = False
@@ -46,7 +48,7 @@ class PredictOptions(Spelt):
     RULES: ClassVar[tuple[Rule, ...]] = (
         *(
             Rule(option, lambda own: own.manifest is None, "has no effect without --manifest, to which it belongs")
-            for option in ("audio_root", "spellings", "unknown")
+            for option in ("audio_root", "spellings", "unknown", "unit")
         ),
         Rule("round_", lambda own: own.final, "has no effect with --final, whose model is of all rounds"),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.core import i18n
-from toolkit.core.artifacts import committed_folder, cores, sha256_of_file, signature
+from toolkit.core.artifacts import commit_text, committed_folder, cores, sha256_of_file, signature
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.options import names
 from toolkit.corpus.adhoc import gather
@@ -24,6 +24,7 @@ from toolkit.models.load import choose_device
 from toolkit.predict import files, models
 from toolkit.predict.channels import notes_on, of_channel
 from toolkit.predict.options import PredictOptions
+from toolkit.predict.units import TABLE, units_csv, units_of
 from toolkit.result import run as result_run
 from toolkit.result.negative import negative_labels
 from toolkit.result.run import Run, find_run
@@ -55,6 +56,12 @@ class Predicted:
         return page if page.is_file() else None
 
     @property
+    def units(self) -> Path | None:
+        """Of a run on units: the table of their clips, with what each weighed."""
+        table = self.folder / TABLE
+        return table if table.is_file() else None
+
+    @property
     def truth_known(self) -> bool:
         with self.file.open(encoding="utf-8") as file:
             return any(name == "truth" or name.startswith("truth:") for name in file.readline().strip().split(","))
@@ -83,6 +90,7 @@ class Plan:
     folder: Path
     finished: Run
     windows: Windows | None
+    of_units: bool
     negative: tuple[str, ...]
     models: models.Models
 
@@ -93,7 +101,7 @@ class Plan:
             InputError: where no clip can be predicted.
         """
         place, options, run, folder = self.place, self.options, self.finished, self.folder
-        say, material, windows = i18n.of(options.language), Material.kept_in(run.provenance), self.windows
+        language, material, windows = i18n.of(options.language), Material.kept_in(run.provenance), self.windows
         audio = [Path(name) for name in options.audio or ()]
         if audio:
             corpus = gather(audio, place.say)
@@ -101,6 +109,10 @@ class Plan:
             assert options.manifest is not None
             corpus = read(options.manifest, given_roots(options.audio_root))
         corpus = cut(of_channel(corpus, options.channel, material, place.say), windows)
+        units = None
+        if self.of_units:
+            units = units_of(corpus, run, folder.name, options.unit, bool(audio), options.rules)
+            windows = None  # a unit has no time line
         texts = self.models.texts(corpus)
         with place.bar("decode", len(corpus.clips), "clips") as advance:
             recordings = record(corpus, [clip.id for clip in corpus.clips], options.workers or cores(), advance)
@@ -108,7 +120,8 @@ class Plan:
             "run": sha256_of_file(folder / result_run.RUN),
             "round": options.round_,
             **({"final": True} if options.final else {}),
-            "windows": [windows.seconds, windows.hop] if windows else None,
+            "windows": [self.windows.seconds, self.windows.hop] if self.windows else None,
+            **({"units": units.members} if units else {}),
             "negative": list(self.negative),
             "clips": [(clip.id, clip.recording) for clip in corpus.clips],
             "rules": [options.spellings, options.unknown],
@@ -119,26 +132,31 @@ class Plan:
         made = options.output or place.folder / "predictions" / f"{folder.name}-{signature(what)[:12]}"
         failed = dict(recordings.failed)
         cached = made.is_dir()
-        if cached and (windows is None or (made / say.file(files.PAGE)).is_file()):
+        if cached and (windows is None or (made / language.file(files.PAGE)).is_file()):
             return Predicted(made, failed, cached=True, language=options.language)
         features = made.parent / f".{folder.name}-{signature(what)[:12]}.features"
-        ids, applied, more = self.models.ask(corpus, recordings, options.round_, features)
-        failed |= more
+        said = self.models.ask(corpus, recordings, options.round_, features, units)
+        failed |= said.failed
+        heard = [clip for own in said.clips for clip in own] if units else said.ids
+        corpus = units.manifest if units else corpus
         by_id = {clip.id: clip for clip in corpus.clips}
         asked = Rules(**run.provenance.get("rules", {}))
-        known = files.known_of(run.task, run.predictions.group, corpus, ids, place.say, options.rules, asked)
-        notes = notes_on(material, windows is not None, recordings, ids, place.say)
+        known = files.known_of(run.task, run.predictions.group, corpus, said.ids, place.say, options.rules, asked)
+        notes = notes_on(material, windows is not None, recordings, heard, place.say)
         provenance = {"run": folder.name, "run_sha256": what["run"], "round": options.round_, "final": options.final,
                       "windows": what["windows"], "command": place.typed("predict", options),
                       "negative": list(self.negative)}  # fmt: skip
         # in place where only a language was missing
         with nullcontext(made) if cached else committed_folder(made) as unfinished:
             answer = files.write(
-                unfinished, applied, [by_id[clip] for clip in ids],
-                [recordings.lengths[clip] / SAMPLE_RATE for clip in ids], failed, known, windows is not None,
-                self.negative, folder.name, provenance, [by_id[clip].recording or clip for clip in failed], say,
-                [recordings.levels[clip] for clip in ids], notes,
+                unfinished, said.applied, [by_id[clip] for clip in said.ids],
+                [recordings.lengths[clip] / SAMPLE_RATE for clip in heard], failed, known, windows is not None,
+                self.negative, folder.name, provenance,
+                [by_id[clip].recording or clip for clip in failed if clip in by_id], language,
+                [recordings.levels[clip] for clip in heard], notes,
             )  # fmt: skip
+            if units:
+                commit_text(unfinished / TABLE, units_csv(said))
         shutil.rmtree(features, ignore_errors=True)
         return Predicted(made, failed, answer, language=options.language)
 
@@ -159,11 +177,15 @@ def plan(place: Place, options: PredictOptions) -> Plan:
         )
     folder = find_run(options.origin, place.result)
     run = result_run.read(folder)
-    if "unit" in run.provenance:
-        raise InputError(
-            f"{folder.name} predicts units of the column {run.provenance['unit']['column']!r}, and `toolkit predict` "
-            "reads clip by clip; --from takes a run without --unit"
-        )
+    of_units = "unit" in run.provenance
+    if options.unit is not None and not of_units:
+        raise InputError(f"--unit {options.unit} has no effect: {folder.name} predicts clips; leave it out")
+    for option, value in (("--window", options.window), ("--negative", options.negative)):
+        if of_units and value is not None:
+            raise InputError(
+                f"{option} is for the timeline of a recording, and {folder.name} predicts units of the column "
+                f"{run.provenance['unit']['column']!r}, each as a whole; leave it out"
+            )
     rounds = [choice.fold for choice in run.choices]
     if options.round_ is not None and options.round_ not in rounds:
         raise InputError(one_of("--round", options.round_, rounds))
@@ -171,11 +193,12 @@ def plan(place: Place, options: PredictOptions) -> Plan:
     _ = options.rules
     windows = Windows.of(options.window, options.hop)
     windows = windows or Windows.kept_in(run.provenance.get("features", run.provenance))
-    if windows is not None and run.task.regression:
+    timelines = windows is not None and not of_units
+    if timelines and run.task.regression:
         raise InputError(
             f"{folder.name} is a regression, and timelines are of labels; predict whole clips, without --window"
         )
-    if options.negative is not None and windows is None:
+    if options.negative is not None and not timelines:
         raise InputError(
             f"--negative {options.negative!r} where no recording is cut into windows; it is for the summary of these, "
             "so give --window too, or leave it out"
@@ -184,7 +207,7 @@ def plan(place: Place, options: PredictOptions) -> Plan:
     for name in negative:
         if name not in run.task.labels:
             raise InputError(one_of("--negative", name, run.task.labels))
-    if windows and not negative:
+    if timelines and not negative:
         place.say(
             f"no negative share: none of {list(run.task.labels)} is known to be negative by its name; name those "
             "that are with --negative"
@@ -195,6 +218,7 @@ def plan(place: Place, options: PredictOptions) -> Plan:
         folder,
         run,
         windows,
+        of_units,
         negative,
         models.of(folder, run, place, options.device, options.final, options.own_code),
     )

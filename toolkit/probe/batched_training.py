@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from toolkit.core import seeds
 from toolkit.corpus.labels import IntArray
-from toolkit.probe.links import given_out
 from toolkit.probe.targets import FloatArray
 from toolkit.result.kinds import Link
+from toolkit.result.links import given_out, loss_of
 
 BATCH_CLIPS = 256  # as good as 128 on real features, 1.6 times faster
 VECTORS = 32  # float32 values that the widest vector loop takes at a time
@@ -124,36 +124,6 @@ def probability_of(logits: Tensor, link: Link) -> Tensor:
     return given_out(logits, link, 1).transpose(1, 2)
 
 
-def _loss(logits: Tensor, columns: Tensor, weights: Tensor, link: Link, loss: str) -> Tensor:
-    """Weighted mean loss of each network, (networks,). logits: (networks, n_fitted, n).
-
-    Of levels the sum of the cross entropies of being above each: CORAL, Cao, Mirjalili and Raschka, Pattern Recognition
-    Letters, 2020. Of numbers the squared error, or 1 - CCC of the batch, the mean over the targets.
-    """
-    if link == "identity":
-        return (
-            _one_minus_ccc(logits, columns, weights)
-            if loss == "ccc"
-            else ((logits - columns).square().mul(weights).mean(dim=(1, 2)))
-        )
-    if link == "cumulative":
-        columns = 1 - columns.cumsum(dim=0)[:-1]
-        return (functional.softplus(logits) - columns * logits).mul(weights).sum(dim=1).mean(dim=1)
-    if link == "softmax":
-        return -((logits.log_softmax(dim=1) * columns).sum(dim=1, keepdim=True) * weights).mean(dim=(1, 2))
-    return (functional.softplus(logits) - columns * logits).mul(weights).mean(dim=(1, 2))
-
-
-def _one_minus_ccc(given: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
-    """1 - the weighted CCC of each target (`result.scale_metrics`), the mean of them, (networks,)."""
-    share = weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)
-    mean, centre = (share * given).sum(dim=2, keepdim=True), (share * columns).sum(dim=2, keepdim=True)
-    moved, wanted = given - mean, columns - centre
-    covariance = (share * moved * wanted).sum(dim=2)
-    spread = (share * (moved.square() + wanted.square())).sum(dim=2) + (mean - centre).square()[..., 0]
-    return 1 - (2 * covariance / spread.clamp(min=1e-12)).mean(dim=1)
-
-
 def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs: int | None = None) -> list[Trained]:
     """AdamW (Loshchilov and Hutter, 2019), a learning rate and weight decay of its own for each network.
 
@@ -184,7 +154,7 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
         losses = np.zeros(len(optimiser.alive))
         if epochs is None:
             of = held_out.weights[optimiser.alive]
-            losses = _loss(logits, held_out.columns, of, stack.link, stack.loss).double().cpu().numpy()
+            losses = loss_of(logits, held_out.columns, of, stack.link, stack.loss).double().cpu().numpy()
         losses = np.where(np.isfinite(losses), losses, np.inf)
         for row, network in enumerate(optimiser.alive):
             if epochs is not None:
@@ -293,7 +263,7 @@ class _Optimiser:
         self._arrange()
 
     def step(self, inputs: Batch, columns: Tensor, weights: Tensor, draws: Tensor) -> None:
-        loss = _loss(self.logits(inputs, draws), columns, weights, self._stack.link, self._stack.loss).sum()
+        loss = loss_of(self.logits(inputs, draws), columns, weights, self._stack.link, self._stack.loss).sum()
         gradients = dict(zip(self._values, torch.autograd.grad(loss, list(self._values.values())), strict=True))
         self._steps += 1
         steps = torch.tensor(float(self._steps), device=loss.device)

@@ -20,10 +20,10 @@ from toolkit.core import seeds
 from toolkit.core.errors import MachineError, ToolkitError
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
-from toolkit.probe.links import given_out
 from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Relabelled, Setting, never
 from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS
 from toolkit.probe.targets import ALL, FloatArray, Targets, targets_of
+from toolkit.result.links import given_out
 from toolkit.result.thresholds import log_odds
 
 if TYPE_CHECKING:

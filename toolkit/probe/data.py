@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 
 from toolkit.core.errors import InputError, SplitError
-from toolkit.corpus.labels import IntArray, Task, Truth, one_hot
+from toolkit.corpus.labels import IntArray, Task, Truth, constant_labels, one_hot
 from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import STATISTICS, LayerFeatures
-from toolkit.probe.targets import constant_labels, targets_of
+from toolkit.probe.targets import targets_of
 
 
 class Layers(Protocol):

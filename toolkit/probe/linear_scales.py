@@ -8,12 +8,12 @@ import torch
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import proportional_odds, ridge
-from toolkit.probe.links import given_out
 from toolkit.probe.protocol import Fit, Found, GiveUp, Model, Relabelled, Setting, by_statistics, never
 from toolkit.probe.ridge import Decomposed, decompose
 from toolkit.probe.search import weight_of
 from toolkit.probe.solver import Solution
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
+from toolkit.result.links import given_out
 
 SEARCH_TOLERANCE = 1e-7  # of proportional odds, relative to the objective
 

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toolkit.core.artifacts import locked, make_folder, signature
 from toolkit.core.errors import disk_full_is_named
 from toolkit.core.platform import peak_memory
 from toolkit.corpus import evaluation_task
 from toolkit.corpus.evaluation_task import EvaluationTask
+from toolkit.corpus.labels import listed
 from toolkit.corpus.material import Material
 from toolkit.features.costs import extraction_seconds
 from toolkit.features.fused import Features, Fused, clips_behind, stores_of
@@ -194,7 +193,6 @@ def series_of(store: Features, question: EvaluationTask, options: Options, notes
 def _what(store: Features, question: EvaluationTask, options: Options, notes: Sequence[str]) -> dict[str, Any]:
     """All that changes a figure but the folds and the seed."""
     task = question.task
-    truth = question.truth
     marks = {name: found for name, part in stores_of(store).items() if (found := mark(part))}
     replaced = marks if isinstance(store, Fused) else marks.get(store.backbone)
     return {
@@ -203,9 +201,7 @@ def _what(store: Features, question: EvaluationTask, options: Options, notes: Se
         **({"replaced": replaced} if replaced else {}),
         "clips": len(store.ids),
         "task": [task.kind, list(task.labels), list(task.columns)],
-        "truth": [[None if np.isnan(one) else one for one in row] for row in truth.tolist()]
-        if task.regression
-        else truth.tolist(),
+        "truth": listed(task, question.truth),
         **question.rules.left_out,
         **({"unit": store.stated} if isinstance(store, UnitStore) else {}),
         "probe": options.probe,

@@ -26,6 +26,7 @@ from toolkit.corpus.evaluation_task import (
     refuse_repeats,
 )
 from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.options import LOSSES
 from toolkit.corpus.place import Place
 from toolkit.corpus.units import Units, units_of
 from toolkit.corpus.windows import Windows, cut
@@ -49,7 +50,6 @@ from toolkit.result import controls, online
 from toolkit.result.report.results import RunResult, RunResults
 from toolkit.result.run import FUSIONS, RUN
 
-LOSSES = ("mse", "ccc")
 if TYPE_CHECKING:
     from toolkit.probe.estimator import ProbeEstimator
 

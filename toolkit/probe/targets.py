@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.core.errors import ToolkitError
-from toolkit.corpus.labels import IntArray, Task, Truth, one_hot
+from toolkit.corpus.labels import IntArray, Task, Truth, middle_of, one_hot
 from toolkit.result import kinds
 from toolkit.result.kinds import Link
 
@@ -113,10 +113,7 @@ def targets_of(task: Task, truth: Truth) -> Targets:
     """The Targets of a training part. truth: as in `EvaluationTask`."""
     link = kinds.of(task).link
     if task.regression:
-        known = ~np.isnan(truth)
-        clips = np.maximum(known.sum(axis=0), 1)
-        mean = np.where(known, truth, 0.0).sum(axis=0) / clips
-        spread = np.sqrt(np.where(known, np.square(truth - mean), 0.0).sum(axis=0) / clips)
+        mean, spread = middle_of(task, truth)
         empty = Targets(False, np.flatnonzero(spread > 0), truth, mean, link, spread)
         return replace(empty, columns=empty.columns_of(task, truth))
     columns = one_hot(task, truth)
@@ -126,14 +123,6 @@ def targets_of(task: Task, truth: Truth) -> Targets:
         learnable[0] = False
     fitted = np.flatnonzero(learnable)
     return Targets(link in ("softmax", "cumulative"), fitted, columns[:, fitted], prevalence, link)
-
-
-def constant_labels(task: Task, truth: Truth) -> list[str]:
-    """The labels that a training part has no positive for, or nothing else than positives; targets that do not vary."""
-    if task.regression:
-        return [label for place, label in enumerate(task.labels) if place not in targets_of(task, truth).fitted]
-    share = one_hot(task, truth).mean(axis=0)
-    return [label for label, positive in zip(task.labels, share) if positive in (0.0, 1.0)]
 
 
 @dataclass(frozen=True)

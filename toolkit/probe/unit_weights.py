@@ -4,28 +4,36 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from toolkit.corpus.labels import FloatArray, IntArray
 from toolkit.corpus.splits import Folds
 from toolkit.features.units import UnitStore
-from toolkit.probe.data import rows_of
+from toolkit.probe.data import Layers, rows_of
 from toolkit.probe.protocol import one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.winners import Winner
 from toolkit.result.units import Member
 
 
+def shares_of(features: Layers, kept: Sequence[Winner], rows: Sequence[IntArray]) -> list[list[FloatArray]] | None:
+    """Of each winner, what every clip weighs in each of its units, `rows` of the features; None of probes that weigh
+    none. A unit's clips add up to 1."""
+    if (own := PROBES[kept[0].probe].weights) is None:
+        return None
+    found = []
+    for winner, wanted in zip(kept, rows, strict=True):
+        layers = [rows_of(features.layer(name), wanted) for name in winner.layers if len(wanted)]
+        with one_thread():
+            found.append(own(layers, winner.model, winner.setting, winner.targets) if layers else [])
+    return found
+
+
 def weighed(store: UnitStore, folds: Folds, kept: Sequence[Winner]) -> list[Member]:
     """Every clip of a run's units, by unit; without a weight where the probe has none, or no round tested the unit."""
-    weights: dict[str, tuple[int, np.ndarray[tuple[int], np.dtype[np.float64]]]] = {}
     row_of = {unit: row for row, unit in enumerate(store.ids)}
-    for winner in kept:
-        own = PROBES[winner.probe].weights
-        if own is None:
-            break
-        units = [unit for unit, fold in zip(folds.ids, folds.fold.tolist(), strict=True) if fold == winner.fold]
-        rows = np.array([row_of[unit] for unit in units], dtype=np.int64)
-        layers = [rows_of(store.layer(name), rows) for name in winner.layers]
-        with one_thread():
-            found = own(layers, winner.model, winner.setting, winner.targets)
+    tested = [[unit for unit, fold in zip(folds.ids, folds.fold) if fold == winner.fold] for winner in kept]
+    rows = [np.array([row_of[unit] for unit in units], dtype=np.int64) for units in tested]
+    weights: dict[str, tuple[int, FloatArray]] = {}
+    for winner, units, found in zip(kept, tested, shares_of(store, kept, rows) or [], strict=False):
         weights |= {unit: (winner.fold, one) for unit, one in zip(units, found, strict=True)}
     members = []
     for unit in folds.ids:
