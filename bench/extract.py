@@ -10,10 +10,14 @@ to 0.5 .. 20 s, wav at 22.05, 16 and 8 kHz. Every way begins with the files on d
 
     loop      transformers, one clip at a time, float32, all hidden states, mean over the clip's frames
     padded    transformers, batches of 8 in file order, the feature extractor pads, float32, mean over all frames
+    half      `loop` in bfloat16, as `dtype=torch.bfloat16` gives it
+    sorted    transformers in bfloat16, batches of 8 sorted by length, mean over the clip's own frames
+    compiled  on CUDA `sorted` in float16 with SDPA and torch.compile, warm
     floor     our forward passes alone, in the dtype and the batches of `extract`; nothing decoded, pooled or stored
     extract   `toolkit extract`: decode, batch, forward, pool, committed shards
 
-What is printed is measured, never asserted. On a machine that others use at the same time, `--threads 1 --clock
+`off by` is the largest relative error of a clip's mean, in any layer, against `loop`. What is printed is measured,
+never asserted. On a machine that others use at the same time, `--threads 1 --clock
 processor` compares the work of all threads instead of the time on the wall; waiting for other programs does not count.
 """
 
@@ -24,13 +28,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from plain_loops import DTYPES, PlainLoops
 from workload import CLOCKS, CONFIGS, checkpoint_of, corpus_of, durations, machine, peak
 
 from toolkit.audio.decode import SAMPLE_RATE, Samples, decode
@@ -44,11 +48,11 @@ from toolkit.features.layout import CLIPS_PER_SHARD
 from toolkit.features.loading import decode_all
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import on_device, waveforms
-from toolkit.models.load import choose_device, choose_dtype, load
+from toolkit.models.load import choose_device, load
 from toolkit.models.logmel import LogMel
 from toolkit.models.normalisation import normalise
+from toolkit.models.precision import PRECISIONS, ladder
 
-PADDED_BATCH = 8
 PROFILED_CLIPS = 100
 now = CLOCKS["wall"]
 
@@ -67,9 +71,7 @@ class Bench:
         self.samples = [decode(self.corpus.audio_path(clip)).samples for clip in self.corpus.clips]
         self.audio_seconds = sum(map(len, self.samples)) / SAMPLE_RATE
         self.whisper = self.checkpoint.backbone.family == "whisper"
-        whole = transformers.AutoModel.from_pretrained(str(self.checkpoint.folder), dtype=torch.float32)
-        self.model = (whole.get_encoder() if self.whisper else whole).eval().to(self.device)
-        self.extractor = transformers.AutoFeatureExtractor.from_pretrained(str(self.checkpoint.folder))
+        self.plain = PlainLoops(self.checkpoint.folder, self.corpus, self.whisper, self.device, now)
         # Seconds of the first `extract` before its first batch: load, precision, batch size. And from then on.
         self.started = self.first = 0.0
 
@@ -83,7 +85,7 @@ class Bench:
         self.encoder = load(
             self.checkpoint,
             self.device,
-            getattr(torch, self.dtype),
+            PRECISIONS[self.dtype],
             context="clip" if self.whisper and self.options.context == "clip" else "full",
         )
         return self.result
@@ -140,46 +142,19 @@ class Bench:
         seconds = durations(CLIPS_PER_SHARD, np.random.default_rng(0))
         lengths, cost = [round(SAMPLE_RATE * length) for length in seconds], self.encoder.padded_samples
         frames = [len(batch) * cost(max(lengths[clip] for clip in batch)) // 320 for batch in self._batches(lengths)]
-        computed = 320 * sum(rounded_up(count, self.encoder.dtype, self.device) for count in frames)
+        computed = 320 * sum(rounded_up(count, self.encoder.precision.dtype, self.device) for count in frames)
         return 1 - sum(lengths) / computed
 
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
         return batches(lengths, self.encoder.padded_samples, self.budget)
 
-    def loop(self) -> float:
-        began = now()
-        self.means = []
-        for clip in self.corpus.clips:
-            samples = decode(self.corpus.audio_path(clip)).samples
-            states = self._states(self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt"))
-            own = -(-len(samples) // 320) if self.whisper else None
-            self.means.append(torch.stack([layer[0, :own].mean(dim=0) for layer in states]).cpu().numpy())
-        return now() - began
-
-    def padded(self) -> float:
-        began = now()
-        paths = [self.corpus.audio_path(clip) for clip in self.corpus.clips]
-        padding: dict[str, Any] = {} if self.whisper else {"padding": True}
-        for first in range(0, len(paths), PADDED_BATCH):
-            samples = [decode(path).samples for path in paths[first : first + PADDED_BATCH]]
-            inputs = self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt", **padding)
-            torch.stack([layer.mean(dim=1) for layer in self._states(inputs)]).cpu()
-        return now() - began
-
-    @torch.inference_mode()
-    def _states(self, inputs: Any) -> Sequence[torch.Tensor]:
-        hidden: Sequence[torch.Tensor] = self.model(**inputs.to(self.device), output_hidden_states=True).hidden_states
-        return hidden
-
-    def error(self) -> float:
-        """The largest relative error of a stored mean against the loop's, over clips and layers."""
-        store, ours = self.result.store, np.stack(self.means, axis=1)
-        worst = 0.0
-        for row, name in enumerate(store.layers):
-            stored = store.layer(name).mean
-            error = np.linalg.norm(stored - ours[row], axis=1) / np.linalg.norm(ours[row], axis=1)
-            worst = max(worst, float(error.max()))
-        return worst
+    def error(self, way: str) -> float:
+        """The largest relative error of a mean against the loop's, over clips and layers."""
+        exact, found = self.plain.means["loop"], self.plain.means.get(way)
+        if found is None:
+            store = self.result.store
+            found = np.stack([store.layer(name).mean for name in store.layers], axis=1)
+        return float((np.linalg.norm(found - exact, axis=2) / np.linalg.norm(exact, axis=2)).max())
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -192,7 +167,8 @@ def compare(
     """Print one model's table: the best of `repeats` of each way, taken in turns."""
     bench = Bench(checkpoint_of(name, folder), corpus, options, Path(tempfile.mkdtemp(dir=folder)))
     bench.first_extract()
-    ways = {way: getattr(bench, way) for way in ("loop", "padded", "floor", "extract") if way not in skip}
+    every = ("loop", "padded", "half", "sorted", *["compiled"] * (bench.device.type == "cuda"), "floor", "extract")
+    ways = {way: getattr(bench.plain if way in DTYPES else bench, way) for way in every if way not in skip}
     seconds = {way: float("inf") for way in ways}
     for _ in range(repeats):
         for way, run in ways.items():
@@ -200,16 +176,17 @@ def compare(
     context = f", {bench.options.context} context" if bench.whisper else ""
     clips = len(corpus.clips)
     print(f"\n{name}{context}, {clips} clips, {bench.audio_seconds:,.0f} s of audio, {bench.dtype}, {bench.device}")
-    print(f"  {'':9}{'seconds':>9}{'s a clip':>10}{'audio s/s':>11}{'loop / it':>11}{'it / floor':>12}")
+    print(f"  {'':9}{'seconds':>9}{'s a clip':>10}{'audio s/s':>11}{'loop / it':>11}{'it / floor':>12}{'off by':>10}")
     for way, took in seconds.items():
-        dtype = bench.dtype if way in ("floor", "extract") else "float32"
+        dtype = DTYPES.get(way, bench.dtype)
+        compared = "loop" in seconds and (way in bench.plain.means or way == "extract")
+        error = f"{bench.error(way):10.1e}" if compared else f"{'-':>10}"
         against_loop = f"{seconds['loop'] / took:.2f}" if "loop" in seconds else "-"
         print(
             f"  {way:9}{took:9.2f}{took / clips:10.4f}{bench.audio_seconds / took:11.1f}{against_loop:>11}"
-            f"{took / seconds['floor']:12.3f}  {dtype}"
+            f"{took / seconds['floor']:12.3f}{error}  {dtype}"
         )
-    agreement = f"; largest relative error of a mean against the loop {bench.error():.1e}" if "loop" in ways else ""
-    print(f"  padding {bench.padding():.1%} of what a shard computes; batches of {bench.budget:g} s{agreement}")
+    print(f"  padding {bench.padding():.1%} of what a shard computes; batches of {bench.budget:g} s")
     print(
         f"  the first extract, with shapes that the device had not met, {bench.first:.2f} s; once a store: load, dtype "
         f"and batch size {bench.started:.1f} s (neither in the times above)",
@@ -254,13 +231,14 @@ def main() -> None:
     models = [name for name in CONFIGS if name != "tiny"]
     parser.add_argument("--model", action="append", choices=models, help="may be repeated")
     parser.add_argument("--clips", type=int, default=48)
+    parser.add_argument("--times", type=int, default=1, help="the clips so many times over: files take long to make")
     parser.add_argument("--repeats", type=int, default=2, help="the best of so many is taken")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--context", default="full", help="of Whisper: full or clip")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, help="of torch; its own choice unless told")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: of all threads together")
-    parser.add_argument("--skip", action="append", default=[], choices=["loop", "padded"], help="a way to leave out")
+    parser.add_argument("--skip", action="append", default=[], choices=list(DTYPES), help="a way to leave out")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--front-end", action="store_true")
     parser.add_argument("--folder", type=Path, help="keep clips and checkpoints here, for the next run")
@@ -272,13 +250,15 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     device = choose_device(given.device)
-    choose_dtype(given.dtype, device)  # decides what oneDNN keeps, before the first product, as in `toolkit extract`
+    ladder(given.dtype, device)  # decides what oneDNN keeps, before the first product, as in `toolkit extract`
     peaks = ", ".join(f"{peak(dtype, device):,.0f} in {dtype}" for dtype in (torch.float32, torch.bfloat16))
     print(f"{machine()}; {given.clock} clock; products at best, GFLOP/s: {peaks}".replace("torch.", ""), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         corpus = corpus_of(given.clips, folder / f"clips-{given.clips}")
+        again = [replace(clip, id=f"{clip.id}-{turn}") for turn in range(given.times) for clip in corpus.clips]
+        corpus = replace(corpus, clips=tuple(again)) if given.times > 1 else corpus
         if given.front_end:
             front_end(corpus, device, os.cpu_count() or 1)
             return

@@ -26,6 +26,7 @@ from toolkit.models.families import FAMILIES, SAMPLES
 from toolkit.models.generic import GenericEncoder
 from toolkit.models.load import config_of, feature_extractor_of, model_of
 from toolkit.models.pooling import mean_and_std
+from toolkit.models.precision import FLOAT32
 
 CPU = torch.device("cpu")
 
@@ -71,7 +72,7 @@ def main() -> None:
         assert FAMILIES["hubert"].feed is None and SAMPLES.feed is not None
         began = now()
         encoder = GenericEncoder(
-            *loaded(checkpoint, layers), CPU, torch.float32, layers, replace(SAMPLES.feed), checkpoint.backbone.width
+            *loaded(checkpoint, layers), CPU, FLOAT32, layers, replace(SAMPLES.feed), checkpoint.backbone.width
         )
         proof = now() - began
         print(f"proof: {proof:.1f} s, {encoder.proof}")

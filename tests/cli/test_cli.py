@@ -20,7 +20,6 @@ from tests import children
 from tests.conftest import Run
 from tests.models import tiny
 from toolkit.corpus import manifest
-from toolkit.extract.check import BOUNDS
 
 
 @pytest.fixture(scope="module")
@@ -210,11 +209,8 @@ def test_what_does_not_fit_one_model_is_refused_before_any_is_run(
         assert code == 2 and not (tmp_path / "features").exists(), err
 
 
-def test_a_check_that_fails_in_bfloat16_says_what_is_exact(
-    run: Run, study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(BOUNDS, "bfloat16", 1e-6)
-    code, out, _ = run("models", "check", "tiny-hubert", "--dtype", "bfloat16", "-w", study)
+def test_a_check_that_fails_in_bfloat16_says_what_is_exact(run: Run, study: Path) -> None:
+    code, out, _ = run("models", "check", "tiny-hubert", "--dtype", "bfloat16", "--bound", "1e-6", "-w", study)
     assert code == 1 and out.startswith("FAILED: tiny-hubert on ") and out.endswith("--dtype float32 is exact\n")
 
 

@@ -14,6 +14,7 @@ from toolkit import cli
 from toolkit.cli.combinations import RULES
 from toolkit.core.errors import InputError
 from toolkit.core.options import check_idle, typed
+from toolkit.extract.options import ExtractOptions
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.predict.options import PredictOptions
 from toolkit.probe.options import ProbeOptions
@@ -21,6 +22,7 @@ from toolkit.result.options import CompareOptions, ScoreOptions
 from toolkit.segment.options import SegmentOptions
 
 STAGES = {
+    "extract": ExtractOptions,
     "finetune": FinetuneOptions,
     "probe": ProbeOptions,
     "predict": PredictOptions,
@@ -38,6 +40,7 @@ BY_HAND = ("finetune", "--model", "m", "--target", "t")
 PROBE = ("probe", "--model", "m", "--target", "t")
 # A command line for each row of the table, in its order, that the row must refuse.
 REFUSED: list[tuple[str, ...]] = [
+    ("extract", "--model", "m", "--dtype", "float32", "--bound", "0.1"),
     (*BY_HAND, "--kind", "classes", "--threshold", "8"),
     (*BY_HAND, "--levels", "low,high"),
     (*BY_HAND, "--kind", "regression", "--labels", "joy"),
@@ -97,6 +100,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("manifest", "segment", "calls.csv", "--layer", "encoder.1"),
     ("compare", "--subgroups", "none", "--manifest", "m.csv"),
     ("compare", "--subgroups", "none", "--audio-root", "."),
+    ("models", "check", "m", "--dtype", "float32", "--bound", "0.1"),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--manifest", "m.csv"),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--audio-root", "."),
     ("manifest", "anonymise", "--key", "k", "--out", "o", "--who", "a", "--keep-text"),

@@ -287,7 +287,7 @@ WRONG = [
         "Bad model 'whisper-tinny', expected one of ['hubert-base-ls960', ",
     ),
     ('"clip"', '"short"', "8, column 11", "Bad context 'short', expected one of ['full', 'clip']"),
-    ("float32", "f8", "9, column 9", "Bad dtype 'f8', expected one of ['auto', 'float32', 'bfloat16']"),
+    ("float32", "f8", "9, column 9", "Bad dtype 'f8', expected one of ['auto', 'bfloat16', "),
     ("workers = 1", "workers = 0", "10, column 11", "workers = 0, expected a whole number from 1"),
     ("# more of extract", 'layers = "0-9"', "11, column 10", "Bad layers 0-9, expected a range within 0-2 of tiny"),
     ("# more of extract", 'layers = "most"', "11, column 10", "Bad --layers 'most', expected a range such as 0-12"),

@@ -1,7 +1,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -16,7 +16,7 @@ from tests import children
 from tests.models import tiny
 from toolkit.audio import decode_pool
 from toolkit.audio.clip import Clip
-from toolkit.audio.decode import Samples, decode
+from toolkit.audio.decode import decode
 from toolkit.core.errors import DiskFullError, InputError, MachineError, StoreError
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
@@ -29,9 +29,10 @@ from toolkit.features import layout, loading
 from toolkit.features.shard import ShardContent
 from toolkit.features.store import Store, Writer
 from toolkit.models.checkpoint import Checkpoint, inspect
-from toolkit.models.encoder import Encoder, LayerStates
+from toolkit.models.encoder import Encoder
 from toolkit.models.load import load
 from toolkit.models.pooling import mean_and_std
+from toolkit.models.precision import FLOAT32, Precision
 from toolkit.models.wav2vec2 import Wav2Vec2Encoder
 
 RATES = (16_000, 8_000, 22_050)
@@ -363,100 +364,6 @@ def test_kill_9_and_resume_end_in_the_same_bytes(tmp_path: Path, hubert: Checkpo
     assert files[0] == files[1]
 
 
-@pytest.fixture
-def bfloat16_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on hardware that multiplies bfloat16 natively."""
-    monkeypatch.setattr(setup, "choose_dtype", lambda *_: (torch.bfloat16, "bfloat16: for the test."))
-
-
-@pytest.mark.usefixtures("bfloat16_first")
-def test_bfloat16_that_strays_falls_back_to_float32_and_is_remembered(
-    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(setup, "PRECISION_BOUND", 1e-9)
-    said: list[str] = []
-    first = extract(clips, hubert, tmp_path / "features", Options(), said.append)
-    assert first.store.settings["dtype"] == "float32"
-    assert any("float32, not bfloat16, which differs from float32 by" in sentence for sentence in said)
-    monkeypatch.setattr(setup, "load", lambda *_, **__: pytest.fail("what was measured is remembered"))
-    assert extract(clips, hubert, tmp_path / "features", Options()).store.folder == first.store.folder
-    assert len(list((tmp_path / "features").iterdir())) == 1
-
-
-@pytest.mark.usefixtures("bfloat16_first")
-def test_bfloat16_that_is_close_stands(tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "PRECISION_BOUND", 0.5)
-    done = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options())
-    assert done.store.settings["dtype"] == "bfloat16" and done.store.settings["rounded"] == setup.ROUNDED
-
-
-@pytest.mark.usefixtures("bfloat16_first")
-def test_bfloat16_that_was_asked_for_is_measured_too_and_does_not_decide_for_auto(
-    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(setup, "PRECISION_BOUND", 0.5)
-    said: list[str] = []
-    close = extract(clips, hubert, tmp_path / "close", Options(dtype="bfloat16"), said.append)
-    assert close.store.settings["dtype"] == "bfloat16" and (close.store.folder / setup.PRECISION_FILE).exists()
-    assert any("bfloat16: for the test; it differs from float32 by" in sentence for sentence in said)
-    monkeypatch.setattr(setup, "PRECISION_BOUND", 1e-9)
-    strays = extract(clips, hubert, tmp_path / "strays", Options(dtype="bfloat16"), said.append)
-    assert strays.store.settings["dtype"] == "bfloat16"
-    assert any("as asked for, but it differs from float32 by" in sentence for sentence in said)
-    monkeypatch.setattr(setup.Session, "_measure", lambda _: pytest.fail("what was measured is remembered"))
-    assert setup.Session(hubert, tmp_path / "strays", Options(), None, said.append).found() is None
-    assert extract(clips, hubert, tmp_path / "strays", Options()).store.settings["dtype"] == "float32"
-    found = setup.Session(hubert, tmp_path / "strays", Options(), None, said.append).found()
-    assert found is not None and found.settings["dtype"] == "float32"
-
-
-@pytest.mark.usefixtures("bfloat16_first")
-def test_bfloat16_of_a_pilot_does_not_stand_for_all_of_the_corpus(
-    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(setup, "PRECISION_BOUND", 0.5)
-    pilot = extract(corpus(tmp_path, count=3), hubert, tmp_path / "features", Options()).store
-    assert setup._precision_of(pilot.folder)["clips"] == 3
-    monkeypatch.setattr(setup, "PRECISION_BOUND", 1e-9)
-    monkeypatch.setattr(setup.Session, "_deviation", lambda self, clips: 1e-8 * len(clips))
-    record = pilot.folder / setup.PRECISION_FILE
-    record.write_text(record.read_text().replace(str(setup._precision_of(pilot.folder)["deviation"]), "1e-10"))
-    whole = extract(corpus(tmp_path, count=7), hubert, tmp_path / "features", Options()).store
-    assert whole.settings["dtype"] == "float32" and setup._precision_of(whole.folder)["clips"] == 7
-    found = setup.Session(hubert, tmp_path / "features", Options(), None, lambda sentence: None).found()
-    assert found is not None and found.folder == whole.folder
-
-
-@pytest.mark.usefixtures("bfloat16_first")
-def test_bfloat16_is_measured_anew_where_its_record_is_damaged(tmp_path: Path, hubert: Checkpoint) -> None:
-    clips = corpus(tmp_path, count=3)
-    record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / setup.PRECISION_FILE
-    whole = record.read_text()
-    edits = [('"clips"', '"clip"'), ('"clips": 3', '"clips": Infinity'), ('"clips": 3', '"clips": -3')]
-    edits += [('"deviation": ', '"deviation": -'), ('"deviation": ', '"deviation": NaN, "was": ')]
-    damages = [whole.replace(*edit) for edit in edits]
-    assert whole not in damages
-    for damage in ("", "[]", '{"deviation": null, "clips": 3}', "[" * 100_000, *damages):
-        record.write_text(damage)
-        extract(clips, hubert, tmp_path / "features", Options())
-        assert record.read_text() == whole
-
-
-@pytest.mark.usefixtures("bfloat16_first")
-def test_what_another_kind_of_device_rounds_to_says_nothing_of_this_one(
-    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clips = corpus(tmp_path, count=3)
-    monkeypatch.setattr(setup, "PRECISION_BOUND", 0.5)
-    record = extract(clips, hubert, tmp_path / "features", Options()).store.folder / setup.PRECISION_FILE
-    whole = record.read_text()
-    record.write_text(whole.replace('"cpu"', '"cuda:0"').replace('"deviation": ', '"deviation": 1e3, "was": '))
-    assert extract(clips, hubert, tmp_path / "features", Options()).store.settings["dtype"] == "bfloat16"
-    assert record.read_text() == whole
-
-
 def test_a_device_that_not_even_the_shortest_clip_fits_into_ends_the_run(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -500,15 +407,15 @@ def test_bad_options_are_refused_before_a_model_loads(
 def test_check_writes_its_verdict_into_the_store_it_guards(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[torch.dtype] = []
+    loaded: list[Precision] = []
 
-    def noted(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, **options: object) -> Encoder:
-        loaded.append(dtype)
-        return load(checkpoint, device, dtype)
+    def noted(checkpoint: Checkpoint, device: torch.device, precision: Precision, **options: object) -> Encoder:
+        loaded.append(precision)
+        return load(checkpoint, device, precision)
 
     monkeypatch.setattr(setup, "load", noted)
     result = check_checkpoint(hubert, tmp_path / "features", Options(dtype="float32"), lambda sentence: None)
-    assert result.passed and 0 < result.worst < 1e-5 and loaded == [torch.float32]
+    assert result.passed and 0 < result.worst < 1e-5 and loaded == [FLOAT32]
     rounded = check_checkpoint(hubert, tmp_path / "features", Options(dtype="bfloat16"), lambda sentence: None)
     assert 1e-3 < rounded.worst < 0.1  # from float32, not from itself; 5.4e-2 on a CPU without AVX-512
     done = extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", Options(dtype="float32"))
@@ -588,85 +495,6 @@ def test_the_order_of_frames_is_no_other_store(tmp_path: Path, hubert: Checkpoin
         for frames in (("encoder.2", "encoder.0"), ("encoder.0", "encoder.2", "encoder.0"))
     )
     assert one == other
-
-
-@pytest.mark.usefixtures("bfloat16_first")
-def test_the_self_test_does_not_settle_the_dtype_of_a_store(tmp_path: Path, hubert: Checkpoint) -> None:
-    check_checkpoint(hubert, tmp_path / "features", Options(), lambda sentence: None)
-    assert not list((tmp_path / "features").glob("*/precision.json"))
-    extract(corpus(tmp_path, count=1), hubert, tmp_path / "features", Options())
-    assert list((tmp_path / "features").glob("*/precision.json"))
-
-
-def reversed_in_time(values: torch.Tensor) -> torch.Tensor:
-    return values.flip(1)
-
-
-def spread_wider(values: torch.Tensor) -> torch.Tensor:
-    mean = values.mean(dim=1, keepdim=True)
-    return mean + 1.05 * (values - mean)
-
-
-def as_bfloat16(monkeypatch: pytest.MonkeyPatch, bend: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """A bfloat16 encoder is one in float32 whose states are bent, the same on every machine."""
-
-    class Bent:
-        def __init__(self, encoder: Encoder) -> None:
-            self.encoder, self.dtype = encoder, torch.bfloat16
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.encoder, name)
-
-        def states(self, clips: Sequence[Samples]) -> Iterator[LayerStates]:
-            for layer in self.encoder.states(clips):
-                yield replace(layer, values=bend(layer.values))
-
-    def loaded(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, **options: object) -> object:
-        encoder = load(checkpoint, device, torch.float32)
-        return Bent(encoder) if dtype == torch.bfloat16 else encoder
-
-    monkeypatch.setattr(setup, "load", loaded)
-
-
-@pytest.mark.parametrize(
-    ("bend", "frames", "dtype"),
-    [
-        (reversed_in_time, (), "bfloat16"),
-        (reversed_in_time, ("encoder.1",), "float32"),
-        (spread_wider, (), "float32"),
-    ],
-)
-@pytest.mark.usefixtures("bfloat16_first")
-def test_all_that_is_kept_counts_when_the_dtype_is_chosen(
-    tmp_path: Path,
-    hubert: Checkpoint,
-    monkeypatch: pytest.MonkeyPatch,
-    bend: Callable[[torch.Tensor], torch.Tensor],
-    frames: tuple[str, ...],
-    dtype: str,
-) -> None:
-    """Frames in another order have the same mean and deviation; frames further from their mean have the same mean."""
-
-    as_bfloat16(monkeypatch, bend)
-    done = extract(corpus(tmp_path, count=2), hubert, tmp_path / "features", Options(frames=frames))
-    assert done.store.settings["dtype"] == dtype
-
-
-def rounded(values: torch.Tensor) -> torch.Tensor:
-    return values.bfloat16().float()
-
-
-@pytest.mark.usefixtures("bfloat16_first")
-def test_silence_which_hardly_deviates_does_not_decide_the_dtype(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rounded to bfloat16, a clip of sound strays by less than 1e-2, and the deviation of a silent one by more."""
-    hubert = inspect(tiny.calm(tiny.hubert(tmp_path / "calm")), "calm")
-    manifest = corpus(tmp_path, count=2)
-    soundfile.write(manifest.audio_path(manifest.clips[0]), np.zeros(16_000), 16_000)
-    as_bfloat16(monkeypatch, rounded)
-    done = extract(manifest, hubert, tmp_path / "features", Options())
-    assert done.store.settings["dtype"] == "bfloat16"
 
 
 def test_few_long_clips_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from toolkit.models.fused_linear import Product
+from toolkit.models.precision import BFLOAT16, FLOAT32
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def test_an_exact_bias_is_not_rounded_and_rounds_nothing(
 ) -> None:
     values, weight, bias = drawn
     expected = values @ weight.T + bias
-    rounded = Product.of(weight, bias, torch.bfloat16)
-    exact = Product.of(weight, bias, torch.bfloat16, exact="bias")
+    rounded = Product.of(weight, bias, BFLOAT16)
+    exact = Product.of(weight, bias, BFLOAT16, exact="bias")
     assert (rounded(values).dtype, exact(values).dtype) == (torch.bfloat16, torch.float32)
     assert error(rounded, values, expected) > 2e-2
     assert error(exact, values, expected) < 4e-3
@@ -37,7 +38,7 @@ def test_an_exact_weight_leaves_only_the_rounding_of_the_product(
 ) -> None:
     values, weight, bias = drawn
     expected = values @ weight.T + (bias if biased else 0)
-    both = Product.of(weight, bias if biased else None, torch.bfloat16, exact="both")
+    both = Product.of(weight, bias if biased else None, BFLOAT16, exact="both")
     assert both(values).dtype == torch.float32
     assert error(both, values, expected) < 2e-3
 
@@ -45,5 +46,5 @@ def test_an_exact_weight_leaves_only_the_rounding_of_the_product(
 def test_in_float32_nothing_is_rounded(drawn: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
     values, weight, bias = drawn
     for exact in ("", "bias", "both"):
-        product = Product.of(weight, bias, torch.float32, exact=exact)  # type: ignore[arg-type]
+        product = Product.of(weight, bias, FLOAT32, exact=exact)  # type: ignore[arg-type]
         torch.testing.assert_close(product(values), values @ weight.T + bias)

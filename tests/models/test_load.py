@@ -1,7 +1,6 @@
 """Device, dtype, and which checkpoints are loaded or refused."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,12 @@ from tests.models import tiny
 from tests.models.reference import own_states, worst_error
 from tests.models.tiny import speech_like
 from toolkit.core.errors import CheckpointError, InputError, MachineError
-from toolkit.core.matmul import FEW, KEPT
 from toolkit.models.checkpoint import inspect, locate
 from toolkit.models.encoder import Encoder
-from toolkit.models.load import choose_device, choose_dtype, load
+from toolkit.models.load import choose_device, load
 from toolkit.models.load_trainable import load_trainable
 from toolkit.models.normalisation import widest
+from toolkit.models.precision import FLOAT32, ladder
 from toolkit.models.whisper import Context
 
 CPU = torch.device("cpu")
@@ -59,49 +58,11 @@ def test_apple_s_metal_is_taken_in_float32_and_said_to_be_untested(monkeypatch: 
     device = choose_device("mps")
     assert device.type == "mps" and choose_device("auto").type != "mps"
     for name in ("auto", "float32"):
-        dtype, reason = choose_dtype(name, device)
-        assert dtype == torch.float32 and "untested" in reason
+        rungs, reason = ladder(name, device)
+        assert rungs == (FLOAT32,) and "untested" in reason
     with pytest.raises(InputError, match=r"Bad dtype 'bfloat16', expected one of \['auto', 'float32'\] on mps"):
-        choose_dtype("bfloat16", device)
+        ladder("bfloat16", device)
     assert widest(torch.zeros(2)).dtype == torch.float64
-
-
-@pytest.mark.parametrize(("amx", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_dtype_follows_the_hardware_and_says_why(
-    amx: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    dtype, reason = choose_dtype("auto", CPU)
-    assert dtype == expected and "AMX" in reason
-    assert choose_dtype("bfloat16", CPU) == (torch.bfloat16, "bfloat16 as asked for.")
-
-
-@pytest.mark.parametrize(
-    ("dtype", "amx", "kept"),
-    [("float32", True, FEW), ("bfloat16", True, "512"), ("auto", True, "512"), ("bfloat16", False, FEW)],
-)
-def test_kernels_are_kept_where_compiling_them_is_dear(
-    dtype: str, amx: bool, kept: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    for name in KEPT:
-        monkeypatch.setenv(name, FEW)
-    choose_dtype(dtype, CPU)
-    assert [os.environ[name] for name in KEPT] == [kept, kept]
-
-
-@pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
-def test_auto_dtype_on_cuda_follows_the_compute_capability(
-    capability: tuple[int, int], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert choose_dtype("auto", torch.device("cuda"))[0] == expected
-
-
-def test_an_unknown_dtype_is_bad_usage() -> None:
-    with pytest.raises(InputError, match="Bad dtype 'float16'"):
-        choose_dtype("float16", CPU)
 
 
 def test_a_missing_weight_is_refused_by_name(tmp_path: Path) -> None:
@@ -174,7 +135,7 @@ def test_weights_saved_in_half_precision_are_computed_in_the_dtype_asked_for(tmp
     folder = tiny.whisper(tmp_path / "half")
     _rewrite(folder, lambda tensors: {key: value.half() for key, value in tensors.items()})
     encoder = _load(folder)
-    assert encoder.dtype == torch.float32
+    assert encoder.precision == FLOAT32
     assert next(encoder.states(CLIPS)).values.dtype == torch.float32
 
 

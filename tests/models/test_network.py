@@ -16,6 +16,7 @@ from toolkit.models.families import FAMILIES, Feed
 from toolkit.models.generic import GenericEncoder
 from toolkit.models.network import Network, layer_modules
 from toolkit.models.own_frames import plan_of
+from toolkit.models.precision import FLOAT32
 
 CPU = torch.device("cpu")
 
@@ -69,7 +70,7 @@ def test_states_that_are_not_numbers_are_refused_when_it_is_loaded() -> None:
     feed = FAMILIES["wav2vec2-bert"].feed
     assert feed is not None
     with pytest.raises(CheckpointError, match="its states of a clip alone are not finite numbers"):
-        GenericEncoder(model.eval().requires_grad_(False), extractor, CPU, torch.float32, 3, feed, 32)
+        GenericEncoder(model.eval().requires_grad_(False), extractor, CPU, FLOAT32, 3, feed, 32)
 
 
 def test_what_the_extractor_s_own_mask_leaves_out_is_cut_off() -> None:

@@ -20,6 +20,7 @@ from toolkit.models.checkpoint import locate
 from toolkit.models.encoder import Encoder
 from toolkit.models.load import load
 from toolkit.models.positional_conv import PositionalConvolutions
+from toolkit.models.precision import BFLOAT16
 
 WAVEFORM_FAMILIES = [name for name in FAMILIES if not name.startswith("whisper")]
 CPU = torch.device("cpu")
@@ -115,7 +116,7 @@ def test_positions_in_bfloat16_are_right_whatever_the_library_makes_of_them(chan
     embedding = SimpleNamespace(conv=convolution, activation=torch.nn.Identity())
     states = torch.randn(1, 40, 2 * channels)
     exact = PositionalConvolutions(embedding)(states, None)
-    found = PositionalConvolutions(embedding, torch.bfloat16)(states, None)
+    found = PositionalConvolutions(embedding, BFLOAT16)(states, None)
     assert (found - exact).norm() < BFLOAT16_BOUND * exact.norm()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import typer.core
 
 from toolkit.core.options import Rule, check_idle
+from toolkit.extract.options import ExtractOptions
 from toolkit.result.options import CompareOptions
 
 RULES = {
@@ -19,6 +20,7 @@ RULES = {
         for rule in CompareOptions.RULES[:1]
         for option in ("manifest", "audio_root")
     ),
+    "models check": ExtractOptions.RULES,
     "manifest anonymise": tuple(
         Rule(option, lambda own: own.who is not None, "has no effect with --who, which reads no manifest")
         for option in ("manifest", "audio_root", "keep_text")

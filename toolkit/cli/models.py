@@ -183,14 +183,15 @@ def randomise(
 def check(
     name: Name,
     workspace: Workspace = HERE,
-    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="As of `extract`.")] = "auto",
+    bound: Annotated[float, typer.Option(min=0, max=1, help="Of the error, but of float32's.")] = 1e-2,
     context: Annotated[str, typer.Option(help="full or clip.")] = "full",
     decoder: Annotated[bool, typer.Option("--decoder", help="Whisper's decoder too.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps (untested) ...")] = "auto",
 ) -> None:
     """Self-test on this checkpoint and device: is a clip's every layer, among others, what it is alone in float32?
 
-    Relative error below 1e-5 in float32 (1e-2 in bfloat16) passes; all frames of all layers count, where
+    Relative error below 1e-5 in float32 (`--bound` in what is faster) passes; all frames of all layers count, where
     `toolkit extract --dtype auto` measures what it keeps of them. The result is written into the store that
     `toolkit extract` with the same options fills. A failure exits with 1.
 
@@ -202,7 +203,7 @@ def check(
 
     place = place_of(workspace)
     checkpoint = locate_or_run(name, place.models, remark)
-    options = Options(dtype=dtype, context=context, decoder=decoder, device=device)
+    options = Options(dtype=dtype, bound=bound, context=context, decoder=decoder, device=device)
     result = check_checkpoint(checkpoint, place.features, options, remark)
     verdict = "passed" if result.passed else "FAILED"
     advice = "" if result.passed or result.dtype == "float32" else "; --dtype float32 is exact"

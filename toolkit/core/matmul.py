@@ -1,8 +1,11 @@
 """Matrix products by the fastest library that is there: the same numbers to rounding, at up to twice the speed."""
 
 import os
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +22,8 @@ for name in KEPT:
 # cuDNN plans each shape of attention that it meets, for 165 ms (H200); clips of all lengths have as many shapes as
 # batches, so a first pass took 5.5 s with it and 1.1 s without, a second one 0.55 s in both.
 torch.backends.cuda.enable_cudnn_sdp(False)
+# cuBLAS may add up parts of a float16 product in float16, which ends at 65,504.
+torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
 
 def keep_kernels() -> None:
@@ -83,6 +88,7 @@ def _one_of_few(rows: int) -> int:
     return -(-rows // step) * step
 
 
+SPLIT_WORTH = 0.9  # of float32's time: measurements of the same machine differ by less
 PACKED_ROWS = 256  # for so many rows a weight is laid out; half and four times as many are as fast with it
 
 
@@ -96,6 +102,69 @@ def packed(weight: Tensor) -> Tensor:
         laid_out: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), PACKED_ROWS)
         return laid_out
     return weight
+
+
+def side_by_side(values: Tensor) -> Tensor:
+    """What `split_linear` multiplies by what `weight_side_by_side` made. (..., in) -> (..., 3 * in) float32."""
+    high, low = halves(values.float())
+    return torch.cat([high, low, high], dim=-1).float()
+
+
+def weight_side_by_side(weight: Tensor) -> Tensor:
+    """(out, in) float32 -> (out, 3 * in) float32."""
+    high, low = halves(weight)
+    return torch.cat([high, high, low], dim=-1).float()
+
+
+def halves(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Values in bfloat16 and, in bfloat16 too, what that rounding took off them."""
+    high = values.bfloat16()
+    return high, (values - high).bfloat16()
+
+
+def split_linear(values: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
+    """`linear` by three bfloat16 products whose sums stay float32: side by side, so that they are one.
+
+        v w = [v' (v - v') v'] . [w' w' (w - w')],    x' = x in bfloat16,    less (v - v')(w - w'), under 2^-16 of v w
+
+    values, weight: of the two functions above. Both are float32 tensors of bfloat16 numbers: a bfloat16 product of
+    oneDNN's rounds its sums, and one in float32 that may take bfloat16 inside does not. Only AMX does; elsewhere it is
+    three times the work in float32, and the same numbers.
+    """
+    settings: Any = getattr(torch.backends.mkldnn, "matmul", None)  # from torch 2.9 on
+    if settings is None or not _onednn_is_there():
+        return linear(values, weight, bias, gelu=gelu)
+    activation: tuple[str, list[float], str] = ("gelu", [], "none") if gelu else ("none", [], "")
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16"
+    try:
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, *activation)
+    finally:
+        settings.fp32_precision = before
+    return product
+
+
+@cache
+def split_is_faster() -> bool:
+    """Whether `split_linear` takes at most SPLIT_WORTH of float32's time: measured, once a process, where AMX is.
+
+    Without AMX never: on an AMD EPYC with AVX-512 BF16 three bfloat16 products take 1.4 times as long as one in
+    float32, and by oneDNN's float32, which keeps the sums, three times.
+    """
+    if not torch.cpu._is_amx_tile_supported():
+        return False
+    values, weight = torch.randn(1024, 768), torch.randn(1536, 768)
+    wide = weight_side_by_side(weight)
+    ways = (lambda: linear(values, weight), lambda: split_linear(side_by_side(values), wide))
+    turns = [[_seconds(way) for way in ways] for _ in range(4)]
+    exact, split = (min(times) for times in zip(*turns[1:]))  # the first compiles
+    return bool(split <= SPLIT_WORTH * exact)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 def linear(values: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:

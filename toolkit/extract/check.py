@@ -10,15 +10,16 @@ import torch
 from toolkit.audio.decode import SAMPLE_RATE, Samples
 from toolkit.core import seeds
 from toolkit.core.artifacts import commit_json
+from toolkit.extract.deviation import Kept, relative_errors
 from toolkit.extract.options import Options
-from toolkit.extract.pipeline import name_of
-from toolkit.extract.setup import Kept, Session, relative_errors
+from toolkit.extract.setup import Session
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
 from toolkit.models.generic import GenericEncoder
+from toolkit.models.precision import FLOAT32
 
 CHECK_FILE = "check.json"
-BOUNDS = {"float32": 1e-5, "bfloat16": 1e-2}  # relative error per layer and clip
+BOUND = 1e-5  # of the relative error per layer and clip in float32; of the other precisions it is the options'
 SECONDS = (0.02, 0.31, 1.0, 1.7, 3.01, 5.5)
 
 
@@ -44,18 +45,19 @@ class BatchCheck:
         return {**asdict(self), "passed": self.passed}
 
 
-def check_batching(encoder: Encoder, clips: Sequence[Samples], alone: Sequence[Kept]) -> BatchCheck:
+def check_batching(encoder: Encoder, clips: Sequence[Samples], alone: Sequence[Kept], bound: float) -> BatchCheck:
     """Run clips of mixed lengths together and compare every layer over each clip's own frames with `alone`.
 
     alone: of each clip its own frames (n_frames, width), layer by layer, each with the norm its error is relative to.
+    bound: of any other precision than float32.
     """
     together = [layer for clip in _states(encoder, clips) for layer in clip]
     errors = relative_errors([layer for clip in alone for layer in clip], together)
     place, names = int(errors.argmax()), encoder.layer_names
-    dtype = name_of(encoder.dtype)
     worst, layer = float(errors[place]), names[place % len(names)]
     mode = encoder.mode if isinstance(encoder, GenericEncoder) else ""
-    return BatchCheck(str(encoder.device), dtype, len(clips), worst, layer, BOUNDS[dtype], mode)
+    bound = BOUND if encoder.precision == FLOAT32 else bound
+    return BatchCheck(str(encoder.device), encoder.precision.name, len(clips), worst, layer, bound, mode)
 
 
 def check_checkpoint(
@@ -68,7 +70,7 @@ def check_checkpoint(
     exact = session.exact()
     alone = [_states(exact, [voice])[0] for voice in voices]
     del exact
-    result = check_batching(session.encoder(), voices, alone)
+    result = check_batching(session.encoder(), voices, alone, options.bound)
     commit_json(store.folder / CHECK_FILE, result.as_json())
     return result
 

@@ -1,10 +1,10 @@
 """What the user may choose of an extraction."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from toolkit.core.errors import InputError
-from toolkit.core.options import Names, Offered
+from toolkit.core.options import Names, Offered, Rule
 
 if TYPE_CHECKING:
     from toolkit.corpus.windows import Windows
@@ -42,7 +42,10 @@ class Options(Filling):
     """Of one backbone; all of these change the numbers."""
 
     dtype: str = "auto"
-    """auto, float32 or bfloat16; auto says which it takes and why."""
+    """auto, bfloat16, float16 (CUDA), tf32 (CUDA), split-bfloat16 (CPU) or float32; auto takes the fastest that holds
+    the bound, and says which."""
+    bound: Annotated[float, Offered(least=0, most=1)] = 1e-2
+    """Largest relative error of what is kept, against float32 on drawn clips, that auto allows."""
     context: str = "full"
     """What Whisper hears: full (30 s, padded) or clip (a different, cheaper feature)."""
     decoder: Annotated[bool, Offered(switch=True)] = False
@@ -70,6 +73,10 @@ class Options(Filling):
 @dataclass(frozen=True, kw_only=True)
 class ExtractOptions(Options):
     """Of `extract`: one pass over the corpus for each backbone."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("bound", lambda own: own.dtype == "float32", "has no effect with --dtype float32, which is exact"),
+    )
 
     model: Annotated[Names, Offered(short="-m", repeated=True)]
     """A name of `toolkit models list`, a checkpoint folder, of text too, acoustic, or ./FILE.py:FACTORY (run). May be

@@ -213,7 +213,9 @@ class Pipeline:
         for window in shard.windows:
             if window.arrived is not None:
                 window.arrived.synchronize()
-            values, reasons, dtype = window.statistics.numpy(), window.reasons, name_of(self.encoder.dtype)
+            values, reasons, dtype = window.statistics.numpy(), window.reasons, self.encoder.precision.name
+            if dtype == "float16":
+                dtype += ", which ends at 65,504; --dtype tf32 and float32 end later"
             for layer, position in zip(*np.nonzero(~np.isfinite(values).all(axis=(0, 3)))):
                 reasons.setdefault(int(position), f"layer {names[layer]} is not finite in {dtype}")
             failed += [
@@ -261,11 +263,6 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError, TypeError):
         return
-
-
-def name_of(dtype: torch.dtype) -> str:
-    """torch.float32 -> "float32"."""
-    return str(dtype).removeprefix("torch.")
 
 
 def measure_budget(encoder: Encoder, samples: Sequence[Samples]) -> float:

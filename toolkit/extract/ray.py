@@ -15,17 +15,18 @@ from toolkit.core.errors import CheckpointError
 from toolkit.core.progress import Advance
 from toolkit.core.ray_cluster import Cluster, Place, Work
 from toolkit.corpus.manifest import Manifest
+from toolkit.extract.deviation import Compared
 from toolkit.extract.options import Options
-from toolkit.extract.pipeline import Pipeline, name_of
+from toolkit.extract.pipeline import Pipeline
 from toolkit.extract.plan import Plan
 from toolkit.extract.run import CALIBRATION_CLIPS, budget_of, compared_of, drawn, first
-from toolkit.extract.setup import Compared, Session
+from toolkit.extract.setup import Session
 from toolkit.features import staging
 from toolkit.features.store import Store, Writer
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.encoder import Encoder
 
-SOUGHT_AMONG = 1_000  # drawn clips, those with audio that bfloat16 is measured by
+SOUGHT_AMONG = 1_000  # drawn clips, those with audio that a precision is measured by
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ class RayExecutor:
 
 
 def _settle(job: Job, sought: tuple[int, tuple[Clip, ...]], place: Place) -> tuple[str, str, str]:
-    """Folder name of the store, which is begun if it is not there; the dtype that stands, and why.
+    """Folder name of the store, which is begun if it is not there; the precision that is taken, and why.
 
-    sought: by how many clips bfloat16 is measured, and among which.
+    sought: by how many clips a precision is measured, and among which.
     """
     torch.set_num_threads(place.cores)
     count, clips = sought
@@ -114,7 +115,7 @@ def _settle(job: Job, sought: tuple[int, tuple[Clip, ...]], place: Place) -> tup
     options = replace(job.options, device=place.device)
     session = Session(job.checkpoint, job.features, options, compared, lambda sentence: None)
     store = session.store()
-    return store.folder.name, name_of(session.dtype), session.reason
+    return store.folder.name, session.precision.name, session.reason
 
 
 def _measure(job: Job, clips: tuple[Clip, ...], place: Place) -> float:

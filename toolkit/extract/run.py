@@ -24,10 +24,11 @@ from toolkit.core.errors import AudioError, DiskFullError
 from toolkit.core.progress import Advance, bar
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.windows import cut
+from toolkit.extract.deviation import FEWEST_COMPARED, MOST_COMPARED, Compared
 from toolkit.extract.options import Filling, Options
 from toolkit.extract.pipeline import Pipeline, measure_budget
 from toolkit.extract.plan import Plan, plan
-from toolkit.extract.setup import FEWEST_COMPARED, MOST_COMPARED, Compared, Session
+from toolkit.extract.setup import Session
 from toolkit.features import costs, replaced
 from toolkit.features.loading import decode_all
 from toolkit.features.store import Store, Writer
@@ -165,7 +166,7 @@ def counted(manifest: Manifest, store: Store, todo: Plan, before: int, began: fl
 
 
 def compared_of(clips: int) -> int:
-    """By how many of a corpus's clips bfloat16 is measured."""
+    """By how many of a corpus's clips a precision is measured."""
     return min(clips, MOST_COMPARED, max(FEWEST_COMPARED, clips // 25))
 
 

@@ -1,47 +1,28 @@
-"""One backbone on one device: what the options mean for it, which dtype, which store; loaded as late as possible."""
+"""One backbone on one device: what the options mean for it, which precision, which store; loaded late."""
 
-import json
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from toolkit.audio.decode import SAMPLE_RATE, Samples
+from toolkit.audio.decode import Samples
 from toolkit.core.artifacts import commit_json
 from toolkit.core.errors import InputError, one_of
+from toolkit.core.matmul import split_is_faster
 from toolkit.core.options import names as given
-from toolkit.core.progress import Advance, bar, quiet
+from toolkit.core.progress import bar
+from toolkit.extract.deviation import PRECISION_FILE, Compared, Measured, kept, record_of, relative_errors
 from toolkit.extract.options import Options
-from toolkit.extract.pipeline import name_of
 from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store, create, folder_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
 from toolkit.models.generic import BOUND, FIXED_PROOF_CLIPS, MEANINGS, MODES, PROOF_CLIPS, GenericEncoder
-from toolkit.models.load import choose_device, choose_dtype, load
-from toolkit.models.pooling import mean_and_std
+from toolkit.models.load import choose_device, load
+from toolkit.models.precision import FLOAT32, PRECISIONS, SPLIT_BFLOAT16, Precision, ladder
 from toolkit.models.whisper import Context
 
 CONTEXTS = ("full", "clip")
-# Clips that are compared in bfloat16 and float32, one in 25 between these. Now and then a frame of whisper-base
-# swells tenfold, by how much is a hair's matter, and one clip in fifteen has a deviation that is off by more than 1e-2:
-# 16 clips show it in two cases of three, 64 in 99 of a hundred.
-FEWEST_COMPARED, MOST_COMPARED = 16, 64
-PRECISION_BOUND = 1e-2  # of the relative error of a mean, a deviation or a clip's kept frames; above it, float32
-LEAST = 0.1  # of the mean's size: the error of a smaller deviation (silence has one) is taken relative to this
-PRECISION_FILE = "precision.json"
-# What a store in bfloat16 tells of it; to be changed with what is rounded, so that no store holds both.
-ROUNDED = (
-    "what the costly products multiply, and their biases but those of what joins the states; "
-    "not where a layer norm follows a convolution, nor in Whisper's first attention"
-)
-
-
 PROOF_FILE = "proof.json"
 # What a store tells of the proof of its mode; to be changed with what is compared.
 PROOF = (
@@ -50,18 +31,10 @@ PROOF = (
 )
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Clips of a corpus that bfloat16 is measured by. clips: gives `count` of them, or all that have audio."""
-
-    count: int
-    clips: Callable[[], list[Samples]]
-
-
 class Session:
     """A checkpoint with the options of a run; a finished store needs no model, so none is loaded before it is needed.
 
-    compared: None for clips that are not the corpus's: what they would tell of bfloat16 is not kept with the store.
+    compared: None for clips that are not the corpus's: what they would tell of a precision is not kept with the store.
     say: gets the sentences that a user should read.
     """
 
@@ -79,14 +52,16 @@ class Session:
         self.windows = options.windows
         self._compared = compared
         self.device = choose_device(options.device)
-        self.dtype, self.reason = torch.float32, "float32, by its own forward."
+        self._rungs: tuple[Precision, ...] = (FLOAT32,)
+        self.reason = "float32, by its own forward."
         if not self._proved:
-            self.dtype, self.reason = choose_dtype(options.dtype, self.device)
+            self._rungs, self.reason = ladder(options.dtype, self.device)
+        self.precision = self._rungs[0]
         self._encoder: Encoder | None = None
         self._mode: str | None = None  # of a family that runs by transformers' own forward: the store's
 
     def encoder(self) -> Encoder:
-        """The loaded backbone, in the dtype that stands in the end."""
+        """The loaded backbone, in the precision that was chosen."""
         encoder = self._kept()
         self.say(f"{self.checkpoint.name} on {self.device}, {self.reason}")
         if isinstance(encoder, GenericEncoder):
@@ -96,22 +71,22 @@ class Session:
         return encoder
 
     def exact(self) -> Encoder:
-        """The backbone in float32, by which bfloat16 is measured."""
-        return self._kept() if self.dtype == torch.float32 else self._load(torch.float32)
+        """The backbone in float32, by which the others are measured."""
+        return self._kept() if self.precision == FLOAT32 else self._load(FLOAT32)
 
     def _kept(self) -> Encoder:
         if self._proved and self._mode is None:
             self._begun()  # whose mode is kept
-        if self._encoder is None or self._encoder.dtype != self.dtype:
-            self._encoder = self._load(self.dtype)
+        if self._encoder is None or self._encoder.precision != self.precision:
+            self._encoder = self._load(self.precision)
         return self._encoder
 
-    def _load(self, dtype: torch.dtype) -> Encoder:
+    def _load(self, precision: Precision) -> Encoder:
         options = self.options
         last = options.span[1] if options.span else None
         context: Context = "clip" if options.context == "clip" and self._whisper else "full"
         return load(
-            self.checkpoint, self.device, dtype, context=context, decoder=options.decoder, last_layer=last,
+            self.checkpoint, self.device, precision, context=context, decoder=options.decoder, last_layer=last,
             mode=self._mode,
         )  # fmt: skip
 
@@ -129,27 +104,27 @@ class Session:
         """The store to fill, made if it is not there."""
         if self._proved:
             return self._store_of_a_mode()
-        if self.dtype != torch.bfloat16:
+        if self.precision == FLOAT32:
             return self._create()
         measured = self._remembered() or self._measure()
         if measured is None:
             return self._create()
         self._settle(measured)
         store = self._create()
-        if _precision_of(store.folder) != measured:
-            commit_json(store.folder / PRECISION_FILE, measured)
+        if record_of(store.folder) != measured:
+            commit_json(store.folder / PRECISION_FILE, asdict(measured))
         return store
 
     def found(self) -> Store | None:
         """The store that `store` would give, if it was begun; nothing is measured or written."""
         if self._proved:
             return self._begun()
-        if self.options.dtype == "auto" and self.dtype == torch.bfloat16:
+        if len(self._rungs) > 1:
             measured = self._remembered()
             if measured is None:
                 return None
             self._settle(measured)
-        folder = self._folder(self.dtype)
+        folder = self._folder(self.precision)
         return Store(folder) if (folder / STORE_FILE).exists() else None
 
     @property
@@ -160,7 +135,7 @@ class Session:
     def _begun(self) -> Store | None:
         """The store of whichever mode, which is kept: another day another mode may be faster."""
         for self._mode in MODES:
-            folder = self._folder(self.dtype)
+            folder = self._folder(self.precision)
             if (folder / STORE_FILE).exists():
                 return Store(folder)
         self._mode = None
@@ -177,8 +152,8 @@ class Session:
         commit_json(store.folder / PROOF_FILE, {**asdict(encoder.proof), "device": str(self.device)})
         return store
 
-    def _folder(self, dtype: torch.dtype) -> Path:
-        return folder_of(self.features, self.checkpoint.name, self._settings(dtype))
+    def _folder(self, precision: Precision) -> Path:
+        return folder_of(self.features, self.checkpoint.name, self._settings(precision))
 
     def _create(self) -> Store:
         width: int | Sequence[int] = self.checkpoint.backbone.width
@@ -188,111 +163,78 @@ class Session:
             assert isinstance(encoder, GenericEncoder)
             widths = dict(zip(encoder.layer_names, encoder.widths))
             width = [widths[name] for name in self.names]
-        return create(self.features, self.checkpoint.name, self.names, width, self._settings(self.dtype))
+        return create(self.features, self.checkpoint.name, self.names, width, self._settings(self.precision))
 
-    def _settings(self, dtype: torch.dtype) -> dict[str, Any]:
+    def _settings(self, precision: Precision) -> dict[str, Any]:
         """Everything that changes the numbers, and nothing else."""
         return {
             "weights_sha256": self.checkpoint.weights_sha256,
             "family": self.checkpoint.backbone.family,
             **self.checkpoint.stated,
             "layers": list(self.names),
-            "dtype": name_of(dtype),
+            "dtype": precision.name,
             "context": self._context,
             "preprocessing": f"mono, {self.checkpoint.backbone.sample_rate} Hz by soxr HQ, the checkpoint's own "
             "preprocessor for each clip",
             "pooling": "mean and population std over the clip's own frames, float32",
             "frames": self.frames,
-            **({"rounded": ROUNDED} if dtype == torch.bfloat16 else {}),
+            **({"rounded": precision.rounded} if precision.rounded else {}),
             **({"batches": {"mode": self._mode, "proof": PROOF}} if self._mode else {}),
             **({"windows": asdict(self.windows)} if self.windows else {}),
         }
 
-    def _remembered(self) -> dict[str, Any] | None:
-        """What `_measure` found when a store of these options was begun, in whichever dtype, if that was thorough.
+    def _remembered(self) -> Measured | None:
+        """What `_measure` found when a store of these options was begun, in whichever precision, if that was thorough.
 
-        What stood for a pilot of three clips does not for all of the corpus, nor a CPU's, which rounds less, for CUDA.
+        What held for a pilot of three clips does not for all of the corpus, nor a CPU's, which rounds less, for CUDA.
         """
-        both = [_precision_of(self._folder(dtype)) for dtype in (torch.bfloat16, torch.float32)]
-        here = [one for one in both if one is not None and one["device"].startswith(self.device.type)]
-        found = max(here, key=lambda one: int(one["asked"]), default=None)
-        if found and self._compared and found["asked"] < self._compared.count and found["deviation"] <= PRECISION_BOUND:
-            return None
-        return found
+        records = [record_of(self._folder(rung)) for rung in PRECISIONS.values()]
+        here = [one for one in records if one is not None and one.device.startswith(self.device.type)]
+        for found in sorted(here, key=lambda one: one.asked, reverse=True):
+            rung = found.chosen(self._rungs, self.options.bound)
+            few = self._compared is not None and found.asked < self._compared.count
+            if rung is not None and not (few and rung != FLOAT32 and found.holds(rung, self.options.bound)):
+                return found
+        return None
 
-    def _measure(self) -> dict[str, Any] | None:
-        """How far bfloat16 is from float32 on clips of the corpus; None where none can be had."""
+    def _measure(self) -> Measured | None:
+        """How far each precision is from float32 on clips of the corpus, up to the first that is close; None where no
+        clips can be had.
+        """
         clips = self._compared.clips() if self._compared else []
         if self._compared is None or not clips:
             return None
-        self.say(f"comparing bfloat16 with float32 on {len(clips)} clips")
-        deviation = self._deviation(clips)
-        return {
-            "deviation": deviation,
-            "bound": PRECISION_BOUND,
-            "clips": len(clips),
-            "asked": self._compared.count,
-            "device": str(self.device),
-        }
+        self.say(f"comparing {self.precision.name} with float32 on {len(clips)} clips")
+        return Measured(self._deviations(clips), len(clips), self._compared.count, str(self.device))
 
-    def _settle(self, measured: dict[str, Any]) -> None:
-        """bfloat16 stands if it is close to float32, or if it was asked for; then a user is told that it is not."""
-        found = f"differs from float32 by {measured['deviation']:.3g} on {measured['clips']} clips"
-        found += f" (bound {PRECISION_BOUND:g})"
-        if measured["deviation"] <= PRECISION_BOUND:
-            self.reason = f"{self.reason.removesuffix('.')}; it {found}."
-        elif self.options.dtype == "auto":
-            self.dtype, self._encoder = torch.float32, None
-            self.reason = f"float32, not bfloat16, which {found}."
-        else:
-            self.reason = f"bfloat16 as asked for, but it {found}: --dtype float32 is exact."
+    def _settle(self, measured: Measured) -> None:
+        """The fastest precision that is close to float32, or the one that was asked for; then a user is told that it is
+        not.
+        """
+        rung = measured.chosen(self._rungs, self.options.bound)
+        assert rung is not None
+        self.reason = measured.sentence(self._rungs, rung, self.options.bound, self.reason)
+        if rung != self.precision and self._encoder is not None and self._encoder.precision != rung:
+            self._encoder = None
+        self.precision = rung
 
-    def _deviation(self, clips: list[Samples]) -> float:
-        """The largest relative error of what would be kept, in bfloat16 against float32."""
-        with bar("compare", 2 * len(clips), "clips") as advance:
-            exact = kept(self.exact(), clips, self.frames, advance)
-            self._encoder = self._load(torch.bfloat16)
-            errors = relative_errors(exact, kept(self._encoder, clips, self.frames, advance))
-        return float(errors.max())
-
-
-def _precision_of(folder: Path) -> dict[str, Any] | None:
-    """The record of a store's folder; None if there is none, or it is damaged."""
-    try:
-        found: dict[str, Any] = json.loads((folder / PRECISION_FILE).read_text())
-        sound = 0 <= found["deviation"] < math.inf and 0 < found["clips"] <= found["asked"] < math.inf
-        return found if sound and isinstance(found["device"], str) else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
-
-
-Kept = list[tuple[npt.NDArray[np.float32], float]]  # arrays, each with the size that an error of it is relative to
-
-
-def kept(encoder: Encoder, clips: Sequence[Samples], frames: Sequence[str], advance: Advance = quiet) -> Kept:
-    """Each clip run alone: of each layer the mean (width,), the deviation (width,) and, in the layers `frames`, the
-    (frames, width).
-    """
-    found: Kept = []
-    for clip in clips:
-        for layer in encoder.states([clip]):
-            mean, std = (pooled[0].cpu().numpy() for pooled in mean_and_std(layer.values, layer.lengths))
-            size = float(np.linalg.norm(mean))
-            found += [(mean, size), (std, max(float(np.linalg.norm(std)), LEAST * size))]
-            if layer.name in frames:
-                own = layer.values[0, : int(layer.lengths[0])]  # copied: a view would keep 30 s
-                values = own.to("cpu", torch.float32, copy=True).numpy()
-                found.append((values, float(np.linalg.norm(values))))
-        advance(1, len(clip) / SAMPLE_RATE)
-    return found
-
-
-def relative_errors(exact: Kept, found: Kept) -> npt.NDArray[np.float64]:
-    """(n,): of each array the norm of the difference, relative to the size of the exact one; 1e30 if not finite."""
-    pairs = zip(exact, found, strict=True)
-    errors = np.array([np.linalg.norm(other - values) / max(size, 1e-30) for (values, size), (other, _) in pairs])
-    finite: npt.NDArray[np.float64] = np.nan_to_num(errors, nan=1e30, posinf=1e30)  # JSON has no infinity
-    return finite
+    def _deviations(self, clips: list[Samples]) -> dict[str, float | None]:
+        """By name the largest relative error of what would be kept, against float32."""
+        found: dict[str, float | None] = {}
+        with bar("compare float32", len(clips), "clips") as advance:
+            exact = kept(self._load(FLOAT32), clips, self.frames, advance)
+        for rung in self._rungs:
+            if rung == SPLIT_BFLOAT16 and len(self._rungs) > 1 and not split_is_faster():
+                found[rung.name] = None
+            elif rung != FLOAT32:
+                self._encoder = None  # one is in memory at a time
+                self._encoder = self._load(rung)
+                with bar(f"compare {rung.name}", len(clips), "clips") as advance:
+                    errors = relative_errors(exact, kept(self._encoder, clips, self.frames, advance))
+                found[rung.name] = worst = float(errors.max())
+                if worst <= self.options.bound:
+                    break
+        return found
 
 
 def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:

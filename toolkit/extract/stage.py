@@ -26,8 +26,9 @@ from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store
 from toolkit.features.texts import source_of
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.load import choose_device, choose_dtype
+from toolkit.models.load import choose_device
 from toolkit.models.own_code import OwnCheckpoint, locate_or_run
+from toolkit.models.precision import check_name, ladder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +147,10 @@ def plan(place: Place, options: ExtractOptions) -> Plan:
         CheckpointError: for a backbone that is not there.
         MachineError: for an acoustic set whose library is not installed.
     """
-    choose_dtype(options.dtype, choose_device(options.device))
+    check_name(options.dtype)
+    device = choose_device(options.device)
+    if not options.ray:  # whose nodes may have other devices
+        ladder(options.dtype, device)
     if options.changed not in CHANGED:
         raise InputError(one_of("--changed", options.changed, CHANGED))
     _ = options.windows
@@ -190,7 +194,8 @@ def refuse_idle(one: StandIn, options: ExtractOptions) -> None:
         "--decoder": options.decoder,
         "--ray": options.ray,
         "--context": options.context != "full",
-        "--dtype bfloat16": options.dtype == "bfloat16",
+        f"--dtype {options.dtype}": options.dtype not in ("auto", "float32"),
+        "--bound": options.bound != ExtractOptions.bound,
     }
     for option, value in given.items():
         if value:

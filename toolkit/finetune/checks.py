@@ -9,9 +9,9 @@ from toolkit.core.errors import InputError, SplitError, one_of
 from toolkit.corpus.labels import Task, Truth, constant_labels
 from toolkit.corpus.splits import Folds
 from toolkit.finetune.options import Recipe
-from toolkit.models.load import DTYPES, choose_device
+from toolkit.models.load import choose_device
 
-TRAINING_DTYPES = ("auto", *DTYPES, "float16")
+TRAINING_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def refuse_search_of(layers: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.search import Search, Studies, settle
 from toolkit.finetune.training import train
-from toolkit.models.load import choose_dtype
+from toolkit.models.precision import for_training
 from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
 from toolkit.result.run import TUNED, Run
@@ -197,7 +197,7 @@ def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device,
     device = distributed.join(device)
     if recipe.dtype == "float16":
         return device, recipe
-    dtype, reason = choose_dtype(recipe.dtype, device)
+    dtype, reason = for_training(recipe.dtype, device)
     say(f"training on {device.type}{f' in {together} processes' if together > 1 else ''}, {reason}")
     return device, replace(recipe, dtype=str(dtype).removeprefix("torch."))
 

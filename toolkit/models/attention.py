@@ -8,6 +8,7 @@ from torch import Tensor
 
 from toolkit.core.matmul import linear, onednn_is_faster, rounded_up
 from toolkit.models.fused_linear import Product
+from toolkit.models.precision import Precision
 
 LONG = 300  # frames from which `head_by_head` is faster where it may be used at all
 QUERIES = 512  # at once, so that their scores stay in the processor's caches
@@ -19,16 +20,16 @@ class SelfAttention:
     The module loses them, so that the weights are not held twice.
     """
 
-    def __init__(self, module: Any, dtype: torch.dtype) -> None:
-        """dtype: of query, key and value. Takes the projections of a Hugging Face module."""
+    def __init__(self, module: Any, precision: Precision) -> None:
+        """precision: of query, key and value. Takes the projections of a Hugging Face module."""
         self.heads: int = module.num_heads
         projections = [module.q_proj, module.k_proj, module.v_proj]
         weight, bias = torch.cat([projection.weight for projection in projections]), None
         if module.q_proj.bias is not None:  # Whisper's keys alone have none
             zeros = torch.zeros_like(module.q_proj.bias)
             bias = torch.cat([zeros if p.bias is None else p.bias for p in projections])
-        self.projection = Product.of(weight, bias, dtype)
-        self.out = Product.taken_from(module.out_proj, dtype, exact="both")
+        self.projection = Product.of(weight, bias, precision)
+        self.out = Product.taken_from(module.out_proj, precision, exact="both")
         module.q_proj = module.k_proj = module.v_proj = None
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:

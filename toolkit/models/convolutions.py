@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from toolkit.core.matmul import linear, rounded_up
+from toolkit.core.matmul import halves, linear, rounded_up
 from toolkit.models.encoder import own_frames
 from toolkit.models.fused_linear import Product
 from toolkit.models.normalisation import widest
+from toolkit.models.precision import BFLOAT16, FLOAT32, Precision
 
 
 def output_frames(n_samples: int, kernels: Sequence[int], strides: Sequence[int]) -> int:
@@ -51,7 +52,7 @@ class StridedConvolution:
     activation: Any
 
     @classmethod
-    def of(cls, layer: Any, dtype: torch.dtype) -> "StridedConvolution":
+    def of(cls, layer: Any, precision: Precision) -> "StridedConvolution":
         """Takes over a Hugging Face convolution layer; one with a layer norm stays in float32.
 
         Of a quiet frame the norm amplifies what rounding took off: up to 1.1e-2 behind the stack instead of 7.5e-4.
@@ -60,7 +61,7 @@ class StridedConvolution:
         (stride,), (kernel,) = convolution.stride, convolution.kernel_size
         taps = convolution.weight.transpose(1, 2).flatten(1).contiguous()
         norm = norm if isinstance(norm, nn.LayerNorm) else None
-        product = Product.of(taps, convolution.bias, dtype if norm is None else torch.float32)
+        product = Product.of(taps, convolution.bias, precision if norm is None else FLOAT32)
         return cls(product, stride, kernel, norm, layer.activation)
 
 
@@ -68,21 +69,20 @@ COSTLY = 2  # convolutions after the first; they do three quarters of all their 
 
 
 class Convolutions:
-    """The stack of convolutions: the COSTLY ones in the compute dtype where no norm follows, the others in float32.
+    """The stack of convolutions: the COSTLY ones in the precision where no norm follows, the others in float32.
 
     The first reads the waveform. The last ones, in bfloat16, would bring most of its error (HuBERT-base, all layers:
     7.8e-3 instead of 6.3e-3) and spare a twelfth of the time.
     """
 
-    def __init__(self, feature_extractor: Any, dtype: torch.dtype) -> None:
+    def __init__(self, feature_extractor: Any, precision: Precision) -> None:
         first, *rest = feature_extractor.conv_layers
         norm = getattr(first, "layer_norm", None)
         self.group_norm: nn.GroupNorm | None = norm if isinstance(norm, nn.GroupNorm) else None
-        self.dtype = dtype
-        self.first = StridedConvolution.of(first, torch.float32)
+        self.precision = precision
+        self.first = StridedConvolution.of(first, FLOAT32)
         self.rest = [
-            StridedConvolution.of(layer, dtype if number < COSTLY else torch.float32)
-            for number, layer in enumerate(rest)
+            StridedConvolution.of(layer, precision if number < COSTLY else FLOAT32) for number, layer in enumerate(rest)
         ]
         self.total_stride = math.prod([self.first.stride, *(convolution.stride for convolution in self.rest)])
 
@@ -124,7 +124,7 @@ class Convolutions:
         scale = widest(norm.weight) * torch.rsqrt(variance + norm.eps)
         weight = (taps * scale[:, None]).float()
         gelu = isinstance(self.first.activation, GELUActivation)
-        if gelu and self.dtype == torch.bfloat16 and windows.device.type == "cpu":
+        if gelu and self.precision == BFLOAT16 and windows.device.type == "cpu":
             return _split_product(centred.float(), weight, norm.bias)
         states = torch.baddbmm(norm.bias, centred.float(), weight)
         activated: Tensor = self.first.activation(states)
@@ -143,18 +143,12 @@ def _split_product(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     and the rounding need no pass of their own.
     """
     batch, frames, taps = values.shape
-    high, low = _split(values)
+    high, low = halves(values)
     columns = high.new_ones(batch, rounded_up(frames, high.dtype, high.device), 3 * taps + 2)
     columns[:, :frames, :-2] = torch.cat([high, low, high], dim=-1)
-    (weight_high, weight_low), biases = _split(weight.transpose(1, 2)), torch.stack(_split(bias), dim=-1)
+    (weight_high, weight_low), biases = halves(weight.transpose(1, 2)), torch.stack(halves(bias), dim=-1)
     rows = torch.cat([weight_high, weight_high, weight_low, biases.expand(batch, -1, -1)], dim=-1)
     return torch.cat([linear(*clip, gelu=True)[:frames] for clip in zip(columns, rows)])
-
-
-def _split(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Values in bfloat16 and, in bfloat16 too, what that rounding took off them."""
-    high = values.bfloat16()
-    return high, (values - high).bfloat16()
 
 
 def _convolve(rows: Tensor, convolution: StridedConvolution) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from toolkit.audio.decode import Samples
 from toolkit.core.errors import AudioError
+from toolkit.models.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Encoder(Protocol):
     """A loaded backbone.
 
     layer_names: in the order in which `states` yields them. width: values per frame. device: of the computation.
-    dtype: of its costly products; what is summed along the layers (the residual stream), the norms, the softmax and
+    precision: of its costly products; what is summed along the layers (the residual stream), the norms, the softmax and
     all that costs little are float32. A clip's states do not depend on the other clips of
     its batch. longest_seconds: of a clip; beyond it, memory would run out.
     """
@@ -40,7 +41,7 @@ class Encoder(Protocol):
     width: int
     longest_seconds: float
     device: torch.device
-    dtype: torch.dtype
+    precision: Precision
 
     def frames(self, n_samples: int) -> int:
         """Own frames of a clip of `n_samples` at 16 kHz."""

@@ -8,10 +8,19 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from toolkit.core.matmul import goes_to_onednn, linear, packed, rounded_up
+from toolkit.core.matmul import (
+    goes_to_onednn,
+    linear,
+    packed,
+    rounded_up,
+    side_by_side,
+    split_linear,
+    weight_side_by_side,
+)
+from toolkit.models.precision import FLOAT32, Precision
 
 Activation = Callable[[Tensor], Tensor]
-Exact = Literal["", "bias", "both"]  # what of a product, if its dtype is bfloat16, is not rounded: of weight and bias
+Exact = Literal["", "bias", "both"]  # what of a product, if its dtype is a half, is not rounded: of weight and bias
 
 # oneDNN 3.12 on a Xeon with AMX multiplies 512 to 1,200 rows into 768 columns at half the speed of 256 rows.
 SLOW_GEMM_ROWS, SLOW_COLUMNS, FAST_ROWS = range(512, 1280), 768, 256
@@ -22,18 +31,21 @@ class Product:
     """activation(values @ weight.T + bias). weight: (out, in) in dtype, laid out for it once.
 
     bias: (out,) in dtype, or in float32 and then added in float32. rest: what rounding to bfloat16 took off the weight,
-    multiplied too, or None.
+    multiplied too, or None. split: weight is (out, 3 * in) for `split_linear`, and dtype float32.
     """
 
     weight: Tensor
     bias: Tensor | None
     dtype: torch.dtype
     rest: Tensor | None = None
+    split: bool = False
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, exact: Exact = "") -> "Product":
+    def of(cls, weight: Tensor, bias: Tensor | None, precision: Precision, *, exact: Exact = "") -> "Product":
         """weight, bias: float32, as which they stay if exact; on CPUs a weight becomes the sum of two in bfloat16."""
-        rest = None
+        if precision.split:
+            return cls(weight_side_by_side(weight), bias, torch.float32, split=True)
+        dtype, rest = precision.dtype, None
         if exact and bias is None:
             bias = torch.zeros_like(weight[:, 0])
         if exact == "both" and goes_to_onednn(dtype, weight.device):
@@ -43,10 +55,10 @@ class Product:
         return cls(packed(weight.to(dtype)), bias if exact or bias is None else bias.to(dtype), dtype, rest)
 
     @classmethod
-    def taken_from(cls, layer: nn.Linear, dtype: torch.dtype, *, exact: Exact = "") -> "Product":
+    def taken_from(cls, layer: nn.Linear, precision: Precision = FLOAT32, *, exact: Exact = "") -> "Product":
         """The layer loses its weight, so that it is not held twice."""
         weight, layer.weight = layer.weight, None  # type: ignore[assignment]
-        return cls.of(weight, layer.bias, dtype, exact=exact)
+        return cls.of(weight, layer.bias, precision, exact=exact)
 
     def rows(self, values: Tensor) -> Tensor:
         """Values of (..., in), any float dtype, as rows (n, in) in `dtype`; behind them some without meaning.
@@ -54,7 +66,7 @@ class Product:
         Of the few numbers of rows for which kernels are kept, n is the next; what `multiply` gives is to be cut.
         """
         count = values.shape[:-1].numel()
-        more = rounded_up(count, self.dtype, values.device)
+        more = rounded_up(count, torch.bfloat16 if self.split else self.dtype, values.device)
         flat = values.reshape(count, values.shape[-1])
         if more == count:
             return flat.to(self.dtype)
@@ -64,6 +76,10 @@ class Product:
 
     def multiply(self, rows: Tensor, activation: Activation | None = None) -> Tensor:
         """rows: (n, in) in `dtype`. Returns (n, out) in the dtype of the bias. GELU is part of it."""
+        if self.split:
+            gelu = isinstance(activation, GELUActivation)
+            result = split_linear(side_by_side(rows), self.weight, self.bias, gelu=gelu)
+            return result if gelu or activation is None else activation(result)
         if len(rows) in SLOW_GEMM_ROWS and len(self.weight) == SLOW_COLUMNS and goes_to_onednn(self.dtype, rows.device):
             return torch.cat([self.multiply(block, activation) for block in torch.split(rows, FAST_ROWS)])
         later = None if self.bias is None or self.bias.dtype == self.dtype else self.bias

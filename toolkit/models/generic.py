@@ -28,6 +28,7 @@ from toolkit.core.errors import CheckpointError, InputError, ToolkitError, is_ou
 from toolkit.models.encoder import LayerStates, on_device, refuse_empty
 from toolkit.models.families import Feed
 from toolkit.models.network import Item, Network, noise
+from toolkit.models.precision import FLOAT32, Precision
 from toolkit.models.proof import TOGETHER, own_states, random_clips, worst_error
 
 MEANINGS = {  # what is said of a mode
@@ -72,14 +73,14 @@ class GenericEncoder:
     found. widths: of each layer; `width` is the largest.
     """
 
-    dtype = torch.float32
+    precision = FLOAT32
 
     def __init__(
         self,
         model: Any,
         extractor: Any,
         device: torch.device,
-        dtype: torch.dtype,
+        precision: Precision,
         last_layer: int,
         feed: Feed,
         width: int,
@@ -87,10 +88,10 @@ class GenericEncoder:
     ) -> None:
         """width: as config.json says. mode: to be taken if it is exact; None for the first exact one, or a faster one.
 
-        Raises InputError for another dtype than float32, CheckpointError (without the checkpoint's name).
+        Raises InputError for another precision than float32, CheckpointError (without the checkpoint's name).
         """
-        if dtype != torch.float32:
-            raise InputError(one_of("dtype", str(dtype).removeprefix("torch."), ["auto", "float32"]))
+        if precision != FLOAT32:
+            raise InputError(one_of("dtype", precision.name, ["auto", "float32"]))
         self.device, self.width, self._feed = device, width, feed
         self.layer_names = tuple(f"encoder.{number}" for number in range(feed.first, last_layer + 1))
         self.hears = feed.fixed or feed.longest  # seconds; 0 for all of a clip

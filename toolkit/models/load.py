@@ -1,4 +1,4 @@
-"""From a checkpoint's folder to an Encoder on a device, in a dtype; and the one place that decides about both."""
+"""From a checkpoint's folder to an Encoder on a device; and the one place that decides about the device."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,17 +16,16 @@ from transformers.core_model_loading import WeightRenaming, apply_renamings
 from transformers.initialization import no_init_weights
 
 from toolkit.core.errors import CheckpointError, InputError, MachineError, one_of
-from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
+from toolkit.core.matmul import allow_tensor_float_32
 from toolkit.core.registry import resolve
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
 from toolkit.models.files import CONFIG, PREPROCESSOR, prefix_in, read_json, read_preprocessor, weights_of
 from toolkit.models.own_code import OwnCheckpoint
+from toolkit.models.precision import Precision, known
 from toolkit.models.whisper import Context
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # in which weights may be saved
-TENSOR_CORES_FOR_BFLOAT16 = 8  # CUDA compute capability from which tensor cores multiply bfloat16: Ampere
 WEIGHT_NORM_NAMES = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 NEVER_USED = ("masked_spec_embed", "adapter.")  # for training, or behind the last hidden state
 
@@ -52,38 +51,10 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
-    """The compute dtype for "auto", "float32" or "bfloat16", and the reason as a sentence. Raises InputError.
-
-    "auto": bfloat16 where the hardware multiplies it natively, float32 elsewhere. AVX-512 BF16 counts:
-    HuBERT-base takes 0.6 of float32's time with it.
-    """
-    amx = torch.cpu._is_amx_tile_supported()
-    if amx and name != "float32":
-        keep_kernels()  # of which `rounded_up` leaves few
-    if name not in ("auto", *DTYPES):
-        raise InputError(one_of("dtype", name, ["auto", *DTYPES]))
-    if device.type == "mps":
-        if name == "bfloat16":
-            raise InputError(one_of("dtype", name, ["auto", "float32"], " on mps"))
-        return torch.float32, "float32: on mps, which is untested; hold it to the CPU with `toolkit models check`."
-    if name != "auto":
-        return DTYPES[name], f"{name} as asked for."
-    if device.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(device)
-        if major >= TENSOR_CORES_FOR_BFLOAT16:
-            return torch.bfloat16, f"bfloat16: the device (compute capability {major}.{minor}) multiplies it natively."
-        return torch.float32, f"float32: the device (compute capability {major}.{minor}) does not multiply bfloat16."
-    if amx or torch.cpu._is_avx512_bf16_supported():
-        unit = "AMX" if amx else "AVX-512"
-        return torch.bfloat16, f"bfloat16: this CPU multiplies it natively ({unit})."
-    return torch.float32, "float32: this CPU does not multiply bfloat16 natively (AMX, AVX-512 BF16)."
-
-
 def load(
     checkpoint: Checkpoint,
     device: torch.device,
-    dtype: torch.dtype,
+    dtype: Precision | torch.dtype,
     *,
     context: Context = "full",
     decoder: bool = False,
@@ -93,9 +64,10 @@ def load(
     """Load a checkpoint's weights (safetensors only, nothing from a network, no code from the folder), or what code of
     the user's own makes.
 
-    context, decoder: for Whisper, see `whisper.WhisperEncoder`. last_layer: the encoder's last layer that is
-    computed; all by default. mode: of `generic.MODES`, to be taken if it is exact here. Raises InputError for options
-    that the family does not have, CheckpointError for a folder that lacks weights or holds damaged ones, by name.
+    dtype: the precision, or the torch dtype of its name. context, decoder: for Whisper, see `whisper.WhisperEncoder`.
+    last_layer: the encoder's last layer that is computed; all by default. mode: of `generic.MODES`, to be taken if it
+    is exact here. Raises InputError for options that the family does not have, CheckpointError for a folder that lacks
+    weights or holds damaged ones, by name.
     """
     family = checkpoint.family
     if not family.fixed_context and (decoder or context != "full"):
@@ -109,7 +81,8 @@ def load(
         raise InputError(f"Bad last layer {last_layer}, expected {first} to {layers} for {checkpoint.name}")
     if decoder and last < layers:
         raise InputError(f"The decoder listens to the encoder's last layer, {layers}; it cannot stop at {last}")
-    allow_tensor_float_32(dtype != torch.float32)
+    precision = known(dtype)
+    allow_tensor_float_32(precision.tensor_float_32)
     feature_extractor: Any
     if isinstance(checkpoint, OwnCheckpoint):
         feature_extractor = checkpoint.built()
@@ -123,7 +96,7 @@ def load(
         feed = replace(family.feed, rates=(checkpoint.backbone.sample_rate,))
         more = {"feed": feed, "width": checkpoint.backbone.width, "mode": mode}
     try:
-        encoder: Encoder = resolve(family.encoder)(model, feature_extractor, device, dtype, last, **more)
+        encoder: Encoder = resolve(family.encoder)(model, feature_extractor, device, precision, last, **more)
     except (CheckpointError, InputError) as error:
         raise type(error)(f"{checkpoint.name}: {error}") from error
     return encoder

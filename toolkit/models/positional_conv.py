@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.core.matmul import rounded_up
+from toolkit.models.precision import FLOAT32, Precision
 
 
 class PositionalConvolutions:
@@ -18,14 +19,14 @@ class PositionalConvolutions:
     of its error.
     """
 
-    def __init__(self, embedding: Any, dtype: torch.dtype = torch.float32) -> None:
-        """dtype: of the encoder. Takes over a Hugging Face module."""
-        self._dtype = dtype
+    def __init__(self, embedding: Any, precision: Precision = FLOAT32) -> None:
+        """precision: of the encoder. Takes over a Hugging Face module."""
+        self._dtype = dtype = precision.dtype
         stages = list(embedding.layers) if hasattr(embedding, "layers") else [embedding]
         self.stages: list[tuple[nn.Conv1d, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]] = [
             (stage.conv, stage.activation, getattr(stage, "layer_norm", None)) for stage in stages
         ]
-        if len(self.stages) == 1 and _is_right(self.stages[0][0], dtype):
+        if len(self.stages) == 1 and not precision.split and _is_right(self.stages[0][0], dtype):
             self.stages[0][0].to(dtype)
         self.batch_norm: nn.BatchNorm1d | None = getattr(embedding, "batch_norm", None)
 

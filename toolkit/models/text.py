@@ -31,8 +31,6 @@ class TextEncoder:
     was not exact: the largest relative error of any layer of PROOF_CLIPS random texts, `worst`, was above BOUND.
     """
 
-    dtype = torch.float32
-
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         """Raises CheckpointError for weights or a tokenizer that cannot be had."""
         self.device, self.width = device, checkpoint.backbone.width

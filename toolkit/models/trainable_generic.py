@@ -15,6 +15,7 @@ from toolkit.core.errors import AudioError, InputError
 from toolkit.models.encoder import own_frames, refuse_empty
 from toolkit.models.families import Feed
 from toolkit.models.generic import GenericEncoder
+from toolkit.models.precision import FLOAT32
 from toolkit.models.trainable import Batch, Prepared, parsed
 
 CPU = torch.device("cpu")
@@ -38,7 +39,7 @@ class TrainableGeneric(nn.Module):
         self.layer, self.width, self._feed = layer, width, feed
         if feed.varies or feed.rates != (SAMPLE_RATE,):
             raise InputError("it cannot be fine-tuned: its layers differ in width, or it hears another rate; probe it")
-        encoder = GenericEncoder(model, feature_extractor, CPU, torch.float32, parsed(layer)[1], feed, width, "masked")
+        encoder = GenericEncoder(model, feature_extractor, CPU, FLOAT32, parsed(layer)[1], feed, width, "masked")
         if encoder.mode != "masked" or feed.packed:
             found = "its clips are packed" if feed.packed else f"off by {encoder.proof.errors.get('masked')}"
             raise InputError(f"it cannot be fine-tuned: its batches are not exact by its own mask ({found}); probe it")

@@ -14,6 +14,7 @@ from toolkit.models.encoder import LayerStates, attention_mask, on_device, own_f
 from toolkit.models.fused_linear import Product, feed_forward
 from toolkit.models.normalisation import normalise
 from toolkit.models.positional_conv import PositionalConvolutions
+from toolkit.models.precision import Precision
 
 # Of one clip. The first convolution gives 3,200 frames of 512 float32 values a second, and three of such tensors are
 # alive at once: 20 MB a second, 2.4 GB. WavLM's position bias is heads x frames x frames, three times: 16 x 6,000^2 x 4
@@ -30,28 +31,28 @@ class Wav2Vec2Encoder:
     longest_seconds = LONGEST_SECONDS
 
     def __init__(
-        self, model: Any, feature_extractor: Any, device: torch.device, dtype: torch.dtype, last_layer: int
+        self, model: Any, feature_extractor: Any, device: torch.device, precision: Precision, last_layer: int
     ) -> None:
         """model: the Hugging Face base model in float32; it is taken apart."""
         config = model.config
-        self.device, self.dtype, self.width = device, dtype, int(config.hidden_size)
+        self.device, self.precision, self.width = device, precision, int(config.hidden_size)
         self.layer_names = tuple(f"encoder.{number}" for number in range(last_layer + 1))
         self._normalises_input = bool(feature_extractor.do_normalize)
         self._kernels, self._strides = tuple(config.conv_kernel), tuple(config.conv_stride)
         self._shortest = receptive_field(self._kernels, self._strides)
         model.feature_extractor.to(device)
-        self._convolutions = Convolutions(model.feature_extractor, dtype)
+        self._convolutions = Convolutions(model.feature_extractor, precision)
         projection = model.feature_projection.to(device)
         self._projection_norm: nn.LayerNorm | None = getattr(projection, "layer_norm", None)
-        self._projection = Product.taken_from(projection.projection, torch.float32)
+        self._projection = Product.taken_from(projection.projection)
         model.encoder.to(device)
-        self._positions = PositionalConvolutions(model.encoder.pos_conv_embed, dtype)
+        self._positions = PositionalConvolutions(model.encoder.pos_conv_embed, precision)
         self._stable = norms_first(model.encoder)
         self._norm: nn.LayerNorm = model.encoder.layer_norm
         self._bias = None
         if last_layer and is_gated(model.encoder.layers[0].attention):
             self._bias = GatedPositionBias(model.encoder.layers[0].attention)
-        self._layers = [TransformerLayer(layer, self._stable, dtype) for layer in model.encoder.layers[:last_layer]]
+        self._layers = [TransformerLayer(layer, self._stable, precision) for layer in model.encoder.layers[:last_layer]]
 
     def frames(self, n_samples: int) -> int:
         return output_frames(max(n_samples, self._shortest), self._kernels, self._strides)
@@ -107,15 +108,15 @@ class GatedPositionBias:
 class TransformerLayer:
     """One layer; norms before its halves ("stable") or behind them."""
 
-    def __init__(self, layer: Any, stable: bool, dtype: torch.dtype) -> None:
-        """dtype: of its costly products. Takes over a Hugging Face layer."""
+    def __init__(self, layer: Any, stable: bool, precision: Precision) -> None:
+        """precision: of its costly products. Takes over a Hugging Face layer."""
         self._stable = stable
         self._attention_norm, self._norm = layer.layer_norm, layer.final_layer_norm
-        self._attention = SelfAttention(layer.attention, dtype)
+        self._attention = SelfAttention(layer.attention, precision)
         self._gate = gate_of(layer.attention) if is_gated(layer.attention) else None
-        self._inner = Product.taken_from(layer.feed_forward.intermediate_dense, dtype)
+        self._inner = Product.taken_from(layer.feed_forward.intermediate_dense, precision)
         self._activation = layer.feed_forward.intermediate_act_fn
-        self._outer = Product.taken_from(layer.feed_forward.output_dense, dtype, exact="bias")
+        self._outer = Product.taken_from(layer.feed_forward.output_dense, precision, exact="bias")
         self._adapter = getattr(layer, "adapter_layer", None)
 
     def __call__(self, values: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -14,6 +14,7 @@ from toolkit.models.attention import SelfAttention
 from toolkit.models.encoder import LayerStates, attention_mask, on_device, own_frames, refuse_empty
 from toolkit.models.fused_linear import Product, feed_forward
 from toolkit.models.logmel import LogMel
+from toolkit.models.precision import FLOAT32, Precision
 
 Context = Literal["full", "clip"]
 # Of one clip, whose windows of 30 s run together: 1,500 frames of width 1,280 and 5,120, about ten such tensors alive,
@@ -37,21 +38,21 @@ class WhisperEncoder:
         model: Any,
         feature_extractor: Any,
         device: torch.device,
-        dtype: torch.dtype,
+        precision: Precision,
         last_layer: int,
         context: Context,
         decoder: bool,
     ) -> None:
         """model: the Hugging Face base model in float32, without its decoder if that is not asked for; taken apart."""
         config = model.config
-        self.device, self.dtype, self.width = device, dtype, int(config.d_model)
+        self.device, self.precision, self.width = device, precision, int(config.d_model)
         self._context = context
         self._log_mel = LogMel(feature_extractor, device)
         encoder = model.to(device).encoder
         self._convolutions, self._positions = (encoder.conv1, encoder.conv2), encoder.embed_positions.weight
         self._layers = [
-            EncoderLayer(layer, attention, dtype)
-            for layer, attention in zip(encoder.layers[:last_layer], [torch.float32, *[dtype] * last_layer])
+            EncoderLayer(layer, attention, precision)
+            for layer, attention in zip(encoder.layers[:last_layer], [FLOAT32, *[precision] * last_layer])
         ]
         self._last_norm = encoder.layer_norm if last_layer == config.encoder_layers else None
         self._decoder = Decoder(model.decoder, config.decoder_start_token_id) if decoder else None
@@ -96,7 +97,7 @@ class WhisperEncoder:
 
     def _first_states(self, pieces: Sequence[Samples], seen: Tensor | None, frames: int) -> Tensor:
         """What enters the first layer: (pieces, frames, width). seen: (pieces,) frames of each, None for all."""
-        computed = frames if seen is None else rounded_up(frames, self.dtype, self.device)
+        computed = frames if seen is None else rounded_up(frames, self.precision.dtype, self.device)
         spectrogram = self._log_mel(pieces, 2 * computed)
         if seen is not None:  # what lies behind a clip must be the convolution's own padding: zero
             own = own_frames(2 * seen, 2 * computed)[:, None]
@@ -126,16 +127,16 @@ def _joined(name: str, values: Tensor, own: Sequence[int], windows: Sequence[int
 class EncoderLayer:
     """One encoder layer: norms before its halves.
 
-    The first one's attention is float32's in any dtype. It takes the table of positions off the states, much of what
-    they are; rounded, it made half of the error behind the last layer (whisper-tiny.en, 60 clips: up to 1.1e-2 with it
-    and 7.5e-3 without; whisper-base, the deviations of 60 clips: 15 above 1e-2 with it and 4 without).
+    The first one's attention is always float32's. It takes the table of positions off the states, much of what they
+    are; rounded, it made half of the error behind the last layer (whisper-tiny.en, 60 clips: up to 1.1e-2 with it and
+    7.5e-3 without; whisper-base, the deviations of 60 clips: 15 above 1e-2 with it and 4 without).
     """
 
-    def __init__(self, layer: Any, attention: torch.dtype, dtype: torch.dtype) -> None:
-        """attention, dtype: of the costly products of its two halves. Takes over a Hugging Face layer."""
+    def __init__(self, layer: Any, attention: Precision, precision: Precision) -> None:
+        """attention, precision: of the costly products of its two halves. Takes over a Hugging Face layer."""
         self._norm = layer.self_attn_layer_norm
         self._attention = SelfAttention(layer.self_attn, attention)
-        self._feed_forward = FeedForward(layer, dtype)
+        self._feed_forward = FeedForward(layer, precision)
 
     def __call__(self, values: Tensor, mask: Tensor | None) -> Tensor:
         """values: (batch, frames, width) float32; mask as `attention_mask` gives it."""
@@ -149,7 +150,7 @@ class Decoder:
     def __init__(self, decoder: Any, start_token: int) -> None:
         with torch.inference_mode():
             self._start = decoder.embed_tokens.weight[start_token] + decoder.embed_positions.weight[0]
-        self._layers = [(layer, FeedForward(layer, torch.float32)) for layer in decoder.layers]
+        self._layers = [(layer, FeedForward(layer, FLOAT32)) for layer in decoder.layers]
         self._norm = decoder.layer_norm
 
     def __call__(self, encoded: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
@@ -170,11 +171,11 @@ class Decoder:
 class FeedForward:
     """The second half of a layer, with its norm before it."""
 
-    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, precision: Precision) -> None:
         """Takes over a Hugging Face layer's."""
         self._norm, self._activation = layer.final_layer_norm, layer.activation_fn
-        self._inner = Product.taken_from(layer.fc1, dtype)
-        self._outer = Product.taken_from(layer.fc2, dtype, exact="bias")
+        self._inner = Product.taken_from(layer.fc1, precision)
+        self._outer = Product.taken_from(layer.fc2, precision, exact="bias")
 
     def __call__(self, values: Tensor) -> Tensor:
         """values: (batch, frames, width) float32; so is what is returned."""

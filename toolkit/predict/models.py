@@ -26,7 +26,9 @@ from toolkit.features.texts import source_of
 from toolkit.features.units import Gathered
 from toolkit.finetune.audio_cache import Recordings
 from toolkit.models.checkpoint import locate
+from toolkit.models.load import choose_device
 from toolkit.models.own_code import locate_or_run
+from toolkit.models.precision import nearest
 from toolkit.predict.inference import Applied, Assignment, assign, assign_final, assign_units, together
 from toolkit.probe import winners
 from toolkit.probe.apply import Joined, Origin, of_run, origins_of, stored
@@ -218,8 +220,11 @@ class Probes:
             )
         decoder = any(layer.startswith("decoder.") for layer in origin.layers)
         numbers = [int(layer.removeprefix("encoder.")) for layer in origin.layers if layer.startswith("encoder.")]
+        dtype = nearest(settings["dtype"], choose_device(self.device))
+        if dtype != settings["dtype"]:
+            self.place.say(f"{origin.backbone} ran in {settings['dtype']}, which this device has not: {dtype} here")
         options = Options(
-            dtype=settings["dtype"],
+            dtype=dtype,
             context=settings["context"] if checkpoint.backbone.decoder_layers else "full",
             decoder=decoder,
             layers=None if decoder else f"{min(numbers)}-{max(numbers)}",

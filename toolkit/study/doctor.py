@@ -49,13 +49,14 @@ def examine(place: Place) -> Examination:
 
 def _machine() -> Iterator[Finding]:
     from toolkit.audio.decode import SUFFIXES
-    from toolkit.models.load import choose_device, choose_dtype
+    from toolkit.models.load import choose_device
+    from toolkit.models.precision import ladder
 
     made = artifacts.provenance("")
     yield Finding("toolkit", f"{made['toolkit']}, Python {made['python']}, {made['machine']}")
     yield Finding("packages", ", ".join(f"{name} {version}" for name, version in made["packages"].items()))
     device = choose_device("auto")
-    _, reason = choose_dtype("auto", device)
+    _, reason = ladder("auto", device)
     yield Finding("device", f"{device.type}; {reason}")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     yield Finding("memory", f"{memory / 1e9:.1f} GB, {artifacts.cores()} cores may be used" if memory else "unknown")

@@ -68,7 +68,7 @@ class Family:
         model: of transformers, the base model, without a head.
         prefix: what a checkpoint with a head puts before the names of the base model's weights.
         feature_extractor: of transformers, or of that shape.
-        encoder: (model, feature extractor, device, dtype, last layer) -> `encoder.Encoder`.
+        encoder: (model, feature extractor, device, precision, last layer) -> `encoder.Encoder`.
         trainable: (model, feature extractor, layer) -> a module that is a `trainable.Trainable`; empty for a family
             that cannot be fine-tuned.
         fixed_context: its encoder hears windows of fixed length, behind which a decoder can be run: `encoder` also gets
