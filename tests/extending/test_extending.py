@@ -1,20 +1,24 @@
 """docs/extending.md: its packages are taken from the page, installed in a folder, and run in processes of their own."""
 
+import contextlib
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from tests import plugins
-from tests.conftest import WriteSound
+from tests import children, plugins
+from tests.conftest import WriteSound, undraw
 from tests.features.test_import import study
+from toolkit import cli
 from toolkit.result import run as result_run
 from toolkit.result.predictions import read_csv
 
@@ -42,31 +46,32 @@ def start(site: Path, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, words)], env=environment, cwd=site, capture_output=True, text=True)
 
 
-# Commands one after the other in one process: what takes seconds is to import torch.
-COMMANDS = """
-import contextlib, io, json, sys
-import pytest
-from tests.conftest import undraw
-from toolkit import cli
-
-undraw(pytest.MonkeyPatch())
-found = []
-for words in json.loads(sys.argv[1]):
-    sys.argv = ["toolkit", *words]
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-    found.append((left.value.code or 0, out.getvalue(), err.getvalue()))
-print(json.dumps(found))
-"""
 Done = tuple[int, str, str]  # exit code, standard output, standard error
 
 
+def carried_out(site: str, asked: list[list[str]], answer: Connection) -> None:
+    """Commands one after the other in a process of their own that finds the site's packages."""
+    sys.path.insert(0, site)
+    os.chdir(site)
+    undraw(pytest.MonkeyPatch())
+    found: list[Done] = []
+    for words in asked:
+        sys.argv = ["toolkit", *words]
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
+            cli.main()
+        found.append((int(left.value.code or 0), out.getvalue(), err.getvalue()))
+    answer.send(found)
+
+
 def commands(site: Path, workspace: Path, *asked: tuple[object, ...]) -> list[Done]:
-    """What came of each command of the program, in one new process that finds the site's packages."""
-    done = start(site, "-c", COMMANDS, json.dumps([[*map(str, words), "-w", str(workspace)] for words in asked]))
-    assert done.returncode == 0, done.stderr
-    found: list[Done] = json.loads(done.stdout.splitlines()[-1])
+    """What came of each command of the program."""
+    told, answer = children.SERVER.Pipe()
+    words = [[*map(str, words), "-w", str(workspace)] for words in asked]
+    child = children.start(carried_out, str(site), words, answer)
+    answer.close()
+    found: list[Done] = told.recv()
+    assert children.ended(child) == 0
     return found
 
 

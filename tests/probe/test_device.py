@@ -35,10 +35,12 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_probe_s_products_run_there_and_its_run_is_the_same(
     make_corpus: Callable[..., Corpus], tmp_path: Path, name: str, kind: str, place: str
 ) -> None:
-    corpus = make_corpus(kind, clips_a_speaker=8)
+    corpus = make_corpus(kind, clips_a_speaker=4)
+    if name != "mix":
+        corpus = replace(corpus, features={"encoder.1": corpus.features["encoder.1"]})
     with DEVICES[place]() as device:
         there, here = (
-            run(corpus, tmp_path, probe=name, trials=4, device=where, study=tmp_path / f"{where[:3]}.db")
+            run(corpus, tmp_path, probe=name, trials=2, device=where, study=tmp_path / f"{where[:3]}.db")
             for where in (str(device), "cpu")
         )
     for one, other in zip(there.choices, here.choices, strict=True):
