@@ -14,6 +14,7 @@ import soundfile
 import torch
 from hypothesis import HealthCheck, settings
 
+import toolkit.extract.run as extract_run
 from toolkit import cli
 from toolkit.result.report import charts, page
 
@@ -62,6 +63,14 @@ def undrawn() -> Iterator[None]:
     """Nothing is drawn here; `drawn` draws."""
     with pytest.MonkeyPatch.context() as patch:
         undraw(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unmeasured() -> Iterator[None]:
+    """A store's batches are of 4 s of audio; to measure what is fastest takes longer than to extract a few clips."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extract_run, "measure_budget", lambda *_: 4.0)
         yield
 
 
