@@ -9,11 +9,11 @@ from faults.children import run
 from faults.rows import Outcome
 from toolkit.core.errors import ToolkitError
 from toolkit.corpus import splits
-from toolkit.features.store import stores
+from toolkit.features.finding import stores
 from toolkit.finetune import apply as tuned
 from toolkit.models.checkpoint import locate
 from toolkit.probe import winners
-from toolkit.result import run as result_run
+from toolkit.result import run_files
 
 CUTS = FLIPS = 100
 
@@ -36,17 +36,17 @@ def damage(folder: Path) -> Outcome:
                 one.layer(name)
 
     def weights() -> None:
-        tuned.of_run(trained.parent, result_run.read(trained.parent), checkpoint)
+        tuned.of_run(trained.parent, run_files.read(trained.parent), checkpoint)
 
     kinds: list[tuple[list[Path], Callable[[], object]]] = [
         (sorted(store.glob("shard-*.h5")), layers),
         (sorted(store.glob("shard-*.json")), layers),
         ([*sorted(probed.parent.glob("winners/*"))], lambda: winners.read(probed.parent / "winners")),
         ([*sorted(trained.parent.glob("weights/*"))], weights),
-        ([probed.with_name("folds.json")], lambda: (result_run.read(probed.parent), splits.read(probed.with_name(
+        ([probed.with_name("folds.json")], lambda: (run_files.read(probed.parent), splits.read(probed.with_name(
             "folds.json")))),
         ([path.with_name("predictions.csv") for path in (probed, trained)],
-         lambda: (result_run.read(probed.parent), result_run.read(trained.parent))),
+         lambda: (run_files.read(probed.parent), run_files.read(trained.parent))),
     ]  # fmt: skip
     generator = random.Random(0)
     found = missed = 0

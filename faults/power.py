@@ -66,7 +66,7 @@ def cuts(folder: Path) -> Outcome:
 
 
 def _extract(workspace: Path) -> None:
-    from toolkit.features.store import Writer
+    from toolkit.features.writer import Writer
 
     commit = Writer.commit
 
@@ -112,12 +112,12 @@ def _finetune(workspace: Path) -> None:
 
 
 def _run_is_promised() -> None:
-    from toolkit.result import run as result_run
+    from toolkit.result import run_files
 
-    write = result_run.write
+    write = run_files.write
 
     def promised(*arguments):  # type: ignore[no-untyped-def]
         write(*arguments)
         mark(RUN)
 
-    result_run.write = promised
+    run_files.write = promised

@@ -22,6 +22,7 @@ from toolkit.core import ray_cluster
 from toolkit.core.errors import InputError, MachineError, StoreError
 from toolkit.core.progress import Advance
 from toolkit.core.ray_cluster import Cluster, joined
+from toolkit.core.ray_task import Need, Place
 from toolkit.corpus import evaluation_task
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
@@ -185,7 +186,7 @@ def test_a_node_that_differs_is_refused_by_name(
 ) -> None:
     need = joint.need()
 
-    def len_of(common: None, item: str, place: ray_cluster.Place) -> int:
+    def len_of(common: None, item: str, place: Place) -> int:
         return len(item)
 
     def ask(folder: Path) -> list[Any]:
@@ -194,8 +195,8 @@ def test_a_node_that_differs_is_refused_by_name(
     assert ask(tmp_path) == [("four", 4)]
     with pytest.raises(MachineError, match=r"^Node \S+ \(\w{8}\) does not see the folder nowhere/; .* all nodes share"):
         ask(tmp_path / "nowhere")
-    found = ray_cluster._versions()
-    monkeypatch.setattr(ray_cluster, "_versions", lambda: {**found, "toolkit": "0.0.0"})
+    found = ray_cluster.versions()
+    monkeypatch.setattr(ray_cluster, "versions", lambda: {**found, "toolkit": "0.0.0"})
     with pytest.raises(
         MachineError, match=rf"^Node \S+ \(\w{{8}}\) has toolkit {found['toolkit']}, the driver 0\.0\.0"
     ):
@@ -219,9 +220,9 @@ def test_tasks_get_a_gpu_each_and_nodes_without_one_rest(
     node = nodes.add_node(num_cpus=4, num_gpus=2)
     try:
         need = joint.need("auto")
-        assert (need, joint.places(need)) == (ray_cluster.Need(2, 1), 2)
+        assert (need, joint.places(need)) == (Need(2, 1), 2)
 
-        def timed(common: None, item: int, place: ray_cluster.Place) -> tuple[str, str, float, float]:
+        def timed(common: None, item: int, place: Place) -> tuple[str, str, float, float]:
             began = time.monotonic()
             time.sleep(0.5)
             return place.device, place.node, began, time.monotonic()
@@ -236,7 +237,7 @@ def test_tasks_get_a_gpu_each_and_nodes_without_one_rest(
             MachineError, match=r"^Node \S+ \(\w{8}\): No device cuda:[01] here: 0 CUDA devices .*--device cpu"
         ):
             run(corpus, checkpoint, tmp_path / "features", joint)
-        assert joint.need("cpu") == ray_cluster.Need(1)
+        assert joint.need("cpu") == Need(1)
     finally:
         nodes.remove_node(node)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.extract.test_extract import corpus
+from tests.extract.conftest import corpus
 from tests.models import tiny
 from toolkit.corpus import manifest
 

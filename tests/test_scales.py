@@ -13,8 +13,8 @@ from tests.conftest import Run
 from tests.models import tiny
 from toolkit.core.errors import InputError
 from toolkit.corpus import manifest
-from toolkit.result import run as result_run
-from toolkit.result.predictions import read_csv
+from toolkit.result import run_files
+from toolkit.result.predictions_reader import read_csv
 from toolkit.result.report.results import RunResult
 
 SPEAKERS, CLIPS = 8, 5
@@ -103,7 +103,7 @@ def test_a_scale_is_fine_tuned_on_its_probes_folds_and_compared_with_it(run: Run
         probe = runs(study, f"{start}-linear-")[0]
         works("finetune", "--from", probe.name, *tuning, "--save-weights", *more)
         (tuned,) = runs(study, f"{start}-finetune-")
-        done, before = result_run.read(tuned), result_run.read(probe)
+        done, before = run_files.read(tuned), run_files.read(probe)
         assert done.folds.sha256 == before.folds.sha256 and done.predictions.ids == before.predictions.ids
         np.testing.assert_array_equal(done.predictions.truth, before.predictions.truth)
         assert done.metric == before.metric and all(choice.loss is not None for choice in done.choices)
@@ -184,5 +184,5 @@ def test_a_purge_keeps_the_numbers_of_the_others(run: Run, study: Path) -> None:
     assert run(*NUMBERS, "-w", study)[0] == 0
     assert run("features", "purge", "--speaker", "s1", "-w", study)[0] == 0  # last: nothing of it comes back
     for folder in runs(study, "valence+arousal-mine-linear-"):
-        left = result_run.read(folder).predictions
+        left = run_files.read(folder).predictions
         assert "s1" not in left.groups and len(left.ids) == 35 and np.isnan(left.truth).sum() == 1

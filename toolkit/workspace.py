@@ -85,7 +85,7 @@ class Workspace:
 
     def stores(self) -> "list[Store]":
         """The feature stores in features/, of any backbone and settings."""
-        from toolkit.features.store import stores
+        from toolkit.features.finding import stores
 
         return stores(self.place.features)
 
@@ -109,7 +109,7 @@ class Workspace:
         """
         from toolkit.probe.stage import ProbeResult
         from toolkit.result.report.results import RunResult
-        from toolkit.result.run import find_run
+        from toolkit.result.run_files import find_run
 
         found = RunResult.read(find_run(name, self.place.result))
         return found if found.run.tuned else ProbeResult(found.folder, found.run, True, found.beside)

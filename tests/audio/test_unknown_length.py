@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.audio import oracle
-from tests.audio.test_decode import mp3_frames, ramp, wav_bytes
+from tests.audio.conftest import mp3_frames, ramp, wav_bytes
 from toolkit.audio import decode, decode_pool
 from toolkit.core.errors import AudioError
 

@@ -99,31 +99,6 @@ def test_a_damaged_recording_is_named_and_makes_the_exit_code_3(run: Run, study:
     assert "failed: clip 'cut' ends early" in err and str(tmp_path) not in out + err
 
 
-DEFECTS = {
-    "duplicate id": "id,path\na,0.wav\na,0.wav\n",
-    "no such file": "id,path\na,9999.wav\n",
-    "leaves the audio root": "id,path\na,../outside.wav\n",
-    "not after start": "id,path,start,end\na,0.wav,2,1\n",
-    "no column 'path'": "id,file\na,0.wav\n",
-    "cells, expected": "id,path\na\n",
-    "no clips": "id,path\n",
-}
-
-
-@pytest.mark.parametrize("sentence", DEFECTS)
-def test_each_defect_of_a_manifest_is_one_sentence_with_its_line(
-    run: Run, study: Path, tmp_path: Path, sentence: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("toolkit.extract.setup.load", lambda *_, **__: pytest.fail("a model was loaded"))
-    shutil.copy(study / "0.wav", study.parent / "outside.wav")
-    bad = tmp_path / "bad.csv"
-    bad.write_text(DEFECTS[sentence], encoding="utf-8")
-    code, out, err = run("extract", "--model", "tiny-hubert", "-w", study, "--manifest", bad, "--audio-root", study)
-    assert code == 2 and out == ""
-    (line,) = err.strip().splitlines()
-    assert line.startswith("toolkit: bad.csv, line ") and sentence in line
-
-
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -259,13 +234,6 @@ fail()
     assert str(study) not in done.stderr and str(study.parent) not in done.stderr and sys.prefix not in done.stderr
 
 
-def test_a_misspelt_workspace_is_not_begun(run: Run, study: Path, tmp_path: Path) -> None:
-    words = ("--model", study / "models" / "tiny-hubert", "--manifest", study / "manifest.csv")
-    code, out, err = run("extract", *words, "-w", tmp_path / "wrkspace")
-    assert (code, out) == (2, "") and "No workspace folder 'wrkspace'; make it, or name another" in err
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("out", "err", "lines", "code"),
     [("pipe", "pipe", 0, 0), ("", "/dev/full", 0, 0), ("/dev/full", "", 0, 4), ("pipe", "", 1, 0)],
@@ -312,31 +280,3 @@ def test_a_signal_ends_it_with_its_code_and_the_run_goes_on_afterwards(
     assert left == code, err
     assert "start the same command again" in err and "Traceback" not in err
     assert run("features", "verify", "-w", tmp_path)[0] == 0
-
-
-def test_a_signal_that_a_library_turns_into_its_own_error_is_no_fault_of_ours(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """torch does: ValueError, could not determine the shape of object type 'torch.storage.UntypedStorage'."""
-
-    def turned(*_: object) -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-        except SystemExit:
-            raise ValueError("could not determine the shape") from None
-
-    monkeypatch.setattr("toolkit.models.checkpoint.installed", turned)
-    code, _, err = run("models", "list", "-w", tmp_path)
-    assert code == 143 and err.count("\n") == 1 and "start the same command again to go on" in err
-
-
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
-def test_memory_that_runs_out_anywhere_is_the_machines_no_and_no_fault_of_ours(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def full(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("toolkit.models.checkpoint.installed", full)
-    code, _, err = run("models", "list", "-w", tmp_path)
-    assert code == 4 and "memory ran out; what was committed stays" in err and "report it" not in err

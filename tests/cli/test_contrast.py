@@ -16,7 +16,7 @@ from toolkit.core.errors import InputError
 from toolkit.core.i18n import of
 from toolkit.corpus import manifest
 from toolkit.privacy.purge import purge
-from toolkit.result import run as result_run
+from toolkit.result import run_files
 
 NAME = "hotline-tiny-linear-0123456789ab"
 Edit = Callable[[dict[str, list[str]]], None]
@@ -57,7 +57,7 @@ def make_study(folder: Path, edit: Edit = as_it_is, kind: str = "multilabel", wi
     for path in columns["path"]:
         (folder / path).touch()
     manifest.write(folder / "manifest.csv", tuple(columns), list(zip(*columns.values())))
-    result_run.write(folder / "result" / NAME, run)
+    run_files.write(folder / "result" / NAME, run)
     return folder
 
 

@@ -10,8 +10,8 @@ import soundfile
 from tests.conftest import Run
 from toolkit.core.errors import InputError
 from toolkit.corpus import manifest
+from toolkit.features.finding import find
 from toolkit.features.fused import Fused
-from toolkit.features.store import find
 
 N, SPEAKERS = 96, 8
 IDS = [f"c{number}" for number in range(N)]

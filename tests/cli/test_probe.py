@@ -14,11 +14,10 @@ import soundfile
 
 from tests.conftest import Run
 from toolkit.corpus import manifest
-from toolkit.features import store
+from toolkit.features import finding, store
 from toolkit.features.shard import ClipRecord, ShardContent
 from toolkit.probe import winners
-from toolkit.result import run as result_run
-from toolkit.result import stats
+from toolkit.result import run_files, stats
 from toolkit.result.report import charts
 
 SPEAKERS, CLIPS = 6, 12
@@ -114,7 +113,7 @@ def test_a_run_keeps_its_winners(run: Run, study: Path) -> None:
     assert [winner.fold for winner in kept] == [0, 1, 2]
     rows = csv.DictReader((folder / "predictions.csv").read_text(encoding="utf-8").splitlines())
     said = {row["id"]: row["prediction"] for row in rows if row["fold"] == "0"}
-    features = store.find(study / "features", "made-up")
+    features = finding.find(study / "features", "made-up")
     _, decision = kept[0].apply([features.layer(name) for name in kept[0].layers])
     own = dict(zip(features.ids, (kept[0].task.labels[label] for label in decision)))
     assert said == {clip: own[clip] for clip in said}
@@ -179,8 +178,7 @@ def test_backbones_are_compared_by_all_runs_of_their_series(run: Run, study: Pat
     assert [(row["backbone"], row["runs"]) for row in rows] == [("made-up", "2"), ("weaker", "2")]
     for row in rows:
         runs = [
-            result_run.read(path.parent)
-            for path in (tmp_path / "result").glob(f"mood-{row['backbone']}-mlp-*/run.json")
+            run_files.read(path.parent) for path in (tmp_path / "result").glob(f"mood-{row['backbone']}-mlp-*/run.json")
         ]
         scores = [stats.headline_scores([one.predictions])[0].estimate for one in runs]
         assert len(scores) == 2 and float(row["score"]) == pytest.approx(np.mean(scores), abs=1e-6)
@@ -215,7 +213,7 @@ def test_a_series_is_a_run_for_every_deal_and_seed_and_one_line_of_their_mean(ru
     code, out, err = probe(run, study, *words, "--control", "random")
     assert code == 0, err
     folders = [path.parent for path in (study / "result").glob("mood-made-up-mlp-*/run.json")]
-    runs = [result_run.read(folder) for folder in folders]
+    runs = [run_files.read(folder) for folder in folders]
     own = {(one.provenance["deal"], one.provenance["seed"]): one for one in runs}
     assert own.keys() == {(5, 5), (5, 6), (6, 5), (6, 6)}
     assert len({one.provenance["series"] for one in runs}) == 1

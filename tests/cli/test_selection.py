@@ -14,6 +14,7 @@ from toolkit.corpus import manifest
 from toolkit.corpus.spellings import Rules
 from toolkit.finetune import origin
 from toolkit.result import run as result_run
+from toolkit.result import run_files
 
 SPEAKERS, CLIPS = 6, 8
 MOODS = ("joy", "anger", "fear", "")
@@ -43,7 +44,7 @@ def probe(run: Run, study: Path, target: str, *more: object) -> tuple[int, str, 
 
 
 def newest(study: Path) -> result_run.Run:
-    return result_run.read(max(study.glob("result/*/run.json"), key=lambda path: path.stat().st_mtime_ns).parent)
+    return run_files.read(max(study.glob("result/*/run.json"), key=lambda path: path.stat().st_mtime_ns).parent)
 
 
 def asked_again(study: Path, found: result_run.Run) -> None:
@@ -59,9 +60,9 @@ def test_clips_without_a_label_are_refused_by_the_flag_that_leaves_them_out(run:
     code, out, _ = probe(run, study, "mood", "--unlabelled", "skip", "--nuisance", "sex,sad", "--language", "zh")
     note = "Without a label in 'mood', left out: 12 of 48 clips."
     assert code == 0 and f"note: {note}" in " ".join(out.split())
-    found = next(result_run.read(path.parent) for path in study.glob("result/mood-*/run.json"))
+    found = next(run_files.read(path.parent) for path in study.glob("result/mood-*/run.json"))
     assert found.task.labels == ("anger", "fear", "joy") and len(found.predictions.ids) == 36
-    assert note in found.notes and found.provenance["rules"]["unlabelled"] == "skip"
+    assert note in map(str, found.notes) and found.provenance["rules"]["unlabelled"] == "skip"
     (page,) = study.glob("result/mood-*/report.html")
     (zh,) = study.glob("result/mood-*/report.zh.html")
     assert "left out: 12 of 48 clips" in page.read_text() and "没有标签、因而未计入的片段：12 / 48" in zh.read_text()

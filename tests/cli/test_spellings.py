@@ -13,6 +13,7 @@ from tests.conftest import Run
 from tests.models import tiny
 from toolkit.corpus import manifest
 from toolkit.result import run as result_run
+from toolkit.result import run_files
 
 SPEAKERS, CLIPS = 6, 8
 COLUMNS = ("id", "path", "speaker", "mood", "sad", "sex")
@@ -60,7 +61,7 @@ def probe(run: Run, study: Path, name: str, target: str, *more: object) -> tuple
 
 
 def newest(study: Path) -> result_run.Run:
-    return result_run.read(max(study.glob("result/*/run.json"), key=lambda path: path.stat().st_mtime_ns).parent)
+    return run_files.read(max(study.glob("result/*/run.json"), key=lambda path: path.stat().st_mtime_ns).parent)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_check_and_probe_name_both_and_a_merge_gives_the_clean_run(
         assert code == 0 and set(newest(study).task.labels) == {"0", "0.0", "1", "1.0"}
     else:
         assert code == 0 and newest(study).provenance["rules"] == {"spellings": "keep", "unknown": "refuse"}
-        assert "though each may be one name" in " ".join(newest(study).notes)
+        assert "though each may be one name" in " ".join(map(str, newest(study).notes))
 
 
 def test_what_names_nothing_is_refused_unless_told(run: Run, study: Path) -> None:

@@ -243,3 +243,13 @@ def test_provenance_tells_versions_and_neither_host_nor_user_nor_path() -> None:
     text = json.dumps(made)
     for private in (os.uname().nodename, str(Path.home()), str(Path.cwd())):
         assert re.search(rf"(?<![\w/]){re.escape(private)}(?![\w])", text) is None
+
+
+def test_a_hashed_file_comes_back_and_what_was_changed_in_it_is_refused(tmp_path: Path) -> None:
+    file, content = tmp_path / "some.json", {"pair": (1, 2.5), "text": "说"}
+    artifacts.commit_hashed(file, content)
+    assert artifacts.read_hashed(file) == {"pair": [1, 2.5], "text": "说"}
+    for damaged in (file.read_text("utf-8").replace("2.5", "2.6"), '{"pair": 1}', "[1]", "{"):
+        file.write_text(damaged, "utf-8")
+        with pytest.raises(ValueError, match=r"changed since it was written|Expecting"):
+            artifacts.read_hashed(file)

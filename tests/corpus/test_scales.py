@@ -48,8 +48,8 @@ def test_a_missing_number_is_left_out_of_its_target_alone(tmp_path: Path) -> Non
     found = asked(tmp_path, columns, Rules(kind="regression", unlabelled="skip"))
     assert found.truth.shape == (39, 2)  # the first clip has none
     assert np.isnan(found.truth).tolist()[0] == [True, False] and not np.isnan(found.truth[1:]).any()
-    assert any("left out: 1 of 40 clips" in note for note in found.notes)
-    assert "Without a number in 'valence', left out of this target alone: 1 of 39 clips." in found.notes
+    assert any("left out: 1 of 40 clips" in str(note) for note in found.notes)
+    assert "Without a number in 'valence', left out of this target alone: 1 of 39 clips." in map(str, found.notes)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,9 @@ def test_levels_are_in_the_order_of_numbers_or_as_they_are_named(tmp_path: Path)
     found = asked(tmp_path, {"risk": words}, Rules(kind="ordinal", levels=("low", "medium", "high")))
     assert found.task.labels == ("low", "medium", "high") and found.truth.tolist()[:4] == [0, 1, 2, 0]
     found = asked(tmp_path, {"risk": ["1", "2", "4", "2"] * 10}, Rules(kind="ordinal"))
-    assert "The levels of 'risk' (1, 2, 4) count as equally far apart, though the numbers are not." in found.notes
+    assert "The levels of 'risk' (1, 2, 4) count as equally far apart, though the numbers are not." in map(
+        str, found.notes
+    )
 
 
 @pytest.mark.parametrize(

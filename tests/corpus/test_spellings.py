@@ -91,10 +91,12 @@ def test_refused_by_naming_both_with_the_way_out(one: str, other: str, group: bo
     )
     merged = settle("who", cells, lines, MERGE, group)
     assert merged.cells == (one, "x", one, one)
-    assert merged.notes == (f"Spellings merged in column 'who': {other!r} as {one!r}.",)
+    assert [*map(str, merged.notes)] == [f"Spellings merged in column 'who': {other!r} as {one!r}."]
     kept = settle("who", cells, lines, KEEP, group)
     assert kept.cells == tuple(cells)
-    assert kept.notes == (f"Spellings kept apart in column 'who', though each may be one name: {one!r} and {other!r}.",)
+    assert [*map(str, kept.notes)] == [
+        f"Spellings kept apart in column 'who', though each may be one name: {one!r} and {other!r}."
+    ]
 
 
 def test_what_names_nothing_is_refused_unless_told() -> None:
@@ -105,7 +107,7 @@ def test_what_names_nothing_is_refused_unless_told() -> None:
         settle("speaker", cells, lines, REFUSE, group=True)
     kept = settle("mood", cells, lines, Rules(unknown="keep"))
     assert kept.cells == tuple(cells)
-    assert kept.notes == ("In column 'mood' what may stand for an unknown value counts as a name: 'nan'.",)
+    assert [*map(str, kept.notes)] == ["In column 'mood' what may stand for an unknown value counts as a name: 'nan'."]
 
 
 def test_zeros_and_ones_as_pandas_writes_them_are_the_0_1_task_when_merged() -> None:

@@ -37,7 +37,7 @@ def test_a_unit_has_its_clips_in_time_and_the_columns_that_do_not_vary_in_it(tmp
     assert units.manifest.columns == ("id", "path", "speaker", "recording", "risk", "sex")
     assert units.manifest.cells("risk") == ("0", "1", "1")  # a clip without a label takes its unit's
     assert units.manifest.cells("sex") == ("f", "f", "m")
-    assert "3 units of 5 clips, 1 to 2 each" in units.notes[0]
+    assert "3 units of 5 clips, 1 to 2 each" in str(units.notes[0])
     question = build_task(corpus(tmp_path, *CALLS), "sex", 3, 0, split_by="clip")
     spread = units_of(corpus(tmp_path, *CALLS), "recording", None, "sex", "speaker").clips_of
     folds = build_task(units.manifest, "risk", 3, 0, split_by="clip").folds
@@ -48,7 +48,7 @@ def test_a_unit_has_its_clips_in_time_and_the_columns_that_do_not_vary_in_it(tmp
 def test_the_speaker_is_a_unit_too(tmp_path: Path) -> None:
     units = units_of(corpus(tmp_path, *CALLS), "speaker", "max", "risk", "speaker")
     assert units.manifest.cells("risk") == ("1", "1")
-    assert "The clips of 1 units differ in their labels; a unit's is made by 'max' of them." in units.notes
+    assert "The clips of 1 units differ in their labels; a unit's is made by 'max' of them." in map(str, units.notes)
     assert units.labels == {"a2": {"risk": "0"}, "a1": {"risk": "0"}, "b1": {"risk": "1"}}  # of s2 all have one label
 
 

@@ -113,7 +113,7 @@ def test_windows_of_a_recording_stay_on_one_side_even_when_clips_are_split(tmp_p
         sides.setdefault(str(clip.recording), set()).add(int(fold))
     assert len(sides) == 9 and all(len(folds) == 1 for folds in sides.values())
     assert question.groups[:3] == ("r0", "r0", "r0") and question.group == "recording"
-    assert question.notes[0].startswith("Recordings were split one by one")
+    assert str(question.notes[0]).startswith("Recordings were split one by one")
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from sklearn.metrics import cohen_kappa_score
 
 from tests import children, plugins
 from tests.conftest import WriteSound, undraw
-from tests.features.test_import import study
+from tests.features.conftest import study
 from toolkit import cli
-from toolkit.result import run as result_run
-from toolkit.result.predictions import read_csv
+from toolkit.result import run_files
+from toolkit.result.predictions_reader import read_csv
 
 __all__ = ["study"]
 ROOT = Path(__file__).parents[2]
@@ -167,7 +167,7 @@ def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Pat
     assert len(list((study / "result").glob("mood-mine-shrinkage-lda-*/run.json"))) == 2
     ((code, _, err),) = commands(ROOT, study, predict)
     assert code == 4 and "made with the package shrinkage-lda 1.0, which is not installed" in err
-    assert result_run.read(folder).probe == "shrinkage-lda"
+    assert run_files.read(folder).probe == "shrinkage-lda"
 
 
 def test_the_layout_is_listed_and_read(site: Path, write_sound: WriteSound, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from toolkit.corpus import manifest
 from toolkit.extract.acoustic import own
 from toolkit.extract.acoustic.others import PRAAT_COLUMNS
 from toolkit.extract.acoustic.registry import SETS, measure_of
-from toolkit.features.store import Store, find
+from toolkit.features.finding import find
+from toolkit.features.store import Store
 
 
 def voice(f0: float, seconds: float = 1.0, level: float = 0.1, tilt: float = 1.0) -> Samples:

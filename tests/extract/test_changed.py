@@ -18,7 +18,7 @@ from toolkit.features.replaced import mark
 from toolkit.features.store import Store
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.probe.estimator import fitted
-from toolkit.result import run as result_run
+from toolkit.result import run_files
 
 OPTIONS = Options(dtype="float32")
 RECOMPUTE = Options(dtype="float32", changed="recompute")
@@ -112,7 +112,7 @@ def test_probe_makes_another_run_of_them_and_the_old_one_says_that_its_features_
     probed = ("probe", "-m", "tiny-hubert", "-t", "mood", "--folds", 3, "--trials", 1, "-w", tmp_path)
     assert run(*extracted)[0] == 0 and run(*probed)[0] == 0
     (first,) = tmp_path.glob("result/mood-*/run.json")
-    assert fitted(first.parent, result_run.read(first.parent)).n_features_in_ > 0
+    assert fitted(first.parent, run_files.read(first.parent)).n_features_in_ > 0
     calls(tmp_path, 0.6, *ends[1:])
     code, _, err = run(*probed)
     assert code == 2 and "--changed recompute" in err
@@ -123,4 +123,4 @@ def test_probe_makes_another_run_of_them_and_the_old_one_says_that_its_features_
     assert code == 0 and "stood already" not in err
     assert len(list(tmp_path.glob("result/mood-*/run.json"))) == 2
     with pytest.raises(StoreError, match=r"1 clips .* computed again of other audio; probe again"):
-        fitted(first.parent, result_run.read(first.parent))
+        fitted(first.parent, run_files.read(first.parent))

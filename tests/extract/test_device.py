@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.devices import DEVICES
-from tests.extract.test_extract import corpus
+from tests.extract.conftest import corpus
 from tests.models import tiny
 from toolkit.extract.options import Options
 from toolkit.extract.run import extract

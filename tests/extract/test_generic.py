@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.extract.test_extract import corpus
+from tests.extract.conftest import corpus
 from tests.models import zoo
 from toolkit.audio.decode import Samples, decode
 from toolkit.core.errors import CheckpointError, InputError

@@ -10,7 +10,7 @@ import soundfile
 
 import toolkit
 from tests.conftest import Run
-from tests.features.test_import import study
+from tests.features.conftest import study
 from tests.models import onnx_files, own, tiny
 from toolkit.core.errors import InputError, RecipeError
 

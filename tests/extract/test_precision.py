@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.extract.test_extract import corpus
+from tests.extract.conftest import corpus
 from tests.models import tiny
 from toolkit.audio.decode import Samples
 from toolkit.extract import setup

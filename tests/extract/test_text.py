@@ -12,7 +12,7 @@ from tests.models import tiny, tiny_text
 from tests.privacy.test_cli_purge import quick
 from toolkit.core.errors import InputError
 from toolkit.corpus import manifest
-from toolkit.features.store import find
+from toolkit.features.finding import find
 
 __all__ = ["quick"]
 COLUMNS = ("id", "path", "speaker", "mood", "text")

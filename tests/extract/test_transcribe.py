@@ -14,7 +14,8 @@ from tests.models import tiny, tiny_text
 from toolkit.corpus import manifest
 from toolkit.extract import transcribe
 from toolkit.features import texts
-from toolkit.features.store import Store, find
+from toolkit.features.finding import find
+from toolkit.features.store import Store
 from toolkit.models.checkpoint import inspect
 from toolkit.models.transcriber import Transcriber
 

@@ -9,7 +9,6 @@ from toolkit.core.i18n import of
 from toolkit.features import copies
 from toolkit.features.shard import ClipRecord, ShardContent
 from toolkit.features.store import Store, create
-from toolkit.result.report import narrative
 
 
 def features(clips: int = 60, width: int = 128) -> np.ndarray:
@@ -78,10 +77,10 @@ def test_a_deep_layer_is_compared_where_it_is_wide_enough(width: int, seen: int,
     found = copies.near_copies(made, ids, np.array([number % 3 for number in reversed(range(20))]))
     assert [(pair.one, pair.other) for pair in found] == [("c13", "c2")] * seen
     if found:
-        assert copies.note(found) == (
+        assert str(copies.note(found)) == (
             "Pairs in two folds that may be one recording, with the cosine of their features: 'c13' and 'c2' (1.000)."
         )
-        assert narrative.note(copies.note(found), of("zh")).startswith("分属两折而可能是同一录音")
+        assert of("zh")(copies.note(found)).startswith("分属两折而可能是同一录音")
     few = [clip for clip in ids if clip in ("c13", "c2")]
     assert copies.near_copies(made, few, np.array([0, 1])) == []
 

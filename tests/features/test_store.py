@@ -11,42 +11,13 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.features.conftest import LAYERS, STORE_WIDTH, content, new_store
 from toolkit.core.errors import DiskFullError, InputError, StoreError
 from toolkit.features import shard
 from toolkit.features.export import export
-from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
-from toolkit.features.store import Store, create, find, remove, stores
-
-LAYERS, WIDTH = ("encoder.0", "encoder.1", "encoder.2"), 5
-
-
-def content(first: int, count: int, failed: int = 0, scale: float = 1.0) -> ShardContent:
-    generator = np.random.default_rng(first)
-    clips = tuple(
-        ClipRecord(
-            f"clip{number}", (100, 5, None, None, None), f"{number:064x}", 16_000, ("short",) if number % 2 else ()
-        )
-        for number in range(first, first + count)
-    )
-    failures = tuple(FailedRecord(f"bad{first}-{number}", None, "is empty") for number in range(failed))
-    shape = (len(LAYERS), count, WIDTH)
-    statistics = {name: scale * generator.standard_normal(shape).astype(np.float32) for name in ("mean", "std")}
-    return ShardContent(clips, failures, statistics)
-
-
-def new_store(folder: Path, **settings: object) -> Store:
-    return create(folder, "tiny", LAYERS, WIDTH, {"dtype": "float32", **settings})
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """Three shards: 4 clips, 3 clips and a failure, a failure alone."""
-    made = new_store(tmp_path)
-    with made.writing() as writer:
-        for part in (content(0, 4), content(4, 3, failed=1), content(7, 0, failed=1)):
-            writer.commit(part)
-    made.refresh()
-    return made
+from toolkit.features.finding import find
+from toolkit.features.shard import FailedRecord, ShardContent
+from toolkit.features.store import Store, create
 
 
 def test_a_layer_comes_back_in_the_order_it_was_committed(store: Store) -> None:
@@ -55,7 +26,7 @@ def test_a_layer_comes_back_in_the_order_it_was_committed(store: Store) -> None:
     assert layer.ids == tuple(f"clip{number}" for number in range(7))
     assert layer.mean.dtype == np.float32
     np.testing.assert_array_equal(layer.mean, expected.astype(np.float16).astype(np.float32))
-    assert layer.matrix("both").shape == (7, 2 * WIDTH)
+    assert layer.matrix("both").shape == (7, 2 * STORE_WIDTH)
     assert store.failed == {"bad4-0": "is empty", "bad7-0": "is empty"}
     total = store.total()
     assert total == Store(store.folder).total()  # counted from the index, and from the sidecars
@@ -165,7 +136,7 @@ def test_a_sidecar_that_was_copied_is_named_by_all(store: Store) -> None:
 
 def test_a_damaged_store_spoils_no_other_and_is_mended_by_its_next_run(store: Store) -> None:
     features = store.folder.parent
-    other = create(features, "other", LAYERS, WIDTH, {"dtype": "float32"})
+    other = create(features, "other", LAYERS, STORE_WIDTH, {"dtype": "float32"})
     whole = (store.folder / "store.json").read_text()
     for damage in ("{}", "[]", "", whole.replace("encoder.0", "encoder.9").replace("float32", "float16")):
         (store.folder / "store.json").write_text(damage)
@@ -225,24 +196,10 @@ def test_export_holds_everything_once(store: Store, tmp_path: Path) -> None:
         export(store, tmp_path / "nowhere" / "all.h5")
 
 
-def test_find_names_what_there_is(store: Store) -> None:
-    features = store.folder.parent
-    assert find(features, "tiny").folder == store.folder
-    assert find(features, store.folder.name).folder == store.folder
-    with pytest.raises(StoreError, match=r"No features of 'other'.*there: tiny.*toolkit extract --model other"):
-        find(features, "other")
-    other = new_store(features, context="clip")
-    assert find(features, "tiny").folder == store.folder  # the other one holds nothing
-    with other.writing() as writer:
-        writer.commit(content(0, 3))
-    with pytest.raises(StoreError, match=r"Several stores of .tiny. .*context clip.*; name the one .* --model tiny-"):
-        find(features, "tiny")
-
-
 def test_frames_come_back_per_clip(tmp_path: Path) -> None:
     store = new_store(tmp_path, frames=["encoder.2"])
     counts = np.array([3, 1, 4])
-    values = np.arange(8 * WIDTH, dtype=np.float32).reshape(8, WIDTH)
+    values = np.arange(8 * STORE_WIDTH, dtype=np.float32).reshape(8, STORE_WIDTH)
     base = content(0, 3)
     with store.writing() as writer:
         writer.commit(ShardContent(base.clips, (), base.statistics, {"encoder.2": values}, counts))
@@ -260,7 +217,7 @@ def test_kill_9_while_committing_loses_no_committed_clip(tmp_path: Path) -> None
         import sys
         sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from pathlib import Path
-        from tests.features.test_store import content, new_store
+        from tests.features.conftest import content, new_store
         store = new_store(Path({str(tmp_path)!r}))
         with store.writing() as writer:
             first = len(store.ids)
@@ -293,12 +250,3 @@ def test_the_sidecar_is_written_after_its_data_is_durable(store: Store, monkeypa
     shard.write(store.folder, 7, content(20, 1))
     assert events == ["fsync", "rename .h5", "fsync", "fsync", "rename .json", "fsync"]
     assert json.loads((store.folder / "shard-00007.json").read_text())["file"] == "shard-00007.h5"
-
-
-def test_a_store_is_removed_whole_but_not_while_it_is_written(store: Store, tmp_path: Path) -> None:
-    assert find(tmp_path, str(store.folder)).folder == store.folder  # by its path, too
-    with store.writing(), pytest.raises(StoreError):
-        remove(Store(store.folder))
-    assert len(stores(tmp_path)) == 1
-    remove(store)
-    assert not stores(tmp_path) and not list(tmp_path.iterdir())

@@ -19,8 +19,10 @@ from toolkit.corpus.splits import Round
 from toolkit.finetune.audio_cache import record
 from toolkit.finetune.options import Recipe
 from toolkit.finetune.round_context import Job
+from toolkit.finetune.training import train
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.result import run as result_run
+from toolkit.result import run_files
 from toolkit.result.predictions import Predictions
 
 Run = Callable[..., tuple[int, str, str]]
@@ -111,9 +113,29 @@ def probed(study: Path) -> Path:
         losses=dict.fromkeys(layers, (0.6, 0.5, 0.4)),
     )  # fmt: skip
     folder = study / "result" / "high-tiny-hubert-linear-0123456789ab"
-    result_run.write(folder, run)
+    run_files.write(folder, run)
     return folder
 
 
 def finetune(run: Run, study: Path, *more: object) -> tuple[int, str, str]:
     return run("finetune", *QUICK, *more, "-w", study)
+
+
+SHORT = {"epochs": 2, "patience": 2, "batch_size": 4, "head_epochs": 0}
+
+
+def one_round(
+    manifest: Manifest, checkpoint: Checkpoint, folder: Path, recipe: Recipe, layer: str, target: str = "high"
+):  # type: ignore[no-untyped-def]
+    job, question = make_job(manifest, checkpoint, target, recipe)
+    (round_, *_) = question.folds.rounds()
+    folder.mkdir(exist_ok=True)
+    return train(job, round_, layer, folder, lambda sentence: None)
+
+
+def relabelled(study: Path, folder: Path, column: str, label: Callable[[int, str], object]) -> tuple[object, ...]:
+    """Options of finetune for the study's manifest with one more column. label: of a clip's number and speaker."""
+    head, *rows = [line.split(",") for line in (study / "manifest.csv").read_text().splitlines()]
+    new = [[*row, str(label(number, row[head.index("speaker")]))] for number, row in enumerate(rows)]
+    manifest.write(folder / f"{column}.csv", (*head, column), new)
+    return ("--manifest", folder / f"{column}.csv", "--audio-root", study, "--model", "tiny-hubert", "--folds", 3)

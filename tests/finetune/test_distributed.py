@@ -15,7 +15,7 @@ import pytest
 
 from tests import children
 from tests.finetune.conftest import QUICK, Run
-from toolkit.result import run as result_run
+from toolkit.result import run_files
 
 # As the README has it; the CPU's processes meet by gloo, where GPUs' meet by NCCL. The precision is another than the
 # recipe's, as it may be in a user's own settings of accelerate: it must not count.
@@ -77,7 +77,7 @@ def assert_same(alone: Path, shared: Path, said: str) -> None:
     assert said.count("36 clips predicted") == 1 and said.count("in 2 processes, float32") == 1
     assert "round that tests fold 0" not in said  # it was there already
     one, two = (
-        result_run.read(folder)
+        run_files.read(folder)
         for workspace in (alone, shared)
         for folder in workspace.glob("result/high-tiny-whisper-finetune-full-*")
     )

@@ -10,7 +10,7 @@ from tests.conftest import Run
 from tests.finetune.conftest import finetune
 from toolkit.finetune import tracking
 from toolkit.finetune.history import Epoch, add
-from toolkit.result import run as result_run
+from toolkit.result import run_files
 
 
 def test_an_epoch_that_is_done_again_replaces_itself(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_losses_go_to_tensorboard_and_change_no_figure(
             told = [value for name, value in events(file) if name == tag]
             assert told == pytest.approx([float(row[column]) for row in kept], rel=1e-5)
         assert b"clip" not in file.read_bytes()  # no id
-    before = result_run.read(study / "result" / folder.name).predictions.probability
+    before = run_files.read(study / "result" / folder.name).predictions.probability
     code, out, _ = finetune(run, study, "--from", probed.name, "--seed", 3)  # the same run: nothing depends on it
     assert code == 0 and "36 clips predicted" in out and before is not None
 

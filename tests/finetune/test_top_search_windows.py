@@ -16,7 +16,7 @@ from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import standings
 from toolkit.finetune.search import STUDY, Search, Studies, settle
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.result import run as result_run
+from toolkit.result import run_files
 
 Run = Callable[..., tuple[int, str, str]]
 SEARCH = Search(4, ("full", "head"))
@@ -26,7 +26,7 @@ def test_top_trains_each_rounds_best_layers_and_says_how_they_did(run: Run, stud
     code, out, err = finetune(run, study, "--from", probed.name, "--top", 2, "--train", "head", "--epochs", 1)
     assert code == 0, err
     folders = list((study / "result").glob("high-tiny-hubert-finetune-head-*"))
-    layers = {tuple(choice.setting["layer"] for choice in result_run.read(folder).choices) for folder in folders}
+    layers = {tuple(choice.setting["layer"] for choice in run_files.read(folder).choices) for folder in folders}
     assert layers == {("encoder.1", "encoder.2", "encoder.1"), ("encoder.2", "encoder.1", "encoder.2")}
     table = out[out.index("each round's layer") :]
     assert all(folder.name in table for folder in folders) and table.index("1, 2, 1") < table.index("2, 1, 2")
@@ -37,7 +37,7 @@ def test_top_trains_each_rounds_best_layers_and_says_how_they_did(run: Run, stud
 
 
 def test_a_layers_place_in_a_round_is_by_what_that_round_chose_by(probed: Path) -> None:
-    run = result_run.read(probed)
+    run = run_files.read(probed)
     losses = {"encoder.0": (0.9, 0.1, 0.9), "encoder.1": (0.5, 0.8, 0.5), "encoder.2": (0.6, 0.2, 0.6)}
     layers, development = dict.fromkeys(losses, run.predictions), dict.fromkeys(losses, (0.5, 0.5, 0.5))
     places = standings(replace(run, losses=losses, development=development, layers=layers), "it")
@@ -106,7 +106,7 @@ def test_every_round_trains_what_its_search_found(run: Run, study: Path) -> None
     code, _, err = finetune(run, study, *words, "--search", 2, "--train", "head,lora", "--epochs", 1)
     assert code == 0 and "trial 2 of 2" in err, err
     (folder,) = (study / "result").glob("high-tiny-hubert-finetune-search-*")
-    done = result_run.read(folder)
+    done = run_files.read(folder)
     names = optuna.get_all_study_names(f"sqlite:///{folder / STUDY}")
     assert done.probe == "finetune-search" and sorted(names) == ["round-0", "round-1", "round-2"]
     assert {choice.setting["train"] for choice in done.choices} <= {"head", "lora"}
@@ -124,8 +124,8 @@ def test_recordings_are_cut_into_windows_that_stay_with_their_speaker(run: Run, 
     code, out, err = finetune(run, study, *words, "--hop", "0.1", "--epochs", 1)
     assert code == 0, err
     (folder,) = (path for path in (study / "result").glob("high-tiny-hubert-finetune-head-*")
-                 if result_run.read(path).provenance["windows"])  # fmt: skip
-    done = result_run.read(folder)
+                 if run_files.read(path).provenance["windows"])  # fmt: skip
+    done = run_files.read(folder)
     assert done.provenance["windows"] == {"seconds": 0.2, "hop": 0.1}
     assert f"{len(done.predictions.ids)} clips predicted" in out and "clip0@0-0.2" in done.predictions.ids
     folds = {}

@@ -26,7 +26,7 @@ from toolkit.corpus.labels import HOTLINE, Task
 from toolkit.corpus.options import TableOptions
 from toolkit.corpus.table import table
 from toolkit.models.convert import ct2
-from toolkit.result import predictions
+from toolkit.result import predictions, predictions_reader
 from toolkit.study import recipe
 from toolkit.study.shapes import shapes
 
@@ -124,9 +124,9 @@ READERS: dict[str, tuple[str, Callable[[Path], bytes], Reader]] = {
     "hotline call": ("call.csv", _call, _import),
     "table": ("table.csv", _sheet, _table),
     "workbook": ("table.xlsx", _workbook, sheet.read),
-    "predictions": ("predictions.csv", _predictions, predictions.read_csv),
-    "paper's lists": ("lists.csv", _paper, predictions.read_csv),
-    "paper's labels": ("labels.csv", _plain_paper, predictions.read_csv),
+    "predictions": ("predictions.csv", _predictions, predictions_reader.read_csv),
+    "paper's lists": ("lists.csv", _paper, predictions_reader.read_csv),
+    "paper's labels": ("labels.csv", _plain_paper, predictions_reader.read_csv),
     "CTranslate2": ("model.bin", _model, ct2.read),
     "recipe": ("recipe.toml", _recipe, lambda file: recipe.read(file, shapes())),
     "folds": ("folds.json", _folds, splits.read),

@@ -28,8 +28,8 @@ from toolkit.models.checkpoint import locate
 from toolkit.probe.apply import store_of
 from toolkit.probe.run_folder import Options as Probing
 from toolkit.probe.run_folder import sweep
-from toolkit.result import run as result_run
-from toolkit.result.predictions import read_csv
+from toolkit.result import run_files
+from toolkit.result.predictions_reader import read_csv
 from toolkit.result.probability_metrics import measure
 
 TARGETS = {"linear": "kind", "mix": "high,noisy"}
@@ -56,7 +56,7 @@ def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def runs(study: Path) -> dict[str, Path]:
-    return {result_run.read(path).probe: path for path in (study / "result").iterdir() if path.name != "folds"}
+    return {run_files.read(path).probe: path for path in (study / "result").iterdir() if path.name != "folds"}
 
 
 def predict(run: Run, study: Path, *more: object) -> tuple[int, str, str]:
@@ -73,7 +73,7 @@ def test_the_runs_own_clips_get_the_runs_own_predictions_bit_for_bit(run: Run, s
     folder = runs(study)[kind]
     code, out, err = predict(run, study, "--from", folder.name, "--manifest", study / "manifest.csv")
     assert code == 0 and "36 of 36 clips are the run's own" in err and "the truth is known" in out
-    again, own = read_csv(made(study) / "predictions.csv"), result_run.read(folder).predictions
+    again, own = read_csv(made(study) / "predictions.csv"), run_files.read(folder).predictions
     assert again.ids == own.ids and again.groups == own.groups
     np.testing.assert_array_equal(again.probability, own.probability)
     np.testing.assert_array_equal(again.prediction, own.prediction)
@@ -223,7 +223,7 @@ def test_models_of_another_run_or_none_and_another_backbone_are_refused(run: Run
         assert code in (2, 4) and said in err, err
 
     (weights / "round-1.json").write_text(json.dumps({**described, "epoch": 7}))
-    refused("finetune-head", "round-1.json is damaged, or of an older version: ValueError('its hash does not fit')")
+    refused("finetune-head", "round-1.json is damaged, or of an older version: ValueError('it has been changed")
     other = {name: value for name, value in described.items() if name != OWN_HASH} | {"seed": 1}
     (weights / "round-1.json").write_text(json.dumps({**other, OWN_HASH: signature(other)}))
     refused("finetune-head", "the model of another run: its seed")
@@ -234,7 +234,7 @@ def test_models_of_another_run_or_none_and_another_backbone_are_refused(run: Run
     refused("finetune-head", "kept no weights; fine-tune with --save-weights")
     index = folders["linear"] / "winners" / "winners.json"
     index.write_text(index.read_text().replace('"C": ', '"C": 1'))
-    refused("linear", "winners.json is no index of saved winners, or is damaged: its hash does not fit")
+    refused("linear", "winners.json is no index of saved winners, or is damaged: it has been changed")
     content = json.loads(index.read_text())
     del content["sha256"]
     index.write_text(json.dumps({**content, "sha256": signature(content)}))
@@ -254,7 +254,7 @@ def test_the_final_probe_is_the_estimator_of_all_clips_and_is_said_to_be_unteste
     with (made(study) / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows] == ["final", "final"]
-    done = result_run.read(folders["linear"])
+    done = run_files.read(folders["linear"])
     fitted = toolkit.open(study).result(str(folders["linear"])).estimator()  # type: ignore[attr-defined]
     store = store_of(done, study / "features")
     assert store is not None

@@ -12,7 +12,8 @@ from toolkit.corpus.splits import Folds
 from toolkit.predict import inference
 from toolkit.predict.inference import Known, assign, together
 from toolkit.result.clips import read_clips, write_clips
-from toolkit.result.predictions import Predictions, read_csv
+from toolkit.result.predictions import Predictions
+from toolkit.result.predictions_reader import read_csv
 from toolkit.result.run import Choice, Run
 from toolkit.result.thresholds import FloatArray, Scale
 

@@ -17,9 +17,9 @@ from toolkit.corpus.manifest import read
 from toolkit.corpus.spellings import REFUSE
 from toolkit.corpus.windows import Windows, cut
 from toolkit.predict.units import units_of
-from toolkit.result import run as result_run
+from toolkit.result import run_files
 from toolkit.result import units as kept_units
-from toolkit.result.predictions import read_csv
+from toolkit.result.predictions_reader import read_csv
 
 PROBES = {"linear": ("bad", {}), "mil": ("bad", {}), "clips": ("noisy", {"unit_label": "any"}),
           "mil-gru": ("noisy", {"kind": "regression", "unit_label": "mean"})}  # fmt: skip
@@ -47,7 +47,7 @@ def study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def runs(study: Path) -> dict[str, Path]:
-    return {result_run.read(path.parent).probe: path.parent for path in study.glob("result/*/run.json")}
+    return {run_files.read(path.parent).probe: path.parent for path in study.glob("result/*/run.json")}
 
 
 def predict(run: Run, study: Path, *more: object) -> tuple[int, str, str]:
@@ -63,7 +63,7 @@ def test_the_runs_own_units_get_the_runs_own_figures(run: Run, study: Path, tmp_
     folder, made = runs(study)[probe], tmp_path / "made"
     code, out, err = predict(run, study, "--from", folder.name, "--manifest", study / "manifest.csv", "--output", made)
     assert code == 0 and "13 of 13 units are the run's own" in err and "the truth is known" in out, err
-    own = result_run.read(folder).predictions
+    own = run_files.read(folder).predictions
     again = read_csv(made / "predictions.csv", own.task)
     assert (again.ids, again.groups) == (own.ids, own.groups) and len(own.ids) == 13
     for name in ("fold", "truth", "prediction", "probability"):
@@ -142,7 +142,7 @@ def test_of_whole_recordings_that_were_cut_a_file_is_a_unit_and_else_its_folder(
     for name in ("2.wav", "10.wav"):
         shutil.copy(study / "7.wav", tmp_path / "day" / name)
     windows = cut(gather([tmp_path / "day"]), Windows(0.2, 0.2))
-    run = result_run.read(runs(study)["linear"])
+    run = run_files.read(runs(study)["linear"])
     for column, expected in (("recording", {"2.wav": 2, "10.wav": 2}), ("call", {"day": 4})):
         asked = replace(run, provenance={**run.provenance, "unit": {"column": column, "label": None}})
         found = units_of(windows, asked, "run", None, True, REFUSE)

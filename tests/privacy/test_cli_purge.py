@@ -18,14 +18,13 @@ from tests.result.conftest import make_run
 from toolkit.core.i18n import of
 from toolkit.corpus import manifest
 from toolkit.corpus.labels import Task
-from toolkit.features import shard, store
+from toolkit.features import finding, shard, store
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.privacy import purge_results as purging
 from toolkit.privacy import residue_search
-from toolkit.result import controls, online
-from toolkit.result import run as result_run
+from toolkit.result import controls, online, run_files
 from toolkit.result.clips import write_clips
-from toolkit.result.report import charts, narrative
+from toolkit.result.report import charts
 
 CLIPS, WIDTH = 60, 4
 GONE = "speaker03"
@@ -80,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     who = make_run("multiclass", layers=2, clips=CLIPS, task=Task("speaker", "multiclass", names, ("speaker",)))
     control = make_run("binary", layers=2, clips=CLIPS)
     for name, one in ((RUN, run), ("control", control), ("who", who)):
-        result_run.write(result / name, one)
+        run_files.write(result / name, one)
         (result / name / "winners").mkdir()
     write_clips(result / RUN, {clip: hashlib.sha256(clip.encode()).hexdigest() for clip in ids})
     shown = [
@@ -131,22 +130,22 @@ def test_a_dry_run_names_what_is_touched_and_touches_nothing(study: Path, run: R
 
 
 def test_the_caller_is_nowhere_and_the_others_are_as_before(study: Path, run: Run) -> None:
-    (before,) = store.stores(study / "features")
+    (before,) = finding.stores(study / "features")
     layer, frames = before.layer("encoder.1"), dict(before.frames("encoder.1"))
-    was = result_run.read(the_run(study))
+    was = run_files.read(the_run(study))
     code, out, err = run("features", "purge", "--speaker", GONE, "-w", study, "--manifest-too")
     assert code == 0 and "found nowhere" in out, out + err
-    (after,) = store.stores(study / "features")
+    (after,) = finding.stores(study / "features")
     kept = [number for number, clip in enumerate(layer.ids) if not clip.startswith(GONE)]
     assert after.ids == tuple(layer.ids[number] for number in kept) and not after.failed
     assert np.array_equal(after.layer("encoder.1").mean, layer.mean[kept])
     assert all(np.array_equal(values, frames[clip]) for clip, values in after.frames("encoder.1"))
     assert not [defect for _, defect in after.verify() if defect]
-    now = result_run.read(the_run(study))
+    now = run_files.read(the_run(study))
     same = [number for number, clip in enumerate(was.predictions.ids) if not clip.startswith(GONE)]
     assert now.predictions.ids == tuple(was.predictions.ids[number] for number in same)
     assert np.array_equal(now.predictions.probability, was.predictions.probability[same])
-    assert "the models had learnt from them" in now.notes[-1] and now.choices == was.choices
+    assert "the models had learnt from them" in str(now.notes[-1]) and now.choices == was.choices
     names = {one["kind"] for one in json.loads((the_run(study) / "beside.json").read_bytes())["beside"]}
     assert names == {"random"}  # who speaks is a question that named the caller
     assert GONE not in (study / "manifest.csv").read_text()
@@ -160,25 +159,25 @@ CURVE = online.Online("uar", (1, 2), 1.0, {"encoder.0": (0.9, 0.8)}, {"encoder.0
 
 def test_figures_that_counted_the_caller_and_cannot_be_made_again_are_dropped(study: Path, run: Run) -> None:
     result, folder = study / "result", the_run(study)
-    was = result_run.read(folder)
+    was = run_files.read(folder)
     was = replace(was, provenance={**was.provenance, "audio_seconds": 7200.0})
     assert was.tested_hours == 2
-    result_run.write(folder, was)
+    run_files.write(folder, was)
     online.write(folder, CURVE)
-    control, shuffled = result_run.read(result / "control"), controls.read(folder)[0]
+    control, shuffled = run_files.read(result / "control"), controls.read(folder)[0]
     shuffled = replace(shuffled, kind="shuffled", shuffles=(0.4, 0.5), p_value=0.3)
     controls.add(folder, [shuffled, replace(shuffled, kind="random", name="of a run that is gone", folder="gone")])
     # a run without the caller, made anew only because it shows one that had them
     others = purging._without(was, lambda clip: clip.startswith(GONE))
     others = replace(others, notes=(), provenance=was.provenance)
-    result_run.write(result / "others", others)
+    run_files.write(result / "others", others)
     online.write(result / "others", CURVE)
     asked = controls.compare("nuisance", "mood", result / "control", others, control)
     controls.add(result / "others", [replace(asked, shuffles=(0.4, 0.5), p_value=0.3)])
 
     code, out, err = run("features", "purge", "--speaker", GONE, "-w", study, "--manifest-too")
     assert code == 0, out + err
-    now = result_run.read(folder)
+    now = run_files.read(folder)
     assert now.tested_hours is None and "audio_seconds" not in now.provenance
     assert not list(folder.glob("online.*")) and "Shortest code" not in (folder / "report.html").read_text()
     assert [(one.kind, one.folder, one.shuffles, one.p_value) for one in controls.read(folder)] == [
@@ -186,22 +185,22 @@ def test_figures_that_counted_the_caller_and_cannot_be_made_again_are_dropped(st
         ("random", "control", (), None),
     ]
     gone = len(was.predictions.ids) - len(now.predictions.ids)
-    assert now.notes[-1] == (
+    assert str(now.notes[-1]) == (
         f"{gone} clips were taken out after this run was made (`toolkit features purge`): no figure here counts them "
         "but the development scores and what other notes count, and the models had learnt from them. As far as there "
         "were any, the learning curve, the shuffles with their p, the false alarms an hour and comparisons with "
         "deleted runs are dropped; the same command, on a manifest without these clips, makes them anew."
     )
-    assert narrative.note(now.notes[-1], of("zh")).startswith(f"本次运行完成后移除了 {gone} 个片段")
+    assert of("zh")(now.notes[-1]).startswith(f"本次运行完成后移除了 {gone} 个片段")
 
     left = result / "others"
-    assert result_run.read(left).notes == () and result_run.read(left).tested_hours == 2
+    assert run_files.read(left).notes == () and run_files.read(left).tested_hours == 2
     assert online.read(left) == CURVE and "encoder.0" in (left / "online.csv").read_text()
     assert [(one.name, one.shuffles, one.p_value) for one in controls.read(left)] == [("mood", (0.4, 0.5), 0.3)]
 
 
 def test_models_that_learnt_from_the_caller_are_deleted_when_asked(study: Path, run: Run) -> None:
-    clip = _first(result_run.read(the_run(study)).predictions.ids)
+    clip = _first(run_files.read(the_run(study)).predictions.ids)
     code, out, _ = run("features", "purge", "--clip", clip, "-w", study, "--models")
     assert code == 0 and "1 clips go" in out and "while they stand, `toolkit extract` computes these clips again" in out
     assert [path.name for path in (study / "result").iterdir()] == ["folds"]
@@ -296,6 +295,6 @@ def test_a_shard_keeps_its_precision_and_its_neighbours(tmp_path: Path) -> None:
 
 def test_a_fold_of_the_caller_alone_cannot_be_without_them(study: Path) -> None:
     real = make_run("binary", layers=1, clips=CLIPS, speakers=5)  # a speaker a fold
-    result_run.write(study / "result" / "each-left-out", real)
+    run_files.write(study / "result" / "each-left-out", real)
     found = purging.touched(study / "result", lambda clip: clip.startswith(GONE))
     assert found.lost[study / "result" / "each-left-out"] == "without these clips a fold of it is empty"

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from toolkit import probe_arrays
 from toolkit.privacy import purge_results
-from toolkit.result import run as result_run
-from toolkit.result import units
+from toolkit.result import run_files, units
 
 
 def test_a_purged_clip_takes_its_unit_along(tmp_path: Path) -> None:
@@ -23,6 +22,6 @@ def test_a_purged_clip_takes_its_unit_along(tmp_path: Path) -> None:
     purge_results.purge(tmp_path / "result", purge_results.touched(tmp_path / "result", goes), goes, models=False)
     left = units.read(result.folder) or []
     assert {one.unit for one in left} == {f"call{unit}" for unit in range(24)} - {"call1"}
-    assert "call1" not in result_run.read(result.folder).predictions.ids
+    assert "call1" not in run_files.read(result.folder).predictions.ids
     for path in (*tmp_path.glob("result/folds/*.json"), result.folder / units.TABLE):
         assert '"call1"' not in path.read_text() and ",call1," not in path.read_text()

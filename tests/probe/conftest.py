@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.corpus.splits import Folds, make
 from toolkit.features.layout import LayerFeatures
+from toolkit.probe.run import probe
+from toolkit.result.kinds import headline_score
+from toolkit.result.run import Run
 
 WIDTH = 12
 
@@ -67,6 +71,21 @@ def corpus(
     return Corpus(features, task, truth, make(ids, speakers, indicators, 3, 0), speakers)
 
 
+Make = Callable[..., Corpus]
+
+
 @pytest.fixture
 def make_corpus() -> Callable[..., Corpus]:
     return corpus
+
+
+def run(corpus: Corpus, folder: Path, **options: object) -> Run:
+    name = str(options.get("probe", "linear"))
+    options = {"trials": 10, "study": folder / f"{name}.db", "workers": 1} | options
+    return probe(corpus, corpus.task, corpus.truth, corpus.folds, corpus.speakers, **options)  # type: ignore[arg-type]
+
+
+def score(run: Run) -> float:
+    value = headline_score(run.task, run.predictions.truth, run.predictions.prediction)
+    assert value is not None
+    return value

@@ -55,5 +55,5 @@ def test_the_labels_of_a_clip_move_together_and_the_share_that_agrees_is_told() 
     changed = shuffled(asked, 0)
     assert (changed.truth.sum(axis=1) == 1).all() and changed.task.name == "shuffled-ab"
     share = 100 * (changed.truth == asked.truth).mean()
-    assert f"{share:.0f} % of the labels happen to agree" in changed.notes[-1]
+    assert f"{share:.0f} % of the labels happen to agree" in str(changed.notes[-1])
     assert Counter(changed.folds.fold.tolist()) == Counter(asked.folds.fold.tolist())

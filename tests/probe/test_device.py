@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from tests.devices import DEVICES, watch
-from tests.probe.conftest import Corpus
-from tests.probe.test_probe_run import run
+from tests.probe.conftest import Corpus, run
 
 
 @pytest.fixture

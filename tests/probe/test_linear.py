@@ -9,8 +9,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from tests.probe.conftest import WIDTH, Corpus
-from tests.probe.test_probe_run import run
+from tests.probe.conftest import WIDTH, Corpus, run
 from toolkit.core.errors import StoreError
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import linear, reference

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.probe.conftest import Corpus
-from tests.probe.test_probe_run import run, score
+from tests.probe.conftest import Corpus, run, score
 from tests.probe.test_round import data_of
 from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.probe.optuna_study import StudyFile

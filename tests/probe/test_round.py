@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.probe.conftest import WIDTH, Corpus
-from tests.probe.test_probe_run import run
+from tests.probe.conftest import WIDTH, Corpus, run
 from toolkit.core.errors import InputError, SplitError
+from toolkit.core.i18n import Note
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.corpus.splits import Folds, fixed, make
 from toolkit.features.layout import LayerFeatures
@@ -173,7 +173,7 @@ def test_a_setting_is_judged_by_its_mean_loss_over_the_inner_folds(tmp_path: Pat
 
 def test_inner_folds_that_are_not_there_are_refused(make_corpus: Make, tmp_path: Path) -> None:
     corpus = make_corpus("binary", clips_a_speaker=8)
-    assert any("mean loss on 2 inner folds" in note for note in run(corpus, tmp_path, trials=2, inner=2).notes)
+    assert Note("inner_folds", {"inner": 2}) in run(corpus, tmp_path, trials=2, inner=2).notes
     with pytest.raises(InputError, match=r"--inner-folds 3: 2 folds are not tested; expected 1 to 2$"):
         run(corpus, tmp_path, trials=2, inner=3)
     split = ["test" if one in ("s0", "s1") else "dev" if one == "s2" else "train" for one in corpus.speakers]

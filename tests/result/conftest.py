@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from toolkit.core.i18n import user_notes
 from toolkit.corpus import splits
 from toolkit.corpus.labels import HOTLINE, Task, one_hot
 from toolkit.result.kinds import headline, headline_score
@@ -18,10 +19,9 @@ TASKS = {
     "binary": Task("negative", "binary", ("not negative", "negative"), ("negative",)),
     "multilabel": Task("hotline", "multilabel", HOTLINE, HOTLINE),
 }
-
-
 NAMES = ("fold", "truth", "prediction", "probability")
 BINARY = Task("t", "binary", ("not t", "t"), ("t",))
+RunOf = Callable[..., Run]
 
 
 def picked(given: Predictions, clips: np.ndarray) -> Predictions:
@@ -99,7 +99,7 @@ def make_run(kind: str = "multiclass", layers: int = 5, clips: int = 400, speake
             for fold in range(folds.count)
         ),
         "left_out": {"speaker03/broken": "ends early: 3 of 16000 samples per channel could be decoded"},
-        "notes": ("The corpus is made up.",),
+        "notes": user_notes(["The corpus is made up."]),
         "provenance": {
             "command": "toolkit probe --model whisper-tiny.en --target emotion",
             "toolkit": "0.1.0",
@@ -129,3 +129,35 @@ def run_of() -> Callable[..., Run]:
 @pytest.fixture
 def tasks() -> dict[str, Task]:
     return TASKS
+
+
+def tuned(run: Run, predictions: Predictions, way: str = "full", development: float = 0.8) -> Run:
+    choices = tuple(
+        replace(c, layer="encoder.2", setting={"layer": "encoder.2"}, development=development) for c in run.choices
+    )
+    costs = {"trained_parameters": 1_234_567, "seconds": 410.5, "peak_memory_bytes": 3_200_000_000,
+             "bytes_on_disk": 5_000_000, "audio_seconds": 4105.0}  # fmt: skip
+    return replace(
+        run,
+        probe=f"finetune-{way}",
+        predictions=predictions,
+        layers={"encoder.2": predictions},
+        development={"encoder.2": tuple(development for _ in choices)},
+        choices=choices,
+        provenance={**run.provenance, **costs},
+    )
+
+
+@pytest.fixture(params=["multiclass", "binary", "multilabel"])
+def runs(request: pytest.FixtureRequest, run_of: RunOf, predictions_of: Callable[..., Predictions]) -> dict[str, Run]:
+    frozen = run_of(request.param)
+    better = predictions_of(frozen.task, strength=6.0, seed=77)
+    worse = predictions_of(frozen.task, strength=0.5, seed=78)
+    weak = replace(frozen, probe="mlp", predictions=worse, layers=dict.fromkeys(frozen.layers, worse),
+                   choices=tuple(replace(c, development=0.1) for c in frozen.choices))  # fmt: skip
+    return {
+        "e-a-finetune-full-1": tuned(frozen, better, "full", 0.9),
+        "e-a-mlp-2": weak,
+        "e-a-linear-3": frozen,
+        "e-a-finetune-head-4": tuned(frozen, worse, "head", 0.2),
+    }

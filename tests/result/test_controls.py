@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from toolkit.core.errors import InputError, StoreError
-from toolkit.core.i18n import ENGLISH
-from toolkit.result import controls, paired, run, stats
+from toolkit.core.i18n import ENGLISH, user_notes
+from toolkit.result import controls, paired, run_files, stats
 from toolkit.result.controls import compare
 from toolkit.result.report import curves, narrative, overview, overview_files, overview_page, run_page
 from toolkit.result.report.overview import Entry
 from toolkit.result.run import Run, curve
+
+NOTES = user_notes(["A control."])
 
 
 def shuffled(real: Run) -> Run:
@@ -21,7 +23,7 @@ def shuffled(real: Run) -> Run:
     order = np.random.default_rng(0).permutation(len(real.predictions.ids))
     truth = real.predictions.truth[order]
     layers = {layer: replace(own, truth=truth) for layer, own in real.layers.items()}
-    return replace(real, predictions=replace(real.predictions, truth=truth), layers=layers, notes=("A control.",))
+    return replace(real, predictions=replace(real.predictions, truth=truth), layers=layers, notes=NOTES)
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
@@ -32,7 +34,7 @@ def test_selectivity_is_the_paired_difference_to_the_shuffled_labels(run_of, kin
     for layer, minus in found.curve_minus.items():
         assert minus.estimate == pytest.approx(points[layer].estimate - found.curve[layer].estimate)
         assert minus.lower < minus.estimate < minus.upper
-    assert found.notes == ("A control.",) and found.minus is not None
+    assert found.notes == NOTES and found.minus is not None
     assert "selectivity, real minus shuffled, is " + str(found.minus) in narrative.beside(real, found)
 
 
@@ -51,14 +53,14 @@ def test_differences_are_those_of_the_pairs_one_by_one(run_of) -> None:
 
 def test_what_is_beside_a_run_is_kept_added_to_and_drawn(run_of, tmp_path: Path) -> None:
     real = run_of(layers=3, clips=120)
-    run.write(tmp_path / "real", real)
+    run_files.write(tmp_path / "real", real)
     control = compare("shuffled", "labels shuffled by speaker", tmp_path / "c", real, shuffled(real))
     nuisance = compare("nuisance", "<b>sex</b>", tmp_path / "n", real, run_of("binary", layers=3, clips=120))
     controls.add(tmp_path / "real", [nuisance])
     every = controls.add(tmp_path / "real", [control])
     run_page.redraw(tmp_path / "real", real)
     assert every == controls.read(tmp_path / "real") == [control, nuisance]
-    run.read(tmp_path / "real")  # what is verified is untouched
+    run_files.read(tmp_path / "real")  # what is verified is untouched
     for name in ("controls.json", "selectivity.json", "nuisance.json"):
         assert (tmp_path / "real" / "figures" / name).stat().st_size > 500
     html = (tmp_path / "real" / "report.html").read_text(encoding="utf-8")

@@ -10,8 +10,7 @@ from tests.result.conftest import make_run
 from toolkit.core.errors import InputError, PredictionsError
 from toolkit.core.i18n import of
 from toolkit.corpus.labels import Task
-from toolkit.result import compare, cut
-from toolkit.result import run as result_run
+from toolkit.result import compare, cut, run_files
 from toolkit.result.kinds import headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import compare_narrative
@@ -30,7 +29,7 @@ def scale() -> Run:
 def kept(tmp_path: Path, scale: Run) -> Path:
     """The ordinal run, one that asked for 8 or more, and one that asked for 16."""
     for name, run in (("levels", scale), ("eight", binary(scale, 8.0)), ("sixteen", binary(scale, 16.0))):
-        result_run.write(tmp_path / name, run)
+        run_files.write(tmp_path / name, run)
     return tmp_path
 
 

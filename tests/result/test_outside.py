@@ -11,8 +11,7 @@ import pytest
 import toolkit
 from toolkit.core.errors import InputError, PredictionsError
 from toolkit.core.i18n import of
-from toolkit.result import compare, outside, paired
-from toolkit.result import run as result_run
+from toolkit.result import compare, outside, paired, run_files
 from toolkit.result.predictions import Predictions, value_cells, value_columns
 from toolkit.result.report import compare_narrative
 from toolkit.result.run import Run
@@ -74,7 +73,7 @@ def test_what_does_not_fit_is_refused_by_clip(run_of: RunOf, tmp_path: Path) -> 
 
 def test_a_file_is_compared_from_python_and_its_page_says_whose_it_is(run_of: RunOf, tmp_path: Path) -> None:
     ours = run_of("binary")
-    result_run.write(tmp_path / "result" / "ours", ours)
+    run_files.write(tmp_path / "result" / "ours", ours)
     file = written(tmp_path / "paper.csv", replace(ours.predictions, prediction=1 - ours.predictions.prediction))
     space = toolkit.open(tmp_path)
     (one,) = space.compare("ours", str(file), subgroups="none")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from toolkit.core.errors import PredictionsError, ToolkitError
 from toolkit.corpus.labels import Task
-from toolkit.result.predictions import Predictions, read_csv, write_csv, write_paper_csv
+from toolkit.result.predictions import Predictions, write_csv, write_paper_csv
+from toolkit.result.predictions_reader import read_csv
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 HOSTILE = st.one_of(TEXT, st.builds("{}{}".format, st.sampled_from("=+-@\uff1d\uff0d\t\r'\n\","), TEXT))

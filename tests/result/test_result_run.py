@@ -9,7 +9,8 @@ import pytest
 from toolkit.core.errors import StoreError, ToolkitError
 from toolkit.result import run as runs
 from toolkit.result.report import run_page
-from toolkit.result.run import Choice, curve, read, write
+from toolkit.result.run import Choice, curve
+from toolkit.result.run_files import read, write
 
 
 def arrays(run):

@@ -9,7 +9,8 @@ from sklearn import metrics as sklearn_metrics
 
 from toolkit.corpus.labels import Task
 from toolkit.result import kinds, paired, stats
-from toolkit.result.predictions import Predictions, read_csv, write_csv
+from toolkit.result.predictions import Predictions, write_csv
+from toolkit.result.predictions_reader import read_csv
 from toolkit.result.probability_metrics import measure
 
 NUMBERS = Task("affect", "regression", ("valence", "arousal"), ("valence", "arousal"))

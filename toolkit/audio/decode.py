@@ -50,7 +50,7 @@ class Audio:
 
     samples: (n_samples,) float32 in about -1 .. 1, at `rate`. sha256, count: of the same audio at SAMPLE_RATE, by which
     it is known whatever a model hears: of its samples' bytes, and how many they are.
-    flags: what a reader of the numbers should know, see `material.SENTENCES`.
+    flags: what a reader of the numbers should know, see `material.FLAGS`.
     """
 
     samples: Samples

@@ -92,7 +92,7 @@ def export(
     Example: toolkit features export whisper-medium whisper-medium.h5
     """
     from toolkit.features.export import export as export_store
-    from toolkit.features.store import find
+    from toolkit.features.finding import find
 
     found = find(place_of(workspace).features, store)
     size = export_store(found, out)
@@ -144,7 +144,7 @@ def remove(store: StoreName, workspace: Workspace = HERE) -> None:
 
     Example: toolkit features remove whisper-medium-0123456789ab
     """
-    from toolkit.features.store import remove
+    from toolkit.features.finding import remove
     from toolkit.features.texts import named
 
     place = place_of(workspace)

@@ -51,6 +51,7 @@ def run(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("toolkit run works in one process; for `accelerate launch` take the commands of --dry-run")
     from toolkit.study import steps
+    from toolkit.study.leakage import leakage_inflation
     from toolkit.study.plan import plan
 
     study = plan(place_of(workspace), recipe, own_code)
@@ -76,7 +77,7 @@ def run(
         return made
 
     outcome = steps.walk(study, take)
-    sentences = list(steps.leakage_inflation(outcome))
+    sentences = list(leakage_inflation(outcome.optimistic))
     print("\nMade, or standing already:")
     for title, page in outcome.pages:
         print(f"  {title}: {study.place.shown(page)}")

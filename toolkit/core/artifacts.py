@@ -110,6 +110,19 @@ def commit_json(path: Path, value: Any) -> None:
     commit_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def commit_hashed(path: Path, content: Mapping[str, Any], name: str = "sha256") -> None:
+    """`commit_json` with the content's signature inside, under this name."""
+    commit_json(path, {**content, name: signature(content)})
+
+
+def read_hashed(path: Path, name: str = "sha256") -> dict[str, Any]:
+    """What `commit_hashed` wrote. Raises OSError, and ValueError for what is not as it was written."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or content.pop(name, None) != signature(content):
+        raise ValueError("it has been changed since it was written: its hash does not fit")
+    return content
+
+
 def make_folder(folder: Path) -> Path:
     """Create `folder` and its parents, durably: else a power cut could take a folder with all that it holds.
 

@@ -2,14 +2,37 @@
 
 import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolkit.core.errors import InputError, one_of
 
 LANGUAGES = ("en", "zh")
+NOUNS = ("group", "what")  # fields of a note that a language may have its own word for
+
+
+class Note(NamedTuple):
+    """What a reader of the figures must see, said in the language of the page; kept as [key, fields] in JSON.
+
+    key: the phrase's name in the section "note". fields: what fills it, as JSON knows it.
+    """
+
+    key: str
+    fields: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """
+        >>> str(Note("flag_near-silent", {"some": 1, "all": 2000}))
+        'Near-silent: 1 of 2,000 clips.'
+        """
+        return ENGLISH(self)
+
+
+def user_notes(texts: Iterable[str]) -> tuple[Note, ...]:
+    """A user's own notes, which are the same in every language."""
+    return tuple(Note("user", {"text": text}) for text in texts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +42,11 @@ class Language:
     tag: str
     phrases: Mapping[str, str]
 
-    def __call__(self, key: str, /, **fields: object) -> str:
+    def __call__(self, key: str | Note, /, **fields: object) -> str:
         """The phrase with its fields filled in; a field's own braces stay as they are. Raises KeyError."""
+        if isinstance(key, Note):
+            named = {name: self.name("noun", key.fields[name]) for name in NOUNS if name in key.fields}
+            return self(f"note.{key.key}", **{**key.fields, **named})
         return self.phrases[key].format(**fields)
 
     def name(self, section: str, name: str) -> str:

@@ -1,27 +1,23 @@
-"""Ray, where one machine is not enough: joining a cluster, and a room's work as tasks with what each of them needs."""
+"""Ray, where one machine is not enough: joining a cluster, and a room's work as its tasks."""
 
 import logging
 import os
-import platform
 import secrets
 import shutil
 import signal
 import socket
 import tempfile
 import threading
-import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from toolkit.core import errors
-from toolkit.core.artifacts import package_versions
-from toolkit.core.errors import InputError, MachineError, ToolkitError, one_of
-from toolkit.core.version import __version__
+from toolkit.core import errors, ray_task
+from toolkit.core.errors import InputError, MachineError, one_of
+from toolkit.core.ray_task import Need, Refusal, Work, last_line, versions
 
 LOCAL = "local"  # the address of a Ray of this run's own
 LOCAL_OBJECT_STORE_BYTES = 100_000_000  # tasks hand over files, not arrays
@@ -31,31 +27,6 @@ RETRIES = 4  # of a task whose worker or node died
 CONNECT_TIMEOUT = 10.0  # that a head may take to answer
 LOOK_EVERY_SECONDS = 0.5  # whether the run was interrupted
 DEVICES = ("auto", "cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a task runs. cores: that are its own. device: "cpu" or "cuda:N". node: how a message calls the node."""
-
-    cores: int
-    device: str
-    node: str
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a task asks Ray for."""
-
-    cores: int
-    gpus: int = 0
-
-    def __str__(self) -> str:
-        return f"{'a GPU and ' if self.gpus else ''}{self.cores} core{'s' if self.cores > 1 else ''}"
-
-
-Work = Callable[[Any, Any, Place], Any]  # what all tasks share, what is this one's, where it runs -> its result
-
-
 # Bytes of a path before "/ray/session_..._microseconds_process/sockets/plasma_store"; a socket has 107.
 LONGEST_SOCKET = 107 - 4 - 45 - 21
 
@@ -110,14 +81,14 @@ class Cluster:
         # As bytes, since arrays that Ray hands over are read-only; in a list, so that Ray hands on the reference, and
         # it is read after the versions are checked.
         shared = [ray.put(ray.cloudpickle.dumps((work, common)))]
-        task = ray.remote(_task).options(
+        task = ray.remote(ray_task.task).options(
             num_cpus=need.cores, num_gpus=need.gpus, max_retries=RETRIES, name=work.__name__.lstrip("_")
         )
         todo = iter(items)
         running: dict[Any, Any] = {}
         while True:
             for item in islice(todo, AHEAD - len(running)):
-                running[task.remote(_versions(), [str(folder) for folder in folders], shared, item, need)] = item
+                running[task.remote(versions(), [str(folder) for folder in folders], shared, item, need)] = item
             if not running:
                 return
             with _signals_wait():
@@ -130,23 +101,15 @@ class Cluster:
         try:
             outcome = self._ray.get(done)
         except self._ray.exceptions.RayTaskError as error:
-            raise MachineError(f"A node could not begin its task: {_last_line(error)}") from None
+            raise MachineError(f"A node could not begin its task: {last_line(error)}") from None
         except self._ray.exceptions.RayError as error:
             raise MachineError(
                 f"A task died {RETRIES + 1} times, with its process or its node ({type(error).__name__}); what was "
                 "committed stays. Ray's logs on that node say more"
             ) from None
-        if isinstance(outcome, _Refusal):
+        if isinstance(outcome, Refusal):
             raise getattr(errors, outcome.kind)(outcome.sentence)
         return self._ray.cloudpickle.loads(outcome)
-
-
-@dataclass(frozen=True)
-class _Refusal:
-    """An error that ended a task. kind: its class in `toolkit.core.errors`."""
-
-    kind: str
-    sentence: str
 
 
 @contextmanager
@@ -191,13 +154,13 @@ def joined(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 # Ray would hide all GPUs but a task's own by a variable that a process reads once, yet processes are
-                # used again; see _device
+                # used again; see ray_task
                 runtime_env={"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}},
             )
         except Exception as error:  # Ray's own are of many kinds, some of them bare
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
-            raise MachineError(f"No Ray cluster at {address!r}: {_last_line(error)}") from None
+            raise MachineError(f"No Ray cluster at {address!r}: {last_line(error)}") from None
     ray._private.worker.print_to_stdstream = partial(_tell, say)
     try:
         yield Cluster(ray)
@@ -245,68 +208,3 @@ def _signals_wait() -> Iterator[None]:
             signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
-
-
-def _task(expected: dict[str, str], folders: list[str], shared: list[Any], item: Any, need: Need) -> Any:
-    """What a worker of Ray runs: the checks, then the work. A ToolkitError comes back as a value, without a path."""
-    os.umask(0o077)
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    import ray
-
-    pickle: Any = ray.cloudpickle
-    context = ray.get_runtime_context()
-    node = f"{ray._private.worker.global_worker.node_ip_address} ({context.get_node_id()[:8]})"
-    try:
-        _check(node, expected, folders)
-        work, common = pickle.loads(ray.get(shared[0]))
-        return pickle.dumps(work(common, item, Place(need.cores, _device(ray, need), node)))
-    except ToolkitError as error:
-        own = isinstance(error, MachineError) and node not in str(error)  # a disk, a device: which machine's?
-        return _Refusal(_kind(error), f"Node {node}: {error}" if own else str(error))
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
-        text = str(error)
-        for known in folders:
-            text = text.replace(known, Path(known).name)
-        return _Refusal("ToolkitError", f"a fault of ours on node {node}: {type(error).__name__} at {place}: {text}")
-
-
-def _kind(error: ToolkitError) -> str:
-    """The nearest class in the error's tree that is made of one sentence."""
-    return next(kind.__name__ for kind in type(error).__mro__ if "__init__" not in vars(kind))
-
-
-def _check(node: str, expected: dict[str, str], folders: Sequence[str]) -> None:
-    found = _versions()
-    for package, version in expected.items():
-        if found[package] != version:
-            raise MachineError(
-                f"Node {node} has {package} {found[package]}, the driver {version}; install the same on every node"
-            )
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise MachineError(
-                f"Node {node} does not see the folder {Path(folder).name}/; the workspace, the audio and the models "
-                "must lie on storage that all nodes share, at the same path"
-            )
-
-
-@cache
-def _versions() -> dict[str, str]:
-    """What must be the same on every node for the same numbers; torch's build (+cpu, +cu130) may differ."""
-    packages = {name: version.split("+")[0] for name, version in package_versions().items()}
-    return {"toolkit": __version__, "Python": platform.python_version(), **packages}
-
-
-def _device(ray: Any, need: Need) -> str:
-    """The GPU that Ray gave this task, by its place among those that the process sees."""
-    if not need.gpus:
-        return "cpu"
-    own = ray.get_gpu_ids()[0]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return f"cuda:{visible.split(',').index(str(own)) if visible else own}"
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from toolkit.core.artifacts import make_folder
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
+from toolkit.core.i18n import Note
 from toolkit.corpus import repeats, scales, selection, spellings, splits
 from toolkit.corpus.labels import IntArray, Task, Truth, columns_of, strata, task_of
 from toolkit.corpus.manifest import Manifest
@@ -22,7 +23,7 @@ class EvaluationTask:
 
     truth: in the order of folds.ids. groups: likewise, what an interval resamples (callers, unless something else is
     kept apart; the clips themselves where no speaker is known), and group what they are, e.g. "speaker".
-    notes: sentences that a reader of the figures must see. rules: how labels and groups were read.
+    notes: what a reader of the figures must see. rules: how labels and groups were read.
     dealt, left_out: of a question on some of its clips, the SHA-256 of the folds that all were dealt out by, and why
     the others are left out, by id.
     """
@@ -32,7 +33,7 @@ class EvaluationTask:
     folds: Folds
     groups: tuple[str, ...]
     group: str = "speaker"
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Note, ...] = field(default=())
     rules: Rules = REFUSE
     dealt: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -110,12 +111,12 @@ def build_task(
     else:
         folds = splits.make(ids, groups, dealt_by, count or len(set(groups)), seed, group_by)
         if count is None:
-            notes.append(f"Every {group_by} is a fold of its own, so each round chooses on a single {group_by}.")
+            notes.append(Note("one_group_a_fold", {"group": group_by}))
     if "speaker" in columns:
         split = splits.audit(folds, {}, dict(zip(ids, columns["speaker"])))
         speakers = len(set(columns["speaker"]))
         if split:
-            notes.append(f"{len(split)} of {speakers} speakers are on both sides: the folds keep {group_by}s apart.")
+            notes.append(Note("speakers_on_both_sides", {"some": len(split), "all": speakers, "group": group_by}))
     return EvaluationTask(task, truth, folds, groups, group_by, tuple(notes), rules)
 
 
@@ -148,7 +149,7 @@ def _clip_by_clip(
     group_by: str,
     count: int,
     seed: int,
-    notes: Sequence[str],
+    notes: Sequence[Note],
     rules: Rules,
 ) -> EvaluationTask:
     """Clips, or recordings where these were cut into windows, dealt out one by one; intervals resample the groups."""
@@ -159,27 +160,21 @@ def _clip_by_clip(
     if group_by in columns:
         group, groups = group_by, tuple(columns[group_by])
         leaks = splits.audit(replace(folds, groups=groups), {})
-        told = f"{group}s are on both sides, so the scores are optimistic" if leaks else f"no {group} is on both sides"
-        notes = [*notes, f"{dealt} were split one by one (--split-by clip): {told}."]
+        notes = [*notes, Note("leaky" if leaks else "leaky_none", {"what": dealt, "group": group})]
     else:
         group, groups = "speaker" if apart == ids else "recording", apart
-        notes = [
-            *notes,
-            f"{dealt} were split one by one (--split-by clip): speakers may be on both sides, so the scores may be "
-            "optimistic.",
-            "Without a speaker column it cannot be measured by how much.",
-        ]
+        notes = [*notes, Note("leaky_perhaps", {"what": dealt}), Note("leaky_unknown", {})]
     if "split" in columns:
-        notes = [*notes, "The manifest's split column is not used: --split-by clip deals the clips out anew."]
+        notes = [*notes, Note("split_unused", {})]
     return EvaluationTask(task, truth, folds, groups, group, tuple(notes), rules)
 
 
 def _settled(
     manifest: Manifest, names: Sequence[str], group_by: str, rules: Rules
-) -> tuple[dict[str, Sequence[str]], tuple[str, ...], list[str]]:
+) -> tuple[dict[str, Sequence[str]], tuple[str, ...], list[Note]]:
     """Every column's cells, those of labels and groups by the rules; the target's columns that are left; notes."""
     columns: dict[str, Sequence[str]] = {column: manifest.cells(column) for column in manifest.columns}
-    notes: list[str] = []
+    notes: list[Note] = []
     for column in dict.fromkeys((*names, group_by, "speaker")):
         if column in columns:
             if column in (group_by, "speaker"):

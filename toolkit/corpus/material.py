@@ -6,18 +6,10 @@ from typing import Any
 
 import numpy as np
 
-# A sentence for each flag of `audio.Audio`, and of extraction, in the order in which they are said
-SENTENCES = {
-    "short": "Shorter than 25 ms and padded: {some:,} of {all:,} clips.",
-    "near-silent": "Near-silent: {some:,} of {all:,} clips.",
-    "clipped": "Clipped, with a thousandth of their samples at full scale or more: {some:,} of {all:,} clips.",
-    "offset": "With a constant offset larger than their sound: {some:,} of {all:,} clips.",
-    "unbatched": "Computed without padded batches, of which a drawn clip's was not exact: {some:,} of {all:,} clips.",
-    "averaged": "The average of several channels, in a call two voices in one: {some:,} of {all:,} clips.",
-    "unvoiced": "Without a voiced frame, so that columns of pitch and voice quality are 0: {some:,} of {all:,} clips.",
-    "cut-text": "With a longer text than its encoder takes, and cut: {some:,} of {all:,} clips.",
-    "unbounded": "Of files that tell no length, so that a missing end cannot be seen: {some:,} of {all:,} clips.",
-}
+from toolkit.core.i18n import Note
+
+# Each flag of `audio.Audio`, and of extraction, in the order in which their notes are said
+FLAGS = ("short", "near-silent", "clipped", "offset", "unbatched", "averaged", "unvoiced", "cut-text", "unbounded")
 
 
 @dataclass(frozen=True)
@@ -48,18 +40,15 @@ class Material:
         """The one channel that all clips are of, None where that cannot be said."""
         return self.channels[0] if len(self.channels) == 1 else None
 
-    def other_length(self, seconds: Sequence[float]) -> str:
-        """A sentence where clips of these lengths are unlike those that taught the models; else "".
+    def other_length(self, seconds: Sequence[float]) -> list[Note]:
+        """A note where clips of these lengths are unlike those that taught the models.
 
         Their median is beyond the range that holds nine in ten of the run's clips.
         """
         (low, median, high), now = self.seconds, float(np.median(seconds))
         if low - 0.05 <= now <= high + 0.05:
-            return ""
-        return (
-            f"What is predicted is {now:.3g} s long (median) and what the models learnt from {low:.3g} to {high:.3g} s "
-            f"(5 to 95 %, median {median:.3g} s): probabilities and thresholds may not carry over."
-        )
+            return []
+        return [Note("other_length", {"now": now, "low": low, "high": high, "median": median})]
 
 
 def covered(spans: Iterable[tuple[Hashable, float, float]]) -> float:
@@ -79,12 +68,12 @@ def covered(spans: Iterable[tuple[Hashable, float, float]]) -> float:
     return total
 
 
-def flag_notes(flags: Iterable[Sequence[str]]) -> list[str]:
-    """How many clips have which flag, a sentence for each flag that any has. flags: of every clip.
+def flag_notes(flags: Iterable[Sequence[str]]) -> list[Note]:
+    """How many clips have which flag, a note for each flag that any has. flags: of every clip.
 
-    >>> flag_notes([(), ("clipped",), ("short", "clipped")])[0]
+    >>> str(flag_notes([(), ("clipped",), ("short", "clipped")])[0])
     'Shorter than 25 ms and padded: 1 of 3 clips.'
     """
     every = [set(own) for own in flags]
-    counts = {flag: sum(flag in own for own in every) for flag in SENTENCES}
-    return [SENTENCES[flag].format(some=some, all=len(every)) for flag, some in counts.items() if some]
+    counts = {flag: sum(flag in own for own in every) for flag in FLAGS}
+    return [Note(f"flag_{flag}", {"some": some, "all": len(every)}) for flag, some in counts.items() if some]

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.core.errors import LabelError, PredictionsError, one_of
+from toolkit.core.i18n import Note
 from toolkit.corpus.labels import COMMA, NUMBER, IntArray, Task, Truth, columns_of, short_name
 from toolkit.corpus.spellings import SCALES, Rules
 
@@ -20,7 +21,7 @@ def asked(rules: Rules) -> bool:
 
 def task_of(
     target: str, columns: Mapping[str, Sequence[str]], lines: Sequence[int], rules: Rules
-) -> tuple[Task, Truth, list[str]]:
+) -> tuple[Task, Truth, list[Note]]:
     """The Task of a scale, every clip's truth, and notes on what a reader must know.
 
     target, columns, lines: as `labels.task_of` takes them. rules: say which kind, and the levels in their order.
@@ -55,7 +56,7 @@ def expected(cell: str) -> str:
 
 def _regression(
     names: Sequence[str], columns: Mapping[str, Sequence[str]], lines: Sequence[int]
-) -> tuple[Task, FloatArray, list[str]]:
+) -> tuple[Task, FloatArray, list[Note]]:
     truth, notes = np.full((len(lines), len(names)), np.nan), []
     for place, name in enumerate(names):
         for row, (cell, line) in enumerate(zip(columns[name], lines, strict=True)):
@@ -72,9 +73,7 @@ def _regression(
         _refuse_far(name, truth[:, place], lines)
         missing = len(lines) - len(known)
         if missing:
-            notes.append(
-                f"Without a number in {name!r}, left out of this target alone: {missing:,} of {len(lines):,} clips."
-            )
+            notes.append(Note("missing_numbers", {"label": name, "some": missing, "all": len(lines)}))
     return Task(short_name(names), "regression", tuple(names), tuple(names)), truth, notes
 
 
@@ -106,8 +105,8 @@ def levels_of(where: str, cells: Sequence[str]) -> tuple[str, ...]:
 
 def _ordinal(
     name: str, cells: Sequence[str], lines: Sequence[int], levels: Sequence[str]
-) -> tuple[Task, IntArray, list[str]]:
-    values, notes = set(cells), list[str]()
+) -> tuple[Task, IntArray, list[Note]]:
+    values, notes = set(cells), list[Note]()
     for cell, line in zip(cells, lines, strict=True):
         if cell != cell.strip() or not cell:
             raise LabelError(f"Manifest line {line}, column {name!r}: {cell!r}, expected a level without spaces around")
@@ -134,9 +133,7 @@ def _ordinal(
         if levels and (steps <= 0).any():
             raise LabelError(f"--levels {','.join(levels)} are numbers and not in their order, from the lowest up")
         if len(set(steps.round(9).tolist())) > 1:
-            notes.append(
-                f"The levels of {name!r} ({', '.join(ordered)}) count as equally far apart, though the numbers are not."
-            )
+            notes.append(Note("levels_apart", {"label": name, "levels": ", ".join(ordered)}))
     place = {level: at for at, level in enumerate(ordered)}
     truth = np.array([place[cell] for cell in cells], dtype=np.int64)
     return Task(short_name((name,)), "ordinal", ordered, (name,)), truth, notes

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from toolkit.core.errors import LabelError, one_of
+from toolkit.core.i18n import Note
 from toolkit.corpus.labels import COMMA, NUMBER
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import Rules
@@ -19,7 +20,7 @@ def columns(names: Sequence[str], rules: Rules) -> tuple[str, ...]:
     return tuple(name for name in names if name in rules.labels)
 
 
-def labelled(manifest: Manifest, names: Sequence[str], rules: Rules) -> tuple[Manifest, list[str]]:
+def labelled(manifest: Manifest, names: Sequence[str], rules: Rules) -> tuple[Manifest, list[Note]]:
     """The clips with a label in each of these columns, and a note where others are left out.
 
     Raises LabelError for an empty cell, unless the rules skip it, and where nothing is left.
@@ -42,13 +43,13 @@ def labelled(manifest: Manifest, names: Sequence[str], rules: Rules) -> tuple[Ma
         )
     if len(empty) == len(manifest.clips):
         raise LabelError(f"No clip has a label in {_listed(names)}, so --unlabelled skip leaves none")
-    note = f"Without a label in {_listed(names)}, left out: {len(empty):,} of {len(manifest.clips):,} clips."
-    return _without(manifest, empty), [note]
+    counted = {"some": len(empty), "all": len(manifest.clips)}
+    return _without(manifest, empty), [Note("unlabelled", {"columns": _listed(names), **counted})]
 
 
 def of_labels(
     manifest: Manifest, cells: Mapping[str, Sequence[str]], names: Sequence[str], rules: Rules
-) -> tuple[Manifest, dict[str, Sequence[str]], list[str]]:
+) -> tuple[Manifest, dict[str, Sequence[str]], list[Note]]:
     """The clips of the labels that --labels picks of a single column, their cells, and a note on the others.
 
     cells: of every column, settled. Raises LabelError for a label that no clip has.
@@ -63,8 +64,9 @@ def of_labels(
     kept: dict[str, Sequence[str]] = {
         column: [cell for row, cell in enumerate(own) if row not in others] for column, own in cells.items()
     }
-    note = f"Of {name!r} these labels are picked: {', '.join(rules.labels)}; clips of others, left out: "
-    return _without(manifest, others), kept, [f"{note}{len(others):,} of {len(manifest.clips):,}."]
+    counted = {"some": len(others), "all": len(manifest.clips)}
+    note = Note("picked", {"column": name, "list": ", ".join(rules.labels), **counted})
+    return _without(manifest, others), kept, [note]
 
 
 def of_numbers(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
+from toolkit.core.i18n import Note
 
 SPELLINGS = ("refuse", "merge", "keep")
 UNKNOWN = ("refuse", "keep")
@@ -145,10 +146,10 @@ def names(cells: Sequence[str], lines: Sequence[int]) -> list[Name]:
 
 @dataclass(frozen=True)
 class Settled:
-    """A column as the rules take it. cells: as many as went in. notes: sentences that a reader of figures must see."""
+    """A column as the rules take it. cells: as many as went in. notes: what a reader of figures must see."""
 
     cells: tuple[str, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Note, ...] = field(default=())
 
 
 def settle(
@@ -182,11 +183,11 @@ def settle(
     several = [name for name in found if name.several]
     if several and rules.spellings == "keep":
         told = "; ".join(" and ".join(map(repr, name.lines)) for name in several[:SHOWN]) + _more(several)
-        notes.append(f"Spellings kept apart in column {column!r}, though each may be one name: {told}.")
+        notes.append(Note("kept_apart", {"column": column, "list": told}))
     unknown = [spelling for name in found if name.key in NAMELESS for spelling in name.lines]
     if unknown:
         told = ", ".join(map(repr, unknown[:SHOWN])) + _more(unknown)
-        notes.append(f"In column {column!r} what may stand for an unknown value counts as a name: {told}.")
+        notes.append(Note("unknown", {"column": column, "list": told}))
     if rules.spellings != "merge":
         return Settled(tuple(cells), tuple(notes))
     as_flags = not group and flags(found)
@@ -194,7 +195,7 @@ def settle(
     moved = [(spelling, to) for spelling, to in kept.items() if spelling != to]
     if moved:
         told = ", ".join(f"{spelling!r} as {to!r}" for spelling, to in moved[:SHOWN]) + _more(moved)
-        notes.insert(0, f"Spellings merged in column {column!r}: {told}.")
+        notes.insert(0, Note("merged", {"column": column, "list": told}))
     return Settled(tuple(kept[cell] for cell in cells), tuple(notes))
 
 

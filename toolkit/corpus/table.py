@@ -244,7 +244,7 @@ def _settled(read: _Reading, column: str, found: Sequence[str], rules: Rules, gr
     own = spellings.settle(
         column, [found[number] for number in rows], lines, Rules(rules.spellings, "keep"), group, read.table.name
     )
-    read.said.extend(f"  {note}" for note in own.notes if note.startswith("Spellings"))
+    read.said.extend(f"  {note}" for note in own.notes if note.key in ("merged", "kept_apart"))
     settled = list(found)
     for number, cell in zip(rows, own.cells):
         settled[number] = cell

@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.audio.clip import Clip
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
+from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import refuse_overlap
 from toolkit.corpus.labels import NUMBER, Task, columns_of
 from toolkit.corpus.manifest import RECORDING, SECONDS, Manifest
@@ -26,7 +27,7 @@ class Units:
 
     column, label: as `--unit` and `--unit-label` name them. manifest: a row a unit, its id the unit's name, with the
     columns that do not vary within one, in the order of the units' first clips. members: the ids of each one's clips in
-    the order of time. notes: sentences that a reader of the figures must see. labels: of each clip whose unit has
+    the order of time. notes: what a reader of the figures must see. labels: of each clip whose unit has
     several labels, its own cells of the target by column.
     """
 
@@ -34,7 +35,7 @@ class Units:
     label: str | None
     manifest: Manifest
     members: Mapping[str, tuple[str, ...]]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def present(self, clips: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -119,14 +120,12 @@ def units_of(
             manifest, settle(group_by, manifest.cells(group_by), manifest.lines, rules, True).cells, group_by
         )
     counts = [len(own) for own in rows.values()]
-    notes = [
-        f"One prediction a unit of the column {column!r}: {len(rows):,} units of {len(names):,} clips, {min(counts):,} "
-        f"to {max(counts):,} each. Where this page counts clips, it counts these units."
-    ]
+    sizes = {"some": len(rows), "all": len(names), "few": min(counts), "most": max(counts)}
+    notes = [Note("units", {"column": column, **sizes})]
     if made:
-        notes.append(f"The clips of {len(made):,} units differ in their labels; a unit's is made by {label!r} of them.")
+        notes.append(Note("unit_labels", {"some": len(made), "rule": label}))
     if "speaker" in manifest.columns and "speaker" not in cells:
-        notes.append(f"Some units have clips of several speakers; the folds keep {group_by}s apart.")
+        notes.append(Note("unit_speakers", {"group": group_by}))
     columns = tuple(cells)
     clips = tuple(
         Clip(

@@ -24,7 +24,7 @@ from toolkit.extract.plan import Plan
 from toolkit.features.layout import STATISTICS, dataset_of
 from toolkit.features.loading import Decoded, decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
-from toolkit.features.store import Writer
+from toolkit.features.writer import Writer
 from toolkit.models.encoder import Encoder, on_device
 from toolkit.models.generic import BOUND, MODES, GenericEncoder
 from toolkit.models.pooling import mean_and_std
@@ -33,7 +33,7 @@ from toolkit.models.proof import relative_error
 # Of audio that is sorted by length together, 64 kB each: the more, the larger the batches of hardly any padding. A GPU
 # needs batches of minutes, lest it wait for the host to tell it what to do, and is done with them in a second.
 WINDOW_SECONDS, GPU_WINDOW_SECONDS = 2_400.0, 9_600.0
-UNBATCHED = "unbatched"  # flag of clips whose batches were not what each clip is alone; see `material.SENTENCES`
+UNBATCHED = "unbatched"  # flag of clips whose batches were not what each clip is alone; see `material.FLAGS`
 TRIM_SECONDS = 2.0  # between two times that freed memory is given back: kernels that come and go leave it in pieces
 GPU_AHEAD = Ahead(per_worker=64, seconds=GPU_WINDOW_SECONDS)  # decoded while the host only waits to launch
 

@@ -13,7 +13,8 @@ import torch
 from toolkit.audio.clip import Clip
 from toolkit.core.errors import CheckpointError
 from toolkit.core.progress import Advance
-from toolkit.core.ray_cluster import Cluster, Place, Work
+from toolkit.core.ray_cluster import Cluster
+from toolkit.core.ray_task import Place, Work
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract.deviation import Compared
 from toolkit.extract.options import Options
@@ -22,7 +23,8 @@ from toolkit.extract.plan import Plan
 from toolkit.extract.run import CALIBRATION_CLIPS, budget_of, compared_of, drawn, first
 from toolkit.extract.setup import Session
 from toolkit.features import staging
-from toolkit.features.store import Store, Writer
+from toolkit.features.store import Store
+from toolkit.features.writer import Writer
 from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.encoder import Encoder
 

@@ -31,7 +31,8 @@ from toolkit.extract.plan import Plan, plan
 from toolkit.extract.setup import Session
 from toolkit.features import costs, replaced
 from toolkit.features.loading import decode_all
-from toolkit.features.store import Store, Writer
+from toolkit.features.store import Store
+from toolkit.features.writer import Writer
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from toolkit.audio.decode import Samples
 from toolkit.core.artifacts import commit_json
-from toolkit.core.errors import InputError, one_of
 from toolkit.core.matmul import split_is_faster
-from toolkit.core.options import names as given
 from toolkit.core.progress import bar
 from toolkit.extract.deviation import PRECISION_FILE, Compared, Measured, kept, record_of, relative_errors
+from toolkit.extract.layers import frame_layers, layer_names
 from toolkit.extract.options import Options
 from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store, create, folder_of
@@ -235,46 +234,3 @@ class Session:
                 if worst <= self.options.bound:
                     break
         return found
-
-
-def layer_names(checkpoint: Checkpoint, options: Options) -> tuple[str, ...]:
-    """The layers that will be stored.
-
-    Raises InputError for a dtype, a context, layers or a decoder that the backbone does not have.
-    """
-    backbone = checkpoint.backbone
-    if checkpoint.family.feed and options.dtype not in ("auto", "float32"):
-        raise InputError(
-            f"{checkpoint.name}: {one_of('dtype', options.dtype, ['auto', 'float32'])}; its family, {backbone.family}, "
-            "runs by its own forward, in float32"
-        )
-    if options.context not in CONTEXTS:
-        raise InputError(one_of("context", options.context, CONTEXTS))
-    lowest = checkpoint.family.feed.first if checkpoint.family.feed else 0
-    first, last = options.span or (lowest, backbone.layers)
-    if not lowest <= first <= last <= backbone.layers:
-        raise InputError(
-            f"Bad layers {first}-{last}, expected a range within {lowest}-{backbone.layers} of {checkpoint.name}"
-        )
-    if options.decoder and not backbone.decoder_layers:
-        raise InputError(f"--decoder: {checkpoint.name} has no decoder; Whisper has")
-    if options.decoder and last < backbone.layers:
-        raise InputError("--decoder listens to all encoder layers; leave --layers out, or end them with the last")
-    names = [f"encoder.{layer}" for layer in range(first, last + 1)]
-    if options.decoder:
-        names += [f"decoder.{layer}" for layer in range(backbone.decoder_layers + 1)]
-    return tuple(names)
-
-
-def frame_layers(checkpoint: Checkpoint, options: Options) -> list[str]:
-    """Those whose frames will be stored, in order, however they were typed.
-
-    Raises InputError for one that is not stored, and all that `layer_names` does.
-    """
-    names = [name for name in layer_names(checkpoint, options) if name.startswith("encoder.")]
-    if options.frames and checkpoint.family.feed and checkpoint.family.feed.varies:
-        raise InputError(f"--frames: the layers of {checkpoint.name} have different numbers of frames; leave it out")
-    for name in given(options.frames):
-        if name not in names:
-            raise InputError(one_of("--frames", name, names, f", those extracted of {checkpoint.name}"))
-    return [name for name in names if name in given(options.frames)]

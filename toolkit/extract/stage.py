@@ -16,11 +16,12 @@ from toolkit.corpus.windows import cut
 from toolkit.extract.acoustic.registry import SETS
 from toolkit.extract.acoustic.run import check
 from toolkit.extract.filled import StandIn, fill
+from toolkit.extract.layers import frame_layers
 from toolkit.extract.options import CHANGED, ExtractOptions
 from toolkit.extract.plan import plan as work
 from toolkit.extract.ray import RayExecutor
 from toolkit.extract.run import Extraction, LocalExecutor, extract
-from toolkit.extract.setup import Session, frame_layers
+from toolkit.extract.setup import Session
 from toolkit.extract.text import TextBackbone
 from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store

@@ -27,7 +27,7 @@ from toolkit.models.load import choose_device
 from toolkit.models.proof import relative_error
 from toolkit.models.text import TextEncoder, Tokens, layer_names
 
-CUT = "cut-text"  # flag of a clip whose text is longer than its encoder takes; see `material.SENTENCES`
+CUT = "cut-text"  # flag of a clip whose text is longer than its encoder takes; see `material.FLAGS`
 PROOF = f"when loaded {PROOF_CLIPS} random texts, then one a shard, against each alone: every layer within {BOUND:g}"
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from toolkit.core.i18n import Note
 from toolkit.corpus.labels import IntArray
 from toolkit.features.layout import FloatArray
 from toolkit.features.store import Store
@@ -95,8 +96,8 @@ def _lead(nearest: npt.NDArray[np.intp], top: FloatArray, products: FloatArray, 
     top[0] = np.maximum(top[0], greatest)
 
 
-def note(found: Sequence[Pair]) -> str:
-    """A sentence that names the pairs."""
+def note(found: Sequence[Pair]) -> Note:
+    """A note that names the pairs."""
     told = ", ".join(f"{pair.one!r} and {pair.other!r} ({pair.cosine:.3f})" for pair in found[:SHOWN])
     more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-    return f"Pairs in two folds that may be one recording, with the cosine of their features: {told}{more}."
+    return Note("copies", {"list": told + more})

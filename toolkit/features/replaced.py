@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from toolkit.core.artifacts import commit_json, signature
 from toolkit.core.errors import StoreError
-from toolkit.features.store import Store, Writer
+from toolkit.features.store import Store
+from toolkit.features.writer import Writer
 
 FILE = "replaced.json"
 

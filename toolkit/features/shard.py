@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +11,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.core.artifacts import commit_file, commit_json, sha256_of_file, signature
+from toolkit.core.artifacts import commit_file, commit_hashed, read_hashed, sha256_of_file
 from toolkit.core.errors import StoreError
 from toolkit.core.platform import sync_folder
 from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray, dataset_of
 
+HASH = "sidecar_sha256"  # where a sidecar has its own
 AGAIN = "-again"  # behind the name of a data file that took the place of another one
 
 # Where a clip's audio came from, as cheap evidence that it is unchanged: file size in bytes, mtime in ns, start and
@@ -134,7 +134,7 @@ def _commit(
 
     commit_file(data, write_data)
     sidecar = Sidecar(name, len(image.getbuffer()), digest, clips, failed)
-    commit_json(path, _to_json(sidecar))
+    commit_hashed(path, _to_json(sidecar), HASH)
     return sidecar
 
 
@@ -175,7 +175,7 @@ def renew(path: Path, sources: Mapping[str, Source]) -> None:
     sidecar = read_sidecar(path)
     clips = tuple(replace(clip, source=sources.get(clip.id, clip.source)) for clip in sidecar.clips)
     if clips != sidecar.clips:
-        commit_json(path, _to_json(replace(sidecar, clips=clips)))
+        commit_hashed(path, _to_json(replace(sidecar, clips=clips)), HASH)
 
 
 def tidy(folder: Path) -> None:
@@ -207,7 +207,7 @@ def _datasets(content: ShardContent) -> dict[str, npt.NDArray[Any]]:
 
 
 def _to_json(sidecar: Sidecar) -> dict[str, Any]:
-    content = {
+    return {
         "format": FORMAT_VERSION,
         "file": sidecar.file,
         "bytes": sidecar.bytes,
@@ -219,16 +219,12 @@ def _to_json(sidecar: Sidecar) -> dict[str, Any]:
         ],
         "failed": [[clip.id, clip.source and list(clip.source), clip.reason] for clip in sidecar.failed],
     }
-    return {**content, "sidecar_sha256": signature(content)}
 
 
 def read_sidecar(path: Path) -> Sidecar:
     """Read a sidecar and verify it against its own hash. Raises StoreError by the file's name."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        stated = content.pop("sidecar_sha256")
-        if signature(content) != stated:
-            raise ValueError("its hash does not fit")
+        content = read_hashed(path, HASH)
         if content["format"] != FORMAT_VERSION:
             raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
         if content["file"] not in (f"{path.stem}.h5", f"{path.stem}{AGAIN}.h5"):

@@ -1,8 +1,7 @@
 """A feature store: a folder of committed shards for one backbone and one way of computing."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,19 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.core.artifacts import (
-    CODE_SETTING,
-    code_file,
-    code_name,
     commit_json,
     locked,
     make_folder,
-    model_name,
-    sha256_of_file,
     signature,
 )
 from toolkit.core.errors import StoreError
 from toolkit.features import shard, staging
 from toolkit.features.layout import FORMAT_VERSION, SIDECARS, STATISTICS, STORE_FILE, VARIED, LayerFeatures, dataset_of
+from toolkit.features.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class Total:
     """What a store holds.
 
     clips: stored ones; failed: reason by id, as in `Store.failed`; bytes: of the data files; flags: by id, of those
-    that have any, see `material.SENTENCES`.
+    that have any, see `material.FLAGS`.
     """
 
     clips: int
@@ -216,7 +211,7 @@ class Store:
     # the one writer
 
     @contextmanager
-    def writing(self) -> Iterator["Writer"]:
+    def writing(self) -> Iterator[Writer]:
         """Hold the store for this process. Raises StoreError if another run writes to it."""
         with locked(self.folder):
             self.refresh()
@@ -230,31 +225,6 @@ class Store:
         """Forget what was read, so that shards committed since are seen."""
         for name in ("sidecars", "clips", "failed", "failed_sources"):
             self.__dict__.pop(name, None)
-
-
-class Writer:
-    """Commits shards to a folder under the numbers it was given: those that the store it holds has free, in order."""
-
-    def __init__(self, folder: Path, numbers: Iterator[int]) -> None:
-        self._folder, self.numbers = folder, numbers
-
-    def commit(self, content: shard.ShardContent) -> shard.Sidecar:
-        """Make a shard durable. Raises DiskFullError, StoreError."""
-        return shard.write(self._folder, next(self.numbers), content)
-
-    def remove(self, gone: Callable[[str], bool]) -> None:
-        """Commit every shard anew that holds a clip whose id is `gone`. Cut off, it goes on when it is called again."""
-        for path in sorted(
-            self._folder.glob("shard-*.json")
-        ):  # copies too, which nothing else reads: they name callers
-            sidecar = shard.read_sidecar(path)
-            if any(map(gone, (*(clip.id for clip in sidecar.clips), *(clip.id for clip in sidecar.failed)))):
-                shard.without(path, gone)
-
-    def renew(self, sources: Mapping[str, shard.Source]) -> None:
-        """Remember where the audio of these clips lies now, so that it is not compared again at the next start."""
-        for path in sorted(self._folder.glob(SIDECARS)) if sources else ():
-            shard.renew(path, sources)
 
 
 def folder_of(features: Path, backbone: str, settings: dict[str, Any]) -> Path:
@@ -310,78 +280,3 @@ def _read_description(folder: Path) -> dict[str, Any]:
             f"{folder.name}/{STORE_FILE} is damaged ({type(error).__name__}: {error}). Delete that file and run "
             "`toolkit extract` again as before: it is written anew, and the shards stay"
         ) from None
-
-
-def remove(store: Store) -> None:
-    """Delete a store's folder, which vanishes at once. Raises StoreError where another run writes to it."""
-    gone = store.folder.with_name(f".{store.folder.name}.removed")
-    with store.writing():
-        shutil.rmtree(gone, ignore_errors=True)
-        store.folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
-
-
-def stores(features: Path) -> list[Store]:
-    """Every store of a workspace, by folder name. Raises StoreError for a damaged one."""
-    return [Store(folder) for folder in _folders(features)]
-
-
-def _folders(features: Path) -> list[Path]:
-    return [path.parent for path in sorted(features.glob(f"*/{STORE_FILE}"))]
-
-
-def _apart(several: Sequence[Store]) -> str:
-    """Stores with the settings that tell them apart."""
-    every = dict.fromkeys(key for one in several for key in one.settings)
-    keys = [key for key in every if len({repr(one.settings.get(key)) for one in several}) > 1]
-
-    def told(value: Any) -> str:
-        if isinstance(value, list) and len(value) > 1:
-            return f"{value[0]} to {value[-1]}"
-        return str(value)[:40]
-
-    return ", ".join(
-        f"{one.folder.name} ({'; '.join(f'{key} {told(one.settings.get(key))}' for key in keys)})" for one in several
-    )
-
-
-def _made_by(file: Path, factory: str, folders: Sequence[Path]) -> list[Path]:
-    """Those stores whose code a file is as it lies there."""
-    if not file.is_file():
-        raise StoreError(
-            f"--model {file.name}: there is no such file; its features are called {code_name(file, factory)}"
-        )
-    made = {"file": file.name, "factory": factory or "*", "sha256": sha256_of_file(file)}
-    return [folder for folder in folders if Store(folder).settings.get(CODE_SETTING) == made]
-
-
-def find(features: Path, name: str) -> Store:
-    """The store of a backbone's name, of a folder's name or its beginning, if that names one only, or of a path.
-
-    A file of code means the features that it makes as it is now.
-    Raises StoreError when there is none, or when several fit, naming them.
-    """
-    backbones = {folder: folder.name.rpartition("-")[0] for folder in _folders(features)}
-    if Path(name).name != name and Path(name).is_dir():  # of a store, or of a checkpoint
-        name = Path(name).resolve().name if (Path(name) / STORE_FILE).is_file() else model_name(Path(name))
-    code = code_file(name)
-    called = code_name(*code) if code else name
-    fitting = [folder for folder, backbone in backbones.items() if backbone == called]
-    if code:
-        fitting = _made_by(*code, fitting)
-    else:
-        fitting = fitting or [folder for folder in backbones if folder.name.startswith(name)]
-    if not fitting:
-        known = ", ".join(sorted(set(backbones.values()))) or "none"
-        raise StoreError(
-            f"No features of {name!r} in {features.name}/ (there: {known}); `toolkit extract --model {name}` makes them"
-        )
-    if len(fitting) > 1:  # one that was begun and holds nothing yet, e.g. by `toolkit models check`, is not meant
-        fitting = [folder for folder in fitting if any(folder.glob(SIDECARS))] or fitting
-    if len(fitting) > 1:
-        apart = _apart([Store(folder) for folder in fitting])
-        raise StoreError(
-            f"Several stores of {name!r} in {features.name}/: {apart}; name the one that is meant, such as --model "
-            f"{fitting[0].name}"
-        )
-    return Store(fitting[0])

@@ -14,8 +14,9 @@ import numpy as np
 
 from toolkit.core.errors import InputError, StoreError
 from toolkit.corpus.manifest import TEXT, Manifest
+from toolkit.features.finding import find, stores
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
-from toolkit.features.store import Store, find, stores
+from toolkit.features.store import Store
 
 FOLDER = "transcripts"  # in features/
 LAYER = "text.0"  # its mean is the number of characters

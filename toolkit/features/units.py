@@ -48,7 +48,7 @@ class UnitFeatures(LayerFeatures):
 
 
 def unit_layer(layers: Sequence[LayerFeatures]) -> UnitFeatures:
-    """The one layer of a probe that reads the clips of units; `probe.stage.ask` refuses these without --unit."""
+    """The one layer of a probe that reads the clips of units; `probe.asked.ask` refuses these without --unit."""
     (layer,) = layers
     assert isinstance(layer, UnitFeatures)
     return layer

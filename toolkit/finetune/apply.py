@@ -1,6 +1,5 @@
 """The models that a fine-tuning kept (`--save-weights`), on other clips; on its own test clips, the run's own bits."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from toolkit.core.artifacts import sha256_of_file, signature
+from toolkit.core.artifacts import read_hashed, sha256_of_file
 from toolkit.core.errors import InputError, MachineError, StoreError
 from toolkit.core.progress import Advance, quiet
 from toolkit.core.registry import check_plugins
@@ -70,9 +69,7 @@ def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:
         weights = folder / WEIGHTS / f"round-{choice.fold}.safetensors"
         where = f"{folder.name}/{WEIGHTS}/{weights.stem}"
         try:
-            described = json.loads(weights.with_suffix(".json").read_text("utf-8"))
-            if signature({name: value for name, value in described.items() if name != OWN_HASH}) != described[OWN_HASH]:
-                raise ValueError("its hash does not fit")
+            described = read_hashed(weights.with_suffix(".json"), OWN_HASH)
             kept = kept_in(weights, described)
             mine = {"fold": choice.fold, "layer": choice.setting["layer"], "epoch": choice.setting["best epoch"],
                     "labels": list(run.task.labels), "folds": run.provenance["folds"], "seed": run.provenance["seed"],

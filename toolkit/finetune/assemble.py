@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.audio.decode import SAMPLE_RATE
+from toolkit.core.i18n import Note
 from toolkit.corpus.material import Material
 from toolkit.corpus.options import LOSSES
 from toolkit.corpus.splits import Folds
@@ -29,7 +30,7 @@ def collected(
     groups: Sequence[str],
     finished: Sequence[Finished],
     left_out: Mapping[str, str],
-    notes: Sequence[str],
+    notes: Sequence[Note],
     way: str,
     weights_bytes: int | None,
     provenance: Mapping[str, Any],

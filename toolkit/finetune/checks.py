@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from toolkit.core.errors import InputError, SplitError, one_of
+from toolkit.core.i18n import Note
 from toolkit.corpus.labels import Task, Truth, constant_labels
 from toolkit.corpus.splits import Folds
 from toolkit.finetune.options import Recipe
@@ -20,11 +21,9 @@ def refuse_search_of(layers: Sequence[str]) -> None:
         raise InputError("--search cuts the encoder at different depths, and a round's model may end in the decoder")
 
 
-def shallow_notes(recipe: Recipe, shallow: Mapping[int, str]) -> list[str]:
+def shallow_notes(recipe: Recipe, shallow: Mapping[int, str]) -> list[Note]:
     return [
-        f"In the round that tests fold {fold} the probe chose {layer}, too low for --train {recipe.train}; that "
-        "round trains the head alone."
-        for fold, layer in shallow.items()
+        Note("head_alone", {"fold": fold, "layer": layer, "train": recipe.train}) for fold, layer in shallow.items()
     ]
 
 
@@ -55,7 +54,7 @@ def device_for(device: str, dtype: str) -> torch.device:
     return chosen
 
 
-def check_learnable(task: Task, truth: Truth, folds: Folds, refit: bool) -> list[str]:
+def check_learnable(task: Task, truth: Truth, folds: Folds, refit: bool) -> list[Note]:
     """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by.
 
     refit: whether development is learnt from in the end.
@@ -80,6 +79,6 @@ def check_learnable(task: Task, truth: Truth, folds: Folds, refit: bool) -> list
             )
         to_the_end = constant_labels(task, truth[np.union1d(round_.train, round_.development)]) if refit else constant
         for label in constant:
-            how = "it is predicted" if label in to_the_end else "until the epoch is chosen, it is predicted"
-            notes.append(f"In {where} {label!r} does not vary in the training clips; {how} at its {middle}.")
+            fields = {"fold": round_.fold, "label": label, "what": middle}
+            notes.append(Note("constant_label" if label in to_the_end else "constant_until_chosen", fields))
     return notes

@@ -26,7 +26,7 @@ from toolkit.models.load import NEVER_USED, config_of, feature_extractor_of, mod
 from toolkit.models.load_trainable import trainable_of
 from toolkit.models.trainable import parsed
 from toolkit.result.kinds import Link
-from toolkit.result.run import find_run, read
+from toolkit.result.run_files import find_run, read
 
 HEAD_WEIGHTS, HEAD, README, ADAPTER = "head.safetensors", "head.json", "README.md", "adapter"
 

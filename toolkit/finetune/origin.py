@@ -16,7 +16,8 @@ from toolkit.corpus.windows import Windows
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.own_code import refuse_own_code
 from toolkit.models.whisper import Context
-from toolkit.result.run import Run, read
+from toolkit.result.run import Run
+from toolkit.result.run_files import read
 
 DEPTHS = ("best", "full")
 

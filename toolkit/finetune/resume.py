@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.artifacts import commit_json, sha256_of_file, signature
+from toolkit.core.artifacts import commit_hashed, commit_json, read_hashed, sha256_of_file
 
 TRUSTED, BEST, SELECTED = "trusted.json", "best.json", "selected.json"
 
@@ -78,14 +78,12 @@ def best_weights(round_folder: Path, epoch: int) -> Path:
 
 def write_selected(round_folder: Path, content: Mapping[str, Any]) -> None:
     """Commit what development chose, which the training on more clips then begins with."""
-    commit_json(round_folder / SELECTED, {**content, "sha256": signature(content)})
+    commit_hashed(round_folder / SELECTED, content)
 
 
 def read_selected(round_folder: Path) -> dict[str, Any] | None:
     """What `write_selected` wrote; None where it is not there or not as it was written."""
     try:
-        content = json.loads((round_folder / SELECTED).read_text("utf-8"))
-        stated = content.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError):
+        return read_hashed(round_folder / SELECTED)
+    except (OSError, ValueError):
         return None
-    return dict(content) if signature(content) == stated else None

@@ -1,6 +1,5 @@
 """Finished rounds of a run that is not finished, one JSON file each; and the weights, where they are kept."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.torch import save_file
 
-from toolkit.core.artifacts import commit_file, commit_json, make_folder, sha256_of_file, signature
+from toolkit.core.artifacts import commit_file, commit_hashed, make_folder, read_hashed, sha256_of_file
 from toolkit.corpus.labels import Truth
 from toolkit.corpus.splits import Round
 from toolkit.finetune.training import Trained
@@ -55,11 +54,11 @@ def write(folder: Path, round_: Round, trained: Trained, settings: Mapping[str, 
         described = {**settings, "fold": round_.fold, "layer": trained.layer, "epoch": trained.epoch,
                      "bars": trained.bars.tolist(), "centre": trained.scale.centre.tolist(),
                      "spread": trained.scale.spread.tolist(), "sha256": sha256_of_file(weights)}  # fmt: skip
-        commit_json(weights.with_suffix(".json"), {**described, OWN_HASH: signature(described)})
+        commit_hashed(weights.with_suffix(".json"), described, OWN_HASH)
     said = {name: getattr(trained, name) for name in SAID}
     content = {"fold": round_.fold, **said, "prediction": trained.prediction.tolist(),
                "probability": trained.probability.tolist(), "score": trained.score.tolist()}  # fmt: skip
-    commit_json(_file(folder, round_.fold), {**content, "sha256": signature(content)})
+    commit_hashed(_file(folder, round_.fold), content)
     return _finished(content)
 
 
@@ -69,11 +68,9 @@ def read(folder: Path, fold: int, save_weights: bool) -> Finished | None:
     if save_weights and not (weights.is_file() and weights.with_suffix(".json").is_file()):
         return None
     try:
-        content = json.loads(_file(folder, fold).read_text("utf-8"))
-        stated = content.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError):
+        return _finished(read_hashed(_file(folder, fold)))
+    except (OSError, ValueError):
         return None
-    return _finished(content) if signature(content) == stated else None
 
 
 def clear(folder: Path) -> None:

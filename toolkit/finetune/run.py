@@ -12,6 +12,7 @@ import torch
 
 from toolkit.core.artifacts import cores, locked, make_folder, signature
 from toolkit.core.errors import InputError, MachineError, disk_full_is_named, is_out_of_memory
+from toolkit.core.i18n import Note
 from toolkit.core.progress import Advance, bar
 from toolkit.corpus.evaluation_task import refuse_leaks
 from toolkit.corpus.labels import Truth, listed
@@ -32,6 +33,7 @@ from toolkit.finetune.search import Search, Studies, settle
 from toolkit.finetune.training import train
 from toolkit.models.precision import for_training
 from toolkit.result import run as result_run
+from toolkit.result import run_files
 from toolkit.result.clips import write_clips
 from toolkit.result.run import TUNED, Run
 
@@ -70,7 +72,7 @@ def finetune(
     options: Options,
     result: Path,
     provenance: Mapping[str, Any],
-    notes: Sequence[str] = (),
+    notes: Sequence[Note] = (),
     say: Callable[[str], None] = lambda sentence: None,
     show: Callable[[str, int, str], AbstractContextManager[Advance]] = bar,
 ) -> Finetuned:
@@ -79,7 +81,7 @@ def finetune(
     Each round begins with the checkpoint's own weights, learns from its training clips, stops and is chosen by its
     development clips, and predicts its test clips. Finished rounds are committed one by one; a round that was stopped
     goes on from its last epoch. A finished run is read, not run again.
-    Raises InputError, SplitError, MachineError, and what `models.trainable` and `result.run.read` raise.
+    Raises InputError, SplitError, MachineError, and what `models.trainable` and `result.run_files.read` raise.
     """
     device, recipe = _device(options, say)
     _refuse_search(options, source)
@@ -115,7 +117,7 @@ def finetune(
                 say(f"{folder.name} was finished without --save-weights; delete its folder to train it again")
             if main:
                 _tidy(folder)
-            return Finetuned(folder, result_run.read(folder), True, recordings.failed)
+            return Finetuned(folder, run_files.read(folder), True, recordings.failed)
         job = Job(
             source.checkpoint, source.context, question.task, folds.ids, truth, recordings, recipe, options.seed,
             device, workers, folder / history.FILE,
@@ -134,7 +136,7 @@ def finetune(
                 write_clips(folder, {clip: recordings.sha256[clip] for clip in folds.ids})
             from toolkit.result.report import run_page  # Altair takes a second to import
 
-            result_run.write(folder, run, run_page.draw)
+            run_files.write(folder, run, run_page.draw)
             _tidy(folder)
         distributed.wait()
     return Finetuned(folder, run, False, recordings.failed)
@@ -206,7 +208,7 @@ def _content(
     source: Source,
     recipe: Recipe,
     options: Options,
-    notes: Sequence[str],
+    notes: Sequence[Note],
     folds: Folds,
     truth: Truth,
     sha256: Mapping[str, str],
@@ -231,7 +233,7 @@ def _content(
     }
 
 
-def _series(content: Mapping[str, Any], folds: Folds, notes: Sequence[str]) -> str:
+def _series(content: Mapping[str, Any], folds: Folds, notes: Sequence[Note]) -> str:
     """What runs share that differ in their training seed and the deal of their folds alone. notes: the user's own."""
     alike = {name: value for name, value in content.items() if name != "seed"}
     dealt = [folds.scheme, folds.count, folds.group_by, folds.groups]

@@ -8,6 +8,7 @@ from typing import Any, cast
 from toolkit.core import i18n
 from toolkit.core.artifacts import provenance as made_with
 from toolkit.core.errors import InputError, one_of
+from toolkit.core.i18n import user_notes
 from toolkit.core.options import names, sentences
 from toolkit.core.progress import quiet
 from toolkit.corpus.evaluation_task import (
@@ -31,7 +32,7 @@ from toolkit.finetune.search import Search
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.whisper import Context
 from toolkit.result.report.results import RunResult, RunResults
-from toolkit.result.run import find_run
+from toolkit.result.run_files import find_run
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Plan:
             for seed in range(first, first + options.seeds):
                 provenance = made_with(place.typed("finetune", options))
                 tuned = finetune(self.corpus, source, replace(engine, seed=seed), place.result, provenance,
-                               sentences(options.note), say, bar)  # fmt: skip
+                               user_notes(sentences(options.note)), say, bar)  # fmt: skip
                 done.append(
                     RunResult(tuned.folder, tuned.run, tuned.cached, language=options.language, failed=tuned.failed)
                 )

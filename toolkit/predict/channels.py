@@ -8,6 +8,7 @@ from toolkit.audio.clip import Clip
 from toolkit.audio.decode import SAMPLE_RATE, averaged
 from toolkit.audio.decode_pool import header
 from toolkit.core.errors import AudioError, InputError
+from toolkit.core.i18n import Note
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import Material, flag_notes
 from toolkit.finetune.audio_cache import Recordings
@@ -48,15 +49,15 @@ def of_channel(corpus: Manifest, channel: str | None, material: Material | None,
     return replace(corpus, clips=clips)
 
 
-def notes_on(material: Material | None, windows: bool, heard: Recordings, ids: Sequence[str], say: Say) -> list[str]:
-    """Sentences on what the models hear now and did not learn from, said aloud too.
+def notes_on(material: Material | None, windows: bool, heard: Recordings, ids: Sequence[str], say: Say) -> list[Note]:
+    """Notes on what the models hear now and did not learn from, said aloud too.
 
     windows: whether there are timelines, which show silence.
     """
     flags = [heard.flags[clip] for clip in ids]
     notes = flag_notes(flags)
-    longer = material.other_length([heard.lengths[clip] / SAMPLE_RATE for clip in ids]) if material else ""
-    notes += [longer] if longer else []
+    if material:
+        notes += material.other_length([heard.lengths[clip] / SAMPLE_RATE for clip in ids])
     for note in notes:
         say(f"note: {note}")
     if some := sum("averaged" in own for own in flags):

@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.audio.clip import Clip
 from toolkit.core.artifacts import commit_json, commit_text, make_folder
 from toolkit.core.errors import LabelError
-from toolkit.core.i18n import ENGLISH, Language
+from toolkit.core.i18n import ENGLISH, Language, Note
 from toolkit.corpus import scales
 from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
@@ -91,7 +91,7 @@ def known_of(
         found = settle(group, manifest.cells(group), manifest.lines, rules, group=True)
         names = found.cells
         for note in found.notes:
-            say(note)
+            say(str(note))
     elif any(clip.recording for clip in manifest.clips):
         group = "recording"
     groups = tuple(names[at] for at in places)
@@ -112,13 +112,13 @@ def write(
     lost: Iterable[str] = (),
     say: Language = ENGLISH,
     levels: Sequence[float] = (),
-    notes: Sequence[str] = (),
+    notes: Sequence[Note] = (),
 ) -> str:
     """Commit everything to a folder and return the finding in a sentence.
 
     clips, seconds: what was predicted, in the order of `applied`. failed: reason by id; lost: the recordings of those.
     windows: whether there are timelines. run: its folder's name. made: what predict.json should say. say: of the page
-    and its figures, beside the English ones. levels: of each clip, by which silence is told. notes: sentences that a
+    and its figures, beside the English ones. levels: of each clip, by which silence is told. notes: what a
     reader must see.
     """
     ids = [clip.id for clip in clips]
@@ -129,7 +129,7 @@ def write(
     if windows:
         answer = _timelines(folder, applied, clips, seconds, levels, list(lost), negative, run, say, notes)
     silence = {"floor_decibels": timeline.FLOOR_DECIBELS, "below_loudest_decibels": timeline.BELOW_DECIBELS}
-    told = {"notes": list(notes), **({"no_speech": silence} if windows else {}), "failed": dict(failed)}
+    told = {"notes": list(map(str, notes)), **({"no_speech": silence} if windows else {}), "failed": dict(failed)}
     commit_json(folder / MADE, {**made, **told})
     return answer
 
@@ -144,7 +144,7 @@ def _timelines(
     negative: Sequence[str],
     run: str,
     say: Language,
-    notes: Sequence[str],
+    notes: Sequence[Note],
 ) -> str:
     from toolkit.predict import timeline_page  # Altair takes a second to import
 

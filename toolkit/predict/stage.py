@@ -26,8 +26,10 @@ from toolkit.predict.channels import notes_on, of_channel
 from toolkit.predict.options import PredictOptions
 from toolkit.predict.units import TABLE, units_csv, units_of
 from toolkit.result import run as result_run
+from toolkit.result import run_files
 from toolkit.result.negative import negative_labels
-from toolkit.result.run import Run, find_run
+from toolkit.result.run import Run
+from toolkit.result.run_files import find_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,7 +178,7 @@ def plan(place: Place, options: PredictOptions) -> Plan:
             f"{options.output.resolve().name} is there already, and nothing is written over; name another --output"
         )
     folder = find_run(options.origin, place.result)
-    run = result_run.read(folder)
+    run = run_files.read(folder)
     of_units = "unit" in run.provenance
     if options.unit is not None and not of_units:
         raise InputError(f"--unit {options.unit} has no effect: {folder.name} predicts clips; leave it out")

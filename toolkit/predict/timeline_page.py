@@ -8,9 +8,8 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.core.i18n import ENGLISH, Language
+from toolkit.core.i18n import ENGLISH, Language, Note
 from toolkit.predict.timeline import BELOW_DECIBELS, FLOOR_DECIBELS, Summary, Timeline, stretches
-from toolkit.result.report import narrative
 from toolkit.result.report.charts import COLOUR, chart_of, specifications, titled
 from toolkit.result.report.page import Cell, Page, Row, drawing, filled, table
 
@@ -146,12 +145,12 @@ def page(
     run: str,
     lost: int = 0,
     say: Language = ENGLISH,
-    notes: Sequence[str] = (),
+    notes: Sequence[Note] = (),
 ) -> Page:
     """The page.
 
     drawn: what is shown as a figure, by the figure's file name; found: every recording. run: its folder's name.
-    lost: windows and recordings that gave nothing. notes: more sentences that the reader must see.
+    lost: windows and recordings that gave nothing. notes: what else the reader must see.
     """
     figures = specs(drawn, say)
     shown = [
@@ -163,7 +162,7 @@ def page(
     ]
     windows = sum(one.windows for one, _ in found)
     counted = {"windows": say.counted(windows, "window"), "recordings": say.counted(len(found), "recording")}
-    cautions = [narrative.note(text, say) for text in notes]
+    cautions = [*map(say, notes)]
     if len(drawn) < len(found):
         cautions.append(say("timeline.drawn_some", drawn=len(drawn), recordings=counted["recordings"]))
     if lost:

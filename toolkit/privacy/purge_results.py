@@ -9,9 +9,10 @@ import numpy as np
 
 from toolkit.core.artifacts import locked, make_folder
 from toolkit.core.errors import SplitError
+from toolkit.core.i18n import Note
 from toolkit.core.platform import sync_folder
 from toolkit.corpus import splits
-from toolkit.result import columns, controls, online, units
+from toolkit.result import columns, controls, online, run_files, units
 from toolkit.result import run as result_run
 from toolkit.result.clips import read_clips, write_clips
 from toolkit.result.listing import begun
@@ -77,7 +78,7 @@ def touched(result: Path, goes: Goes) -> Touched:
         if not (folder / result_run.RUN).exists():
             (unfinished if begun(folder) else others).append(folder)
             continue
-        run = result_run.read(folder)
+        run = run_files.read(folder)
         shown[folder] = {one.folder for one in controls.read(folder)}
         clips = set(filter(_in(folder, goes), (*run.folds.ids, *run.left_out)))
         if not clips:
@@ -123,7 +124,7 @@ def purge(result: Path, found: Touched, goes: Goes, models: bool) -> None:
         path.unlink()
     deleted = {*found.lost, *((*found.runs, *found.unfinished) if models else ())}
     remaining = [folder for folder in found.runs if folder not in deleted]
-    anew = {folder.name: _without(result_run.read(folder), _in(folder, goes)) for folder in remaining}
+    anew = {folder.name: _without(run_files.read(folder), _in(folder, goes)) for folder in remaining}
     for folder in remaining:
         _replace(folder, anew, {one.name for one in deleted}, goes)
     for folder in deleted:
@@ -136,12 +137,6 @@ def _without(run: Run, goes: Goes) -> Run:
     clips = set(filter(goes, run.folds.ids))
     if not clips:
         return replace(run, left_out={clip: reason for clip, reason in run.left_out.items() if not goes(clip)})
-    note = (
-        f"{len(clips)} clips were taken out after this run was made (`toolkit features purge`): no figure here counts "
-        "them but the development scores and what other notes count, and the models had learnt from them. As far as "
-        "there were any, the learning curve, the shuffles with their p, the false alarms an hour and comparisons with "
-        "deleted runs are dropped; the same command, on a manifest without these clips, makes them anew."
-    )
     kept = np.array([not goes(clip) for clip in run.predictions.ids])
     return replace(
         run,
@@ -149,7 +144,7 @@ def _without(run: Run, goes: Goes) -> Run:
         predictions=_rows(run.predictions, kept),
         layers={layer: _rows(own, kept) for layer, own in run.layers.items()},
         left_out={clip: reason for clip, reason in run.left_out.items() if not goes(clip)},
-        notes=(*run.notes, note),
+        notes=(*run.notes, Note("purged", {"count": len(clips)})),
         provenance={name: value for name, value in run.provenance.items() if name != "audio_seconds"},
     )
 
@@ -169,7 +164,7 @@ def _rows(predictions: Predictions, kept: np.ndarray[tuple[int], np.dtype[np.boo
 
 def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goes) -> None:
     """Write the run aside, whole, and let it take the old one's place; `finish` ends what a crash cut off here."""
-    run, before = anew[folder.name], result_run.read(folder)
+    run, before = anew[folder.name], run_files.read(folder)
     gone = _in(folder, goes)
     counted = any(map(gone, before.folds.ids))
     shown = [_again(one, folder, run, anew, counted) for one in controls.read(folder) if one.folder not in deleted]
@@ -186,7 +181,7 @@ def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goe
             online.write(aside, curve)
         if (counts := columns.read(folder)) is not None:  # of the models, which are kept
             columns.write(aside, counts)
-        result_run.write(aside, run, None if others else run_page.draw)
+        run_files.write(aside, run, None if others else run_page.draw)
         if others:
             controls.add(aside, others)
             run_page.redraw(aside, run)
@@ -200,7 +195,7 @@ def _again(
     other = folder.with_name(one.folder)
     if one.folder not in anew and not (other / result_run.RUN).exists():
         return None if counted else one
-    found = anew[one.folder] if one.folder in anew else result_run.read(other)
+    found = anew[one.folder] if one.folder in anew else run_files.read(other)
     again = controls.compare(one.kind, one.name, other, run, found)
     return again if counted else replace(again, shuffles=one.shuffles, p_value=one.p_value)
 
@@ -237,6 +232,6 @@ def speakers(result: Path) -> dict[str, str]:
         folds = splits.read(path)
         found |= dict(zip(folds.ids, folds.groups)) if folds.group_by == "speaker" else {}
     for path in sorted(result.glob(f"*/{result_run.RUN}")):
-        own = result_run.read(path.parent).predictions
+        own = run_files.read(path.parent).predictions
         found |= dict(zip(own.ids, own.groups)) if own.group == "speaker" and own.ids != own.groups else {}
     return found

@@ -10,9 +10,10 @@ import numpy as np
 from toolkit.core.errors import InputError, StoreError
 from toolkit.core.registry import check_plugins
 from toolkit.corpus.labels import IntArray
+from toolkit.features.finding import stores
 from toolkit.features.fused import split
 from toolkit.features.layout import LayerFeatures
-from toolkit.features.store import Store, stores
+from toolkit.features.store import Store
 from toolkit.probe import winners
 from toolkit.probe.data import Layers, rows_of
 from toolkit.probe.winners import FOLDER, Winner

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.core.i18n import Note
 from toolkit.probe.data import Data
 from toolkit.probe.fused_rows import row_of
 from toolkit.probe.registry import PROBES
@@ -54,7 +55,7 @@ def run_of(
     kept: Sequence[Winner],
     group: str,
     backbone: str,
-    notes: Sequence[str],
+    notes: Sequence[Note],
     provenance: Mapping[str, Any],
 ) -> Run:
     winners = [tested[layer][number] for number, layer in enumerate(chosen)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.core.errors import SplitError
+from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import EvaluationTask, kept_apart
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
@@ -47,14 +48,14 @@ class Companion:
 class Plan:
     """One store's question with its companions, all checked before anything is fitted.
 
-    alike: a sentence on clips of two folds that may be one recording, if there are any; it is among the notes too.
+    alike: a note on clips of two folds that may be one recording, if there are any; it is among the notes too.
     online: whether code lengths and a learning curve are wanted.
     """
 
     store: Features
     question: EvaluationTask
     companions: tuple[Companion, ...]
-    alike: str = ""
+    alike: Note | None = None
     online: bool = False
 
 
@@ -86,14 +87,14 @@ def plan(
             refuse_leaks(honest, store)
             companions.append(Companion("split", f"{question.group}s kept apart", store, honest))
         except SplitError as error:
-            note = f"By how much the scores are optimistic cannot be measured. {error}."
+            note = Note("unmeasured", {"reason": f"{error}."})
             question = replace(question, notes=(*question.notes, note))
     for name in dict.fromkeys(control):
         if name == "shuffled":
             asked = controls.shuffled(question, seed)
             companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, asked, shuffles))
         else:
-            assert not isinstance(store, Fused)  # `stage.ask_fused` refuses it of a fusion
+            assert not isinstance(store, Fused)  # `asked.refuse_fused` refuses it of a fusion
             (first,), (_, folds) = stores_of(store).values(), clips_behind(store, question.folds)
             untrained = controls.random_store(first, store.folder.parent, folds.ids)
             other = UnitStore(untrained, store.units) if isinstance(store, UnitStore) else untrained
@@ -122,34 +123,34 @@ def shared(store: Fused, question: EvaluationTask) -> EvaluationTask:
     )
 
 
-def _heard(store: Features, question: EvaluationTask) -> tuple[str, list[str]]:
+def _heard(store: Features, question: EvaluationTask) -> tuple[Note | None, list[Note]]:
     """On clips of two folds that are nearly one recording; that and what there is to say of flagged clips."""
     clips, folds = clips_behind(store, question.folds)
     there = [row for row, clip in enumerate(folds.ids) if clip in clips.clips]
     ids = [folds.ids[row] for row in there]
     first, *_ = stores_of(store).values()
     found = copies.near_copies(first, ids, folds.fold[there]) if folds.group_by != "clip" else []
-    alike = copies.note(found) if found else ""
+    alike = copies.note(found) if found else None
     notes = flag_notes(clips.clips[clip].flags for clip in ids)
     if isinstance(store, UnitStore):
         if store.lacking:
-            notes.insert(0, f"Clips that the feature store lacks, left out of their units: {len(store.lacking):,}.")
+            notes.insert(0, Note("unit_lacking", {"some": len(store.lacking)}))
         notes = [*store.units.notes, *notes]
     for name, part in stores_of(store).items():
         if part.imported:
-            notes.insert(0, f"{name} was imported from a file, sha256 {part.imported}: not computed by this toolkit.")
+            notes.insert(0, Note("imported", {"name": name, "sha256": part.imported}))
         if licence := part.settings.get("licence"):
-            notes.append(f"Licence of {name}: {licence}")
+            notes.append(Note("licence", {"name": name, "text": licence}))
     if isinstance(store, Fused):
         notes.append(_counted(store, question))
     return alike, [*([alike] if alike else []), *notes]
 
 
-def _counted(store: Fused, question: EvaluationTask) -> str:
+def _counted(store: Fused, question: EvaluationTask) -> Note:
     """How many clips each store has, and how many all of them."""
     asked = set(question.folds.ids)
     each = ", ".join(f"{name} {len(asked.intersection(part.ids)):,}" for name, part in store.parts.items())
-    return f"Fused on the clips that every store has, {len(asked.intersection(store.ids)):,} of {len(asked):,}: {each}."
+    return Note("fused_clips", {"some": len(asked.intersection(store.ids)), "all": len(asked), "list": each})
 
 
 def series(deals: Sequence[Plan], options: Options, seeds: int) -> Iterator[tuple[Plan, Options]]:
@@ -163,7 +164,7 @@ def series(deals: Sequence[Plan], options: Options, seeds: int) -> Iterator[tupl
 
 
 def run(
-    plan: Plan, options: Options, result: Path, provenance: Mapping[str, Any], notes: Sequence[str], bar: Bar
+    plan: Plan, options: Options, result: Path, provenance: Mapping[str, Any], notes: Sequence[Note], bar: Bar
 ) -> tuple[Sweep, list[Beside]]:
     """The run and its companions, each in a folder of its own; the report shows them together.
 
@@ -196,7 +197,7 @@ def _swept(
     options: Options,
     result: Path,
     provenance: Mapping[str, Any],
-    notes: Sequence[str],
+    notes: Sequence[Note],
     bar: Bar,
     what: str = "",
 ) -> Sweep:

@@ -8,9 +8,11 @@ import numpy as np
 
 from toolkit.core import seeds
 from toolkit.core.errors import StoreError
+from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray
-from toolkit.features.store import Store, find
+from toolkit.features.finding import find
+from toolkit.features.store import Store
 
 CONTROLS = ("shuffled", "random")
 OPTIONS = ("context", "preprocessing", "pooling")  # of a store, that change its numbers by more than rounding
@@ -40,10 +42,7 @@ def shuffled(question: EvaluationTask, seed: int) -> EvaluationTask:
         truth[clips] = question.truth[generator.permutation(dealt)]
     agreement = _agreement(question.truth, truth)
     task = replace(question.task, name=f"shuffled-{question.task.name}")
-    note = (
-        f"A control: the labels were shuffled. Each {question.group} got those of one drawn at random (each giving "
-        f"once), in random order. {100 * agreement:.0f} % of the labels happen to agree with the real ones."
-    )
+    note = Note("shuffled", {"group": question.group, "share": round(100 * agreement)})
     return replace(question, task=task, truth=truth, notes=(*question.notes, note))
 
 

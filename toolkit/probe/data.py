@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from toolkit.core.errors import InputError, SplitError
+from toolkit.core.i18n import Note
 from toolkit.corpus.labels import IntArray, Task, Truth, constant_labels, one_hot
 from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import STATISTICS, LayerFeatures
@@ -103,23 +104,20 @@ def refuse_inner(folds: Folds, round_: Round, inner: int) -> None:
         raise InputError(f"--inner-folds {inner}: {why}; expected 1 to {most}")
 
 
-def check(data: Data, rounds: Sequence[Round], inner: int = 1) -> list[str]:
+def check(data: Data, rounds: Sequence[Round], inner: int = 1) -> list[Note]:
     """Notes on labels that some training part cannot teach, and on what settings are judged by.
 
     Raises InputError for more inner folds than there are, SplitError where a round has nothing to go by.
     """
     refuse_inner(data.folds, rounds[0], inner)
-    notes = []
+    notes: list[Note] = []
     for round_ in rounds:
         where = f"the round that tests fold {round_.fold}"
         for part in inner_parts(data.folds, round_, inner):
             _check_part(data, part, where)
-        notes += _constant(data, round_, where)
+        notes += _constant(data, round_)
     if inner > 1:
-        notes.append(
-            f"Settings and layers were chosen by their mean loss on {inner} inner folds, each held out in turn from "
-            "all that a round does not test."
-        )
+        notes.append(Note("inner_folds", {"inner": inner}))
     return notes
 
 
@@ -144,15 +142,14 @@ def _check_part(data: Data, part: Part, where: str) -> None:
         )
 
 
-def _constant(data: Data, round_: Round, where: str) -> list[str]:
+def _constant(data: Data, round_: Round) -> list[Note]:
     """Notes on labels that do not vary."""
-    task, notes = data.task, []
-    unseen_to_the_end = constant_labels(task, data.truth[np.union1d(round_.train, round_.development)])
-    for label in constant_labels(task, data.truth[round_.train]):
-        learnt = label not in unseen_to_the_end
-        where_it_holds = "the search predicts" if learnt else "it is predicted"
-        notes.append(
-            f"In {where} {label!r} does not vary in the training clips; {where_it_holds}"
-            f"{' it' if learnt else ''} at its {'mean' if task.regression else 'prevalence'}."
+    unseen_to_the_end = constant_labels(data.task, data.truth[np.union1d(round_.train, round_.development)])
+    what = "mean" if data.task.regression else "prevalence"
+    return [
+        Note(
+            "constant_label" if label in unseen_to_the_end else "constant_in_search",
+            {"fold": round_.fold, "label": label, "what": what},
         )
-    return notes
+        for label in constant_labels(data.task, data.truth[round_.train])
+    ]

@@ -14,6 +14,7 @@ from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.audio.decode_pool import ahead, decode
 from toolkit.core.artifacts import cores
 from toolkit.core.errors import AudioError, InputError, one_of
+from toolkit.core.i18n import Note
 from toolkit.corpus import splits
 from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray, one_hot, task_of
@@ -82,7 +83,7 @@ def ask(
         raise InputError(one_of("--nuisance", name, [*MEASURED, *labels]))
     ids = question.folds.ids
     quantity, lines = True, tuple(range(len(ids)))
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     if measured is not None:
         cells = _quartiles(name, [measured.get(clip) for clip in ids], MEASURED[name])
     else:
@@ -97,13 +98,13 @@ def ask(
         else:
             spelt = settle(name, cells, lines, question.rules)
             cells, notes = list(spelt.cells), spelt.notes
-    how = "classes cut at the quartiles of all clips." if quantity else "the values of its column."
+    how = Note("nuisance_quartiles" if quantity else "nuisance_column", {"name": name})
     task, truth = task_of(name, {name: cells}, lines)
-    asked = replace(question, task=task, truth=truth, notes=(f"Nuisance {name}: {how}", *notes))
+    asked = replace(question, task=task, truth=truth, notes=(how, *notes))
     if measured is None and _within_folds(truth, question.folds.fold):
         seed, count = question.folds.seed, min(question.folds.count, 5)
         folds = splits.make(ids, ids, one_hot(task, truth), count, seed, "clip")
-        note = f"No {name} is in two folds, so clips were dealt out one by one; intervals are over clips."
+        note = Note("nuisance_clips", {"name": name})
         return replace(asked, folds=folds, groups=ids, group="clip", notes=(*asked.notes, note))
     return asked
 

@@ -12,7 +12,8 @@ import torch
 
 from toolkit.core.errors import InputError, StoreError
 from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
-from toolkit.core.ray_cluster import Cluster, Place
+from toolkit.core.ray_cluster import Cluster
+from toolkit.core.ray_task import Place
 from toolkit.corpus.splits import Round
 from toolkit.features.store import Store
 from toolkit.probe.data import Data, Layers, rows_of

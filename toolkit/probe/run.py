@@ -18,6 +18,7 @@ import torch
 
 from toolkit.core.artifacts import cores, signature
 from toolkit.core.errors import InputError, MachineError, one_of
+from toolkit.core.i18n import Note
 from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
 from toolkit.corpus.labels import Task, Truth
 from toolkit.corpus.splits import Folds, Round
@@ -73,7 +74,7 @@ def probe(
     inner: int = 1,
     seed: int = 0,
     backbone: str = "",
-    notes: Sequence[str] = (),
+    notes: Sequence[Note] = (),
     provenance: Mapping[str, Any] | None = None,
     winners: Path | None = None,
     device: str = "cpu",
@@ -175,13 +176,10 @@ def here(
     return tested
 
 
-def _minutes_note(minutes: float, tested: Mapping[str, Sequence[LayerResult]]) -> str:
+def _minutes_note(minutes: float, tested: Mapping[str, Sequence[LayerResult]]) -> Note:
     spent = [one.trials for own in tested.values() for one in own]
     by_layer = ", ".join(f"{layer} {' '.join(str(one.trials) for one in own)}" for layer, own in tested.items())
-    return (
-        f"The search had {minutes:g} minutes, not a number of trials, so another run need not give the same figures. "
-        f"Each layer and round got {min(spent)} to {max(spent)} trials: {by_layer}."
-    )
+    return Note("minutes", {"minutes": minutes, "few": min(spent), "most": max(spent), "layers": by_layer})
 
 
 Executor = Callable[

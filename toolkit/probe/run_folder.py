@@ -9,6 +9,7 @@ from typing import Any
 
 from toolkit.core.artifacts import locked, make_folder, signature
 from toolkit.core.errors import disk_full_is_named
+from toolkit.core.i18n import Note
 from toolkit.core.platform import peak_memory
 from toolkit.corpus import evaluation_task
 from toolkit.corpus.evaluation_task import EvaluationTask
@@ -26,7 +27,7 @@ from toolkit.probe.importance import columns_of
 from toolkit.probe.nuisance import audio_seconds, durations
 from toolkit.probe.run import PROTOCOL, Executor, Progress, here
 from toolkit.probe.unit_weights import weighed
-from toolkit.result import columns, units
+from toolkit.result import columns, run_files, units
 from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
 from toolkit.result.run import Run
@@ -77,19 +78,19 @@ def sweep(
     options: Options,
     result: Path,
     provenance: Mapping[str, Any],
-    notes: Sequence[str],
+    notes: Sequence[Note],
     progress: Progress,
 ) -> Sweep:
     """Probe every layer of a store and commit the run to result/TASK-BACKBONE-PROBE-SIG12/.
 
-    notes: more sentences for the report. A run that was stopped goes on; a finished one is read and verified instead.
-    Raises SplitError when the same audio is on both sides, and what `probe.run.probe` and `result.run.read` raise.
+    notes: the user's own, for the report. A run that was stopped goes on; a finished one is read and verified instead.
+    Raises SplitError when the same audio is on both sides, and what `run.probe` and `run_files.read` raise.
     """
     refuse_leaks(question, store)
     folder = folder_of(store, question, options, result, notes)
     with locked(make_folder(folder)), disk_full_is_named(folder):
         if (folder / result_run.RUN).exists():
-            return Sweep(folder, result_run.read(folder), cached=True)
+            return Sweep(folder, run_files.read(folder), cached=True)
         whole, began = not (folder / STUDY).exists(), time.monotonic()
         run = probe_run.probe(
             store,
@@ -143,7 +144,7 @@ def sweep(
         write_clips(folder, {clip: heard[clip] for clip in folds.ids})
         from toolkit.result.report import run_page  # Altair takes a second to import
 
-        result_run.write(folder, run, run_page.draw)
+        run_files.write(folder, run, run_page.draw)
     return Sweep(folder, run, cached=False)
 
 
@@ -174,7 +175,7 @@ def _costs(store: Features, folder: Path, run: Run, seconds: float | None) -> di
     return {name: round(value, 1) for name, value in found.items() if value is not None}
 
 
-def folder_of(store: Features, question: EvaluationTask, options: Options, result: Path, notes: Sequence[str]) -> Path:
+def folder_of(store: Features, question: EvaluationTask, options: Options, result: Path, notes: Sequence[Note]) -> Path:
     """Where `sweep` with the same arguments writes its run, or finds it."""
     task = question.task
     what = _what(store, question, options, notes)
@@ -182,7 +183,7 @@ def folder_of(store: Features, question: EvaluationTask, options: Options, resul
     return result / f"{task.name}-{store.backbone}-{options.probe}-{sha256[:12]}"
 
 
-def series_of(store: Features, question: EvaluationTask, options: Options, notes: Sequence[str]) -> str:
+def series_of(store: Features, question: EvaluationTask, options: Options, notes: Sequence[Note]) -> str:
     """The signature that runs share which differ in their training seed and the deal of their folds alone."""
     folds = question.folds
     return signature(
@@ -190,7 +191,7 @@ def series_of(store: Features, question: EvaluationTask, options: Options, notes
     )
 
 
-def _what(store: Features, question: EvaluationTask, options: Options, notes: Sequence[str]) -> dict[str, Any]:
+def _what(store: Features, question: EvaluationTask, options: Options, notes: Sequence[Note]) -> dict[str, Any]:
     """All that changes a figure but the folds and the seed."""
     task = question.task
     marks = {name: found for name, part in stores_of(store).items() if (found := mark(part))}

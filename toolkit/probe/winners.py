@@ -1,6 +1,5 @@
 """Saved winners: each round's refitted probe, kept so that it can be applied to other clips. No pickle; hashed."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from toolkit.core.artifacts import commit_file, commit_json, make_folder, sha256_of_file, signature
+from toolkit.core.artifacts import commit_file, commit_hashed, make_folder, read_hashed, sha256_of_file
 from toolkit.core.errors import InputError, StoreError
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
@@ -117,20 +116,17 @@ def write(folder: Path, winners: Sequence[Winner]) -> None:
     task = winners[0].task
     described = {"name": task.name, "kind": task.kind, "labels": list(task.labels), "columns": list(task.columns)}
     index = {"format": FORMAT_VERSION, "task": described, "winners": entries}
-    commit_json(folder / INDEX, {**index, "sha256": signature(index)})
+    commit_hashed(folder / INDEX, index)
 
 
 def read(folder: Path) -> list[Winner]:
     """Read winners back, each file's hash checked before it is parsed, the index's own too. Raises StoreError."""
     try:
-        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        content = read_hashed(folder / INDEX)
         if content["format"] != FORMAT_VERSION:
             raise StoreError(
                 f"{folder.name}/{INDEX} has format {content['format']}, expected {FORMAT_VERSION}; probe again"
             )
-        stated = content.pop("sha256")
-        if signature(content) != stated:
-            raise ValueError("its hash does not fit")
         described = content["task"]
         task = Task(described["name"], described["kind"], tuple(described["labels"]), tuple(described["columns"]))
         return [_winner(folder, task, entry) for entry in content["winners"]]

@@ -2,12 +2,11 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from toolkit.core.artifacts import commit_json, commit_text, signature
+from toolkit.core.artifacts import commit_hashed, commit_text, read_hashed
 from toolkit.core.errors import StoreError
 from toolkit.result.safe_csv import plain_text
 
@@ -42,21 +41,20 @@ class Columns:
 
 def write(folder: Path, columns: Columns) -> None:
     """Commit to a run's folder. Raises DiskFullError."""
-    content = json.loads(json.dumps({"format": FORMAT_VERSION, **asdict(columns)}))
-    commit_json(folder / FILE, {**content, "sha256": signature(content)})
+    commit_hashed(folder / FILE, {"format": FORMAT_VERSION, **asdict(columns)})
     commit_text(folder / TABLE, _csv(columns.columns))
 
 
 def read(folder: Path) -> Columns | None:
     """What was kept beside a run, None where nothing was. Raises StoreError."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if content.pop("sha256") != signature(content) or content["format"] != FORMAT_VERSION:
-            raise ValueError("its hash or its format does not fit")
+        content = read_hashed(folder / FILE)
+        if content["format"] != FORMAT_VERSION:
+            raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
         return Columns(content["probe"], tuple(Column(**row) for row in content["columns"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{folder.name}/{FILE} is damaged: {error}; remove it, then start the command again") from None
 
 

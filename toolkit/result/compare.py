@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.core.errors import InputError, ToolkitError
 from toolkit.result import controls as beside
-from toolkit.result import cut, kinds, outside, paired, stats
+from toolkit.result import cut, kinds, outside, paired, run_files, stats
 from toolkit.result import run as result_run
 from toolkit.result.calibration import Calibration, calibrate
 from toolkit.result.jackknife import Score
@@ -190,7 +190,7 @@ def gather(result: Path, named: Sequence[Path], files: Sequence[Path] = ()) -> t
     if files and not named:
         raise InputError(f"{files[0].name} is compared with a run of yours; name one or more of `toolkit runs`")
     folders = list(named) or sorted(path.parent for path in result.glob(f"*/{result_run.RUN}"))
-    runs = {folder.name: result_run.read(folder) for folder in folders}
+    runs = {folder.name: run_files.read(folder) for folder in folders}
     if not runs:
         raise InputError("No finished run to compare; `toolkit probe` and `toolkit finetune` make them")
     if named:

@@ -2,21 +2,21 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.core.artifacts import commit_json, commit_text, signature
+from toolkit.core.artifacts import commit_hashed, commit_text, read_hashed
 from toolkit.core.errors import StoreError, ToolkitError
+from toolkit.core.i18n import Note
 from toolkit.result import kinds, paired, stats
 from toolkit.result.jackknife import Score
 from toolkit.result.run import Run, curve
 from toolkit.result.safe_csv import plain_text
 
 FILE, TABLE = "beside.json", "beside.csv"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 Kind = Literal["alone", "split", "shuffled", "random", "nuisance"]
 
@@ -44,7 +44,7 @@ class Beside:
     curve: Mapping[str, Score]
     minus: Score | None
     curve_minus: Mapping[str, Score]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     shuffles: tuple[float, ...] = ()
     p_value: float | None = None
 
@@ -77,8 +77,7 @@ def add(folder: Path, new: Sequence[Beside]) -> list[Beside]:
     kept = {(one.kind, one.name): one for one in (*read(folder), *new)}
     order = ("alone", "split", "shuffled", "random", "nuisance")
     every = sorted(kept.values(), key=lambda one: order.index(one.kind))
-    content = {"format": FORMAT_VERSION, "beside": [_to_json(one) for one in every]}
-    commit_json(folder / FILE, {**content, "sha256": signature(content)})
+    commit_hashed(folder / FILE, {"format": FORMAT_VERSION, "beside": [_to_json(one) for one in every]})
     commit_text(folder / TABLE, _csv(every))
     return every
 
@@ -86,11 +85,9 @@ def add(folder: Path, new: Sequence[Beside]) -> list[Beside]:
 def read(folder: Path) -> list[Beside]:
     """What was kept beside a run; none where nothing was. Raises StoreError."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content = read_hashed(folder / FILE)
         if content["format"] != FORMAT_VERSION:
             raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
-        if content.pop("sha256") != signature(content):
-            raise ValueError("it has been changed since it was written: its hash does not fit")
         return [_of_json(row) for row in content["beside"]]
     except FileNotFoundError:
         return []
@@ -105,7 +102,7 @@ def _to_json(one: Beside) -> dict[str, Any]:
 def _of_json(row: dict[str, Any]) -> Beside:
     curves = {name: {layer: Score(**score) for layer, score in row[name].items()} for name in ("curve", "curve_minus")}
     minus = None if row["minus"] is None else Score(**row["minus"])
-    told = {"score": Score(**row["score"]), "minus": minus, "notes": tuple(row["notes"])}
+    told = {"score": Score(**row["score"]), "minus": minus, "notes": tuple(Note(*note) for note in row["notes"])}
     told["shuffles"] = tuple(row["shuffles"])
     return Beside(**{**row, **curves, **told})
 

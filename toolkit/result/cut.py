@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from toolkit.core.errors import PredictionsError
-from toolkit.core.i18n import ENGLISH
+from toolkit.core.i18n import Note
 from toolkit.corpus.labels import NUMBER, Task
 from toolkit.result.kinds import headline
 from toolkit.result.predictions import Predictions
@@ -87,6 +87,6 @@ def _cut_run(run: Run, threshold: float) -> Run:
         layers=layers,
         development=dict.fromkeys(layers, (None,) * len(run.choices)),
         choices=tuple(replace(choice, development=None, loss=None) for choice in run.choices),
-        notes=(*run.notes, ENGLISH("note.cut", run=run.title, kind=run.task.kind, label=above)),
+        notes=(*run.notes, Note("cut", {"run": run.title, "kind": run.task.kind, "label": above})),
         losses={},
     )

@@ -2,15 +2,13 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from toolkit.core.artifacts import commit_json, commit_text, signature
+from toolkit.core.artifacts import commit_hashed, commit_text, read_hashed
 from toolkit.core.errors import StoreError
 
 FILE, TABLE = "online.json", "online.csv"
@@ -52,9 +50,7 @@ class Online:
 
 def write(folder: Path, online: Online) -> None:
     """Commit to a run's folder. Raises DiskFullError."""
-    content: dict[str, Any] = {"format": FORMAT_VERSION, **asdict(online)}
-    content = json.loads(json.dumps(content))  # tuples as lists, as they will be read
-    commit_json(folder / FILE, {**content, "sha256": signature(content)})
+    commit_hashed(folder / FILE, {"format": FORMAT_VERSION, **asdict(online)})
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["layer", "bits_a_clip", *(f"{online.metric}_{count}_callers" for count in online.callers)])
@@ -68,9 +64,9 @@ def write(folder: Path, online: Online) -> None:
 def read(folder: Path) -> Online | None:
     """What was kept beside a run, None where nothing was. Raises StoreError."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if content.pop("sha256") != signature(content) or content.pop("format") != FORMAT_VERSION:
-            raise ValueError("its hash or its format does not fit")
+        content = read_hashed(folder / FILE)
+        if content["format"] != FORMAT_VERSION:
+            raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
         bits = {layer: tuple(values) for layer, values in content["bits"].items()}
         scores = {layer: tuple(map(tuple, orders)) for layer, orders in content["scores"].items()}
         return Online(content["metric"], tuple(content["callers"]), content["uniform"], bits, scores)

@@ -7,8 +7,9 @@ import numpy as np
 
 from toolkit.core.artifacts import sha256_of_file
 from toolkit.core.errors import PredictionsError
-from toolkit.core.i18n import ENGLISH
-from toolkit.result.predictions import Predictions, read_csv, value_cells
+from toolkit.core.i18n import Note
+from toolkit.result.predictions import Predictions, value_cells
+from toolkit.result.predictions_reader import read_csv
 from toolkit.result.run import OUTSIDE, Run
 
 
@@ -34,7 +35,7 @@ def read(path: Path, reference: Run) -> Run:
         development={},
         choices=(),
         left_out={},
-        notes=(ENGLISH("note.outside", file=path.name, sha256=sha256[:12]),),
+        notes=(Note("outside", {"file": path.name, "sha256": sha256[:12]}),),
         provenance={"sha256": sha256, "folds": reference.provenance.get("folds", reference.folds.sha256)},
     )
 

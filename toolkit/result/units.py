@@ -1,11 +1,10 @@
 """The clips of a run's units (calls, speakers), and what each weighed in its unit's call; kept beside the run."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.core.artifacts import commit_json, commit_text, signature
+from toolkit.core.artifacts import commit_hashed, commit_text, read_hashed
 from toolkit.core.errors import StoreError
 from toolkit.result.safe_csv import csv_text
 
@@ -30,7 +29,7 @@ class Member:
 def write(folder: Path, members: Sequence[Member]) -> None:
     """Commit to a run's folder. Raises DiskFullError."""
     content = {"format": FORMAT_VERSION, "members": [[one.clip, one.unit, one.fold, one.weight] for one in members]}
-    commit_json(folder / FILE, {**content, "sha256": signature(content)})
+    commit_hashed(folder / FILE, content)
     rows = [
         [one.clip, one.unit, "" if one.fold is None else str(one.fold),
          "" if one.weight is None else f"{one.weight:.6f}"]
@@ -42,11 +41,11 @@ def write(folder: Path, members: Sequence[Member]) -> None:
 def read(folder: Path) -> list[Member] | None:
     """What was kept beside a run, None of a run on clips. Raises StoreError."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if content.pop("sha256") != signature(content) or content["format"] != FORMAT_VERSION:
-            raise ValueError("its hash or its format does not fit")
+        content = read_hashed(folder / FILE)
+        if content["format"] != FORMAT_VERSION:
+            raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
         return [Member(*row) for row in content["members"]]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{folder.name}/{FILE} is damaged: {error}; remove it, then start the command again") from None

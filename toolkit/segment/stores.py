@@ -11,8 +11,9 @@ from toolkit.audio.clip import Clip
 from toolkit.core.errors import InputError, one_of
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.windows import Windows, cut
+from toolkit.features.finding import find
 from toolkit.features.origin import names_other, refuse_others
-from toolkit.features.store import Store, find
+from toolkit.features.store import Store
 from toolkit.segment.detector import Floats
 
 EXTRACT = "`toolkit extract --manifest CALLS --model NAME --window 1.6 --hop 0.4`"

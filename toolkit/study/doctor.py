@@ -106,7 +106,7 @@ def _models(place: Place) -> Finding:
 
 
 def _features(place: Place) -> Finding:
-    from toolkit.features.store import stores
+    from toolkit.features.finding import stores
 
     totals = [store.total() for store in stores(place.features)]
     clips, failed = sum(one.clips for one in totals), sum(len(one.failed) for one in totals)

@@ -17,15 +17,15 @@ from toolkit.corpus.roots import VARIABLE
 from toolkit.corpus.windows import cut
 from toolkit.extract import stage as extraction
 from toolkit.extract.filled import StandIn
+from toolkit.extract.layers import layer_names
 from toolkit.extract.options import ExtractOptions
-from toolkit.extract.setup import layer_names
 from toolkit.features.fused import SEPARATOR
 from toolkit.finetune import stage as tuning
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device
 from toolkit.models.own_code import OwnCheckpoint
-from toolkit.probe import stage as probing
+from toolkit.probe import asked as probing
 from toolkit.probe.options import ProbeOptions
 from toolkit.probe.registry import PROBES
 from toolkit.result.options import CompareOptions, ContrastOptions

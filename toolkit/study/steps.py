@@ -1,7 +1,7 @@
 """The steps of a study, one stage after the other; which of them are done; and what came of them."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -16,11 +16,12 @@ from toolkit.finetune import stage as tuning
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.models.checkpoint import locate
 from toolkit.probe import stage as probing
-from toolkit.probe.stage import fused_probes
-from toolkit.result import controls, stats
+from toolkit.probe.asked import fused_probes
+from toolkit.result import controls
 from toolkit.result.compare import PAGE
-from toolkit.result.report import compare_stage, contrast_stage, narrative
-from toolkit.result.run import REPORT, Run, read
+from toolkit.result.report import compare_stage, contrast_stage
+from toolkit.result.run import REPORT
+from toolkit.study.leakage import leakage_inflation
 from toolkit.study.plan import Following, Study, Target
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def run(study: Study, dry_run: bool = False) -> StudyResult:
         return made
 
     outcome = walk(study, take)
-    leakage = tuple(leakage_inflation(outcome))
+    leakage = tuple(leakage_inflation(outcome.optimistic))
     return StudyResult(tuple(steps), tuple(outcome.pages), leakage)
 
 
@@ -284,29 +285,3 @@ def _kept_apart(run: Path) -> Path | None:
     if not (run / "run.json").exists():
         return run
     return next((run.parent / one.folder for one in controls.read(run) if one.kind == "split"), None)
-
-
-def leakage_inflation(outcome: Outcome) -> Iterator[str]:
-    """A sentence for each run whose clips were split one by one: its score, the honest one, the difference.
-
-    Its report says so too, a fine-tuned run's from here on.
-    """
-    for folder, other, language in outcome.optimistic:
-        run = read(folder)
-        if other.name not in [one.folder for one in controls.read(folder)]:
-            _set_beside(folder, run, other, language)
-        (score,) = stats.headline_scores([run.predictions])
-        (one,) = (one for one in controls.read(folder) if one.folder == other.name)
-        yield (
-            f"{run.title}, {run.probe}: {narrative.metric_name(run)} {score} with clips split one by one, so that "
-            f"{run.predictions.group}s are on both sides; {one.score} with {one.name}; optimistic by {one.minus}"
-        )
-
-
-def _set_beside(folder: Path, run: Run, other: Path, language: str) -> None:
-    from toolkit.result.report import run_page  # which loads what draws
-
-    title = f"{run.predictions.group}s kept apart"
-    controls.add(folder, [controls.compare("split", title, other, run, read(other))])
-    for tag in dict.fromkeys((i18n.ENGLISH.tag, language)):
-        run_page.redraw(folder, run, i18n.of(tag))

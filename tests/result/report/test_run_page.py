@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from toolkit.core.i18n import user_notes
 from toolkit.corpus.labels import Task
 from toolkit.result import stats
 from toolkit.result.report import page, run_page
@@ -87,7 +88,7 @@ def test_everything_a_reader_needs_is_on_the_page(run):
 
 def hostile_run(run_of):
     task = Task(HOSTILE[0], "multiclass", HOSTILE, ("x",))
-    run = run_of(task=task, title=HOSTILE[1], backbone=HOSTILE[2], probe=HOSTILE[0], notes=HOSTILE)
+    run = run_of(task=task, title=HOSTILE[1], backbone=HOSTILE[2], probe=HOSTILE[0], notes=user_notes(HOSTILE))
     return replace(
         run,
         left_out={clip: clip for clip in HOSTILE},

@@ -15,7 +15,7 @@ from tests.predict.test_timeline import MOOD, made
 from toolkit.core.i18n import ENGLISH
 from toolkit.corpus.labels import Task
 from toolkit.predict import timeline_page
-from toolkit.result import compare, controls, stats
+from toolkit.result import compare, controls, run_files, stats
 from toolkit.result import run as result_run
 from toolkit.result.online import Online
 from toolkit.result.report import charts, compare_charts, compare_files, overview, overview_page, run_charts
@@ -107,7 +107,7 @@ def test_showing_finished_runs_loads_nothing_that_trains_or_draws(run_of: RunOf,
     """What stands is compared and a predictions file is scored without torch, transformers or Altair."""
     run, result = run_of(clips=60, layers=2), tmp_path / "result"
     for name, one in (("a", run), ("b", tuned(run))):
-        result_run.write(result / name, one)
+        run_files.write(result / name, one)
     compare_files.write(result, compare.compare(compare.gather(result, [])[0][0]))
 
     def loaded(code: str) -> list[str]:

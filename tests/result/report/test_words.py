@@ -2,13 +2,16 @@
 
 import re
 import string
+from pathlib import Path
 
 import pytest
 
+import toolkit
 from toolkit.core.errors import InputError
-from toolkit.core.i18n import ENGLISH, LANGUAGES, of
+from toolkit.core.i18n import ENGLISH, LANGUAGES, Note, of, user_notes
+from toolkit.corpus.material import FLAGS
 from toolkit.result import stats
-from toolkit.result.report import narrative, run_page
+from toolkit.result.report import run_page
 from toolkit.result.run import curve
 
 TERMS = {
@@ -45,19 +48,31 @@ def test_a_chinese_report_has_no_english_left_but_names(run) -> None:
     html = run_page.page(run, curve(run), stats.evaluate(run.predictions), (), of("zh")).html
     shown = html[html.index("<body>") : html.index("Provenance" if "Provenance" in html else "来源")]
     text = re.sub(r"<[^>]*>", " ", shown)
-    for name in (*run.task.labels, run.task.name, run.backbone, run.probe, *run.notes, *run.left_out, *run.layers):
+    for name in (
+        *run.task.labels,
+        run.task.name,
+        run.backbone,
+        run.probe,
+        *map(str, run.notes),
+        *run.left_out,
+        *run.layers,
+    ):
         text = text.replace(name, " ")
     text = text.replace("ends early: 3 of 16000 samples per channel could be decoded", " ")
     assert set(re.findall(r"[A-Za-z]+", text)) <= TERMS
 
 
-def test_the_toolkits_own_notes_are_translated_and_a_users_are_not() -> None:
-    chinese = of("zh")
-    own = (
-        "In the round that tests fold 3 'fear' does not vary in the training clips; it is predicted at its prevalence."
-    )
-    assert narrative.note(own, chinese) == "在测试第 3 折的一轮中，'fear' 在训练片段里没有变化；按其出现率预测。"
-    assert narrative.note("The corpus is made up.", chinese) == "The corpus is made up."
-    for key in narrative.NOTES:
-        filled = ENGLISH(key, **dict.fromkeys(fields(ENGLISH.phrases[key]), "speaker"))
-        assert narrative.note(filled, chinese) != filled
+def test_a_note_is_said_in_the_language_of_the_page_and_a_users_as_it_is() -> None:
+    chinese, seen = of("zh"), Note("constant_label", {"fold": 3, "label": "fear", "what": "prevalence"})
+    assert chinese(seen) == "在测试第 3 折的一轮中，'fear' 在训练片段里没有变化；按其出现率预测。"
+    assert chinese(Note("leaky_none", {"what": "Clips", "group": "village"})).startswith("片段逐个划分")
+    (theirs,) = user_notes(["The {corpus} is made up."])
+    assert chinese(theirs) == str(theirs) == "The {corpus} is made up."
+
+
+def test_every_note_has_its_phrase_and_every_phrase_its_note() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(toolkit.__file__).parent.rglob("*.py"))
+    made = set(re.findall(r'\bNote\(\s*"(\w+)"', sources)) | {f"flag_{flag}" for flag in FLAGS}
+    chosen = {key for two in re.findall(r'\bNote\(\s*"(\w+)" if .+? else "(\w+)"', sources) for key in two}
+    phrases = {key.removeprefix("note.") for key in ENGLISH.phrases if key.startswith("note.")}
+    assert made | chosen == phrases

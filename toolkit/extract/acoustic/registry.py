@@ -12,7 +12,7 @@ from toolkit.audio.decode import Samples
 from toolkit.core.registry import Registry
 
 LAYER = "features.0"  # the one layer of such a store
-UNVOICED = "unvoiced"  # flag of a clip in which no pitch was found; see `material.SENTENCES`
+UNVOICED = "unvoiced"  # flag of a clip in which no pitch was found; see `material.FLAGS`
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def runs(line: Line, say: Language = ENGLISH) -> str:
 
 def cautions(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
     """What a reader must see before the figures."""
-    notes = [narrative.note(note, say) for line in comparison.lines for run in line.runs.values() for note in run.notes]
+    notes = [say(note) for line in comparison.lines for run in line.runs.values() for note in run.notes]
     if any(len(line.runs) > 1 for line in comparison.lines):
         notes.append(say("compare.several_runs", unit=narrative.unit(comparison.run.predictions, say)))
     caution = stats.caution(comparison.run.predictions, say)

@@ -16,7 +16,8 @@ from toolkit.corpus.spellings import known_names
 from toolkit.result.compare import PAGE, Comparison, compare, gather
 from toolkit.result.options import CompareOptions
 from toolkit.result.report import compare_files, compare_narrative
-from toolkit.result.run import Run, find_run
+from toolkit.result.run import Run
+from toolkit.result.run_files import find_run
 from toolkit.result.subgroups import USUAL, columns
 
 if TYPE_CHECKING:

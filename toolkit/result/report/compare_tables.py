@@ -6,11 +6,10 @@ from functools import partial
 from toolkit.core.i18n import Language
 from toolkit.result import metrics
 from toolkit.result.compare import Comparison, Line
-from toolkit.result.report import compare_narrative
+from toolkit.result.report import compare_narrative, run_tables
 from toolkit.result.report.label_charts import label_metric
 from toolkit.result.report.overview_page import p_cell
 from toolkit.result.report.page import Cell, Row, Table, count_cell, number_cell, score_cell, table
-from toolkit.result.report.run_page import confusion_table
 
 SHARES = {"minimum": 0.0, "tenth": 0.1, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "ninetieth": 0.9,
           "maximum": 1.0}  # fmt: skip
@@ -97,7 +96,7 @@ class Tables:
         return table([*self._heads("label", "clips", "prevalence"), *names], rows)
 
     def confusion(self, line: Line) -> Table:
-        return confusion_table(line.run, self.say)
+        return run_tables.confusion(line.run, self.say)
 
     def errors(self) -> Table:
         """The calibration of every run that has probabilities."""

@@ -142,7 +142,7 @@ def page(contrast: Contrast, run: Run, folder: str, say: Language = ENGLISH) -> 
             "title": say("contrast.title", task=run.task.name, column=contrast.column),
             "answer": contrast_words.answer(contrast, say),
             "protocol": say("common.sentences").join(filter(None, protocol)),
-            "cautions": [*contrast_words.cautions(contrast, say), *(narrative.note(note, say) for note in run.notes)],
+            "cautions": [*contrast_words.cautions(contrast, say), *map(say, run.notes)],
             "negative": say("common.list").join(contrast.negative),
             "timed": contrast.calls.timed,
             "strips": {name: shown[name] for name in strips},

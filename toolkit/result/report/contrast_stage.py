@@ -20,7 +20,8 @@ from toolkit.result.negative import negative_labels
 from toolkit.result.options import ContrastOptions
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import contrast_files, contrast_words
-from toolkit.result.run import Run, find_run, read
+from toolkit.result.run import Run
+from toolkit.result.run_files import find_run, read
 
 if TYPE_CHECKING:
     import altair as alt

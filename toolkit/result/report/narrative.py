@@ -1,6 +1,5 @@
 """What a run found and how, in sentences: for the report, the terminal and the figures, in either language."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from statistics import mean
@@ -19,7 +18,6 @@ from toolkit.result.stats import Evaluation
 # micro-averages and the weighted recall are the accuracy then, the macro recall is UAR
 EQUAL_FOR_ONE_LABEL = ("f1_micro", "precision_micro", "recall_micro", "recall_weighted", "recall_macro")
 _TARGETS = {"ordinal": "run.levels_of", "regression": "run.number_of"}  # how a page names what is predicted
-NOTES = tuple(name for name in ENGLISH.phrases if name.startswith("note."))
 
 
 def metric_name(run: Run, say: Language = ENGLISH) -> str:
@@ -274,17 +272,4 @@ def _kept_apart(run: Run, say: Language) -> str:
 def cautions(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Sequence[str]:
     """What the reader must see before the figures: the run's own notes, and what the statistics add."""
     added = stats.caution(run.predictions, say)
-    return [*(note(text, say) for text in run.notes), *([added] if added else [])]
-
-
-def note(text: str, say: Language) -> str:
-    """A note of a run in the language, where the toolkit wrote it itself; a user's own stays as it is."""
-    if say is ENGLISH:
-        return text
-    for key in NOTES:
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(ENGLISH.phrases[key]))
-        if found := re.fullmatch(pattern, text, re.DOTALL):
-            nouns = ("group", "other", "what")
-            fields = found.groupdict().items()
-            return say(key, **{name: say.name("noun", text) if name in nouns else text for name, text in fields})
-    return text
+    return [*map(say, run.notes), *([added] if added else [])]

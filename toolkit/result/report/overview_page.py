@@ -30,7 +30,7 @@ def page(found: Sequence[Line], say: Language = ENGLISH) -> Page:
     run, drawn = found[0].entry.run, specs(found, say)
     caption = say("overview.caption", metric=narrative.metric_name(run, say))
     spoken = say("overview.spoken", runs=say.counted(len(found), "run"))
-    notes = [narrative.note(note, say) for line in found for one in line.entry.runs for note in one.notes]
+    notes = [say(note) for line in found for one in line.entry.runs for note in one.notes]
     return filled(
         "overview.html",
         drawn,

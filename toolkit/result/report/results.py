@@ -13,7 +13,8 @@ from toolkit.core.i18n import ENGLISH, of
 from toolkit.result import controls, online, stats
 from toolkit.result.report import narrative, overview
 from toolkit.result.report.overview import Entry, Line
-from toolkit.result.run import PREDICTIONS, REPORT, Point, Run, curve, read
+from toolkit.result.run import PREDICTIONS, REPORT, Point, Run, curve
+from toolkit.result.run_files import read
 from toolkit.result.safe_csv import read_table
 from toolkit.result.stats import Evaluation
 
@@ -158,7 +159,7 @@ class RunResult:
                 for one in run.choices
             ],
             **self.evaluation.to_json(),
-            "notes": list(run.notes),
+            "notes": list(map(str, run.notes)),
         }
 
     def _repr_html_(self) -> str:

@@ -1,7 +1,6 @@
 """One self-contained report.html of a run: the answer first, then how it was got, the figures and the tables."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,19 @@ from toolkit.result import units as units_file
 from toolkit.result.columns import Columns
 from toolkit.result.controls import Beside
 from toolkit.result.online import Online
-from toolkit.result.probability_metrics import measure
-from toolkit.result.report import narrative, number_charts, run_charts, run_online, run_units
+from toolkit.result.report import narrative, number_charts, run_charts, run_online, run_tables, run_units
 from toolkit.result.report.label_charts import (
-    MULTILABEL_CELLS,
-    confusion_counts,
     label_metric,
-    multilabel_counts,
 )
 from toolkit.result.report.number_charts import MOST_DRAWN
 from toolkit.result.report.page import (
-    Cell,
     Page,
-    Row,
-    Table,
-    count_cell,
     drawing,
     filled,
-    number_cell,
-    score_cell,
-    table,
 )
 from toolkit.result.run import TUNED, Point, Run, curve
-from toolkit.result.screening import screening
 from toolkit.result.stats import Evaluation
 from toolkit.result.units import Member
-
-MAX_LISTED = 500  # clips left out; run.json has all of them
-MOST_COLUMNS = 30  # on the page
-MOST_LISTED = 40  # of a list in the table of provenance; run.json has all
 
 
 def draw(
@@ -84,7 +67,7 @@ def page(
     controls = [one for one in beside if one.kind not in ("nuisance", "alone")]
     nuisances = [one for one in beside if one.kind == "nuisance"]
     specs = run_charts.specs(run, points, evaluation, say, beside, online)
-    told = [narrative.note(note, say) for one in beside for note in one.notes]
+    told = [say(note) for one in beside for note in one.notes]
     return filled(
         "report.html",
         specs,
@@ -100,30 +83,30 @@ def page(
             "protocol": narrative.protocol(run, evaluation, say),
             "figures": _figures(run, points, evaluation, specs, say),
             "alone": [narrative.beside(run, one, say) for one in alone],
-            "alone_table": _alone(run, alone, say),
-            "columns": _columns(columns, say),
+            "alone_table": run_tables.alone(run, alone, say),
+            "columns": run_tables.columns(columns, say),
             "columns_text": say(f"report.columns_text_{columns.probe}") if columns else "",
             "units": run_units.carried(run, members, say),
             "controls": [narrative.beside(run, one, say) for one in controls],
-            "controls_table": _controls(run, points, controls, say),
+            "controls_table": run_tables.controls(run, points, controls, say),
             "nuisances": [narrative.beside(run, one, say) for one in nuisances],
-            "nuisances_table": _nuisances(run, points, nuisances, say),
+            "nuisances_table": run_tables.nuisances(run, points, nuisances, say),
             "beside_notes": list(dict.fromkeys(told)),
             "may_be_best": narrative.may_be_best(points, say),
-            "layers": _layers(run, points, say),
-            "choices": _choices(run, say),
-            "labels": _labels(run, evaluation, say),
-            "confusion": None if run.task.regression else confusion_table(run, say),
+            "layers": run_tables.layers(run, points, say),
+            "choices": run_tables.choices(run, say),
+            "labels": run_tables.labels(run, evaluation, say),
+            "confusion": None if run.task.regression else run_tables.confusion(run, say),
             "errors": number_charts.error_tables(run, say) if run.task.regression or run.task.ordinal else [],
             "scatters": number_charts.names("scatter", run) if run.task.regression else [],
             "multilabel": run.task.multilabel,
             "scaled": run.task.regression or run.task.ordinal,
-            "screening": _screening(run, say),
+            "screening": run_tables.detectors(run, say),
             "online": _online(run, online, say),
-            "metrics": _metrics(run, evaluation, say),
-            "left_out": _left_out(run, say),
+            "metrics": run_tables.every_metric(run, evaluation, say),
+            "left_out": run_tables.left_out(run, say),
             "left_out_summary": say("report.left_out_summary", clips=say.counted(len(run.left_out), "clip")),
-            "provenance": _provenance(run, say),
+            "provenance": run_tables.provenance(run, say),
         },
         say,
     )
@@ -174,138 +157,6 @@ def _figures(
     return found
 
 
-def _layers(run: Run, points: Sequence[Point], say: Language) -> Table:
-    rounds = len(run.choices)
-    rows = [
-        Row(
-            [
-                Cell(point.layer),
-                number_cell(say.figure(point.development), point.development),
-                score_cell(point.test, say),
-                Cell(say("figure.chosen_in", number=point.chosen, rounds=rounds) if point.chosen else "", True),
-                Cell("✓" if point.may_be_best else "", True, float(point.may_be_best)),
-            ],
-            chosen=point.chosen > 0,
-        )
-        for point in points
-    ]
-    name = metrics.title(run.metric, say)
-    heads = [say(f"column.{key}", metric=name) for key in ("layer", "development_metric", "test_metric")]
-    return table([*heads, say("column.chosen_rounds"), say("column.may_be_best")], rows)
-
-
-def _alone(run: Run, alone: Sequence[Beside], say: Language) -> Table:
-    """The fusion, and each of its stores with the difference to it."""
-    (whole,) = stats.headline_scores([run.predictions])
-    rows = [Row([Cell(run.backbone), score_cell(whole, say), Cell("")], chosen=True)]
-    rows += [Row([Cell(one.name), score_cell(one.score, say), score_cell(one.minus, say)]) for one in alone]
-    heads = [say("column.features"), narrative.metric_name(run, say), say("column.difference")]
-    return table(heads, rows)
-
-
-def _columns(columns: Columns | None, say: Language) -> Table:
-    """The columns that count most; which label each speaks for or against."""
-    rows = [
-        Row(
-            [
-                Cell(one.name),
-                number_cell(f"{100 * one.share:.1f}", one.share),
-                Cell(f"{100 * one.low:.1f} – {100 * one.high:.1f}", True, one.low),
-                Cell(f"{'−' if one.against else '+'} {one.label}" if one.label else ""),
-            ]
-        )
-        for one in (columns.columns if columns else ())[:MOST_COLUMNS]
-    ]
-    return table([say(f"column.{key}") for key in ("column", "share", "share_range", "speaks_for")], rows)
-
-
-def _controls(run: Run, points: Sequence[Point], controls: Sequence[Beside], say: Language) -> Table:
-    """The run, and each control with the difference to it; the chosen layers first, then layer by layer."""
-    cell = partial(score_cell, say=say)
-    columns = [say("column.layer"), run.task.name]
-    for control in controls:
-        columns += [narrative.beside_name(run, control, say), say("column.difference")]
-    (chosen,) = stats.headline_scores([run.predictions])
-    pairs = [score for control in controls for score in (control.score, control.minus)]
-    rows = [Row([Cell(say("column.chosen_on_development")), *map(cell, (chosen, *pairs))], chosen=True)]
-    for point in points:
-        layer = point.layer
-        pairs = [score for control in controls for score in (control.curve.get(layer), control.curve_minus.get(layer))]
-        rows.append(Row([Cell(layer), *map(cell, (point.test, *pairs))]))
-    return table(columns, rows)
-
-
-def _nuisances(run: Run, points: Sequence[Point], nuisances: Sequence[Beside], say: Language) -> Table:
-    chance, _ = kinds.chance(run.predictions)
-    cell = partial(score_cell, say=say)
-    names = [(run.task.name, chance), *((nuisance.name, nuisance.chance) for nuisance in nuisances)]
-    rows = [
-        Row([Cell(p.layer), *map(cell, (p.test, *(nuisance.curve.get(p.layer) for nuisance in nuisances)))])
-        for p in points
-    ]
-    heads = [say("column.with_chance", name=name, chance=say.figure(known)) for name, known in names]
-    return table([say("column.layer"), *heads], rows)
-
-
-def _choices(run: Run, say: Language) -> Table:
-    rows = []
-    for choice in run.choices:
-        setting = ", ".join(f"{name} = {_plain(value)}" for name, value in choice.setting.items())
-        development = number_cell(say.figure(choice.development), choice.development)
-        loss = number_cell(say.figure(choice.loss), choice.loss)
-        rows.append(
-            Row(
-                [
-                    Cell(str(choice.fold)),
-                    Cell(choice.layers if run.fusion else choice.layer),
-                    Cell(setting),
-                    loss,
-                    development,
-                ]
-            )
-        )
-    heads = [say(f"column.{key}") for key in ("test_fold", "layer", "setting", "loss", "development")]
-    return table(heads, rows, texts=3)
-
-
-def _labels(run: Run, evaluation: Evaluation, say: Language) -> Table:
-    if run.task.regression:
-        return _targets(run, evaluation, say)
-    given = next(iter(evaluation.per_label.values()))
-    names = [name for name in ("recall", "precision", "f1", "roc_auc", "average_precision") if name in given]
-    heads = [say(f"column.{key}") for key in ("label", "clips", "predicted")]
-    rows = [
-        Row(
-            [
-                Cell(label),
-                count_cell(evaluation.support[label]),
-                count_cell(evaluation.predicted[label]),
-                *(score_cell(scores[name], say) for name in names),
-            ]
-        )
-        for label, scores in evaluation.per_label.items()
-    ]
-    return table([*heads, *(metrics.title(name, say) for name in names)], rows)
-
-
-def _targets(run: Run, evaluation: Evaluation, say: Language) -> Table:
-    """Each number with its range, in its own unit."""
-    names = list(next(iter(evaluation.per_label.values())))
-    rows = [
-        Row(
-            [
-                Cell(label),
-                count_cell(evaluation.support[label]),
-                *(Cell(f"{low:.4g} – {high:.4g}", True, low) for low, high in number_charts.ranges(run, target)),
-                *(score_cell(scores[name], say) for name in names),
-            ]
-        )
-        for target, (label, scores) in enumerate(evaluation.per_label.items())
-    ]
-    heads = [say(f"column.{key}") for key in ("target", "clips", "true_range", "predicted_range")]
-    return table([*heads, *(metrics.title(name, say) for name in names)], rows)
-
-
 def _online(run: Run, online: Online | None, say: Language) -> dict[str, Any]:
     """What the template shows of more and more callers; nothing where nothing was kept."""
     if online is None:
@@ -319,85 +170,3 @@ def _online(run: Run, online: Online | None, say: Language) -> dict[str, Any]:
         "table": run_online.code_table(online, say),
         "caption": say("online.table", metric=metric, unit=unit),
     }
-
-
-def _screening(run: Run, say: Language) -> Table:
-    """A row a label and way to set its detector; none of a task whose labels exclude each other."""
-    rows = [
-        Row(
-            [
-                Cell(label),
-                Cell(
-                    say("report.screening_own")
-                    if one.precision is None
-                    else say("report.screening_precision", precision=one.precision)
-                ),
-                score_cell(one.recall, say),
-                number_cell("" if one.false_alarms is None else f"{one.false_alarms:.1f}", one.false_alarms),
-            ]
-        )
-        for label, ways in screening(run.predictions, run.tested_hours).items()
-        for one in ways
-    ]
-    heads = [say(f"column.{key}") for key in ("label", "set_to", "recall_interval", "false_alarms")]
-    return table(heads, rows, texts=2)
-
-
-def confusion_table(run: Run, say: Language) -> Table:
-    """The counts of the confusion figure."""
-    multilabel = run.task.multilabel
-    counts = multilabel_counts(run.predictions) if multilabel else confusion_counts(run.predictions)
-    columns = [say(f"figure.{cell}") for cell in MULTILABEL_CELLS] if multilabel else run.task.labels
-    rows = [Row([Cell(label), *map(count_cell, line)]) for label, line in zip(run.task.labels, counts.tolist())]
-    return table([say("column.label" if multilabel else "column.true"), *columns], rows)
-
-
-def _metrics(run: Run, evaluation: Evaluation, say: Language) -> Table:
-    """The metrics, and what `metrics.guess` scores in each on the same clips."""
-    guessed = measure(kinds.guess(run.predictions))
-    rows = [
-        Row(
-            [
-                Cell(metrics.title(name, say)),
-                score_cell(evaluation.overall[name], say),
-                number_cell(say.figure(guessed[name]), guessed[name]),
-            ]
-        )
-        for name in narrative.shown_metrics(evaluation)
-    ]
-    return table([say("column.metric"), say("column.value"), say("column.chance")], rows)
-
-
-def _left_out(run: Run, say: Language) -> Table:
-    listed = list(run.left_out.items())[:MAX_LISTED]
-    rows = [Row([Cell(clip), Cell(reason)]) for clip, reason in listed]
-    if len(run.left_out) > MAX_LISTED:
-        more = say("report.left_out_more", number=len(run.left_out) - MAX_LISTED)
-        rows.append(Row([Cell("..."), Cell(more)]))
-    return table([say("column.clip"), say("column.reason")], rows, texts=2)
-
-
-def _provenance(run: Run, say: Language) -> Table:
-    facts: dict[str, Any] = {
-        "backbone": run.backbone,
-        "probe": run.probe,
-        "folds": f"sha256 {run.folds.sha256}, seed {run.folds.seed}",
-        **run.provenance,
-    }
-    rows = [
-        Row([Cell(say.phrases.get(f"fact.{name}", name.replace("_", " "))), Cell(_plain(value))])
-        for name, value in facts.items()
-    ]
-    return table([say("column.what"), say("column.fact")], rows, texts=2)
-
-
-def _plain(value: Any) -> str:
-    """A setting or a fact as a reader wants it."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
-    if isinstance(value, (list, tuple)):
-        told = list(map(_plain, value))
-        return ", ".join(told if len(told) <= MOST_LISTED else [*told[:3], f"... {told[-1]} ({len(told)})"])
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,7 +13,8 @@ from toolkit.corpus.labels import NUMBER, Task
 from toolkit.corpus.spellings import REFUSE, Rules
 from toolkit.result import stats
 from toolkit.result.cut import cut
-from toolkit.result.predictions import Predictions, read_csv
+from toolkit.result.predictions import Predictions
+from toolkit.result.predictions_reader import read_csv
 from toolkit.result.report import terminal
 from toolkit.result.stats import Evaluation
 
