@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 
 from toolkit.core.artifacts import signature
 from toolkit.corpus.labels import IntArray, Task
@@ -21,7 +21,6 @@ from toolkit.features.fused import layer_of
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.data import Data, Layers, Part, inner_parts, rows_of
 from toolkit.probe.fused_rows import EARLY, packed, parsed, pool, side_by_side, space_of
-from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.protocol import Fit, Fitter, Found, GiveUp, Setting, never, one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, loss_of, test
@@ -29,6 +28,9 @@ from toolkit.probe.run import Budget, Progress, signature_of
 from toolkit.probe.search import weight_of
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.result.run import Choice, Run
+
+if TYPE_CHECKING:
+    from toolkit.probe.optuna_study import StudyFile
 
 MOST = 3.0  # of a pool's weight: three times as sure as the store's own probe
 
@@ -65,7 +67,7 @@ class FusedExecutor:
         probe: str,
         budget: Budget,
         seed: int,
-        file: StudyFile,
+        file: "StudyFile",
         device: str,
         workers: int,
         progress: Progress,
@@ -100,7 +102,7 @@ class FusedExecutor:
         probe: str,
         budget: Budget,
         seed: int,
-        file: StudyFile,
+        file: "StudyFile",
         device: str,
     ) -> LayerResult:
         blocks = self.blocks(round_.fold)
@@ -168,6 +170,8 @@ class LateFitter:
 
     def stack(self, data: Data, parts: Sequence[Part]) -> None:
         """Take the weights, 0 to MOST, of the lowest mean loss on the parts' held-out clips; it is convex in them."""
+        from scipy.optimize import minimize
+
         fits = [(part, self._fits(part.train, part.held_out)) for part in parts]
 
         def loss(weights: FloatArray) -> float:

@@ -16,7 +16,6 @@ from toolkit.corpus.labels import IntArray
 from toolkit.corpus.splits import Round
 from toolkit.probe.controls import shuffled
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
-from toolkit.probe.optuna_study import StudyFile, best, trials_of
 from toolkit.probe.protocol import Fitter, Found, Setting, one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, predicted
@@ -87,6 +86,8 @@ def _settings(
     study: Path, probe: str, units: Mapping[str, Sequence[str]], rounds: Sequence[Round]
 ) -> dict[tuple[str, int], Setting]:
     """What the real labels chose, by layer and test fold."""
+    from toolkit.probe.optuna_study import StudyFile, best, trials_of  # as in `probe.run.probe`
+
     file = StudyFile(study)
     try:
         return {

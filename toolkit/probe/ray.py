@@ -6,8 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import optuna
 import torch
 
 from toolkit.core.errors import InputError, StoreError
@@ -17,14 +17,16 @@ from toolkit.core.ray_task import Place
 from toolkit.corpus.splits import Round
 from toolkit.features.store import Store
 from toolkit.probe.data import Data, Layers, rows_of
-from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.protocol import Fitter
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, test
 from toolkit.probe.run import Budget, Progress, signature_of, units_of
 from toolkit.probe.search import narrowed
 
-Frozen = optuna.trial.FrozenTrial
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from toolkit.probe.optuna_study import StudyFile
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,21 @@ class Block:
     title: str
     layers: tuple[str, ...]
     round: int
-    trials: tuple[Frozen, ...]
+    trials: "tuple[FrozenTrial, ...]"
 
 
 class Kept:
     """A block's trials on a node: `study.Trials` without a file."""
 
-    def __init__(self, finished: Sequence[Frozen]) -> None:
-        self._finished, self.new = list(finished), list[Frozen]()
+    def __init__(self, finished: "Sequence[FrozenTrial]") -> None:
+        self._finished = list(finished)
+        self.new: list[FrozenTrial] = []
 
-    def finished(self, name: str, signature: str) -> list[Frozen]:
+    def finished(self, name: str, signature: str) -> "list[FrozenTrial]":
         """What the driver sent; it compares the signature."""
         return self._finished
 
-    def append(self, name: str, trials: Sequence[Frozen]) -> None:
+    def append(self, name: str, trials: "Sequence[FrozenTrial]") -> None:
         self.new += trials
 
 
@@ -78,7 +81,7 @@ class RayExecutor:
         probe: str,
         budget: Budget,
         seed: int,
-        file: StudyFile,
+        file: "StudyFile",
         device: str,
         workers: int,
         progress: Progress,
@@ -115,8 +118,10 @@ def _name(probe: str, title: str, round_: Round) -> str:
     return f"{probe} {title} round {round_.fold}"
 
 
-def _fit(job: Job, block: Block, place: Place) -> tuple[LayerResult, str, list[Frozen]]:
+def _fit(job: Job, block: Block, place: Place) -> "tuple[LayerResult, str, list[FrozenTrial]]":
     """A block's outcome, the signature of what it was fitted on, and its new trials."""
+    import optuna
+
     torch.set_num_threads(1)  # as `here` does
     keep_kernels()
     allow_tensor_float_32(False)

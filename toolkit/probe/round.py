@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.corpus.splits import Round
 from toolkit.probe.data import Data, Part, inner_parts, parts_of
-from toolkit.probe.optuna_study import Report, Trials, best, search
 from toolkit.probe.protocol import Fitter, Found, GiveUp, Model, Setting, Space, middle
 from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.result.kinds import criterion, decide, headline_score
 from toolkit.result.thresholds import Scale, bars_of, scale_of, thresholds_of
+
+if TYPE_CHECKING:
+    from toolkit.probe.optuna_study import Report, Trials
 
 PARTS = 10  # of the clips that are not tested, at most, which are held out in turn for thresholds
 
@@ -64,7 +67,7 @@ class LayerResult:
 def test(
     fitter: Fitter,
     data: Data,
-    file: Trials,
+    file: "Trials",
     title: str,
     mark: str,
     space: Space,
@@ -78,10 +81,12 @@ def test(
 
     inner: how many folds are held out in turn to judge a setting, development first; the mean of their losses counts.
     """
+    from toolkit.probe.optuna_study import best, search  # as in `probe.run.probe`
+
     task, name = data.task, f"{title} round {round_.fold}"
     parts = inner_parts(data.folds, round_, inner)
 
-    def losses(settings: Sequence[Setting], report: Report) -> Iterator[float]:
+    def losses(settings: Sequence[Setting], report: "Report") -> Iterator[float]:
         return _losses(fitter, data, parts, settings, name, report)
 
     finished = search(file, name, mark, space, trials, seed, losses, deadline)
@@ -119,7 +124,7 @@ def predicted(fitter: Fitter, data: Data, round_: Round, setting: Setting, found
 
 
 def _losses(
-    fitter: Fitter, data: Data, parts: Sequence[Part], settings: Sequence[Setting], name: str, report: Report
+    fitter: Fitter, data: Data, parts: Sequence[Part], settings: Sequence[Setting], name: str, report: "Report"
 ) -> Iterator[float]:
     """Of each setting, over the parts. One that is given up on the first part is given up on the others."""
     given_up: set[int] = set()

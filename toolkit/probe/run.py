@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,14 +28,16 @@ from toolkit.probe import winners as winners_folder
 from toolkit.probe.assemble import chosen_layers, run_of, winner_of
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
 from toolkit.probe.fused_rows import row_of, stated
-from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.protocol import Space, one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, test
 from toolkit.probe.search import BATCH, narrowed
 from toolkit.result.run import Run
 
-PROTOCOL = 8  # part of every study's signature: raise it when the same setting would get another score
+if TYPE_CHECKING:
+    from toolkit.probe.optuna_study import StudyFile
+
+PROTOCOL = 9  # part of every study's signature: raise it when the same setting would get another score
 
 Progress = Callable[[str, int, int], None]  # the layer just finished, layers done, layers in all
 
@@ -119,6 +121,8 @@ def probe(
     notes = [*notes, *check(data, rounds, inner)]
     at_a_time = workers or (1 if device != "cpu" else cores())
     budget = Budget(trials, inner) if minutes is None else Budget(sys.maxsize, inner, time.monotonic(), 60 * minutes)
+    from toolkit.probe.optuna_study import StudyFile  # Optuna takes half a second; a finished run needs none of it
+
     file = StudyFile(study)
     try:
         fit = executor or here
@@ -150,7 +154,7 @@ def here(
     probe: str,
     budget: Budget,
     seed: int,
-    file: StudyFile,
+    file: "StudyFile",
     device: str,
     workers: int,
     progress: Progress,
@@ -183,7 +187,7 @@ def _minutes_note(minutes: float, tested: Mapping[str, Sequence[LayerResult]]) -
 
 
 Executor = Callable[
-    [Layers, Data, Sequence[Round], str, Budget, int, StudyFile, str, int, Progress], dict[str, list[LayerResult]]
+    [Layers, Data, Sequence[Round], str, Budget, int, "StudyFile", str, int, Progress], dict[str, list[LayerResult]]
 ]  # as `here`
 
 

@@ -5,8 +5,9 @@ A problem minimises, over coefficients w (width, q) and intercepts b (q,),
     f(w, b) = sum_i v_i loss(y_i, x_i w + b) / n + |w|^2 / (2 C n),    with sum_i v_i = n,
 
 which is scikit-learn's LogisticRegression objective divided by C n; q is 1 with a logistic loss, or the number of
-classes with a softmax. The columns of all problems stand side by side: one iteration of L-BFGS (Liu and Nocedal, 1989)
-costs two products with the matrix, however many problems there are. What makes it fast on badly conditioned features:
+classes with a softmax. The columns of all problems stand side by side: one iteration of L-BFGS (Liu and Nocedal, 1989),
+or of conjugate gradients where the matrix is small, costs two products with the matrix, however many problems there
+are. What makes it fast on badly conditioned features:
 
 - The matrix is rotated onto its principal axes, where the Hessian is nearly diagonal: the loss's mean curvature times
   the variance there, plus the penalty. One over that diagonal is the initial inverse Hessian.
@@ -117,12 +118,12 @@ def principal_axes(features: npt.NDArray[np.float32], device: str = "cpu") -> Te
 def _row_axes(matrix: Tensor) -> Tensor:
     """(width, rank) float64: orthonormal axes of what n rows of (n, width) span, n below the width.
 
-    From the Gram matrix of the rows, n x n, which is far smaller than a decomposition of the matrix itself; made
-    orthonormal to rounding afterwards, because small eigenvalues lose digits.
+    From the Gram matrix of the rows, n x n, which is far smaller than a decomposition of the matrix itself. Its small
+    eigenvalues lose digits to the largest: the axes of the last that is kept are orthonormal to 2e-6, as float32's are.
     """
     values, vectors = torch.linalg.eigh(matrix @ matrix.T)
     kept = values > values[-1] * RANK_TOLERANCE
-    axes: Tensor = torch.linalg.qr(matrix.T @ (vectors[:, kept] / values[kept].sqrt()))[0]
+    axes: Tensor = matrix.T @ (vectors[:, kept] / values[kept].sqrt())
     return axes
 
 
