@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.core.errors import LabelError, SplitError
+from toolkit.core.errors import InputError, LabelError, SplitError
+from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import EvaluationTask, build_task
 from toolkit.corpus.labels import Task, strata
 from toolkit.corpus.manifest import inspect
+from toolkit.corpus.scales import missing_levels
 from toolkit.corpus.spellings import Rules
+from toolkit.corpus.splits import Round
 
 VALENCE = [f"{1 + 6 * (number * 7 % 40) / 39:.2f}" for number in range(40)]
 REGRESSION = Rules(kind="regression")
@@ -136,3 +139,22 @@ def test_a_cut_scale_has_the_folds_of_the_scale(tmp_path: Path) -> None:
     assert cut.task.kind == "binary" and cut.task.labels == ("risk < 8", "risk >= 8")
     assert cut.folds.sha256 == whole.folds.sha256
     assert cut.truth.tolist() == (whole.truth >= 7).astype(int).tolist()
+
+
+def test_levels_that_rounds_cannot_learn_are_one_note() -> None:
+    task, truth = Task("risk", "ordinal", ("1", "2", "3"), ("risk",)), np.array([0, 1, 2, 0, 1, 0])
+    rounds = [Round(0, np.array([0, 3]), np.array([1, 4]), np.array([2])), Round(1, np.arange(3), np.arange(0), truth)]
+    never, late = missing_levels(task, truth, rounds)
+    assert never == Note("missing_levels", {"list": "0: 3"})
+    assert late == Note("missing_levels_search", {"list": "0: 2"})
+    assert len(missing_levels(task, truth, rounds, refit=False)) == 1
+    assert missing_levels(task, truth, rounds[1:]) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentence"),
+    [({"threshold": float("nan")}, "expected a finite number"), ({"levels": ("a", "a")}, "names a level twice")],
+)
+def test_a_threshold_is_finite_and_a_level_named_once(rules: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Rules(**rules)  # type: ignore[arg-type]

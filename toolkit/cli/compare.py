@@ -36,7 +36,7 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
         if not as_json:
             show(compare_files.terminal(one.comparison))
             print(f"\n{one.answer}")
-            print(f"The page, with CSV and LaTeX beside it: {planned.place.shown(one.report)}")
+            print(f"The page, with CSV and LaTeX next to it: {planned.place.shown(one.report)}")
 
     done = planned.run(tell)
     show_json(as_json, *done)

@@ -18,7 +18,7 @@ def contrast(
 ) -> CommandResult:
     """Two groups of callers, call by call: the negative share, its changes, its longest stretch, each label.
 
-    From a run's own predictions of clips that its models never learnt from. What the true labels say stands beside it,
+    From a run's own predictions of clips that its models never learnt from. Next to it is what the true labels say,
     so that one sees what the errors of the prediction do to the difference.
 
     Example: toolkit contrast --from hotline-whisper-medium-linear-0123456789ab --by suicidal
@@ -37,5 +37,5 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
     if not as_json:
         show(contrast_files.terminal(found.contrast))
         print(f"\n{found.answer}")
-        print(f"The page, with every call as CSV beside it: {planned.place.shown(found.report)}")
+        print(f"The page, with every call as CSV next to it: {planned.place.shown(found.report)}")
     return CommandResult((found.folder,))

@@ -73,4 +73,4 @@ def tell_run(run: Any, place: Any) -> None:
         remark(f"failed: clip {clip!r} {reason}")
     show(terminal.summary(run.run, run.points, run.evaluation, run.beside))
     count = len(run.run.predictions.ids)
-    print(f"{count:,} clips predicted; CSV, metrics and figures beside the report: {place.shown(run.report)}")
+    print(f"{count:,} clips predicted; CSV, metrics and figures next to the report: {place.shown(run.report)}")

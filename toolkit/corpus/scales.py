@@ -1,6 +1,6 @@
 """Targets that are scales: numbers to predict (regression), or levels with an order (ordinal)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ from toolkit.core.errors import LabelError, PredictionsError, one_of
 from toolkit.core.i18n import Note
 from toolkit.corpus.labels import COMMA, NUMBER, IntArray, Task, Truth, columns_of, short_name
 from toolkit.corpus.spellings import SCALES, Rules
+from toolkit.corpus.splits import Round
 
 FloatArray = npt.NDArray[np.float64]
 FAR = 1000.0  # times the median distance from the median: one such clip would outweigh all others in every square
@@ -90,6 +91,19 @@ def _refuse_far(name: str, values: FloatArray, lines: Sequence[int]) -> None:
             f"median, {np.median(known):g}, as clips typically are, and would outweigh all others; expected a number "
             "of the same scale: correct it, clear the cell (--unlabelled skip), or take the column's logarithm"
         )
+
+
+def missing_levels(task: Task, truth: Truth, rounds: Iterable[Round], refit: bool = True) -> list[Note]:
+    """Notes on levels of which a round has no clip to learn from. refit: whether development is learnt from at last."""
+    never, late = list[str](), list[str]()
+    for one in rounds:
+        at_first = set(range(len(task.labels))) - set(truth[one.train].tolist())
+        at_last = at_first - set(truth[one.development].tolist()) if refit else at_first
+        for told, missing in ((never, at_last), (late, at_first - at_last)):
+            if missing:
+                told.append(f"{one.fold}: {', '.join(task.labels[at] for at in sorted(missing))}")
+    notes = [Note("missing_levels", {"list": "; ".join(never)})] if never else []
+    return notes + ([Note("missing_levels_search", {"list": "; ".join(late)})] if late else [])
 
 
 def levels_of(where: str, cells: Sequence[str]) -> tuple[str, ...]:

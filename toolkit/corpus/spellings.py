@@ -4,6 +4,7 @@
 user says.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,10 @@ class Rules:
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise InputError(one_of(f"--{name}", getattr(self, name), known))
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InputError(f"Bad --threshold {self.threshold}, expected a finite number such as 12.5")
+        if len(set(self.levels)) < len(self.levels):
+            raise InputError(f"--levels {','.join(self.levels)} names a level twice; expected each once")
 
     @property
     def left_out(self) -> dict[str, object]:

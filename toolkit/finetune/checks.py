@@ -7,6 +7,7 @@ import torch
 
 from toolkit.core.errors import InputError, SplitError, one_of
 from toolkit.core.i18n import Note
+from toolkit.corpus import scales
 from toolkit.corpus.labels import Task, Truth, constant_labels
 from toolkit.corpus.splits import Folds
 from toolkit.finetune.options import Recipe
@@ -77,8 +78,10 @@ def check_learnable(task: Task, truth: Truth, folds: Folds, refit: bool) -> list
                 f"In {where} no target that varies in the training clips has a number in the development clips; there "
                 "is nothing to choose by"
             )
+        if task.ordinal:
+            continue
         to_the_end = constant_labels(task, truth[np.union1d(round_.train, round_.development)]) if refit else constant
         for label in constant:
             fields = {"fold": round_.fold, "label": label, "what": middle}
             notes.append(Note("constant_label" if label in to_the_end else "constant_until_chosen", fields))
-    return notes
+    return notes + (scales.missing_levels(task, truth, folds.rounds(), refit) if task.ordinal else [])

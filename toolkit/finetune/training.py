@@ -12,6 +12,7 @@ from torch import Tensor
 
 from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.core.artifacts import make_folder
+from toolkit.core.i18n import ENGLISH
 from toolkit.core.platform import peak_memory
 from toolkit.corpus.labels import FloatArray, IntArray, Truth, middle_of
 from toolkit.corpus.splits import Round
@@ -182,4 +183,8 @@ def _seconds(job: Job, clips: IntArray) -> float:
 
 
 def _told(selected: Selected) -> str:
-    return f"{selected.epoch} epochs" if selected.epoch else "the head alone, for no epoch was better than that"
+    return (
+        ENGLISH.counted(selected.epoch, "epoch")
+        if selected.epoch
+        else "the head alone, for no epoch was better than that"
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from toolkit.core.errors import InputError, SplitError
 from toolkit.core.i18n import Note
 from toolkit.corpus.labels import IntArray, Task, Truth, constant_labels, one_hot
+from toolkit.corpus.scales import missing_levels
 from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import STATISTICS, LayerFeatures
 from toolkit.probe.targets import targets_of
@@ -115,7 +116,9 @@ def check(data: Data, rounds: Sequence[Round], inner: int = 1) -> list[Note]:
         where = f"the round that tests fold {round_.fold}"
         for part in inner_parts(data.folds, round_, inner):
             _check_part(data, part, where)
-        notes += _constant(data, round_)
+        notes += [] if data.task.ordinal else _constant(data, round_)
+    if data.task.ordinal:
+        notes += missing_levels(data.task, data.truth, rounds)
     if inner > 1:
         notes.append(Note("inner_folds", {"inner": inner}))
     return notes

@@ -194,6 +194,7 @@ def gather(result: Path, named: Sequence[Path], files: Sequence[Path] = ()) -> t
     if not runs:
         raise InputError("No finished run to compare; `toolkit probe` and `toolkit finetune` make them")
     if named:
+        scale = next((one.task.kind for one in runs.values() if one.task.kind in ("ordinal", "regression")), "")
         runs = cut.alike(runs)
         first, *others = series(runs)
         run = next(iter(first.values()))
@@ -202,7 +203,10 @@ def gather(result: Path, named: Sequence[Path], files: Sequence[Path] = ()) -> t
             if one.task != run.task:
                 raise InputError(f"{name} is of the task {one.task.name!r}, {before} of {run.task.name!r}")
             if key(list(other.values())) != key(list(first.values())):
-                raise InputError(f"{name} was made on other folds than {before}; runs are compared on the same ones")
+                raise InputError(
+                    f"{name} was made on other folds than {before}; runs are compared on the same ones"
+                    + (f"; --kind {scale} with --threshold deals those of the scale" if scale else "")
+                )
         reference = next(iter(runs.values()))
         if files and not any(one.frozen for one in runs.values()):
             raise InputError(f"{files[0].name} is compared with the best frozen probe; name a probe's run")

@@ -87,6 +87,9 @@ def _cut_run(run: Run, threshold: float) -> Run:
         layers=layers,
         development=dict.fromkeys(layers, (None,) * len(run.choices)),
         choices=tuple(replace(choice, development=None, loss=None) for choice in run.choices),
-        notes=(*run.notes, Note("cut", {"run": run.title, "kind": run.task.kind, "label": above})),
+        notes=(
+            *run.notes,
+            Note("cut", {"run": f"{run.backbone} ({run.probe})", "kind": run.task.kind, "label": above}),
+        ),
         losses={},
     )

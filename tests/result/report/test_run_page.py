@@ -10,7 +10,7 @@ import pytest
 from toolkit.core.i18n import user_notes
 from toolkit.corpus.labels import Task
 from toolkit.result import stats
-from toolkit.result.report import page, run_page
+from toolkit.result.report import narrative, page, run_page
 from toolkit.result.run import curve
 
 HOSTILE = (
@@ -188,3 +188,10 @@ def test_a_long_list_of_clips_left_out_is_cut(run_of):
     assert "700 clips, with reasons" in shown and "200 more are in run.json" in shown
     assert "clip499" in shown and "clip500" not in shown
     assert "No clip." in Page(page_of(run_of(left_out={}))).shown
+
+
+def test_a_scale_has_no_class_weights_or_thresholds_on_its_page(run_of) -> None:
+    run = run_of("multiclass")
+    levels = replace(run, task=replace(run.task, kind="ordinal"))
+    chosen = dict(narrative.protocol(levels, stats.evaluate(run.predictions)))["Chosen"]
+    assert chosen.startswith("Scaling, hyper-parameters and the layer are determined")

@@ -76,7 +76,7 @@ def answer(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> str:
     if score.estimate is None:
         return say("run.undefined", metric=name, task=run.task.name)
     text = say(
-        "run.answer",
+        "run.answer_number" if run.task.regression else "run.answer",
         model=model(run, run.backbone, run.choices, say),
         target=say(_TARGETS.get(run.task.kind, "run.labels_of"), number=len(run.task.labels), task=run.task.name),
         metric=name,
@@ -250,9 +250,10 @@ def _range(run: Run, place: int, say: Language) -> str:
 
 def _learnt(run: Run) -> str:
     """How a run's models came about, as the phrases name it."""
+    scale = "_scale" if run.task.kind in _TARGETS else ""
     if not run.tuned:
-        return "probe"
-    return "tuned_refit" if run.provenance.get("learnt_from") == "train+development" else "tuned"
+        return f"probe{scale}"
+    return ("tuned_refit" if run.provenance.get("learnt_from") == "train+development" else "tuned") + scale
 
 
 def _kept_apart(run: Run, say: Language) -> str:
