@@ -160,7 +160,7 @@ def test_a_scale_is_cut_at_a_threshold_from_the_same_predictions(run: Run, study
     recalls = [(given == side)[truth == side].mean() for side in (False, True)]
     assert found["metrics"]["unweighted_average_recall"]["estimate"] == pytest.approx(np.mean(recalls))
     for words, told in (
-        (("--kind", "ordinal", "--threshold", "9"), "no truth lies on its other side"),
+        (("--kind", "ordinal", "--threshold", "9"), "no truth is on its other side"),
         (("--kind", "ordinal", "--levels", "1,2"), "unknown column 'probability:3'"),
     ):
         code, _, err = run("score", levels.folder / "predictions.csv", *words)

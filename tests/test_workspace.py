@@ -40,7 +40,7 @@ def probed(study: Path) -> ProbeResult:
 def test_the_command_and_the_method_make_one_and_the_same_run(run: Run, study: Path, probed: ProbeResult) -> None:
     code, out, err = run("probe", "--model", "made-up", "--target", "mood", "--folds", 3, "--trials", 2, "-w", study)
     assert code == 0, err
-    assert "stood already" in err and probed.name in out
+    assert "is finished already" in err and probed.name in out
     again = toolkit.open(study).probe(["made-up"], **ASKED)
     assert again.cached and again.runs[0].folder == probed.folder
     made_by = json.loads((probed.folder / "run.json").read_text(encoding="utf-8"))["provenance"]["command"]

@@ -59,7 +59,7 @@ def test_two_disks_are_named_once_each_and_never_written_down(
         assert not path.is_file() or str(study.parent).encode() not in path.read_bytes(), path
     monkeypatch.setenv("TOOLKIT_AUDIO_ROOT", os.pathsep.join(map(str, (linked, third))))
     code, _, err = run(*probed)
-    assert code == 0 and "stood already" in err
+    assert code == 0 and "is finished already" in err
 
 
 def test_a_recipe_names_folders_of_its_workspace_or_leaves_them_to_the_variable(

@@ -72,7 +72,7 @@ def test_a_study_from_manifest_to_report(run: Run, study: Path, tmp_path: Path) 
     for name in ("predictions.csv", "metrics.json", "layers.csv", "report.html", "figures/layers.json", "study.db"):
         assert (folder / name).stat().st_size > 0
     code, again, err = probe(run, study, "--target", "high", "--note", "made for a test")
-    assert code == 0 and "stood already" in err and again == out
+    assert code == 0 and "is finished already" in err and again == out
     code, out, _ = run("score", folder / "predictions.csv", "--json")
     assert code == 0 and json.loads(out)["task"]["labels"] == ["not high", "high"]
 

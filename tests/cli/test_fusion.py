@@ -62,7 +62,7 @@ def test_a_fusion_says_what_each_store_adds_on_the_clips_that_both_have(run: Run
             json.loads((study / "result" / one["folder"] / "folds.json").read_text())["ids"] for one in beside[:2]
         ] == [json.loads((folder / "folds.json").read_text())["ids"]] * 2
     again = run("probe", "--model", "one+two", *asked)
-    assert again[0] == 0 and "stood already" in again[2]
+    assert again[0] == 0 and "is finished already" in again[2]
 
     code, _, err = run("compare", runs["early"], runs["late"], *study.glob("result/mood-one-linear-*"), "-w", study)
     assert code == 0, err

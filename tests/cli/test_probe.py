@@ -103,7 +103,7 @@ def test_controls_and_nuisances_stand_beside_the_run(run: Run, study: Path) -> N
     assert drawn == {"layers", "labels", "confusion", "controls", "selectivity", "nuisance"}
 
     code, again, err = probe(run, study, "--model", "made-up")  # what was beside it stays
-    assert code == 0 and "stood already" in err and "selectivity" in again
+    assert code == 0 and "is finished already" in err and "selectivity" in again
 
 
 def test_a_run_keeps_its_winners(run: Run, study: Path) -> None:
@@ -205,7 +205,7 @@ def test_inner_folds_are_another_run_and_its_page_says_so(run: Run, study: Path)
     assert sum("2 个内层折" in path.read_text(encoding="utf-8") for path in pages) == 1
     assert made["losses"].keys() == made["development"].keys()
     code, _, err = probe(run, study, "--model", "made-up", "--inner-folds", 2, "--language", "zh")
-    assert code == 0 and "stood already" in err
+    assert code == 0 and "is finished already" in err
 
 
 def test_a_series_is_a_run_for_every_deal_and_seed_and_one_line_of_their_mean(run: Run, study: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_series_is_a_run_for_every_deal_and_seed_and_one_line_of_their_mean(ru
     assert line + f"standard deviation {deviation:.3f}, {min(scores):.3f} to {max(scores):.3f}" in out
     assert [(folder / "beside.json").exists() for folder in folders].count(True) == 1
     code, _, err = probe(run, study, *words)
-    assert code == 0 and err.count("stood already") == 4
+    assert code == 0 and err.count("is finished already") == 4
 
 
 def test_the_search_spaces_are_explained_without_a_model(run: Run) -> None:

@@ -27,7 +27,7 @@ def test_a_study_from_recipe_to_comparison_then_it_stands(run: Run, study: Path)
 
     code, out, err = run("run", name)
     assert code == 0, err
-    assert "step 4 of 4 is done" in err and "Made, or standing already:\n  high, linear probe of tiny-whisper:" in out
+    assert "step 4 of 4 is done" in err and "Made, or finished already:\n  high, linear probe of tiny-whisper:" in out
     told = out[out.index("Made, or") :]
     pages = [study / line.rsplit(": ", 1)[1] for line in told.splitlines()[1:]]
     assert len(pages) == 3 and all(path.is_file() for path in pages)
@@ -37,16 +37,16 @@ def test_a_study_from_recipe_to_comparison_then_it_stands(run: Run, study: Path)
 
     code, again, err = run("run", name)
     assert (code, again[again.index("Made, or") :]) == (0, told)
-    assert [f"step {number} of 4 stands already" in err for number in (1, 2, 3, 4)] == [True, True, True, False]
+    assert [f"step {number} of 4 is finished already" in err for number in (1, 2, 3, 4)] == [True, True, True, False]
     code, asked, _ = run("run", name, "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands", "stands", "to"]
+    assert [line.split()[0] for line in asked.splitlines()] == ["done", "done", "done", "to"]
     # each line is the very command: typed by hand, it finds the same run
     code, _, err = run(*asked.splitlines()[2].split()[2:])
-    assert code == 0 and "stood already" in err
+    assert code == 0 and "is finished already" in err
 
     (study / "manifest.csv").write_text((study / "manifest.csv").read_text().replace(",s5,", ",s4,"))
     code, asked, _ = run("run", name, "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["stands", "to", "to", "to"]
+    assert [line.split()[0] for line in asked.splitlines()] == ["done", "to", "to", "to"]
 
 
 @pytest.mark.parametrize("own_split", [None, "speakers", "clips"])
@@ -67,7 +67,7 @@ def test_the_papers_split_is_run_beside_the_honest_one(run: Run, study: Path, ow
     assert "speakers kept apart" in html and ("split column is not used" in html) == bool(own_split)
     assert out.count("all side by side") == 2
     code, asked, _ = run("run", name, "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["stands"] * 4 + ["to"] * 2
+    assert [line.split()[0] for line in asked.splitlines()] == ["done"] * 4 + ["to"] * 2
 
 
 def test_clips_that_fail_make_the_exit_code_3_and_the_study_goes_on(run: Run, study: Path) -> None:
@@ -99,7 +99,7 @@ def test_the_random_control_is_made_on_the_way(run: Run, study: Path) -> None:
     code, out, err = run("run", study / "study.toml")
     assert code == 0 and (study / "models" / "tiny-whisper-random").is_dir() and "random weights" in out, err
     code, asked, _ = run("run", study / "study.toml", "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands"]
+    assert [line.split()[0] for line in asked.splitlines()] == ["done", "done"]
 
 
 def test_seeds_of_probes_and_tunings_are_runs_of_one_study(run: Run, study: Path) -> None:
@@ -119,7 +119,7 @@ def test_seeds_of_probes_and_tunings_are_runs_of_one_study(run: Run, study: Path
     first = json.loads((study / "result" / origin / "run.json").read_text())["provenance"]
     assert (first["deal"], first["seed"]) == (0, 0)  # of the first deal, which the tunings share
     code, asked, _ = run("run", name, "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["stands", "stands", "stands", "to"]
+    assert [line.split()[0] for line in asked.splitlines()] == ["done", "done", "done", "to"]
 
 
 def test_a_probe_stands_once_its_shuffles_and_its_learning_curve_are_there(run: Run, study: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_probe_stands_once_its_shuffles_and_its_learning_curve_are_there(run: 
     def stands(more: str) -> bool:
         code, asked, err = run("run", recipe(study, text.replace("# more of probe", more)), "--dry-run")
         assert code == 0, err
-        return asked.splitlines()[-1].startswith("stands")
+        return asked.splitlines()[-1].startswith("done")
 
     assert run("run", recipe(study, text.replace("# more of probe", 'control = "shuffled"\nshuffles = 2')))[0] == 0
     assert stands("") and stands('control = "shuffled"\nshuffles = 2')
@@ -160,7 +160,7 @@ def test_a_recipe_is_followed_from_python_to_the_same_files(run: Run, study: Pat
     assert all(page.is_file() for _, page in made.pages) and "toolkit compare" in said[-1] + said[-2]
     assert list(made.table()["command"]) == [command for command, _ in made.steps]
     code, asked, err = run("run", name, "--dry-run")
-    assert code == 0 and [line.split()[0] for line in asked.splitlines()] == ["stands", "stands", "stands", "to"], err
+    assert code == 0 and [line.split()[0] for line in asked.splitlines()] == ["done", "done", "done", "to"], err
     with pytest.raises(RecipeError, match="line 3, column 9: folds 2: at least 3"):
         space.run(recipe(study, SMALL.replace("folds = 3", "folds = 2")))
 
@@ -177,4 +177,4 @@ def test_a_checkpoint_by_its_path_is_one_name_for_every_command(run: Run, study:
     assert run("predict", "--from", tuned, study / "1.wav")[0] == 0
     for named in ("my-hubert", "elsewhere/my-hubert", "models/my-hubert"):
         code, _, err = run("probe", "--model", named, "--target", "high", "--folds", 3, "--trials", 1)
-        assert code == 0 and "stood already" in err, (named, err)
+        assert code == 0 and "is finished already" in err, (named, err)

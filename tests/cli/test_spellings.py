@@ -83,7 +83,7 @@ def test_check_and_probe_name_both_and_a_merge_gives_the_clean_run(
     assert run(*check, "--spellings", "merge")[0] == run(*check, "--spellings", "keep")[0] == 0
     assert probe(run, study, "clean", target)[0] == 0
     code, _, err = probe(run, study, name, target, "--spellings", "merge")
-    assert code == 0 and "stood already" in err  # the very same run, by its signature
+    assert code == 0 and "is finished already" in err  # the very same run, by its signature
     code, _, err = probe(run, study, name, target, "--spellings", "keep")
     if name == "flags":
         assert code == 0 and set(newest(study).task.labels) == {"0", "0.0", "1", "1.0"}

@@ -85,7 +85,7 @@ def test_no_speaker_column_is_refused_unless_clips_may_be_split() -> None:
         "Clips were split one by one"
     )
     named = manifest([{**row, "clip": row["id"]} for row in rows()])
-    with pytest.raises(SplitError, match="--group-by clip stands for clips one by one"):
+    with pytest.raises(SplitError, match="--group-by clip means clips one by one"):
         build_task(named, "emotion", 5, 0, group_by="clip")
     assert build_task(named, "emotion", 5, 0, group_by="clip", split_by="clip").group == "clip"
 

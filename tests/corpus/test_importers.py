@@ -186,7 +186,7 @@ def test_columns_may_come_in_any_order_beside_others(tmp_path: Path) -> None:
     [
         (row("x", 1), "c.csv, line 3: index 'x', expected the number"),
         (row("../1", 1), "c.csv, line 3: index '../1', expected the number"),
-        (row(1, 1), "c.csv, line 3: index 1 stands twice in this call"),
+        (row(1, 1), "c.csv, line 3: index 1 is in this call twice"),
         (row(2, "caller"), "c.csv, line 3: role 'caller', expected 1"),
         (row(2, ""), "c.csv, line 3: role '', expected 1"),
         ([2, 1, *["1"] * 10, ""], "c.csv, line 3: grievance '', expected 0 or 1"),

@@ -70,7 +70,7 @@ def test_lines_are_counted_through_quoted_line_ends_and_any_line_end(folder: Pat
         ("id,path\n", "line 2: no clips"),
         ("id;path\nx;a.wav\n", "line 1: no column 'id'; the header has ['id;path']"),
         ("id,speaker\nx,s\n", "line 1: no column 'path'"),
-        ("id,path,id\nx,a.wav,y\n", "line 1: column 'id' stands twice"),
+        ("id,path,id\nx,a.wav,y\n", "line 1: column 'id' is there twice"),
         ("id, path\nx,a.wav\n", "line 1: no column 'path'"),
         ("id,path,Speaker\nx,a.wav,s\n", "line 1: column 'Speaker'; expected 'speaker' in small letters"),
         ("id,path,\nx,a.wav,\n", "line 1: bad column name ''"),

@@ -120,7 +120,7 @@ def test_probe_makes_another_run_of_them_and_the_old_one_says_that_its_features_
     assert code == 2 and "Bad --changed 'again', expected one of ['refuse', 'recompute']" in err
     assert run(*extracted, "--changed", "recompute")[0] == 0
     code, _, err = run(*probed)
-    assert code == 0 and "stood already" not in err
+    assert code == 0 and "is finished already" not in err
     assert len(list(tmp_path.glob("result/mood-*/run.json"))) == 2
     with pytest.raises(StoreError, match=r"1 clips .* computed again of other audio; probe again"):
         fitted(first.parent, run_files.read(first.parent))

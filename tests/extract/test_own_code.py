@@ -181,7 +181,7 @@ def test_a_recipe_runs_a_file_only_when_that_is_typed(run: Run, study: Path) -> 
     code, out, err = run("run", "r.toml", "--own-code")
     assert code == 0 and (study / "ran").exists() and list(study.glob("result/mood-mine-large-linear-*")), err
     code, out, _ = run("run", "r.toml", "--own-code", "--dry-run")
-    assert code == 0 and out.count("stands") == 2
+    assert code == 0 and out.count("done    toolkit") == 2
     for more, said in [("control = 'random'", "line 9, column 11: mine-large is code, of which"),
                        ("[[finetune]]\ntrain = 'head'", "model mine-large cannot be fine-tuned")]:  # fmt: skip
         (study / "r.toml").write_text(RECIPE.format(model="./mine.py:large") + more)

@@ -180,7 +180,7 @@ def test_a_recipe_has_it_as_any_other_and_from_python_it_is_the_same(run: Run, s
     assert code == 0 and list(study.glob("result/mood-hears+reads-*")), err
     (study / "t.toml").write_text((study / "r.toml").read_text() + '[[finetune]]\nmodel = "reads"\ntrain = "head"\n')
     code, _, err = run("run", "t.toml")
-    assert code == 2 and "reads reads text, and only what hears is fine-tuned" in err
+    assert code == 2 and "reads reads text, and only models of speech are fine-tuned" in err
     assert toolkit.open(study).extract("reads").cached
     with pytest.raises(InputError, match="text has no effect"):
         toolkit.open(study).extract("hears", text="text")

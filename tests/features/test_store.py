@@ -101,7 +101,7 @@ def test_a_store_json_that_was_changed_is_refused(store: Store) -> None:
 def test_a_clip_stored_twice_is_refused(store: Store) -> None:
     with store.writing() as writer:
         writer.commit(content(0, 1))
-    with pytest.raises(StoreError, match="'clip0' stands in two shards"):
+    with pytest.raises(StoreError, match="'clip0' is in two shards"):
         _ = Store(store.folder).ids
 
 

@@ -69,7 +69,7 @@ def test_from_a_probe_run_it_takes_backbone_task_folds_and_each_rounds_layer(
     assert str(study) not in (folder / "run.json").read_text() + (folder / "report.html").read_text() + out + err
 
     code, again, err = finetune(run, study, "--from", probed)
-    assert code == 0 and "stood already" in err and again == out
+    assert code == 0 and "is finished already" in err and again == out
     assert run("score", folder / "predictions.csv")[0] == 0
 
 

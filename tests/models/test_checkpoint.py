@@ -112,7 +112,10 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "other config": (lambda f: edit(f / "config.json", configuration_files=["config.4.0.0.json"]), "plain weights"),
     "other last state": (lambda f: edit(f / "config.json", tie_last_hidden_states=False), "'tie_last_hidden_states'"),
-    "adapter": (lambda f: (f / "adapter_config.json").write_text("{}"), r"has adapter_config\.json beside its weights"),
+    "adapter": (
+        lambda f: (f / "adapter_config.json").write_text("{}"),
+        r"has adapter_config\.json next to its weights",
+    ),
     "processor": (
         lambda f: (f / "processor_config.json").write_text('{"feature_extractor": 1}'),
         r"processor_config\.json: feature_extractor is a int, expected an object",

@@ -254,7 +254,7 @@ def test_a_mirror_that_tells_no_sizes(hub: Path, served: Hub, tmp_path: Path, le
     served.sizes, served.lengths, said = False, lengths, list[str]()
     target = fetch(SOURCE, tmp_path / "models", said.append).folder
     assert (target / "model.safetensors").read_bytes() == (hub / "model.safetensors").read_bytes()
-    assert "of a size that is not told" in said[0] and "No sizes were told" in said[-1]
+    assert "of unknown size" in said[0] and "No sizes are known" in said[-1]
 
 
 def test_the_command_takes_an_id_and_a_mirror_by_its_variable(hub: Path, served: Hub, tmp_path: Path) -> None:

@@ -122,14 +122,14 @@ def test_a_long_new_recording_gets_a_timeline_from_the_mean_of_all_rounds(run: R
     assert not (folder / "paper.csv").exists() and not list(folder.parent.glob(".*"))
 
     code, _, err = predict(run, study, *asked)
-    assert code == 3 and "stood already" in err
+    assert code == 3 and "is finished already" in err
     before = {path.name: path.read_bytes() for path in folder.glob("*.*") if path.name != "predict.json"}
     code, out, err = predict(run, study, *asked, "--language", "zh")
-    assert code == 3 and "stood already" not in err and f"{folder.name}/timeline.zh.html" in out
+    assert code == 3 and "is finished already" not in err and f"{folder.name}/timeline.zh.html" in out
     assert "call one.wav" in (folder / "timeline.zh.html").read_text() and (folder / "figures.zh").is_dir()
     assert {name: (folder / name).read_bytes() for name in before} == before  # the same numbers, and the English page
     code, _, err = predict(run, study, *asked, "--language", "zh")
-    assert code == 3 and "stood already" in err
+    assert code == 3 and "is finished already" in err
     code, _, err = predict(run, study, *asked, "--round", 2)
     assert code == 3 and "the model of round 2" in err
 

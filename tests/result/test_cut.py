@@ -77,7 +77,7 @@ def test_numbers_are_cut_too_and_what_cannot_be_is_refused(scale: Run) -> None:
     assert (found.ids, found.truth.tolist(), found.prediction.tolist()) == (("a", "c"), [0, 1], [1, 1])
     for given, threshold, match in (
         (replace(numbers, task=replace(task, columns=("v", "w"))), 2.0, "are several"),
-        (numbers, 99.0, "no truth lies on its other side"),
+        (numbers, 99.0, "no truth is on its other side"),
         (replace(scale.predictions, task=replace(RISK, labels=tuple("abcd"))), 8.0, "cuts numbers, and the levels"),
     ):
         with pytest.raises(PredictionsError, match=match):

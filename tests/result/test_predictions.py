@@ -140,7 +140,7 @@ OWN = "id,speaker,fold,truth,prediction,probability:a,probability:b\nx,s,0,a,b,0
         (OWN + '"y,s,0,a,b,0.4,0.6\n', "line 3: it is not CSV"),
         ("id,truth\nx,a\n", "line 1: columns .* expected truth and prediction"),
         ("truth,prediction,truht\na,b,a\n", "line 1: unknown column 'truht'"),
-        ("truth,truth,prediction\na,b,a\n", "line 1: column 'truth' stands twice"),
+        ("truth,truth,prediction\na,b,a\n", "line 1: column 'truth' is there twice"),
         ("truth,prediction\na,a\n", "the single label 'a'"),
         ("truth,prediction\na,\n", "line 2, column 'label': the label is empty"),
         ("truth:a,truth:b,prediction:a\n1,1,0\n", "line 1: no column 'prediction:b'"),

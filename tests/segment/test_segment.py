@@ -190,7 +190,7 @@ def test_features_of_other_calls_or_without_windows_are_refused(study: Path, run
 def test_audio_that_the_new_manifest_could_not_name_is_refused(study: Path, run: Run, tmp_path_factory: Any) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     code, _, err = run("manifest", "segment", study / "calls.csv", "-w", elsewhere)
-    assert code == 2 and "lies outside manifest.csv's folder; name the folder that it is in with --audio-root" in err
+    assert code == 2 and "is outside manifest.csv's folder; name the folder that it is in with --audio-root" in err
     assert run("manifest", "segment", study / "calls.csv", "-w", elsewhere, "--audio-root", study)[0] == 3
     assert run("manifest", "check", "-w", elsewhere, "--audio-root", study)[0] == 0
 

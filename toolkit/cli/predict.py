@@ -27,7 +27,7 @@ def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> 
     place = place_of(workspace)
     done = stage.plan(place, options).run()
     if done.cached:
-        remark("these predictions stood already, finished and whole")
+        remark("this prediction is finished already")
     for clip, reason in done.failed.items():
         remark(f"failed: clip {clip!r} {reason}")
     show_json(as_json, done)
@@ -39,7 +39,7 @@ def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> 
         if done.units:
             print(f"each unit's clips, and what they weighed, in {place.shown(done.units)}")
         if done.report:
-            print(f"timeline, tracks, figures and a summary beside the page {place.shown(done.report)}")
+            print(f"timeline, tracks, figures and a summary next to the page {place.shown(done.report)}")
         if done.truth_known:
             print(f"the truth is known: `toolkit score {name}` gives every metric")
     return CommandResult((done.folder,), done.cached, SOME_CLIPS_FAILED if done.failed else DONE)

@@ -68,7 +68,7 @@ def tell_run(run: Any, place: Any) -> None:
     from toolkit.result.report import terminal
 
     if run.cached:
-        remark("this run stood already, finished and whole; its figures are shown again")
+        remark("this run is finished already; its figures are shown again")
     for clip, reason in run.failed.items():
         remark(f"failed: clip {clip!r} {reason}")
     show(terminal.summary(run.run, run.points, run.evaluation, run.beside))

@@ -57,7 +57,7 @@ def run(
     study = plan(place_of(workspace), recipe, own_code)
     if dry_run:
         for step, made in steps.asked(study):
-            print(f"{'stands' if made.cached else 'to do':<8}{step}")
+            print(f"{'done' if made.cached else 'to do':<8}{step}")
         return CommandResult(())
     count = len(steps.asked(study, look=False))
     codes: list[int] = []
@@ -72,13 +72,13 @@ def run(
             remark(f"stopped in step {number} of {count}: {step}")
             raise
         seconds = f"{time.monotonic() - began:,.1f} s"
-        remark(f"step {number} of {count} " + ("stands already" if made.cached else f"is done, {seconds}"))
+        remark(f"step {number} of {count} " + ("is finished already" if made.cached else f"is done, {seconds}"))
         codes.append(made.exit_code)
         return made
 
     outcome = steps.walk(study, take)
     sentences = list(leakage_inflation(outcome.optimistic))
-    print("\nMade, or standing already:")
+    print("\nMade, or finished already:")
     for title, page in outcome.pages:
         print(f"  {title}: {study.place.shown(page)}")
     for sentence in sentences:

@@ -141,7 +141,7 @@ def joined(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
         }
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's switch for listening on 127.0.0.1 alone
         os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
-        say(f"Ray's logs lie in {folder.name}/ of this host's temporary folder; they stay there after an error only")
+        say(f"Ray's logs are in {folder.name}/ of this host's temporary folder; they stay there after an error only")
     try:
         import ray
     except ImportError:

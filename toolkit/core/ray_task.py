@@ -86,7 +86,7 @@ def _check(node: str, expected: dict[str, str], folders: Sequence[str]) -> None:
         if not Path(folder).is_dir():
             raise MachineError(
                 f"Node {node} does not see the folder {Path(folder).name}/; the workspace, the audio and the models "
-                "must lie on storage that all nodes share, at the same path"
+                "must be on storage that all nodes share, at the same path"
             )
 
 

@@ -71,9 +71,7 @@ def build_task(
     if split_by not in SPLIT_BY:
         raise SplitError(one_of("--split-by", split_by, SPLIT_BY))
     if group_by == "clip" and split_by == "group":
-        raise SplitError(
-            "--group-by clip stands for clips one by one; give that column another name, or --split-by clip"
-        )
+        raise SplitError("--group-by clip means clips one by one; give that column another name, or --split-by clip")
     if group_by not in manifest.columns and (split_by == "group" or group_by != "speaker"):
         known = [column for column in manifest.columns if column not in ("id", "path", "start", "end", "duration")]
         raise SplitError(

@@ -23,7 +23,7 @@ class Imported:
     """What an importer wrote.
 
     manifest: the file's name. clips: its rows. speakers: how many, None where they are not known. labels: clips by
-    label. skipped: what was passed over, by reason. needs_audio_root: the audio lies outside the manifest's folder,
+    label. skipped: what was passed over, by reason. needs_audio_root: the audio is outside the manifest's folder,
     and every command that reads it needs `--audio-root` with the corpus's folder. left_out: by path, why a later
     command would refuse it. said: sentences on what was decided.
     """
@@ -45,7 +45,7 @@ class Imported:
         lines += self.said
         lines += [f"left out: {path}: {why}" for path, why in self.left_out.items()]
         if self.needs_audio_root:
-            lines.append("The audio lies outside the manifest's folder: give --audio-root with the corpus's folder.")
+            lines.append("The audio is outside the manifest's folder: give --audio-root with the corpus's folder.")
         return "\n".join(lines)
 
 
@@ -130,7 +130,7 @@ def hotline(root: Path, out: Path, overwrite: bool = False) -> Imported:
     calls = sorted(path for path in root.glob("*.csv") if path.name != out.name and not path.name.startswith("."))
     if not calls:
         raise InputError(
-            f"No CSV file in {root.resolve().name}/; expected one per call, beside the folder of its audio"
+            f"No CSV file in {root.resolve().name}/; expected one per call, next to the folder of its audio"
         )
     rows: list[list[str]] = []
     defects: list[str] = []
@@ -170,7 +170,7 @@ def _hotline_row(
     if not re.fullmatch("[0-9]+", index):
         defects.append(f"{place}: index {index!r}, expected the number of the audio file")
     elif index in used:
-        defects.append(f"{place}: index {index} stands twice in this call")
+        defects.append(f"{place}: index {index} is in this call twice")
     elif (path := finder.find(f"{call.stem}/{index}.wav")) is None:
         defects.append(f"{place}: no such file {call.stem}/{index}.wav")
     used.add(index)
@@ -210,7 +210,7 @@ def new_file(root: Path, out: Path, overwrite: bool) -> None:
 
 
 def prefix_of(root: Path, out: Path) -> tuple[str, bool]:
-    """What the manifest's paths begin with, and whether the audio lies outside the manifest's folder."""
+    """What the manifest's paths begin with, and whether the audio is outside the manifest's folder."""
     corpus, home = root.resolve(), out.parent.resolve()
     if not corpus.is_relative_to(home):
         return "", True

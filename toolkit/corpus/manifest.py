@@ -192,7 +192,7 @@ def _header_defects(columns: Sequence[str]) -> list[str]:
         f"line 1: no column {name!r}; the header has {list(columns)}" for name in REQUIRED if name not in columns
     ]
     for name in sorted({name for name in columns if columns.count(name) > 1}):
-        defects.append(f"line 1: column {name!r} stands twice")
+        defects.append(f"line 1: column {name!r} is there twice")
     for name in columns:
         if not name or name != name.strip():
             defects.append(f"line 1: bad column name {name!r}; expected a name without spaces around it")

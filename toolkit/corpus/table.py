@@ -123,7 +123,7 @@ def _paths(read: _Reading, column: str, file: Path, roots: Sequence[Path]) -> li
         (cell, path), more = other[0], f", and {len(other) - 1:,} more alike" if len(other) > 1 else ""
         read.said.append(f"  {column}: {_name(cell)!r} is {path!r}{more}")
     if any(not (home / path).is_file() for path in paths if path):
-        read.said.append("  The audio lies outside the manifest's folder: give the same --audio-root to every command")
+        read.said.append("  The audio is outside the manifest's folder: give the same --audio-root to every command")
     return paths
 
 

@@ -39,7 +39,7 @@ class TextBackbone:
     source: str | Store
     device: str
     cut: bool
-    untuned: ClassVar[str] = "reads text, and only what hears is fine-tuned"
+    untuned: ClassVar[str] = "reads text, and only models of speech are fine-tuned"
     idle: ClassVar[str] = "reads text, every layer in float32, in this process"
 
     @property

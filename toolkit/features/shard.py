@@ -187,7 +187,7 @@ def tidy(folder: Path) -> None:
         data.setdefault(path.with_name(f"{path.stem.removesuffix(AGAIN)}.json"), []).append(path)
     for sidecar, files in data.items():
         try:
-            # one file beside its sidecar is what it names; nothing is read for that
+            # one file next to its sidecar is what it names; nothing is read for that
             named = files[0].name if len(files) == 1 and sidecar.exists() else read_sidecar(sidecar).file
         except StoreError:
             if sidecar.exists():  # damaged: no one can tell which of them it named

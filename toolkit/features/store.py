@@ -110,7 +110,7 @@ class Store:
             sidecar = shard.read_sidecar(path)
             for clip in sidecar.clips:
                 if clip.id in seen:
-                    raise StoreError(f"{self.folder.name}/{sidecar.file}: clip {clip.id!r} stands in two shards")
+                    raise StoreError(f"{self.folder.name}/{sidecar.file}: clip {clip.id!r} is in two shards")
                 seen.add(clip.id)
             yield sidecar
 

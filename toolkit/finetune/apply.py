@@ -86,7 +86,7 @@ def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:
         if other:
             raise StoreError(f"{where} is the model of another run: its {other[0]} is not this run's")
         if not whole:
-            raise StoreError(f"{where}.safetensors is damaged: its SHA-256 is not the one beside it")
+            raise StoreError(f"{where}.safetensors is damaged: its SHA-256 is not the one next to it")
         if described["weights_sha256"] != checkpoint.weights_sha256:
             raise StoreError(
                 f"The checkpoint {checkpoint.name} has other weights than those that {folder.name} trained"
@@ -96,7 +96,7 @@ def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:
 
 
 def kept_in(weights: Path, described: Mapping[str, Any]) -> Kept:
-    """One round's model from what lies beside its weights. Raises KeyError or ValueError for what is not all there."""
+    """One round's model from what lies next to its weights. Raises KeyError or ValueError for what is not all there."""
     bars, centre, spread = (np.array(described[name], dtype=np.float64) for name in ("bars", "centre", "spread"))
     return Kept(weights, described, bars, Scale(centre, spread))
 

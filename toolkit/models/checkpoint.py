@@ -169,7 +169,7 @@ def inspect(folder: Path, name: str) -> Checkpoint:
             raise CheckpointError(f"{folder.name}/{CONFIG} has {key!r}, expected a checkpoint of plain weights without")
     if (folder / ADAPTER).is_file():
         raise CheckpointError(
-            f"{folder.name}/ has {ADAPTER} beside its weights, expected weights that the adapter is merged into"
+            f"{folder.name}/ has {ADAPTER} next to its weights, expected weights that the adapter is merged into"
         )
     files, shapes = weights_of(folder)
     preprocessor = (tokenizer_files if family_of(folder.name, config).reads else read_preprocessor)(folder)

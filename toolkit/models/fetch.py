@@ -173,7 +173,7 @@ def _bring(
     total = sum(filter(None, told))
     there = sum(path.stat().st_size for path in folder.iterdir())
     _check_space(staging, total * (2 if PICKLED_WEIGHTS in chosen else 1) - there, place)
-    size = "of a size that is not told" if None in told else f"{total / 1e6:,.0f} MB"
+    size = "of unknown size" if None in told else f"{total / 1e6:,.0f} MB"
     progress(f"{source.hub_id} at commit {commit[:12]}: {len(chosen)} files, {size}, to {place}")
     if begun := [path for path in folder.iterdir() if path.name not in small]:
         before = sum(path.stat().st_size for path in begun)
@@ -181,9 +181,7 @@ def _bring(
     _download(source, commit, chosen, sizes, folder, place, kept)
     if None in told:
         came = sum((folder / file).stat().st_size for file in chosen)
-        progress(
-            f"{came / 1e6:,.0f} MB came. No sizes were told, so that the files are checked by what they say themselves"
-        )
+        progress(f"{came / 1e6:,.0f} MB came. No sizes are known, so the files are checked by what they say themselves")
     return folder
 
 

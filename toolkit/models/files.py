@@ -62,7 +62,9 @@ def tokenizer_files(folder: Path) -> dict[str, Any]:
     files = (file for file in TEXT_FILES if file != GENERATION)
     found = {file: sha256_of_file(folder / file) for file in files if (folder / file).is_file()}
     if not set(found) & set(TOKENIZERS):
-        raise CheckpointError(f"{folder.name}/ has no tokenizer, expected one of {list(TOKENIZERS)} beside its weights")
+        raise CheckpointError(
+            f"{folder.name}/ has no tokenizer, expected one of {list(TOKENIZERS)} next to its weights"
+        )
     return found
 
 
@@ -124,7 +126,7 @@ def check_is_no_pointer(folder: Path, file: str) -> None:
 
 
 def read_shards(folder: Path, index: str, suffix: str) -> dict[str, str]:
-    """The file beside it that holds each tensor, by the index of a checkpoint in several files.
+    """The file next to it that holds each tensor, by the index of a checkpoint in several files.
 
     suffix: how a shard's name ends. Raises CheckpointError where a file is missing or named from elsewhere.
     """
@@ -134,7 +136,7 @@ def read_shards(folder: Path, index: str, suffix: str) -> dict[str, str]:
     for file in sorted(set(owners.values())):
         if not is_plain(file) or not file.endswith(suffix):
             kind = suffix.removeprefix(".")
-            raise CheckpointError(f"{folder.name}/{index} names {file!r}, expected a {kind} file beside it")
+            raise CheckpointError(f"{folder.name}/{index} names {file!r}, expected a {kind} file next to it")
         if not (folder / file).is_file():
             raise CheckpointError(f"{folder.name}/ has no {file}, which {index} names; the download is incomplete")
     return owners

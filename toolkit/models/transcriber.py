@@ -27,7 +27,7 @@ def check(checkpoint: Checkpoint, language: str) -> None:
     if not checkpoint.family.fixed_context:
         raise InputError(f"{name} writes no text, expected a Whisper with its decoder, such as whisper-small")
     if not any((checkpoint.folder / file).is_file() for file in TOKENIZERS):
-        raise CheckpointError(f"{name} has no tokenizer, expected one of {list(TOKENIZERS)} beside its weights")
+        raise CheckpointError(f"{name} has no tokenizer, expected one of {list(TOKENIZERS)} next to its weights")
     path = checkpoint.folder / GENERATION
     values = read_object(path, f"{name}/{GENERATION}", f"{name} has no {GENERATION}, by which a Whisper writes")
     known = [token.strip("<|>") for token in values.get("lang_to_id") or {f"<|{ENGLISH}|>": 0}]

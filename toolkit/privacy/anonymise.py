@@ -41,7 +41,7 @@ def key_of(path: Path, forbidden: Collection[Path]) -> Key:
     for folder in forbidden:
         if place.is_relative_to(folder.resolve()):
             raise InputError(
-                f"The key may not lie in {folder.resolve().name}/, with what it protects; take another place"
+                f"The key may not be in {folder.resolve().name}/, with what it protects; take another place"
             )
     try:
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

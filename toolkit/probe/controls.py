@@ -66,7 +66,7 @@ def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
                 f"--control random: {store.backbone} is an acoustic set, which has no weights; ask it of a backbone"
             ) from None
         if "text" in store.settings:
-            raise StoreError(f"--control random: {store.backbone} reads text; ask it of what hears") from None
+            raise StoreError(f"--control random: {store.backbone} reads text; it is for models of speech") from None
         if store.imported:
             raise StoreError(
                 f"No features of {name!r} for --control random; `toolkit features import {name}` takes those of the "

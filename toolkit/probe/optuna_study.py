@@ -62,7 +62,7 @@ class StudyFile:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if not path.exists():
             commit_file(path, _write_schema)
-        with disk_full_is_named(path.parent):  # opening it makes a file beside it
+        with disk_full_is_named(path.parent):  # opening it makes a file next to it
             try:
                 self._storage = _open(path)
                 self._studies = {

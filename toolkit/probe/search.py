@@ -17,7 +17,7 @@ AGGREGATIONS = OneOf(("mean", "top-1", "top-3", "top-10", NOISY_OR))
 MEANINGS = {
     "learning_rate": "of AdamW, or the weight of a new tree",
     "weight_decay": "of AdamW, on weights, not on biases",
-    "statistics": "what stands for a clip: the mean over its frames, their standard deviation, or both; for a unit "
+    "statistics": "how a clip is summarised: the mean over its frames, their standard deviation, or both; for a unit "
     "(--unit) those over its clips, or their max",
     "class_weights": "balanced: every class weighs the same in the loss, however rare",
 }

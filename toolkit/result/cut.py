@@ -40,7 +40,7 @@ def cut(predictions: Predictions, threshold: float) -> Predictions:
         above = predictions.probability[:, high].sum(axis=1)
         probability = np.column_stack([predictions.probability[:, ~high].sum(axis=1), above]).clip(max=1.0)
     if len(np.unique(truth)) < 2:
-        raise PredictionsError(f"--threshold {threshold:g}: no truth lies on its other side; choose another")
+        raise PredictionsError(f"--threshold {threshold:g}: no truth is on its other side; choose another")
     (name,) = task.columns
     return Predictions(
         Task(task.name, "binary", (f"{name} < {threshold:g}", f"{name} >= {threshold:g}"), task.columns),

@@ -56,7 +56,7 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     columns = rows[0][1]
     for column in columns:
         if columns.count(column) > 1:
-            raise PredictionsError(f"{path.name}, line 1: column {column!r} stands twice")
+            raise PredictionsError(f"{path.name}, line 1: column {column!r} is there twice")
     for line, row in rows[1:]:
         if len(row) != len(columns):
             raise PredictionsError(

@@ -243,7 +243,7 @@ def _paths(corpus: Manifest, calls: Sequence[Call], out: Path, place: Place) -> 
         found[call.clip.id], defect = located(str(corpus.audio_path(call.clip)), roots)
         if defect:
             raise InputError(
-                f"The audio of call {call.clip.id!r} lies outside {out.name}'s folder; name the folder that it is in "
+                f"The audio of call {call.clip.id!r} is outside {out.name}'s folder; name the folder that it is in "
                 "with --audio-root, here and in later commands"
             )
     return found

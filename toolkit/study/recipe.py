@@ -92,7 +92,7 @@ def read(file: Path, shapes: Mapping[str, Shape]) -> dict[str, tuple[Table, ...]
     except tomllib.TOMLDecodeError as error:
         raise _not_toml(file.name, text, error) from None
     except RecursionError:
-        raise RecipeError(file.name, 1, 1, "its lists or tables lie too deep in one another") from None
+        raise RecipeError(file.name, 1, 1, "its lists or tables are nested too deeply") from None
     except ValueError:  # a whole number of thousands of digits
         digits = DIGITS.search(text)
         raise RecipeError(file.name, *place(text, digits.start() if digits else 0), "too long a number") from None

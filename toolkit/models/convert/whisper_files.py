@@ -126,9 +126,9 @@ def generation(config: Mapping[str, Any], hints: Mapping[str, Any], tokens: Mapp
 
 
 def read_beside(folder: Path, file: str) -> dict[str, Any]:
-    """A JSON object that came beside model.bin. Raises CheckpointError."""
-    missing = f"There is no {file} beside model.bin; expected CTranslate2's folder as it came"
-    return read_object(folder / file, f"The {file} beside model.bin", missing)
+    """A JSON object that came next to model.bin. Raises CheckpointError."""
+    missing = f"There is no {file} next to model.bin; expected CTranslate2's folder as it came"
+    return read_object(folder / file, f"The {file} next to model.bin", missing)
 
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:
