@@ -96,11 +96,12 @@ def test_a_scale_is_fine_tuned_on_its_probes_folds_and_compared_with_it(run: Run
         return out
 
     works(*NUMBERS), works(*LEVELS)
-    for start, headline, more in (
-        ("valence+arousal-mine", "concordance correlation (CCC)", ("--loss", "ccc", "--language", "zh")),
-        ("risk-mine", "quadratic weighted kappa", ()),
+    numbers, *_ = runs(study, "valence+arousal-mine-linear-")
+    levels, *_ = (path for path in runs(study, "risk-mine-linear-") if run_files.read(path).task.ordinal)
+    for start, probe, headline, more in (
+        ("valence+arousal-mine", numbers, "concordance correlation (CCC)", ("--loss", "ccc", "--language", "zh")),
+        ("risk-mine", levels, "quadratic weighted kappa", ()),
     ):
-        probe = runs(study, f"{start}-linear-")[0]
         works("finetune", "--from", probe.name, *tuning, "--save-weights", *more)
         (tuned,) = runs(study, f"{start}-finetune-")
         done, before = run_files.read(tuned), run_files.read(probe)
@@ -115,11 +116,10 @@ def test_a_scale_is_fine_tuned_on_its_probes_folds_and_compared_with_it(run: Run
         for name in ("prediction", "probability", *(("score",) if done.task.ordinal else ())):
             np.testing.assert_array_equal(getattr(again, name), getattr(done.predictions, name))
     for told, *words in (
-        ("--loss ccc has no effect: risk is no regression", "--from", runs(study, "risk-mine-linear-")[0].name,
-         "--loss", "ccc"),
+        ("--loss ccc has no effect: risk is no regression", "--from", levels.name, "--loss", "ccc"),
         ("--class-weights balanced has no effect: risk holds levels", "--model", "mine", "--target", "risk", "--kind",
          "ordinal", "--folds", "3", "--class-weights", "balanced"),
-        ("Bad --loss 'l1'", "--from", runs(study, "valence+arousal-mine-linear-")[0].name, "--loss", "l1"),
+        ("Bad --loss 'l1'", "--from", numbers.name, "--loss", "l1"),
     ):  # fmt: skip
         code, _, err = run("finetune", *words, *place)
         assert code == 2 and told in err and err.count("\n") == 1, err

@@ -56,9 +56,9 @@ def test_a_study_from_manifest_to_report(run: Run, study: Path, tmp_path: Path) 
     code, out, _ = run("manifest", "check", "-w", study)
     assert code == 0 and "36 clips" in out and "speaker" in out
     code, out, err = run("extract", "--model", "tiny-hubert", "-w", study)
-    assert code == 0 and "36 clips new, 0 there before, 0 failed" in out and "features/tiny-hubert-" in out
+    assert code == 0 and "36 clips tried, 0 there before, 0 failed" in out and "features/tiny-hubert-" in out
     code, out, _ = run("extract", "--model", "tiny-hubert", "-w", study)
-    assert code == 0 and "0 clips new, 36 there before" in out
+    assert code == 0 and "0 clips tried, 36 there before" in out
     code, out, _ = run("features", "list", "-w", study)
     assert code == 0 and "tiny-hubert-" in out and " 36 " in out
     code, out, _ = run("features", "verify", "-w", study)

@@ -114,7 +114,7 @@ def values(store: Store) -> bytes:
 
 def test_it_is_extracted_probed_and_predicted_by_the_names_of_its_columns(run: Run, study: Path) -> None:
     code, out, err = run("extract", "--model", "acoustic", "-w", study, "--workers", "1")
-    assert code == 3 and "32 clips new, 0 there before, 2 failed" in out, err
+    assert code == 3 and "32 clips tried, 0 there before, 2 failed" in out, err
     assert "'short' lasts 0.05 s" in err and "'silent' is near-silent" in err
     store = find(study / "features", "acoustic")
     assert store.layers == ("features.0",) and store.settings["columns"] == list(own.COLUMNS)

@@ -108,7 +108,7 @@ def test_a_changed_text_is_noticed_as_a_changed_recording_is(run: Run, study: Pa
         code, _, err = run(*words)
         assert code == 2 and "The audio or text of 'c4' is not what" in err and "zzsad" not in err, err
     code, out, err = run("extract", "--model", "reads", "--changed", "recompute")
-    assert code == 0 and "1 clips new" in out and "1 clips are other text or audio" in err
+    assert code == 0 and "1 clips tried" in out and "1 clips are other text or audio" in err
     store = find(study / "features", "reads")
     after = store.layer("encoder.3")
     mean = dict(zip(after.ids, after.mean))
@@ -129,9 +129,9 @@ def test_a_clip_without_text_and_one_with_too_long_a_text_are_named_and_left_out
     some[0] = (*some[0][:-1], "now there is one")
     manifest.write(study / "manifest.csv", COLUMNS, some)
     code, out, _ = run("extract", "--model", "reads")
-    assert code == 3 and "1 clips new" in out
+    assert code == 3 and "1 clips tried" in out
     code, out, _ = run("extract", "--model", "reads", "--cut-text")
-    assert code == 0 and "24 clips new" in out and "1 cut-text" in out
+    assert code == 0 and "24 clips tried" in out and "1 cut-text" in out
     (cut,) = [s for s in map(lambda f: find(study / "features", f.name), study.glob("features/reads-*"))
               if s.settings["text"].get("longer")]  # fmt: skip
     assert run("probe", "--model", cut.folder.name, *PROBE)[0] == 0

@@ -76,7 +76,7 @@ def test_a_model_that_ends_is_told_from_one_that_goes_on_to_the_last_position(st
 
 def test_transcripts_are_read_kept_from_view_and_go_with_their_caller(run: Run, study: Path) -> None:
     code, out, err = run(*ASKED)
-    assert code == 3 and "6 clips new" in out and "5 unended" in out and "clip 'c0' is near-silent" in err
+    assert code == 3 and "6 clips tried" in out and "5 unended" in out and "clip 'c0' is near-silent" in err
     said = texts.transcripts(written(study))
     assert list(said) == [f"c{number}" for number in range(1, 6)] and all(len(text) > 8 for text in said.values())
     shown = out + err
@@ -136,7 +136,7 @@ def test_other_audio_is_written_anew_and_until_then_not_read(run: Run, study: Pa
         assert code == 2 and "The audio of 'c2' is not what writes-" in err, err
     code, out, _ = run(*ASKED, "--changed", "recompute")
     after = texts.transcripts(written(study))
-    assert code == 3 and "1 clips new" in out and after["c2"] != before["c2"]
+    assert code == 3 and "1 clips tried" in out and after["c2"] != before["c2"]
     assert {**after, "c2": ""} == {**before, "c2": ""}
 
 
@@ -153,7 +153,7 @@ def test_two_transcripts_are_told_apart_by_name_and_windows_are_read_as_they_wer
     assert run(*ASKED, "--window", "0.4")[0] == 3
     (windowed,) = [store.folder.name for store in texts.every_store(study / "features") if "windows" in store.settings]
     code, out, _ = run("extract", "--model", "reads", "--text", windowed, "--window", "0.4")
-    assert code == 3 and "10 clips new" in out
+    assert code == 3 and "10 clips tried" in out
 
 
 def written_in(study: Path, language: str) -> str:

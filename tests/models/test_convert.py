@@ -208,7 +208,7 @@ def test_other_models_and_missing_companions_are_refused(floats: dict[str, np.nd
     with pytest.raises(CheckpointError, match="expected an object"):
         convert(source, tmp_path / "out")
     (source / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match=r"no tokenizer\.json beside"):
+    with pytest.raises(CheckpointError, match=r"no tokenizer\.json next to"):
         convert(source, tmp_path / "out")
 
 

@@ -136,5 +136,5 @@ def test_a_damaged_list_of_clips_is_refused(tmp_path: Path) -> None:
     assert read_clips(tmp_path) == KNOWN
     path = tmp_path / "clips.json"
     path.write_text(path.read_text().replace('"A"', '"X"'))
-    with pytest.raises(StoreError, match=r"clips\.json is damaged: its hash"):
+    with pytest.raises(StoreError, match=r"clips\.json is damaged: it has been changed"):
         read_clips(tmp_path)

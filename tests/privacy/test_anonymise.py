@@ -43,8 +43,8 @@ def test_ids_and_speakers_become_hashes_that_only_the_key_gives_again(study: Pat
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--key", "result/key", "--out", "x.csv"), "may not lie in result/"),
-        (("--key", "link/key", "--out", "x.csv"), "may not lie in features/"),
+        (("--key", "result/key", "--out", "x.csv"), "may not be in result/"),
+        (("--key", "link/key", "--out", "x.csv"), "may not be in features/"),
         (("--key", "manifest.csv", "--out", "x.csv"), "manifest.csv is no key"),
         (("--key", "open", "--out", "x.csv"), "can be read by others"),
         (("--key", "nowhere/key", "--out", "x.csv"), "cannot be made: No such file"),

@@ -76,7 +76,7 @@ def test_a_recipe_is_read_with_the_place_of_every_value(tmp_path: Path) -> None:
         ("[study]\ntarget = 'a'\n[[finetune]]\n[[finetune]]\ngradient-checkpointing = 1", "line 5, column 26: grad"),
         ("[study]\ntarget = 'a'\n[[probe]]\n[[probe]]", "line 4, column 1: a second [probe]; expected one"),
         ("probe = 3\n[study]\ntarget = 'a'", "line 1, column 9: probe = 3, expected a table [probe]"),
-        ("[study]\ntarget = " + "[" * 5000 + "]" * 5000, "line 1, column 1: its lists or tables lie too deep"),
+        ("[study]\ntarget = " + "[" * 5000 + "]" * 5000, "line 1, column 1: its lists or tables are nested too deep"),
         ("#" * 1_000_001, "line 1, column 1: it has 1,000,001 bytes; a recipe has 1,000,000 at most"),
     ],
     ids=lambda value: str(value)[:40],

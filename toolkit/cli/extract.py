@@ -44,7 +44,7 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
             remark(f"mind: {averaged(done.flags['averaged'], done.new + done.before)}")
         if not as_json:
             print(
-                f"{name}: {done.new:,} clips new, {done.before:,} there before, {len(done.failed):,} "
+                f"{name}: {done.new:,} clips tried, {done.before:,} there before, {len(done.failed):,} "
                 f"failed{flagged}; {len(store.layers)} layers x {store.width} in {place.shown(store.folder)} "
                 f"({of_bytes(done.bytes)}, {done.seconds:,.1f} s)"
             )

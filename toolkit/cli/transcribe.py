@@ -31,7 +31,7 @@ def transcribe(
         remark(f"failed: clip {clip!r} {reason}")
     flagged = "".join(f", {count:,} {flag}" for flag, count in sorted(done.flags.items()))
     print(
-        f"{done.store.backbone}: {done.new:,} clips new, {done.before:,} there before, {len(done.failed):,} "
+        f"{done.store.backbone}: {done.new:,} clips tried, {done.before:,} there before, {len(done.failed):,} "
         f"failed{flagged}; transcripts in {place.shown(done.store.folder)} ({done.seconds:,.1f} s)"
     )
     return CommandResult((), not done.new, SOME_CLIPS_FAILED if done.failed else DONE)

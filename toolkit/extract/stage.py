@@ -57,7 +57,7 @@ class Extractions:
         return {clip: reason for done in self.by_model.values() for clip, reason in done.failed.items()}
 
     def table(self) -> "pd.DataFrame":
-        """A row a store: clips new and there before, failures, layers, width, bytes and seconds."""
+        """A row a store: clips tried and there before, failures, layers, width, bytes and seconds."""
         import pandas as pd
 
         return pd.DataFrame(self.to_json()["stores"])
