@@ -1,16 +1,16 @@
+import contextlib
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
-import textwrap
+from itertools import count
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from tests import children
 from tests.features.conftest import LAYERS, STORE_WIDTH, content, new_store
 from toolkit.core.errors import DiskFullError, InputError, StoreError
 from toolkit.features import shard
@@ -211,31 +211,31 @@ def test_frames_come_back_per_clip(tmp_path: Path) -> None:
         next(store.frames("encoder.1"))
 
 
+def commits(folder: Path, said: Connection) -> None:
+    """Commits shards of two clips without end, and says how many clips there are."""
+    store = new_store(folder)
+    with store.writing() as writer:
+        for number in count(len(store.ids), 2):
+            writer.commit(content(number, 2))
+            said.send(number + 2)
+
+
 def test_kill_9_while_committing_loses_no_committed_clip(tmp_path: Path) -> None:
-    """A child commits shards without end and reports each; killed at odd moments, all it reported must be there."""
-    script = textwrap.dedent(f"""
-        import sys
-        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-        from pathlib import Path
-        from tests.features.conftest import content, new_store
-        store = new_store(Path({str(tmp_path)!r}))
-        with store.writing() as writer:
-            first = len(store.ids)
-            for number in range(first, first + 1000, 2):
-                writer.commit(content(number, 2))
-                print(number + 2, flush=True)
-    """)
+    """Killed at odd moments, all that the child reported must be there."""
     reported = 0
     for attempt in range(4):
-        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        assert child.stdout is not None
+        heard, said = children.SERVER.Pipe()
+        child = children.start(commits, tmp_path, said)
+        said.close()
         for _ in range(3 + 2 * attempt):
-            reported = int(child.stdout.readline())
-        os.kill(child.pid, signal.SIGKILL)
-        rest, _ = child.communicate()
-        reported = max([reported, *map(int, rest.split())])
+            reported = heard.recv()
+        child.kill()
+        child.join()
+        with contextlib.suppress(EOFError):
+            while True:
+                reported = heard.recv()
         store = new_store(tmp_path)
-        assert len(store.ids) >= reported
+        assert len(store.ids) >= reported > 0
         assert not [defect for _, defect in store.verify() if defect]
         assert len(store.layer("encoder.0").mean) == len(store.ids)
 
