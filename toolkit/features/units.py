@@ -123,8 +123,13 @@ class UnitStore(Gathered):
 
     def layer(self, name: str) -> UnitFeatures:
         """One layer of the units, with the labels of their clips where these differ. Raises StoreError."""
-        found, place = super().layer(name), {clip: row for row, clip in enumerate(self.store.layer(name).ids)}
-        return replace(found, labels={place[clip]: own for clip, own in self.units.labels.items() if clip in place})
+        return replace(super().layer(name), labels=self._labels)
+
+    @cached_property
+    def _labels(self) -> dict[int, Mapping[str, str]]:
+        """By row of every layer's clips, which are the store's."""
+        place = {clip: row for row, clip in enumerate(self.store.ids)}
+        return {place[clip]: own for clip, own in self.units.labels.items() if clip in place}
 
     @property
     def failed(self) -> dict[str, str]:

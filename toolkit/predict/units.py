@@ -1,4 +1,4 @@
-"""Which clips of what is predicted make a unit: by the manifest's column, or by the folder that they lie in."""
+"""Which clips of what is predicted make a unit: by the manifest's column, or by the folder that they are in."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -18,14 +18,8 @@ ROWS = 64  # read at a time: each may hold minutes of audio
 HEADS = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3", b"\xff\xfb": ".mp3", b"\xff\xf3": ".mp3"}
 SPEAKERS = ("speaker", "speaker_id", "client_id", "spk_id")
 TEXTS = ("text", "sentence", "transcription", "transcript", "normalized_text", "raw_text", "raw_transcription")
-OURS = (
-    "path",
-    "channel",
-    manifest.RECORDING,
-    "start",
-    "end",
-    "split",
-)  # what these columns mean elsewhere is not known
+# What these columns mean elsewhere is not known.
+OURS = ("path", "channel", manifest.RECORDING, "start", "end", "split")
 
 
 def _read(corpus: Corpus) -> Iterator[Cells]:
@@ -75,8 +69,8 @@ def _audio_columns(file: Path, schema: Any) -> list[str]:
         and {"bytes", "path"} <= {field.type.field(at).name for at in range(field.type.num_fields)}
     ]
     if len(found) != 1:
-        told = f"several columns of audio, {found}" if found else f"no column of audio among {list(schema.names)}"
-        raise InputError(f"{file.name} has {told}; expected one with bytes and path, as datasets' Audio has")
+        holds = f"several columns of audio, {found}" if found else f"no column of audio among {list(schema.names)}"
+        raise InputError(f"{file.name} has {holds}; expected one with bytes and path, as datasets' Audio has")
     return found
 
 
