@@ -110,7 +110,7 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         gives = isinstance(args[0], Tensor)
     if not theirs and not gives:
         return operation(*args, **kwargs)
-    _refuse_two_devices(operation.name(), args, kwargs)
+    _check_one_device(operation.name(), args, kwargs)
     _note_waiting(operation.name(), args, kwargs)
     call = kwargs if target is None else {**kwargs, "device": torch.device("cpu"), "pin_memory": None}
     result = operation(*pytree.tree_map(_here, args), **pytree.tree_map(_here, call))
@@ -144,7 +144,7 @@ def _note_waiting(name: str, args: Any, kwargs: dict[str, Any]) -> None:
     WAITS.append(f"{name} for {ours[-1].line}" if ours else name)
 
 
-def _refuse_two_devices(name: str, args: Any, kwargs: dict[str, Any]) -> None:
+def _check_one_device(name: str, args: Any, kwargs: dict[str, Any]) -> None:
     """As CUDA does, which takes the CPU's numbers without dimensions, and its indices into a tensor of its own."""
     if name in CROSSES or (name in INDEXED and isinstance(args[0], Tensor)):
         return

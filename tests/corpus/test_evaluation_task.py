@@ -136,11 +136,11 @@ def test_the_same_audio_under_two_ids_on_both_sides_is_refused() -> None:
     first = asked.folds.ids[0]
     other = next(clip for clip, fold in zip(asked.folds.ids, asked.folds.fold) if fold != asked.folds.fold[0])
     audio = {clip: clip for clip in asked.folds.ids}
-    evaluation_task.refuse_leaks(asked, audio)
+    evaluation_task.check_leaks(asked, audio)
     with pytest.raises(SplitError, match=r"the same audio is in fold .* \(clip '\w+'\)\. Give"):
-        evaluation_task.refuse_leaks(asked, {**audio, other: first})
+        evaluation_task.check_leaks(asked, {**audio, other: first})
     with pytest.raises(SplitError, match=r" \(and 1 more\)\. Give"):
-        evaluation_task.refuse_leaks(asked, {clip: str(number % 2) for number, clip in enumerate(asked.folds.ids)})
+        evaluation_task.check_leaks(asked, {clip: str(number % 2) for number, clip in enumerate(asked.folds.ids)})
 
 
 def test_what_the_folds_keep_apart_cannot_be_asked_for() -> None:
@@ -226,25 +226,25 @@ def test_all_folds_leave_one_speaker_out() -> None:
 def test_one_deal_of_the_folds_is_not_counted_twice() -> None:
     corpus = manifest(rows())
     deals = [build_task(corpus, "emotion", 5, seed).folds for seed in range(3)]
-    evaluation_task.refuse_repeats(corpus, "group", deals)
+    evaluation_task.check_repeats(corpus, "group", deals)
     said = "--repeats 3: only 2 of these deals of the folds differ; ask for fewer, or for other --folds"
     with pytest.raises(SplitError) as caught:
-        evaluation_task.refuse_repeats(corpus, "group", [*deals[:2], replace(deals[1], fold=4 - deals[1].fold, seed=2)])
+        evaluation_task.check_repeats(corpus, "group", [*deals[:2], replace(deals[1], fold=4 - deals[1].fold, seed=2)])
     assert str(caught.value) == said
     out = [build_task(corpus, "emotion", None, seed).folds for seed in range(2)]
     with pytest.raises(SplitError, match="--repeats 2: only 1 of these deals"):
-        evaluation_task.refuse_repeats(corpus, "group", out)
+        evaluation_task.check_repeats(corpus, "group", out)
 
 
 def test_folds_that_a_split_column_numbers_are_not_dealt_anew() -> None:
     corpus = manifest([{**row, "split": str(int(row["speaker"][1:]) % 3)} for row in rows()])
     one = build_task(corpus, "emotion", 5, seed=0).folds
     assert (one.scheme, one.count) == ("kfold", 3)
-    evaluation_task.refuse_repeats(corpus, "group", [one])
+    evaluation_task.check_repeats(corpus, "group", [one])
     with pytest.raises(SplitError, match="--repeats deals the folds anew, and the manifest's split column fixes them"):
-        evaluation_task.refuse_repeats(corpus, "group", [one, one])
+        evaluation_task.check_repeats(corpus, "group", [one, one])
     by_clip = [build_task(corpus, "emotion", 5, seed, split_by="clip").folds for seed in range(2)]
-    evaluation_task.refuse_repeats(corpus, "clip", by_clip)
+    evaluation_task.check_repeats(corpus, "clip", by_clip)
 
 
 def test_a_question_split_by_clip_can_be_asked_with_its_speakers_kept_apart() -> None:

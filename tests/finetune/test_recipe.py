@@ -8,7 +8,7 @@ from toolkit.core.errors import InputError
 from toolkit.corpus.labels import Task
 from toolkit.finetune.classifier import Classifier
 from toolkit.finetune.options import Recipe
-from toolkit.finetune.recipe import blank_spans, choose_weights, count, parameter_groups, refuse_too_shallow, trained
+from toolkit.finetune.recipe import blank_spans, check_depth, choose_weights, count, parameter_groups, trained
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load_trainable import load_trainable
 
@@ -115,9 +115,9 @@ def test_a_recipe_that_cannot_be_is_refused(options: dict[str, object], sentence
 def test_a_round_too_shallow_for_the_recipe_is_refused_before_the_first_is_trained(
     train: str, layer: str, said: str
 ) -> None:
-    refuse_too_shallow(Recipe(train=train), {0: "decoder.2", 1: "decoder.3"}, 4)
+    check_depth(Recipe(train=train), {0: "decoder.2", 1: "decoder.3"}, 4)
     with pytest.raises(InputError, match=said):
-        refuse_too_shallow(Recipe(train=train), {0: "decoder.2", 1: layer}, 4)
+        check_depth(Recipe(train=train), {0: "decoder.2", 1: layer}, 4)
 
 
 def test_about_the_share_that_is_asked_for_is_blanked_in_spans() -> None:

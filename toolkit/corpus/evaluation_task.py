@@ -102,8 +102,8 @@ def build_task(
     if split_by == "clip":
         return _clip_by_clip(manifest, task, truth, dealt_by, columns, group_by, count or 0, seed, notes, rules)
     groups = tuple(columns[group_by])
-    _refuse_what_folds_give_away(task, truth, groups, group_by)
-    refuse_overlap(manifest, groups, group_by)
+    _check_target_is_not_the_group(task, truth, groups, group_by)
+    check_overlap(manifest, groups, group_by)
     if own_split and dealt_by_column(manifest, split_by):
         folds = splits.fixed(ids, groups, columns["split"], group_by, seed)
     else:
@@ -123,7 +123,7 @@ def dealt_by_column(manifest: Manifest, split_by: str) -> bool:
     return "split" in manifest.columns and split_by != "clip"
 
 
-def refuse_repeats(manifest: Manifest, split_by: str, deals: Sequence[Folds]) -> None:
+def check_repeats(manifest: Manifest, split_by: str, deals: Sequence[Folds]) -> None:
     """One deal of the folds counted twice would understate how far the deal moves a figure.
 
     deals: by their seeds, of one question. Raises SplitError where a split column deals them or two are the same.
@@ -176,7 +176,7 @@ def _settled(
     for column in dict.fromkeys((*names, group_by, "speaker")):
         if column in columns:
             if column in (group_by, "speaker"):
-                _refuse_empty(column, columns[column], manifest.lines)
+                _check_filled(column, columns[column], manifest.lines)
             if column in names and rules.kind == "regression":  # a number may be spelt in any way
                 continue
             own = spellings.settle(column, columns[column], manifest.lines, rules, group=column not in names)
@@ -187,13 +187,13 @@ def _settled(
     return columns, tuple(names), notes
 
 
-def _refuse_empty(column: str, cells: Sequence[str], lines: Sequence[int]) -> None:
+def _check_filled(column: str, cells: Sequence[str], lines: Sequence[int]) -> None:
     for value, line in zip(cells, lines):
         if not value.strip():
             raise SplitError(f"Manifest line {line}, column {column!r}: it is empty; expected the group to keep apart")
 
 
-def _refuse_what_folds_give_away(task: Task, truth: Truth, groups: Sequence[str], group: str) -> None:
+def _check_target_is_not_the_group(task: Task, truth: Truth, groups: Sequence[str], group: str) -> None:
     """A label that each group has for itself is never in training when it is tested."""
     if task.multilabel or task.regression:  # a number between those of others can be learnt from them
         return
@@ -206,7 +206,7 @@ def _refuse_what_folds_give_away(task: Task, truth: Truth, groups: Sequence[str]
         )
 
 
-def refuse_overlap(manifest: Manifest, groups: Sequence[str], group: str) -> None:
+def check_overlap(manifest: Manifest, groups: Sequence[str], group: str) -> None:
     """Raises SplitError for two groups' clips that are parts of one file and overlap."""
     found = repeats.overlap(manifest.clips, groups)
     if found:
@@ -240,7 +240,7 @@ def honest_of(question: EvaluationTask) -> EvaluationTask | None:
         return None
 
 
-def refuse_leaks(question: EvaluationTask, audio_sha256: Mapping[str, str]) -> None:
+def check_leaks(question: EvaluationTask, audio_sha256: Mapping[str, str]) -> None:
     """The same recording under two ids must not be on both sides. Raises SplitError, unless clips were split."""
     if question.folds.group_by == "clip":
         return

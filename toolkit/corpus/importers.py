@@ -206,7 +206,7 @@ def _call_rows(call: Path, defects: list[str]) -> Iterator[tuple[int, dict[str, 
 def new_file(root: Path, out: Path, overwrite: bool) -> None:
     if not root.is_dir():
         raise InputError(f"There is no folder {root.name}/")
-    manifest.refuse_overwrite(out, overwrite)
+    manifest.check_overwrite(out, overwrite)
 
 
 def prefix_of(root: Path, out: Path) -> tuple[str, bool]:

@@ -244,7 +244,7 @@ def clip_of(
     return Clip(identity, path, line, start, end, channel, duration, speaker, split, kept), defects
 
 
-def refuse_overwrite(file: Path, overwrite: bool) -> None:
+def check_overwrite(file: Path, overwrite: bool) -> None:
     """Raises InputError where a manifest cannot or must not be written."""
     if not file.parent.is_dir():
         raise InputError(f"There is no folder {file.parent.name}/")

@@ -71,14 +71,14 @@ def _regression(
                 f"Column {name!r} holds the numbers {sorted(set(known.tolist()))}; two or more are needed to predict "
                 "one"
             )
-        _refuse_far(name, truth[:, place], lines)
+        _check_magnitudes(name, truth[:, place], lines)
         missing = len(lines) - len(known)
         if missing:
             notes.append(Note("missing_numbers", {"label": name, "some": missing, "all": len(lines)}))
     return Task(short_name(names), "regression", tuple(names), tuple(names)), truth, notes
 
 
-def _refuse_far(name: str, values: FloatArray, lines: Sequence[int]) -> None:
+def _check_magnitudes(name: str, values: FloatArray, lines: Sequence[int]) -> None:
     """A sensor's 1e9 among numbers from 1 to 7 is a slip of the pen, and would decide every figure."""
     known = values[~np.isnan(values)]
     away = np.abs(values - np.median(known))

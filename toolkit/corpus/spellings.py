@@ -237,7 +237,7 @@ def settle_columns(names: Sequence[str], columns: Mapping[str, Sequence[str]], r
     return tuple(name for name in names if rules.spellings == "keep" or first[key(name)] == name)
 
 
-def refuse_columns(columns: Sequence[str], rules: Rules, where: str) -> None:
+def check_spellings(columns: Sequence[str], rules: Rules, where: str) -> None:
     """Columns of a table that are spellings of one label, unless they are kept apart: they cannot be merged there."""
     first: dict[str, str] = {}
     for name in columns:

@@ -60,7 +60,7 @@ def table(file: Path, out: Path, options: TableOptions, audio_root: Roots = None
     Raises InputError where `out` is there already, where columns cannot be told, and where no row is left.
     """
     rules = options.rules
-    manifest.refuse_overwrite(out, options.overwrite)
+    manifest.check_overwrite(out, options.overwrite)
     read = _Reading(sheet.read(file, options.sheet, options.encoding))
     found = read.table
     named = headings.columns(found, options, read.said)

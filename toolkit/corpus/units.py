@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.audio.clip import Clip
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 from toolkit.core.i18n import Note
-from toolkit.corpus.evaluation_task import refuse_overlap
+from toolkit.corpus.evaluation_task import check_overlap
 from toolkit.corpus.labels import NUMBER, Task, columns_of
 from toolkit.corpus.manifest import RECORDING, SECONDS, Manifest
 from toolkit.corpus.scales import number
@@ -116,9 +116,7 @@ def units_of(
                 + (" or --group-by" if name == group_by else "")
             )
     if group_by is not None and group_by in cells:
-        refuse_overlap(
-            manifest, settle(group_by, manifest.cells(group_by), manifest.lines, rules, True).cells, group_by
-        )
+        check_overlap(manifest, settle(group_by, manifest.cells(group_by), manifest.lines, rules, True).cells, group_by)
     counts = [len(own) for own in rows.values()]
     sizes = {"some": len(rows), "all": len(names), "few": min(counts), "most": max(counts)}
     notes = [Note("units", {"column": column, **sizes})]

@@ -168,7 +168,7 @@ def plan(place: Place, options: ExtractOptions) -> Plan:
     checkpoints = tuple(_reading(one, corpus, place, options) if isinstance(one, Checkpoint) else one for one in found)
     stand_ins = [one for one in checkpoints if not isinstance(one, Checkpoint)]
     if len(stand_ins) == len(checkpoints):
-        refuse_idle(stand_ins[0], options)
+        check_text_options(stand_ins[0], options)
     for checkpoint in checkpoints:  # what does not fit one of them is refused before the first is run
         if isinstance(checkpoint, Checkpoint):
             frame_layers(checkpoint, options)
@@ -187,7 +187,7 @@ def _reading(checkpoint: Checkpoint, corpus: Manifest, place: Place, options: Ex
     return TextBackbone(checkpoint, source, options.device, options.cut_text)
 
 
-def refuse_idle(one: StandIn, options: ExtractOptions) -> None:
+def check_text_options(one: StandIn, options: ExtractOptions) -> None:
     """Raises InputError for an option that means nothing where no backbone hears."""
     given = {
         "--layers": options.layers,

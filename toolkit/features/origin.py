@@ -56,7 +56,7 @@ def compare(
     return Compared(moved, others, gone)
 
 
-def refuse_others(
+def check_origins(
     manifest: Manifest, store: Store, looks_other: Callable[[Clip, Source], bool], say: Callable[[str], None]
 ) -> None:
     """Raises InputError where a clip's audio is another one than what is stored under its id, or cannot be had; or its

@@ -16,7 +16,7 @@ from toolkit.models.load import choose_device
 TRAINING_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-def refuse_search_of(layers: Sequence[str]) -> None:
+def check_search(layers: Sequence[str]) -> None:
     """Raises InputError where a round's model ends in the decoder. layers: where they end, or may end."""
     if any(layer.startswith("decoder.") for layer in layers):
         raise InputError("--search cuts the encoder at different depths, and a round's model may end in the decoder")
@@ -28,7 +28,7 @@ def shallow_notes(recipe: Recipe, shallow: Mapping[int, str]) -> list[Note]:
     ]
 
 
-def refuse_idle(task: Task, loss: str | None, class_weights: str | None) -> None:
+def check_task_options(task: Task, loss: str | None, class_weights: str | None) -> None:
     """Raises InputError for what changes nothing of such a target."""
     if loss is not None and not task.regression:
         raise InputError(f"--loss {loss} has no effect: {task.name} is no regression; leave it out")
@@ -37,7 +37,7 @@ def refuse_idle(task: Task, loss: str | None, class_weights: str | None) -> None
         raise InputError(f"--class-weights balanced has no effect: {task.name} holds {what}, no classes; leave it out")
 
 
-def refuse_batch(batch: int, clips: int) -> None:
+def check_batch_size(batch: int, clips: int) -> None:
     """Raises InputError for a batch of more clips than there are."""
     if batch > clips:
         raise InputError(f"--batch-size {batch}: there are {clips} clips")

@@ -14,7 +14,7 @@ from toolkit.finetune.round_context import Job
 ASTRAY = 1e3  # standard deviations of the untrained layer: no speech is so far out
 
 
-def refuse_broken(job: Job, clips: IntArray, pooled: Tensor) -> None:
+def check_loss(job: Job, clips: IntArray, pooled: Tensor) -> None:
     """Raises MachineError where the untrained backbone gives a clip no finite numbers. pooled: of each clip."""
     broken = clips[~torch.isfinite(pooled).all(dim=1).cpu().numpy()]
     if len(broken):

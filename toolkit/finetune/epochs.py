@@ -45,7 +45,7 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
     if recipe.spec_augment:
         backbone.augment = partial(_augment, share=recipe.spec_augment)
     pooled = layer_of(job, backbone, clips)
-    diverged.refuse_broken(job, clips, pooled)
+    diverged.check_loss(job, clips, pooled)
     torch.manual_seed(seeds.integer(job.seed, *name, "weights"))
     choose_weights(backbone, recipe)
     balanced = recipe.class_weights == "balanced"

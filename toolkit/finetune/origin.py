@@ -14,7 +14,7 @@ from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import Rules
 from toolkit.corpus.windows import Windows
 from toolkit.models.checkpoint import Checkpoint, locate
-from toolkit.models.own_code import refuse_own_code
+from toolkit.models.own_code import check_own_code
 from toolkit.models.whisper import Context
 from toolkit.result.run import Run
 from toolkit.result.run_files import read
@@ -79,7 +79,7 @@ def from_run(
     depth = depth or ("full" if train == "encoder-frozen" else "best")
     if depth not in DEPTHS:
         raise InputError(one_of("--depth", depth, DEPTHS))
-    refuse_context(context, checkpoint)
+    check_context(context, checkpoint)
     if context is None:
         context = "clip" if features.get("context") == "clip" and checkpoint.backbone.decoder_layers else "full"
     if depth == "full":
@@ -116,7 +116,7 @@ def probed(folder: Path) -> Run:
         )
     if not isinstance(features, Mapping) or "weights_sha256" not in features:
         raise InputError(f"{folder.name} is no probe run; --from takes the folder of one")
-    refuse_own_code(features, folder.name, "cannot be fine-tuned")
+    check_own_code(features, folder.name, "cannot be fine-tuned")
     check_plugins(features, folder.name)
     return run
 
@@ -141,7 +141,7 @@ def standings(run: Run, name: str) -> list[dict[int, str]]:
     return [dict(zip(ranked, place)) for place in zip(*ranked.values())]
 
 
-def refuse_top(top: int, layers: int, name: str) -> None:
+def check_top(top: int, layers: int, name: str) -> None:
     """Raises InputError where a probe of so many layers has no such place."""
     if top > layers:
         raise InputError(f"--top {top}: {name} has {layers} layers")
@@ -167,27 +167,27 @@ def by_hand(
     if depth not in (None, "full"):
         raise InputError(one_of("--depth", depth, DEPTHS))
     last = deepest(checkpoint, train) if layer is None else f"encoder.{layer}"
-    refuse_context(context, checkpoint)
+    check_context(context, checkpoint)
     layers = {round_.fold: last for round_ in question.folds.rounds()}
     scale = question.task.regression or question.task.ordinal
     head = Head(_statistics(last, statistics, "mean"), class_weights or ("none" if scale else "balanced"))
     return Source(checkpoint, context or "full", question, layers, dict.fromkeys(layers, head), windows=windows)
 
 
-def refuse_context(context: str | None, checkpoint: Checkpoint) -> None:
+def check_context(context: str | None, checkpoint: Checkpoint) -> None:
     """Raises InputError for a context where only Whisper has one."""
     if context is not None and not checkpoint.family.fixed_context:
         raise InputError(f"--context has no effect on {checkpoint.name}, which hears the clip alone; it is Whisper's")
 
 
-def refuse_statistics(layer: str, statistics: str | None) -> None:
+def check_statistics(layer: str, statistics: str | None) -> None:
     """Raises InputError for a deviation over the frames of a layer that has one frame."""
     if layer.startswith("decoder.") and statistics not in (None, "mean"):
         raise InputError(f"--statistics {statistics}: {layer} has one frame a clip, the start token's; leave it out")
 
 
 def _statistics(layer: str, asked: str | None, probed: str) -> str:
-    refuse_statistics(layer, asked)
+    check_statistics(layer, asked)
     return "mean" if layer.startswith("decoder.") else asked or probed
 
 

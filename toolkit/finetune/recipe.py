@@ -38,13 +38,13 @@ def least_depth(recipe: Recipe) -> int:
     return 1 if recipe.train == "lora" else recipe.top or 0
 
 
-def refuse_too_shallow(recipe: Recipe, layers: Mapping[int, str], encoder_layers: int) -> None:
+def check_depth(recipe: Recipe, layers: Mapping[int, str], encoder_layers: int) -> None:
     """Raises InputError for the first round that `too_shallow` finds."""
     for reason in too_shallow(recipe, layers, encoder_layers).values():
         raise InputError(reason)
 
 
-def refuse_convolutions(recipe: Recipe, checkpoint: Checkpoint) -> None:
+def check_convolutions(recipe: Recipe, checkpoint: Checkpoint) -> None:
     """Raises InputError for convolutions that learn in any case, and for what a family's own forward does not offer."""
     if checkpoint.family.feed:
         asked = {"--train-convolutions": recipe.train_convolutions, "--spec-augment": recipe.spec_augment}

@@ -14,7 +14,7 @@ from toolkit.core.artifacts import cores, locked, make_folder, signature
 from toolkit.core.errors import InputError, MachineError, disk_full_is_named, is_out_of_memory
 from toolkit.core.i18n import Note
 from toolkit.core.progress import Advance, bar
-from toolkit.corpus.evaluation_task import refuse_leaks
+from toolkit.corpus.evaluation_task import check_leaks
 from toolkit.corpus.labels import Truth, listed
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
@@ -23,10 +23,10 @@ from toolkit.finetune import distributed, history
 from toolkit.finetune import rounds as rounds_folder
 from toolkit.finetune.assemble import collected, without_head
 from toolkit.finetune.audio_cache import record
-from toolkit.finetune.checks import check_learnable, device_for, refuse_batch, refuse_search_of, shallow_notes
+from toolkit.finetune.checks import check_batch_size, check_learnable, check_search, device_for, shallow_notes
 from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import Source, deepest
-from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow, too_shallow
+from toolkit.finetune.recipe import check_convolutions, check_depth, too_shallow
 from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
 from toolkit.finetune.search import Search, Studies, settle
@@ -84,14 +84,14 @@ def finetune(
     Raises InputError, SplitError, MachineError, and what `models.trainable` and `result.run_files.read` raise.
     """
     device, recipe = _device(options, say)
-    _refuse_search(options, source)
-    refuse_convolutions(recipe, source.checkpoint)
+    _check_search(options, source)
+    check_convolutions(recipe, source.checkpoint)
     shallow = _shallow(options, source)
     question, workers = source.question, options.workers or cores()
     wanted = [clip for clip in question.folds.ids if clip not in source.left_out]
     with show("decode", len(wanted), "clips") as advance:
         recordings = record(manifest, wanted, workers, advance)
-    refuse_leaks(question, recordings.sha256)
+    check_leaks(question, recordings.sha256)
     left_out = {**source.left_out, **recordings.failed}
     folds = question.folds.without(set(left_out)) if left_out else question.folds
     kept = np.array([clip not in left_out for clip in question.folds.ids])
@@ -105,7 +105,7 @@ def finetune(
         *shallow_notes(recipe, shallow),
         *notes,
     ]
-    refuse_batch(recipe.batch_size, len(folds.ids))
+    check_batch_size(recipe.batch_size, len(folds.ids))
     content = _content(source, recipe, options, notes, folds, truth, recordings.sha256)
     way = "search" if options.search else recipe.train
     folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{way}-{signature(content)[:12]}"
@@ -152,13 +152,13 @@ def _weights_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in (folder / rounds_folder.WEIGHTS).iterdir())
 
 
-def _refuse_search(options: Options, source: Source) -> None:
+def _check_search(options: Options, source: Source) -> None:
     if options.search is None:
         return
     options.search.check(options.recipe)
     if distributed.count() > 1:
         raise InputError("--search runs in one process; give what it finds to several with --train and --learning-rate")
-    refuse_search_of(list(source.layers.values()))
+    check_search(list(source.layers.values()))
 
 
 def _shallow(options: Options, source: Source) -> dict[int, str]:
@@ -170,9 +170,9 @@ def _shallow(options: Options, source: Source) -> dict[int, str]:
     whole = {0: deepest(source.checkpoint, recipe.train)}
     if options.search is not None:
         for way in options.search.ways:
-            refuse_too_shallow(replace(recipe, train=way), whole, encoder_layers)
+            check_depth(replace(recipe, train=way), whole, encoder_layers)
         return {}
-    refuse_too_shallow(recipe, whole if source.chosen else source.layers, encoder_layers)
+    check_depth(recipe, whole if source.chosen else source.layers, encoder_layers)
     return {fold: source.layers[fold] for fold in too_shallow(recipe, source.layers, encoder_layers)}
 
 

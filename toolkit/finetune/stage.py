@@ -14,19 +14,19 @@ from toolkit.core.progress import quiet
 from toolkit.corpus.evaluation_task import (
     EvaluationTask,
     build_task,
+    check_repeats,
     dealt_by_column,
     fold_count,
     keep,
-    refuse_repeats,
 )
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
 from toolkit.corpus.windows import Windows, cut
 from toolkit.finetune import distributed, origin, tracking
-from toolkit.finetune.checks import check_learnable, device_for, refuse_batch, refuse_idle, refuse_search_of
+from toolkit.finetune.checks import check_batch_size, check_learnable, check_search, check_task_options, device_for
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.finetune.origin import Source
-from toolkit.finetune.recipe import refuse_convolutions, refuse_too_shallow
+from toolkit.finetune.recipe import check_convolutions, check_depth
 from toolkit.finetune.run import Options, finetune
 from toolkit.finetune.search import Search
 from toolkit.models.checkpoint import Checkpoint, locate
@@ -100,7 +100,7 @@ def plan(place: Place, options: FinetuneOptions) -> Plan:
         raise InputError(one_of("--context", options.context, ["full", "clip"]))
     corpus, sources = (_from_run if options.origin is not None else _by_hand)(place, options)
     for source in sources:
-        refuse_idle(source.question.task, options.loss, options.class_weights)
+        check_task_options(source.question.task, options.loss, options.class_weights)
     return Plan(place, options, corpus, tuple(sources))
 
 
@@ -129,22 +129,20 @@ def check(
         raise InputError(one_of("--depth", options.depth, origin.DEPTHS))
     if len(ends) > 1 and not by_layer:
         raise InputError("--depth full is needed: the probe chooses no layer")
-    origin.refuse_context(options.context, checkpoint)
-    refuse_convolutions(recipe, checkpoint)
+    origin.check_context(options.context, checkpoint)
+    check_convolutions(recipe, checkpoint)
     for way in options.ways:
-        refuse_too_shallow(
-            replace(recipe, train=way), {0: whole if options.search else ends[-1]}, checkpoint.backbone.layers
-        )
+        check_depth(replace(recipe, train=way), {0: whole if options.search else ends[-1]}, checkpoint.backbone.layers)
     for layer in ends:
-        origin.refuse_statistics(layer, options.statistics)
-    origin.refuse_top(options.top, len(probed), f"a probe of {checkpoint.name}")
+        origin.check_statistics(layer, options.statistics)
+    origin.check_top(options.top, len(probed), f"a probe of {checkpoint.name}")
     if options.search:
         Search(options.search, options.ways).check(recipe)
-        refuse_search_of(ends)
+        check_search(ends)
     device_for(options.device, recipe.dtype)
     for question in questions:
-        refuse_idle(question.task, options.loss, options.class_weights)
-        refuse_batch(recipe.batch_size, len(question.folds.ids))
+        check_task_options(question.task, options.loss, options.class_weights)
+        check_batch_size(recipe.batch_size, len(question.folds.ids))
         check_learnable(question.task, question.truth, question.folds, recipe.refit_on_development)
 
 
@@ -155,7 +153,7 @@ def _from_run(place: Place, options: FinetuneOptions) -> tuple[Manifest, list[So
     run = origin.probed(folder)
     corpus = cut(corpus, origin.windows_of(run))
     if options.top > 1:
-        origin.refuse_top(options.top, len(origin.standings(run, folder.name)), folder.name)
+        origin.check_top(options.top, len(origin.standings(run, folder.name)), folder.name)
     return corpus, [
         origin.from_run(run, folder.name, corpus, place.models, options.depth, options.ways[0],
                         cast("Context | None", options.context), number, options.statistics, options.class_weights)
@@ -177,7 +175,7 @@ def _by_hand(place: Place, options: FinetuneOptions) -> tuple[Manifest, list[Sou
         raise InputError(
             f"--folds {options.folds} has no effect: the manifest's split column deals the clips out; leave it out"
         )
-    refuse_repeats(corpus, options.split_by, [question.folds for question in questions])
+    check_repeats(corpus, options.split_by, [question.folds for question in questions])
     context: Any = options.context
     return corpus, [
         origin.by_hand(checkpoint, context, question, options.layer, options.depth, options.ways[0], windows,

@@ -60,7 +60,7 @@ class Encoder(Protocol):
         ...
 
 
-def refuse_empty(clips: Sequence[Samples]) -> None:
+def check_filled(clips: Sequence[Samples]) -> None:
     """Raises AudioError for a clip without samples: it has no frames."""
     for number, clip in enumerate(clips):
         if clip.ndim != 1 or len(clip) == 0:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from toolkit.audio.decode import Samples
 from toolkit.core.errors import CheckpointError, InputError, ToolkitError, is_out_of_memory, one_of
-from toolkit.models.encoder import LayerStates, on_device, refuse_empty
+from toolkit.models.encoder import LayerStates, check_filled, on_device
 from toolkit.models.families import Feed
 from toolkit.models.network import Item, Network, noise
 from toolkit.models.precision import FLOAT32, Precision
@@ -120,7 +120,7 @@ class GenericEncoder:
         return round(self._feed.fixed * self._feed.rate) or max(n_samples, self._feed.shortest)
 
     def states(self, clips: Sequence[Samples]) -> Iterator[LayerStates]:
-        refuse_empty(clips)
+        check_filled(clips)
         items = [self.network.prepare(clip) for clip in clips]
         groups = self._groups(items)
         with torch.inference_mode():

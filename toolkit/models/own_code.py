@@ -259,7 +259,7 @@ def _sha256(module: nn.Module) -> str:
     return whole.hexdigest()
 
 
-def refuse_own_code(features: Mapping[str, Any], run: str, what: str) -> None:
+def check_own_code(features: Mapping[str, Any], run: str, what: str) -> None:
     """Raises InputError where a run's features are those of code. features: a store's settings; what: is refused."""
     if features.get("family") == FAMILY:
         raise InputError(f"{run} probed features of code of your own, which {what}")

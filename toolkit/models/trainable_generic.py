@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from toolkit.audio.decode import SAMPLE_RATE, Samples
 from toolkit.core.errors import AudioError, InputError
-from toolkit.models.encoder import own_frames, refuse_empty
+from toolkit.models.encoder import check_filled, own_frames
 from toolkit.models.families import Feed
 from toolkit.models.generic import GenericEncoder
 from toolkit.models.precision import FLOAT32
@@ -101,7 +101,7 @@ class TrainableGeneric(nn.Module):
         return round(self._feed.fixed * SAMPLE_RATE) or max(n_samples, self._feed.shortest)
 
     def prepare(self, clip: Samples) -> Prepared:
-        refuse_empty([clip])
+        check_filled([clip])
         longest = self._feed.fixed or self._feed.longest
         if longest and len(clip) > longest * SAMPLE_RATE:
             raise AudioError(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from toolkit.audio.decode import Samples
 from toolkit.models.convolutions import output_frames, receptive_field
-from toolkit.models.encoder import own_frames, refuse_empty, waveforms
+from toolkit.models.encoder import check_filled, own_frames, waveforms
 from toolkit.models.normalisation import normalise
 from toolkit.models.positional_conv import PositionalConvolutions
 from toolkit.models.trainable import Batch, Prepared, attention, own_mask, parsed, through
@@ -51,7 +51,7 @@ class TrainableWav2Vec2(nn.Module):
         return math.ceil(max(n_samples, self._shortest) / self._total_stride) * self._total_stride
 
     def prepare(self, clip: Samples) -> Prepared:
-        refuse_empty([clip])
+        check_filled([clip])
         own = max(len(clip), self._shortest)
         rows = waveforms([clip], (1, own), CPU)
         if self._normalises_input:

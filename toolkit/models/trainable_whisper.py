@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.audio.decode import Samples
-from toolkit.models.encoder import refuse_empty
+from toolkit.models.encoder import check_filled
 from toolkit.models.logmel import LogMel
 from toolkit.models.trainable import Batch, Prepared, attention, own_mask, parsed, through
 from toolkit.models.whisper import Context
@@ -56,7 +56,7 @@ class TrainableWhisper(nn.Module):
         return math.ceil(n_samples / self._stride) * self._stride
 
     def prepare(self, clip: Samples) -> Prepared:
-        refuse_empty([clip])
+        check_filled([clip])
         pieces, own = [], []
         for start in range(0, len(clip), self._window):
             piece = clip[start : start + self._window]

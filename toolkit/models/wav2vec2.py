@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from toolkit.audio.decode import Samples
 from toolkit.models.attention import SelfAttention
 from toolkit.models.convolutions import Convolutions, output_frames, receptive_field
-from toolkit.models.encoder import LayerStates, attention_mask, on_device, own_frames, refuse_empty, waveforms
+from toolkit.models.encoder import LayerStates, attention_mask, check_filled, on_device, own_frames, waveforms
 from toolkit.models.fused_linear import Product, feed_forward
 from toolkit.models.normalisation import normalise
 from toolkit.models.positional_conv import PositionalConvolutions
@@ -62,7 +62,7 @@ class Wav2Vec2Encoder:
         return math.ceil(max(n_samples, self._shortest) / stride) * stride
 
     def states(self, clips: Sequence[Samples]) -> Iterator[LayerStates]:
-        refuse_empty(clips)
+        check_filled(clips)
         lengths = [self.frames(len(clip)) for clip in clips]
         frames = max(lengths)
         own_lengths = on_device(lengths, self.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.audio.decode import Samples
 from toolkit.core.matmul import rounded_up
 from toolkit.models.attention import SelfAttention
-from toolkit.models.encoder import LayerStates, attention_mask, on_device, own_frames, refuse_empty
+from toolkit.models.encoder import LayerStates, attention_mask, check_filled, on_device, own_frames
 from toolkit.models.fused_linear import Product, feed_forward
 from toolkit.models.logmel import LogMel
 from toolkit.models.precision import FLOAT32, Precision
@@ -72,7 +72,7 @@ class WhisperEncoder:
         return self.frames(n_samples) * self._stride
 
     def states(self, clips: Sequence[Samples]) -> Iterator[LayerStates]:
-        refuse_empty(clips)
+        check_filled(clips)
         pieces = [clip[start : start + self._window] for clip in clips for start in range(0, len(clip), self._window)]
         windows = [math.ceil(len(clip) / self._window) for clip in clips]
         own = [self.frames(len(piece)) for piece in pieces]

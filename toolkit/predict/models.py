@@ -81,11 +81,11 @@ def of(folder: Path, run: Run, place: Place, device: str, final: bool = False, o
         raise InputError(f"--final fits a probe on all clips; {folder.name} is fine-tuned, its rounds' models are used")
     if not run.tuned:
         return Probes(folder, run, place, device, final, own_code)
-    refuse_idle(own_code, {}, folder.name)
+    check_own_code_option(own_code, {}, folder.name)
     return Tuned(folder, run, place, device)
 
 
-def refuse_idle(own_code: str | None, made: Mapping[str, Any], run: str) -> None:
+def check_own_code_option(own_code: str | None, made: Mapping[str, Any], run: str) -> None:
     """Raises InputError for a file of code where no features were made by one. made: settings of the run's features."""
     if own_code and CODE_SETTING not in made:
         raise InputError(f"--own-code has no effect on {run}, whose features no file of your own made")
@@ -132,7 +132,9 @@ class Probes:
 
             self.winners = [fitted(folder, run).winner]
         origins = origins_of(run, self.winners).values()
-        refuse_idle(own_code, {key: value for origin in origins for key, value in origin.settings.items()}, folder.name)
+        check_own_code_option(
+            own_code, {key: value for origin in origins for key, value in origin.settings.items()}, folder.name
+        )
 
     def ask(
         self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path, units: Units | None = None

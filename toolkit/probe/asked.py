@@ -13,9 +13,9 @@ from toolkit.corpus.evaluation_task import (
     ALL,
     EvaluationTask,
     build_task,
+    check_repeats,
     fold_count,
     honest_of,
-    refuse_repeats,
 )
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.options import LOSSES
@@ -79,7 +79,7 @@ def ask(corpus: Manifest, options: ProbeOptions) -> Asked:
                    options.split_by, rules=options.rules)
         for deal in range(options.repeats)
     ]  # fmt: skip
-    refuse_repeats(corpus, options.split_by, [one.folds for one in questions])
+    check_repeats(corpus, options.split_by, [one.folds for one in questions])
     for name in names(options.nuisance):
         if name not in MEASURED:
             nuisance_of(questions[0], corpus, name)
@@ -110,7 +110,7 @@ def fused_probes(options: ProbeOptions, probes: Sequence[str]) -> tuple[str, ...
     return tuple(fused_name(way, probe) for probe, way in product(probes, names(options.fusion) or (EARLY,)))
 
 
-def refuse_fused(options: ProbeOptions) -> None:
+def check_fused_options(options: ProbeOptions) -> None:
     """Raises InputError for what is asked of one store alone."""
     for way in names(options.fusion):
         if way not in FUSIONS:

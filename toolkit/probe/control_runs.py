@@ -24,7 +24,7 @@ from toolkit.probe.fusion import FusedExecutor
 from toolkit.probe.online import online
 from toolkit.probe.registry import PROBES
 from toolkit.probe.run import Progress, here
-from toolkit.probe.run_folder import STUDY, Options, Sweep, refuse_leaks, sweep
+from toolkit.probe.run_folder import STUDY, Options, Sweep, check_leaks, sweep
 from toolkit.result import controls as beside
 from toolkit.result import online as kept_online
 from toolkit.result.controls import Beside, Kind
@@ -84,7 +84,7 @@ def plan(
     if question.folds.group_by == "clip" and question.groups != question.folds.groups:
         try:
             honest = kept_apart(question)
-            refuse_leaks(honest, store)
+            check_leaks(honest, store)
             companions.append(Companion("split", f"{question.group}s kept apart", store, honest))
         except SplitError as error:
             note = Note("unmeasured", {"reason": f"{error}."})
@@ -94,7 +94,7 @@ def plan(
             asked = controls.shuffled(question, seed)
             companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, asked, shuffles))
         else:
-            assert not isinstance(store, Fused)  # `asked.refuse_fused` refuses it of a fusion
+            assert not isinstance(store, Fused)  # `asked.check_fused_options` refuses it of a fusion
             (first,), (_, folds) = stores_of(store).values(), clips_behind(store, question.folds)
             untrained = controls.random_store(first, store.folder.parent, folds.ids)
             other = UnitStore(untrained, store.units) if isinstance(store, UnitStore) else untrained

@@ -97,7 +97,7 @@ def inner_parts(folds: Folds, round_: Round, inner: int) -> list[Part]:
     return parts_of(folds, round_, folds.count)[:inner]
 
 
-def refuse_inner(folds: Folds, round_: Round, inner: int) -> None:
+def check_inner_folds(folds: Folds, round_: Round, inner: int) -> None:
     """Raises InputError for more inner folds than a round has."""
     most = len(parts_of(folds, round_, folds.count))
     if not 1 <= inner <= most:
@@ -110,7 +110,7 @@ def check(data: Data, rounds: Sequence[Round], inner: int = 1) -> list[Note]:
 
     Raises InputError for more inner folds than there are, SplitError where a round has nothing to go by.
     """
-    refuse_inner(data.folds, rounds[0], inner)
+    check_inner_folds(data.folds, rounds[0], inner)
     notes: list[Note] = []
     for round_ in rounds:
         where = f"the round that tests fold {round_.fold}"

@@ -86,7 +86,7 @@ def sweep(
     notes: the user's own, for the report. A run that was stopped goes on; a finished one is read and verified instead.
     Raises SplitError when the same audio is on both sides, and what `run.probe` and `run_files.read` raise.
     """
-    refuse_leaks(question, store)
+    check_leaks(question, store)
     folder = folder_of(store, question, options, result, notes)
     with locked(make_folder(folder)), disk_full_is_named(folder):
         if (folder / result_run.RUN).exists():
@@ -148,10 +148,10 @@ def sweep(
     return Sweep(folder, run, cached=False)
 
 
-def refuse_leaks(question: EvaluationTask, store: Features) -> None:
-    """`evaluation_task.refuse_leaks` of a store's clips, of units' too."""
+def check_leaks(question: EvaluationTask, store: Features) -> None:
+    """`evaluation_task.check_leaks` of a store's clips, of units' too."""
     clips, folds = clips_behind(store, question.folds)
-    evaluation_task.refuse_leaks(replace(question, folds=folds), clips.sounding_sha256)
+    evaluation_task.check_leaks(replace(question, folds=folds), clips.sounding_sha256)
 
 
 def _costs(store: Features, folder: Path, run: Run, seconds: float | None) -> dict[str, float]:

@@ -24,11 +24,11 @@ from toolkit.corpus.place import Place
 from toolkit.corpus.windows import Windows, cut
 from toolkit.features.finding import find, stores
 from toolkit.features.fused import SEPARATOR, Features, Fused, stores_of
-from toolkit.features.origin import names_other, refuse_others
+from toolkit.features.origin import check_origins, names_other
 from toolkit.features.store import Store
 from toolkit.features.units import UnitStore
 from toolkit.probe import control_runs
-from toolkit.probe.asked import Asked, ask, fused_probes, refuse_fused
+from toolkit.probe.asked import Asked, ask, check_fused_options, fused_probes
 from toolkit.probe.nuisance import LOUDNESS, loudnesses
 from toolkit.probe.options import TRIALS, ProbeOptions
 from toolkit.probe.ray import RayExecutor
@@ -196,9 +196,9 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
     every = {store.folder: store for one in found for store in stores_of(one).values()}
     corpus = cut(corpus, Windows.shared({folder.name: store.settings for folder, store in every.items()}))
     for store in every.values():
-        refuse_others(corpus, store, names_other, place.say)
+        check_origins(corpus, store, names_other, place.say)
     if any(isinstance(one, Fused) for one in found):
-        refuse_fused(options)
+        check_fused_options(options)
     asked = ask(corpus, options)
     if asked.units is not None:
         found = [UnitStore(store, asked.units) for store in found if isinstance(store, Store)]

@@ -9,7 +9,7 @@ import numpy as np
 from toolkit.core.errors import PredictionsError
 from toolkit.corpus import scales
 from toolkit.corpus.labels import Task, Truth
-from toolkit.corpus.spellings import KEEP, Rules, refuse_columns, settle
+from toolkit.corpus.spellings import KEEP, Rules, check_spellings, settle
 from toolkit.result import two_column
 from toolkit.result.predictions import MODEL, FloatArray, Predictions, value_cells, value_columns
 from toolkit.result.safe_csv import Row, read_table
@@ -78,7 +78,7 @@ def _settled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say:
     where, lines = path.name, [line for line, _ in rows]
     cells = {name: tuple(row[number] for _, row in rows) for number, name in enumerate(columns)}
     for what in ("truth", "probability"):
-        refuse_columns([name for name in columns if name.startswith(f"{what}:")], rules, where)
+        check_spellings([name for name in columns if name.startswith(f"{what}:")], rules, where)
     for pair in (two_column.COLUMNS, ("prediction", "truth")):
         if rules.kind == "regression":  # a number may be spelt in any way
             continue

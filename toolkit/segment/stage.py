@@ -187,7 +187,7 @@ def plan(place: Place, options: SegmentOptions) -> Plan:
     corpus = _read(place, options.calls)
     if options.calls.is_file() and out.exists() and out.samefile(options.calls):
         raise InputError(f"{out.name} is the manifest of the calls; give --out another name")
-    manifest.refuse_overwrite(out, options.overwrite)
+    manifest.check_overwrite(out, options.overwrite)
     if options.model is not None and VOICE in corpus.columns:
         raise InputError(f"{corpus.name} has a column {VOICE!r} already, which the turns' voices take; rename it")
     calls, failed = [], {}

@@ -12,7 +12,7 @@ from toolkit.core.errors import InputError, one_of
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.windows import Windows, cut
 from toolkit.features.finding import find
-from toolkit.features.origin import names_other, refuse_others
+from toolkit.features.origin import check_origins, names_other
 from toolkit.features.store import Store
 from toolkit.segment.detector import Floats
 
@@ -61,5 +61,5 @@ def source(
         if not of[call]:
             raise InputError(f"{store.folder.name} holds no window of call {call!r}; {EXTRACT} makes such features")
     asked = tuple(window for call in needed for window in of[call])
-    refuse_others(replace(corpus, clips=asked), store, names_other, say)
+    check_origins(replace(corpus, clips=asked), store, names_other, say)
     return Source(store, layer or store.layers[-1], of)

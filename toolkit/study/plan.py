@@ -205,7 +205,7 @@ def _target(
         with placed(*tables[:-1], probe, otherwise=""):
             own = asked(probe, ProbeOptions, model=list(models), target=name, **given)
             if any(SEPARATOR in name for name in models):
-                probing.refuse_fused(own)
+                probing.check_fused_options(own)
         found = probing.ask(corpus, own)
     except LabelError as error:
         raise study.refusal("target", str(error)) from None
