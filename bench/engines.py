@@ -30,10 +30,12 @@ from sklearn.neural_network import MLPClassifier
 from sweep import Layers, print_rows
 from threadpoolctl import threadpool_limits
 
+from toolkit.core.artifacts import STUDY_FILE
+from toolkit.core.study_file import StudyFile
 from toolkit.probe.batched_training import BATCH_CLIPS, MAX_EPOCHS, PATIENCE
 from toolkit.probe.boosting import BoostingFitter
 from toolkit.probe.networks import NetworkFitter
-from toolkit.probe.optuna_study import Report, StudyFile, distribution, search
+from toolkit.probe.optuna_study import Report, distribution, search
 from toolkit.probe.protocol import Setting
 from toolkit.probe.registry import PROBES
 from toolkit.probe.search import BATCH
@@ -191,9 +193,8 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
         return seen
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
-        file = StudyFile(Path(folder) / "study.db")
+        file = StudyFile(Path(folder) / STUDY_FILE)
         trajectories = list(pool.map(lambda number: ours(number, file), range(len(parts))))
-        file.close()
     both = max if options.clock == "wall" and options.workers > 1 else sum
     whole = both(seen[-1][0] for seen in trajectories)
     best = [round(min(value for _, value in seen), 4) for seen in trajectories]

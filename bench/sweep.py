@@ -3,7 +3,7 @@
     python bench/sweep.py run|growth [--clips 5000] [--width 768] [--labels 7] [--kind multiclass] [--layers 1]
         [--probe linear] [--trials 30] [--of-layers 13] [--workers 2]
 
-run: `toolkit probe` as it is, studies in SQLite included, on synthetic layers; its time is scaled to --of-layers, its
+run: `toolkit probe` as it is, studies on disk included, on synthetic layers; its time is scaled to --of-layers, its
 peak memory the process's; what other programs took of the processor is told, for they change the wall clock. growth:
 such runs with two and four times the clips, layers, trials, and the linear solver's iterations.
 """
@@ -24,6 +24,7 @@ import optuna
 import torch
 from probe import FOLDS, Case, synthetic
 
+from toolkit.core.artifacts import STUDY_FILE
 from toolkit.core.matmul import keep_kernels
 from toolkit.corpus.labels import one_hot
 from toolkit.corpus.splits import make
@@ -68,7 +69,7 @@ def measured(options: argparse.Namespace, clips: int, layers: int, trials: int) 
     speakers = [f"speaker{clip % SPEAKERS}" for clip in range(len(store.ids))]
     folds = make(store.ids, speakers, one_hot(case.task, case.truth), FOLDS, 0)
     with tempfile.TemporaryDirectory() as folder:
-        study, all_of_us = Path(folder) / "study.db", busy()
+        study, all_of_us = Path(folder) / STUDY_FILE, busy()
         begun, spent = time.perf_counter(), time.process_time()
         probe(
             store, case.task, case.truth, folds, speakers,

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.core.artifacts import STUDY_FILE
+from toolkit.core.study_file import StudyFile
 from toolkit.corpus.labels import Task, one_hot
 from toolkit.corpus.splits import make
 from toolkit.features.layout import LayerFeatures
 from toolkit.features.units import MAX, gathered
 from toolkit.probe.data import Data
-from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.run import Budget, here
 
 
@@ -54,12 +55,11 @@ def main() -> None:
             return gathered(layer, units, members, lambda: clips)
 
     with tempfile.TemporaryDirectory() as folder:
-        file = StudyFile(Path(folder) / "study.db")
+        file = StudyFile(Path(folder) / STUDY_FILE)
         begun = time.perf_counter()
         here(View(), data, list(folds.rounds())[: asked.rounds], asked.probe, Budget(asked.trials), 0, file, "cpu",
              asked.workers, lambda name, done, total: None)  # fmt: skip
         seconds = time.perf_counter() - begun
-        file.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{asked.probe}: {asked.clips:,} clips in {asked.units:,} units, {asked.trials} trials, {asked.rounds} of "
           f"{asked.folds} rounds: {seconds:.0f} s, peak {peak:.1f} GiB")  # fmt: skip

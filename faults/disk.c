@@ -1,5 +1,5 @@
 /* What a program does to one folder, seen and spoilt from below: preloaded, it stands between the program (Python,
-   SQLite, HDF5, the Rust of safetensors alike) and the C library.
+   HDF5, the Rust of safetensors alike) and the C library.
 
    Every call that changes the folder is counted: making or emptying a file, write, truncate, fsync, rename, unlink,
    mkdir, rmdir. From then on, by the mode that faults_arm was given:

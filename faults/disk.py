@@ -10,7 +10,6 @@ from pathlib import Path
 
 HEADER = struct.Struct("<cQQII")
 BLOCK = 4096  # bytes of a write that survive or not together
-MEMORY_ONLY = "-shm"  # SQLite's shared memory, which it never reads back from the disk
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class Disk:
         to.mkdir()
         for name in sorted(set(names) - {str(self.root)}):  # folders before what is in them
             target, inode = to / Path(name).relative_to(self.root), names[name]
-            if not target.parent.is_dir() or name.endswith(MEMORY_ONLY):
+            if not target.parent.is_dir():
                 continue
             if inode == FOLDER:
                 target.mkdir()

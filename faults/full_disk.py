@@ -21,7 +21,7 @@ def store(folder: Path) -> Outcome:
 
 
 def search(folder: Path) -> Outcome:
-    """Probing one layer: folds, the SQLite study and its log, winners, CSV, metrics."""
+    """Probing one layer: folds, the studies, winners, CSV, metrics."""
     made = study.make(folder / "study")
     assert not run(lambda: study.extract(made, "--layers", 3)).code
     return _every_call(folder, made, study.probe, "features")
@@ -39,7 +39,7 @@ def report(folder: Path) -> Outcome:
     assert not run(lambda: study.extract(made, "--layers", 3)).code
     assert not run(lambda: study.probe(made)).code
     for path in made.glob("result/*/*"):
-        if path.name != "study.db":
+        if path.name != "study.jsonl":
             subprocess.run(["rm", "-r", path], check=True)
 
     def drawn(workspace: Path) -> None:

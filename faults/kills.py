@@ -3,10 +3,13 @@
 import json
 import os
 import random
-import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from faults import study
 from faults.children import KILL_BEFORE, KILL_WITHIN, Arm, Ended, run
@@ -34,7 +37,7 @@ def extraction(folder: Path) -> Outcome:
 
 
 def search(folder: Path) -> Outcome:
-    """100 of probe: a trial that is in study.db stays there, is whole, and is not run again."""
+    """100 of probe: a trial that is in study.jsonl stays there, is whole, and is not run again."""
     made = study.make(folder / "study")
     assert not run(lambda: study.extract(made)).code
 
@@ -95,28 +98,17 @@ def rounds_of(workspace: Path) -> dict[str, bytes]:
 
 
 def trials_of(workspace: Path) -> dict[str, bytes]:
-    """Every trial of a study.db, read by SQLite alone, on a copy: the write-ahead log is the next run's to fold in."""
+    """Every trial of a study.jsonl, read by Optuna alone; what the kill tore is the next run's to write over."""
     found: dict[str, bytes] = {}
-    for file in workspace.glob("result/*/study.db"):
-        copy = workspace.parent / "look"
-        for suffix in ("", "-wal"):
-            beside, target = file.with_name(file.name + suffix), copy.with_name(copy.name + suffix)
-            target.unlink(missing_ok=True)
-            if beside.exists():
-                target.write_bytes(beside.read_bytes())
-        with sqlite3.connect(copy) as database:
-            rows = database.execute(
-                "SELECT study_name, number, state, value, param_name, param_value FROM trials "
-                "JOIN studies USING (study_id) LEFT JOIN trial_values USING (trial_id) "
-                "LEFT JOIN trial_params USING (trial_id) ORDER BY trial_id, param_name"
-            )
-            for name, number, state, *rest in rows:
-                assert state in ("COMPLETE", "PRUNED"), f"trial {number} of {name} is {state}"
-                key = f"{name}/{number}"
-                found[key] = found.get(key, b"") + json.dumps(rest).encode()
-            twice = database.execute("SELECT 1 FROM trials GROUP BY study_id, number HAVING COUNT(*) > 1").fetchall()
-            assert not twice, "a trial is stored twice"
-        database.close()
+    for file in workspace.glob("result/*/study.jsonl"):
+        whole = workspace.parent / "whole.jsonl"
+        content = file.read_bytes()
+        whole.write_bytes(content[: content.rfind(b"\n") + 1])
+        storage = JournalStorage(JournalFileBackend(str(whole)))
+        for name in optuna.get_all_study_names(storage):
+            for trial in optuna.load_study(study_name=name, storage=storage).trials:
+                assert trial.state.is_finished(), f"trial {trial.number} of {name} is {trial.state.name}"
+                found[f"{name}/{trial.number}"] = json.dumps([trial.value, trial.params]).encode()
     return found
 
 

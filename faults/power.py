@@ -81,7 +81,7 @@ def _extract(workspace: Path) -> None:
 
 
 def _probe(workspace: Path) -> None:
-    from toolkit.probe.optuna_study import StudyFile
+    from toolkit.core.study_file import StudyFile
 
     append = StudyFile.append
 

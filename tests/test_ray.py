@@ -16,9 +16,12 @@ import numpy as np
 import optuna
 import pytest
 import soundfile
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from tests.models import tiny, zoo
 from toolkit.core import ray_cluster
+from toolkit.core.artifacts import STUDY_FILE
 from toolkit.core.errors import InputError, MachineError, StoreError
 from toolkit.core.progress import Advance
 from toolkit.core.ray_cluster import Cluster, joined
@@ -156,7 +159,7 @@ def test_a_cluster_that_loses_and_gains_nodes_gives_the_same_files(
             question.truth,
             question.folds,
             question.groups,
-            study=tmp_path / name / "study.db",
+            study=tmp_path / name / STUDY_FILE,
             winners=tmp_path / name / "winners",
             trials=12,
             executor=executor,
@@ -171,11 +174,11 @@ def test_a_cluster_that_loses_and_gains_nodes_gives_the_same_files(
     assert [
         name for name in names if (far / "winners" / name).read_bytes() != (near / "winners" / name).read_bytes()
     ] == []
-    assert trials(far / "study.db") == trials(near / "study.db")
+    assert trials(far / STUDY_FILE) == trials(near / STUDY_FILE)
 
 
 def trials(file: Path) -> dict[str, list[tuple[object, float | None]]]:
-    storage = f"sqlite:///{file}"
+    storage = JournalStorage(JournalFileBackend(str(file)))
     names = optuna.get_all_study_names(storage)
     studies = {name: optuna.load_study(study_name=name, storage=storage) for name in names}
     return {name: [(trial.params, trial.value) for trial in study.trials] for name, study in studies.items()}

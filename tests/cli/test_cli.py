@@ -69,7 +69,7 @@ def test_a_study_from_manifest_to_report(run: Run, study: Path, tmp_path: Path) 
     code, out, err = probe(run, study, "--target", "high", "--note", "made for a test")
     assert code == 0 and "36 clips predicted" in out and "made for a test" in out
     (folder,) = (study / "result").glob("high-tiny-hubert-linear-*")
-    for name in ("predictions.csv", "metrics.json", "layers.csv", "report.html", "figures/layers.json", "study.db"):
+    for name in ("predictions.csv", "metrics.json", "layers.csv", "report.html", "figures/layers.json", "study.jsonl"):
         assert (folder / name).stat().st_size > 0
     code, again, err = probe(run, study, "--target", "high", "--note", "made for a test")
     assert code == 0 and "is finished already" in err and again == out

@@ -1,6 +1,5 @@
 import errno
 import os
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -51,7 +50,6 @@ def test_a_manifest_error_tells_the_first_defect_and_how_many_more() -> None:
         ),
         RuntimeError("Can't decrement id ref count (errno = 28, error message = 'No space left on device')"),
         ValueError('I/O error: Os { code: 28, kind: StorageFull, message: "No space left on device" }'),
-        RuntimeError("(sqlite3.OperationalError) database or disk is full"),
     ],
 )
 def test_a_full_disk_is_named_with_its_free_bytes_whoever_reports_it(
@@ -77,17 +75,17 @@ def test_a_full_disk_in_the_current_folder_is_named_too(tmp_path: Path, monkeypa
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_what_sqlite_says_of_a_full_disk_behind_other_words_is_told_beside_the_free_bytes(tmp_path: Path) -> None:
+def test_what_torch_says_of_a_full_disk_behind_other_words_is_reported_next_to_the_free_bytes(tmp_path: Path) -> None:
     with (
         pytest.raises(
-            errors.DiskFullError, match=r"a disk that fails \(disk I/O error\), for .*: [\d,]+ bytes are free"
+            errors.DiskFullError, match=r"a disk that fails \(iostream error\), for .*: [\d,]+ bytes are free"
         ),
         errors.disk_full_is_named(tmp_path),
     ):
         try:
-            raise sqlite3.OperationalError("disk I/O error")
-        except sqlite3.OperationalError as error:
-            raise errors.StoreError("study.db is not a readable Optuna study file") from error
+            raise RuntimeError("basic_ios::clear: iostream error")
+        except RuntimeError as error:
+            raise errors.StoreError("a checkpoint cannot be written") from error
     inner = errors.DiskFullError("No space left for inner/: 1 bytes are free there.")
     with pytest.raises(errors.DiskFullError) as caught, errors.disk_full_is_named(tmp_path):
         raise inner

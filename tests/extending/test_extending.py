@@ -103,8 +103,8 @@ from toolkit.probe.run import probe
 for kind in ("binary", "multiclass", "multilabel"):
     c, folder = corpus(kind, clips_a_speaker=12, strength=8.0), Path(sys.argv[1]) / kind
     folder.mkdir()
-    found = probe(c, c.task, c.truth, c.folds, c.speakers, study=folder / "study.db", probe="shrinkage-lda", trials=3,
-                  workers=1, winners=folder / "kept")
+    found = probe(c, c.task, c.truth, c.folds, c.speakers, study=folder / "study.jsonl", probe="shrinkage-lda",
+                  trials=3, workers=1, winners=folder / "kept")
     assert {choice.layer for choice in found.choices} == {"encoder.1"}, found.choices
     for winner in winners.read(folder / "kept"):
         probability, decision = winner.apply([c.layer(layer) for layer in winner.layers])

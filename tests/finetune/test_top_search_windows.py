@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from tests.finetune.conftest import finetune, make_job
+from toolkit.core.artifacts import STUDY_FILE
+from toolkit.core.study_file import StudyFile
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import epochs
 from toolkit.finetune.options import Recipe
 from toolkit.finetune.origin import standings
-from toolkit.finetune.search import STUDY, Search, Studies, settle
+from toolkit.finetune.search import Search, settle
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.result import run_files
 
@@ -60,12 +64,9 @@ def searched(
         if stop_at in sentence:
             raise KeyboardInterrupt
 
-    studies = Studies(folder)
-    try:
-        found = settle(job, round_, "encoder.2", SEARCH, studies, folder / "trial", say)
-        return found, studies.of(round_.fold).trials
-    finally:
-        studies.close()
+    file = StudyFile(folder / STUDY_FILE)
+    found = settle(job, round_, "encoder.2", SEARCH, file, "signature", folder / "trial", say)
+    return found, file.kept(f"round-{round_.fold}")
 
 
 def test_a_search_sees_no_test_clip_and_goes_on_where_it_was_stopped(
@@ -107,7 +108,7 @@ def test_every_round_trains_what_its_search_found(run: Run, study: Path) -> None
     assert code == 0 and "trial 2 of 2" in err, err
     (folder,) = (study / "result").glob("high-tiny-hubert-finetune-search-*")
     done = run_files.read(folder)
-    names = optuna.get_all_study_names(f"sqlite:///{folder / STUDY}")
+    names = optuna.get_all_study_names(JournalStorage(JournalFileBackend(str(folder / STUDY_FILE))))
     assert done.probe == "finetune-search" and sorted(names) == ["round-0", "round-1", "round-2"]
     assert {choice.setting["train"] for choice in done.choices} <= {"head", "lora"}
     whisper = ("--model", "tiny-whisper", *words[2:])

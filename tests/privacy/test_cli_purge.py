@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -252,10 +251,7 @@ def test_a_search_finds_whole_names_in_bytes_texts_and_paths(tmp_path: Path) -> 
     (tmp_path / "c.csv").write_text('id,speaker,fold\n"x,y",12,9\n')
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file.create_dataset("id", data=["11"] * 50, compression="gzip", dtype=h5py.string_dtype())
-    with sqlite3.connect(tmp_path / "e.db") as file:
-        file.execute("CREATE TABLE t (x)")
-        file.execute("INSERT INTO t VALUES ('10')")
-    file.close()
+    (tmp_path / "e.jsonl").write_text('{"n": 7}\n{"x": ["10"]}\n{"torn')
     (tmp_path / "folder-of-caller-03").mkdir()
     (tmp_path / "folder caller-03").mkdir()
     (tmp_path / "folder caller-03" / "empty").touch()
@@ -268,7 +264,7 @@ def test_a_search_finds_whole_names_in_bytes_texts_and_paths(tmp_path: Path) -> 
         "b.json": ("7", "k\\u00e4the-1", "käthe-1"),
         "c.csv": ("12", "x,y"),
         "d.h5": ("11",),
-        "e.db": ("10",),
+        "e.jsonl": ("10",),
         "f.html": ("&lt;b&gt;&amp;me&lt;/b&gt;",),
         "folder caller-03/empty": ("caller-03",),
     }

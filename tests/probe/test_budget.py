@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.probe.optuna_study import StudyFile, search
+from toolkit.core.artifacts import STUDY_FILE
+from toolkit.core.study_file import StudyFile
+from toolkit.probe.optuna_study import search
 from toolkit.probe.registry import PROBES
 from toolkit.probe.run import Budget
 
@@ -18,7 +20,7 @@ def test_every_layer_and_every_wave_of_rounds_gets_its_share() -> None:
 
 
 def test_a_search_that_is_late_makes_one_batch_and_keeps_what_is_stored(tmp_path: Path) -> None:
-    file = StudyFile(tmp_path / "study.db")
+    file = StudyFile(tmp_path / STUDY_FILE)
 
     def run(trials: int, deadline: float) -> int:
         scores = lambda settings, report: [0.5] * len(settings)  # noqa: E731
@@ -28,4 +30,3 @@ def test_a_search_that_is_late_makes_one_batch_and_keeps_what_is_stored(tmp_path
     assert run(1000, past) == 10
     assert run(30, float("inf")) == 30
     assert run(1000, past) == 30
-    file.close()

@@ -10,8 +10,9 @@ import pytest
 
 from tests.probe.conftest import Corpus, run, score
 from tests.probe.test_round import data_of
+from toolkit.core.artifacts import STUDY_FILE
+from toolkit.core.study_file import StudyFile
 from toolkit.corpus.evaluation_task import EvaluationTask
-from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.permutation import p_value, scores
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, predicted
@@ -70,16 +71,13 @@ def test_on_the_real_labels_a_new_fitter_predicts_what_the_winner_predicts(
     make_corpus: Make, tmp_path: Path, name: str
 ) -> None:
     corpus = make_corpus("multilabel", clips_a_speaker=8, strength=3.0)
-    data, file = data_of(corpus), StudyFile(tmp_path / "study.db")
+    data, file = data_of(corpus), StudyFile(tmp_path / STUDY_FILE)
     build = partial(PROBES[name].build, [corpus.features["encoder.1"]], corpus.task, corpus.truth, 0, "cpu")
-    try:
-        for round_ in corpus.folds.rounds():
-            winner = settle(build(), data, file, "l", "", PROBES[name].space, 1, 1, 0, round_, math.inf)
-            _, found = once(build(), data, round_, winner.setting, f"l round {round_.fold}")
-            again = predicted(build(), data, round_, winner.setting, found, f"l round {round_.fold}")
-            np.testing.assert_array_equal(again, winner.prediction)
-    finally:
-        file.close()
+    for round_ in corpus.folds.rounds():
+        winner = settle(build(), data, file, "l", "", PROBES[name].space, 1, 1, 0, round_, math.inf)
+        _, found = once(build(), data, round_, winner.setting, f"l round {round_.fold}")
+        again = predicted(build(), data, round_, winner.setting, found, f"l round {round_.fold}")
+        np.testing.assert_array_equal(again, winner.prediction)
 
 
 def test_where_there_is_nothing_to_know_the_p_value_is_no_surprise(make_corpus: Make, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from tests.probe.conftest import Make, run, score
@@ -49,7 +51,7 @@ def test_boosting_gives_up_the_same_trials_whatever_the_number_of_workers(make_c
 
 
 def studies(path: Path) -> list[optuna.Study]:
-    storage = f"sqlite:///{path}"
+    storage = JournalStorage(JournalFileBackend(str(path)))
     names = sorted(optuna.get_all_study_names(storage))  # two workers begin them in either order
     return [optuna.load_study(study_name=name, storage=storage) for name in names]
 

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from tests.probe.conftest import WIDTH, Corpus, run
+from toolkit.core.artifacts import STUDY_FILE
 from toolkit.core.errors import InputError, SplitError
 from toolkit.core.i18n import Note
+from toolkit.core.study_file import StudyFile
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.corpus.splits import Folds, fixed, make
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import winners
 from toolkit.probe.data import Data, check, inner_parts, parts_of
 from toolkit.probe.linear import LinearFitter
-from toolkit.probe.optuna_study import StudyFile
 from toolkit.probe.protocol import Fit, Found, GiveUp, Setting, middle, never
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import PARTS, refitted
@@ -111,11 +112,9 @@ class Said:
 
 
 def round_tested(folder: Path, fitter: Said, data: Data, inner: int = 1, fold: int = 0) -> Outcome:
-    file = StudyFile(folder / "study.db")
+    file = StudyFile(folder / STUDY_FILE)
     round_, space = list(data.folds.rounds())[fold], PROBES["linear"].space
-    found = settle(fitter, data, file, "t", "mark", space, 10, inner, 0, round_, float("inf"))  # type: ignore[arg-type]
-    file.close()
-    return found
+    return settle(fitter, data, file, "t", "mark", space, 10, inner, 0, round_, float("inf"))  # type: ignore[arg-type]
 
 
 def test_the_thresholds_of_many_labels_are_chosen_on_all_that_is_not_tested(tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+STUDY_FILE = "study.jsonl"  # of a run's Optuna studies, see `core.study_file`
+
+
 def signature(what_changes_the_numbers: Mapping[str, Any]) -> str:
     """SHA-256 (64 hex digits) of everything that changes the numbers; leave out workers, device and paths.
 

@@ -129,8 +129,8 @@ MEMORY_REFUSED = (
 def disk_full_is_named(folder: Path) -> Iterator[None]:
     """Turn a full disk, or a full quota, while something is written into `folder` (which exists) into DiskFullError.
 
-    h5py, safetensors, SQLite and torch hide it in the text of errors of their own, h5py even in a RuntimeError; SQLite
-    and torch often say no more than that a write failed, which is then said beside the bytes that are free.
+    h5py, safetensors and torch hide it in the text of errors of their own, h5py even in a RuntimeError; torch often
+    says no more than that a write failed, which is then said next to the bytes that are free.
     """
     try:
         yield
@@ -151,18 +151,16 @@ def disk_full_is_named(folder: Path) -> Iterator[None]:
         ) from error
 
 
-# SQLite: a write, or a file beside the database that cannot be made; torch: anything while a file is written
-WRITE_FAILED = ("disk I/O error", "unable to open database file", "PytorchStreamWriter failed", "iostream error")
+WRITE_FAILED = ("PytorchStreamWriter failed", "iostream error")  # torch: anything while a file is written
 
 
 def _says_disk_full(error: BaseException) -> bool:
     codes = (errno.ENOSPC, errno.EDQUOT)
-    texts = ("database or disk is full", *map(os.strerror, codes))
-    return getattr(error, "errno", None) in codes or any(text in str(error) for text in texts)
+    return getattr(error, "errno", None) in codes or any(text in str(error) for text in map(os.strerror, codes))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what it came from, and so on: Optuna tells SQLite's in its own words."""
+    """The error, what it came from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolkit.core.artifacts import cores, locked, make_folder, signature
+from toolkit.core.artifacts import STUDY_FILE, cores, locked, make_folder, signature
 from toolkit.core.errors import InputError, MachineError, disk_full_is_named, is_out_of_memory
 from toolkit.core.i18n import Note
 from toolkit.core.progress import Advance, bar
+from toolkit.core.study_file import StudyFile
 from toolkit.corpus.evaluation_task import check_leaks
 from toolkit.corpus.labels import Truth, listed
 from toolkit.corpus.manifest import Manifest
@@ -29,7 +30,7 @@ from toolkit.finetune.origin import Source, deepest
 from toolkit.finetune.recipe import check_convolutions, check_depth, too_shallow
 from toolkit.finetune.round_context import Job
 from toolkit.finetune.rounds import Finished
-from toolkit.finetune.search import Search, Studies, settle
+from toolkit.finetune.search import Search, settle
 from toolkit.finetune.training import train
 from toolkit.models.precision import for_training
 from toolkit.result import run as result_run
@@ -123,11 +124,11 @@ def finetune(
             device, workers, folder / history.FILE,
             report_to=options.report_to,
         )  # fmt: skip
-        with closing(Studies(folder)) if options.search else nullcontext() as studies:
-            finished = [
-                _round(_job_of(job, source, round_.fold, shallow), round_, source, folder, options, studies, say)
-                for round_ in folds.rounds()
-            ]
+        studies = StudyFile(folder / STUDY_FILE) if options.search else None
+        finished = [
+            _round(_job_of(job, source, round_.fold, shallow), round_, source, folder, options, studies, say)
+            for round_ in folds.rounds()
+        ]
         weights = _weights_bytes(folder) if options.save_weights else None
         stated = {**provenance, "series": _series(content, folds, given_notes), "deal": question.folds.seed}
         run = collected(job, source, folds, groups, finished, left_out, notes, way, weights, stated)
@@ -246,7 +247,7 @@ def _round(
     source: Source,
     folder: Path,
     options: Options,
-    studies: Studies | None,
+    studies: StudyFile | None,
     say: Callable[[str], None],
 ) -> Finished:
     """One round, read if it was finished before."""
@@ -256,7 +257,7 @@ def _round(
     private, layer = make_folder(folder / PRIVATE / f"round-{round_.fold}"), source.layers[round_.fold]
     try:
         if options.search and studies:
-            recipe, layer = settle(job, round_, layer, options.search, studies, private / "trial", say)
+            recipe, layer = settle(job, round_, layer, options.search, studies, folder.name, private / "trial", say)
             job = replace(job, recipe=recipe)
         trained = train(job, round_, layer, private, say)
     except (MemoryError, RuntimeError) as error:

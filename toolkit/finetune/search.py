@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from toolkit.core import seeds
-from toolkit.core.artifacts import commit_file, make_folder
-from toolkit.core.errors import InputError, StoreError
+from toolkit.core.artifacts import make_folder
+from toolkit.core.errors import InputError
+from toolkit.core.study_file import StudyFile
 from toolkit.corpus.splits import Round
 from toolkit.finetune.epochs import KeepBest, fit
 from toolkit.finetune.options import Recipe
@@ -19,7 +19,6 @@ from toolkit.finetune.recipe import least_depth
 from toolkit.finetune.round_context import Job
 from toolkit.models.trainable import parsed
 
-STUDY = "study.db"
 FACTORS = 0.1, 10.0  # on the learning rate that a way to train has by itself, or that the user gave
 RANDOM_TRIALS = 4  # before Optuna's TPE proposes, the first of them what would be trained without a search
 UNPRUNED = 2  # trials, and epochs of each, before one is given up for being below the median
@@ -44,48 +43,26 @@ class Search:
             replace(base, train=way)
 
 
-class Studies:
-    """One Optuna study per round, in one SQLite file in the run's folder; only finished trials are ever in it."""
-
-    def __init__(self, folder: Path) -> None:
-        """Raises StoreError for a file that is no study."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        path = folder / STUDY
-        if not path.exists():
-            commit_file(path, lambda new: RDBStorage(f"sqlite:///{new}").engine.dispose())
-        try:
-            self._storage = RDBStorage(f"sqlite:///{path}")
-            optuna.get_all_study_names(self._storage)
-        except Exception as error:  # SQLAlchemy's, SQLite's or Optuna's own
-            raise StoreError(
-                f"{folder.name}/{STUDY} is not a readable Optuna study file ({type(error).__name__}); "
-                "move it away to begin the search anew"
-            ) from None
-
-    def close(self) -> None:
-        self._storage.remove_session()
-        self._storage.engine.dispose()
-
-    def of(self, fold: int) -> optuna.Study:
-        """The study of the round that tests this fold."""
-        return optuna.create_study(
-            study_name=f"round-{fold}", storage=self._storage, direction="minimize", load_if_exists=True
-        )
-
-
 def settle(
-    job: Job, round_: Round, layer: str, search: Search, studies: Studies, folder: Path, say: Callable[[str], None]
+    job: Job,
+    round_: Round,
+    layer: str,
+    search: Search,
+    file: StudyFile,
+    signature: str,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> tuple[Recipe, str]:
     """The recipe and the layer of the round's best trial, by the loss on development of its best epoch.
 
-    layer: what is trained without a search, and the first trial. folder: private. Proposals are made in memory, by a
-    sampler that is seeded by (seed, fold, number of trials so far); a trial that was stopped is begun again, so a
-    search that goes on ends where an undisturbed one does.
+    layer: what is trained without a search, and the first trial. signature: of the run, whose file this is. folder:
+    private. Proposals are made in memory, by a sampler that is seeded by (seed, fold, number of trials so far); a trial
+    that was stopped is begun again, so a resumed search ends where an undisturbed one does.
     """
-    kept = studies.of(round_.fold)
+    name = f"round-{round_.fold}"
     pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=UNPRUNED)
     study = optuna.create_study(direction="minimize", pruner=pruner)
-    study.add_trials(kept.trials[: search.trials])
+    study.add_trials(file.finished(name, signature)[: search.trials])
     highest = job.checkpoint.backbone.layers
     lowest = max(least_depth(replace(job.recipe, train=way)) for way in search.ways)
     first = {"train": search.ways[0], "factor": 1.0, "depth": max(lowest, parsed(layer)[1])}
@@ -105,7 +82,7 @@ def settle(
         loss = _tried(replace(job, recipe=recipe), round_, f"encoder.{depth}", trial, folder, say)
         pruned = loss is None
         study.tell(trial, loss, state=TrialState.PRUNED if pruned else TrialState.COMPLETE)
-        kept.add_trial(study.trials[-1])
+        file.append(name, study.trials[-1:])
     best = min((one for one in study.trials if one.state == TrialState.COMPLETE), key=_standing)
     return search.recipe(job.recipe, best.params["train"], best.params["factor"]), f"encoder.{best.params['depth']}"
 

@@ -5,9 +5,8 @@ import html
 import json
 import os
 import re
-import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from mmap import ACCESS_READ, mmap
@@ -37,9 +36,9 @@ def is_plain(name: str) -> bool:
 
 
 def search(root: Path, names: Collection[str], skip: Collection[Path] = (), foreign: Collection[Path] = ()) -> Search:
-    """Look for whole names in the bytes and the paths of all files under `root`, and in the texts of HDF5 and SQLite.
+    """Look for whole names in the bytes and the paths of all files under `root`, and in the texts of HDF5.
 
-    A plain name is compared with the values of JSON, CSV, HDF5 and SQLite files instead. Links are followed once.
+    A plain name is compared with the values of JSON, CSV and HDF5 files instead. Links are followed once.
     skip: files that are the user's own. foreign: folders that others made, such as a tokenizer's vocabulary, where a
     plain name says nothing.
     """
@@ -119,6 +118,12 @@ def _of_json(path: Path) -> Iterator[str]:
         return
 
 
+def _of_json_lines(path: Path) -> Iterator[str]:
+    for line in path.read_bytes().splitlines():
+        with suppress(ValueError, RecursionError):
+            yield from _texts(json.loads(line))
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -166,22 +171,10 @@ def _of_hdf5(path: Path) -> Iterator[str]:
     return iter(texts)
 
 
-def _of_sqlite(path: Path) -> Iterator[str]:
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as file:
-            tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            for table in tables:
-                quoted = table.replace('"', '""')
-                for row in file.execute(f'SELECT * FROM "{quoted}"'):  # noqa: S608 - a name of the file's own
-                    yield from (value for value in row if isinstance(value, str))
-    except sqlite3.Error:
-        return
-
-
 # What gives the texts of a file, by its suffix: where they stand apart from numbers, and where they may be packed.
 TEXTS: dict[str, Callable[[Path], Iterator[str]]] = {
     ".json": _of_json,
     ".csv": _of_csv,
     ".h5": _of_hdf5,
-    ".db": _of_sqlite,
+    ".jsonl": _of_json_lines,
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.core.artifacts import STUDY_FILE
 from toolkit.core.errors import SplitError
 from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import EvaluationTask, kept_apart
@@ -24,7 +25,7 @@ from toolkit.probe.fusion import FusedExecutor
 from toolkit.probe.online import online
 from toolkit.probe.registry import PROBES
 from toolkit.probe.run import Progress, here
-from toolkit.probe.run_folder import STUDY, Options, Sweep, check_leaks, sweep
+from toolkit.probe.run_folder import Options, Sweep, check_leaks, sweep
 from toolkit.result import controls as beside
 from toolkit.result import online as kept_online
 from toolkit.result.controls import Beside, Kind
@@ -242,7 +243,7 @@ def _permuted(found: Beside, plan: Plan, options: Options, done: Sweep, shuffles
     scores = permutation.scores(
         plan.store,
         plan.question,
-        done.folder / STUDY,
+        done.folder / STUDY_FILE,
         options.probe,
         options.seed,
         shuffles,

@@ -30,7 +30,7 @@ from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.result.run import Choice, Run
 
 if TYPE_CHECKING:
-    from toolkit.probe.optuna_study import StudyFile
+    from toolkit.core.study_file import StudyFile
 
 MOST = 3.0  # of a pool's weight: three times as sure as the store's own probe
 

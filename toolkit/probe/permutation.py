@@ -86,17 +86,15 @@ def _settings(
     study: Path, probe: str, units: Mapping[str, Sequence[str]], rounds: Sequence[Round]
 ) -> dict[tuple[str, int], Setting]:
     """What the real labels chose, by layer and test fold."""
-    from toolkit.probe.optuna_study import StudyFile, best, trials_of  # as in `probe.run.probe`
+    from toolkit.core.study_file import StudyFile  # as in `probe.run.probe`
+    from toolkit.probe.optuna_study import best, trials_of
 
     file = StudyFile(study)
-    try:
-        return {
-            (title, round_.fold): best(trials_of(file.kept(f"{probe} {title} round {round_.fold}"))).setting
-            for title in units
-            for round_ in rounds
-        }
-    finally:
-        file.close()
+    return {
+        (title, round_.fold): best(trials_of(file.kept(f"{probe} {title} round {round_.fold}"))).setting
+        for title in units
+        for round_ in rounds
+    }
 
 
 def _drawn(features: Layers, question: EvaluationTask, rounds: Sequence[Round], seed: int, draws: int) -> list[Data]:

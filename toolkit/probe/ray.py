@@ -26,7 +26,7 @@ from toolkit.probe.search import narrowed
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from toolkit.probe.optuna_study import StudyFile
+    from toolkit.core.study_file import StudyFile
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from toolkit.probe.search import BATCH, narrowed
 from toolkit.result.run import Run
 
 if TYPE_CHECKING:
-    from toolkit.probe.optuna_study import StudyFile
+    from toolkit.core.study_file import StudyFile
 
 PROTOCOL = 9  # part of every study's signature: raise it when the same setting would get another score
 
@@ -89,7 +89,7 @@ def probe(
 
     truth: (n_clips,) label indices or (n_clips, n_labels) 0 and 1; groups: (n_clips,) what an interval
     resamples, and group what they are; both in the order of folds.ids.
-    study: the SQLite file of the search; a run that was stopped goes on there and ends in the same bytes.
+    study: the file of the search; a run that was stopped is resumed from it and ends in the same bytes.
     minutes: searches stop after this time instead, each layer and round having got its even share and one batch at
     least; the figures then depend on the machine.
     inner: how many folds judge each setting, held out in turn from all that are not tested: 1, development alone, up to
@@ -121,14 +121,10 @@ def probe(
     notes = [*notes, *check(data, rounds, inner)]
     at_a_time = workers or (1 if device != "cpu" else cores())
     budget = Budget(trials, inner) if minutes is None else Budget(sys.maxsize, inner, time.monotonic(), 60 * minutes)
-    from toolkit.probe.optuna_study import StudyFile  # Optuna takes half a second; a finished run needs none of it
+    from toolkit.core.study_file import StudyFile  # Optuna takes half a second; a finished run needs none of it
 
-    file = StudyFile(study)
-    try:
-        fit = executor or here
-        tested = fit(features, data, rounds, probe, budget, seed, file, device, at_a_time, progress)
-    finally:
-        file.close()
+    fit = executor or here
+    tested = fit(features, data, rounds, probe, budget, seed, StudyFile(study), device, at_a_time, progress)
     if minutes is not None:
         notes.append(_minutes_note(minutes, tested))
     chosen = chosen_layers(tested)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.artifacts import locked, make_folder, signature
+from toolkit.core.artifacts import STUDY_FILE, locked, make_folder, signature
 from toolkit.core.errors import disk_full_is_named
 from toolkit.core.i18n import Note
 from toolkit.core.platform import peak_memory
@@ -32,7 +32,6 @@ from toolkit.result import run as result_run
 from toolkit.result.clips import write_clips
 from toolkit.result.run import Run
 
-STUDY = "study.db"
 LEARNT = re.compile(
     r"(\d+\.)?(coefficients|intercepts|parameter\.)"
 )  # of what a winner keeps; scalers and trees are not
@@ -91,14 +90,14 @@ def sweep(
     with locked(make_folder(folder)), disk_full_is_named(folder):
         if (folder / result_run.RUN).exists():
             return Sweep(folder, run_files.read(folder), cached=True)
-        whole, began = not (folder / STUDY).exists(), time.monotonic()
+        whole, began = not (folder / STUDY_FILE).exists(), time.monotonic()
         run = probe_run.probe(
             store,
             question.task,
             question.truth,
             question.folds,
             question.groups,
-            study=folder / STUDY,
+            study=folder / STUDY_FILE,
             group=question.group,
             probe=options.probe,
             trials=options.trials,

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.core.artifacts import STUDY_FILE
 from toolkit.result.jackknife import Score
 from toolkit.result.run import METRICS, RUN
 
-BEGUN = ("study.db", "winners", "weights", "rounds", ".training")  # what a run that is not finished may hold
+BEGUN = (STUDY_FILE, "winners", "weights", "rounds", ".training")  # what a run that is not finished may hold
 
 
 @dataclass(frozen=True)
