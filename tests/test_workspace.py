@@ -81,12 +81,13 @@ def test_results_are_frames_charts_and_a_page(study: Path, probed: ProbeResult) 
 
 def test_several_runs_come_back_together(study: Path) -> None:
     several = toolkit.open(study).probe(["made-up", "weaker"], **ASKED)
-    assert len(several.runs) == 2 and several.report.is_file() and "overview" in several.report.parent.name
+    assert len(several.runs) == 2 and several.report.is_file() and "compare" in several.report.parent.name
     assert set(several.table().run) == {run.name for run in several.runs}
     assert len(several.predictions()) == 144
     with pytest.raises(InputError, match="2 runs have a figure"):
         several.figure("layers")
     (comparison,) = toolkit.open(study).compare(*several.runs)
+    assert comparison.folder == several.comparison.folder and comparison.answer == several.comparison.answer
     assert (
         len(comparison.table()) == 2 and comparison.report.is_file() and comparison.answer in comparison._repr_html_()
     )

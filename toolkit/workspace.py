@@ -112,7 +112,7 @@ class Workspace:
         from toolkit.result.run_files import find_run
 
         found = RunResult.read(find_run(name, self.place.result))
-        return found if found.run.tuned else ProbeResult(found.folder, found.run, True, found.beside)
+        return found if found.run.tuned else ProbeResult(found.folder, found.run, True, found.controls)
 
     @from_python()
     def extract(self, model: str | list[str], **options: Any) -> "Extractions":
@@ -186,7 +186,7 @@ class Workspace:
             A run for each setting and seed; those that were finished are read, not repeated.
 
         Raises:
-            InputError: For an option that is not accepted, or has no effect on what was asked.
+            InputError: For an option that is not accepted, or has no effect on the rest.
             CheckpointError: For a checkpoint that is missing, damaged or changed.
         """
         from toolkit.finetune import stage
@@ -229,8 +229,8 @@ class Workspace:
         """
         from toolkit.result.report import contrast_stage
 
-        asked = made(ContrastOptions, origin=_name(origin), by=by, **options)
-        return contrast_stage.plan(self.place, asked).run()
+        chosen = made(ContrastOptions, origin=_name(origin), by=by, **options)
+        return contrast_stage.plan(self.place, chosen).run()
 
     @from_python()
     def run(self, recipe: str | Path, dry_run: bool = False, own_code: bool = False) -> "StudyResult":
@@ -271,8 +271,8 @@ class Workspace:
         from toolkit.predict import stage
 
         paths = None if audio is None else [audio] if isinstance(audio, str | Path) else list(audio)
-        asked = made(PredictOptions, origin=_name(origin), audio=paths, **options)
-        return stage.plan(self.place, asked).run()
+        chosen = made(PredictOptions, origin=_name(origin), audio=paths, **options)
+        return stage.plan(self.place, chosen).run()
 
     @from_python()
     def import_table(self, file: str | Path, **options: Any) -> "Imported":
@@ -286,12 +286,13 @@ class Workspace:
             What was understood, and why each row that is left out was not. Shown as text it is what the command prints.
 
         Raises:
-            InputError: For a manifest that is there, columns that cannot be told, or a table without a usable row.
+            InputError: For a manifest that is there, columns that cannot be recognised, or a table without a usable
+            row.
         """
         from toolkit.corpus.table import table
 
-        asked = made(TableOptions, file=Path(file), **options)
-        return table(asked.file, Path(asked.out or self.place.manifest_file), asked, self.place.audio_root)
+        chosen = made(TableOptions, file=Path(file), **options)
+        return table(chosen.file, Path(chosen.out or self.place.manifest_file), chosen, self.place.audio_root)
 
     @from_python()
     def import_corpus(
@@ -410,8 +411,8 @@ class Workspace:
         """
         from toolkit.result.report.score import score_file
 
-        asked = made(ScoreOptions, file=Path(file), **options)
-        return score_file(asked.file, rules=asked.rules)
+        chosen = made(ScoreOptions, file=Path(file), **options)
+        return score_file(chosen.file, rules=chosen.rules)
 
 
 def _name(run: Any) -> str | None:

@@ -42,7 +42,7 @@ def broken(path, *rest, **named):
     if path.stem == "print":
         print("noise", flush=True)
     if path.stem == "long":
-        named["told"](60.0)
+        named["announce"](60.0)
         time.sleep(1)
     return decode(path, *rest, **named)
 

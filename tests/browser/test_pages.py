@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from toolkit.core.i18n import of
 from toolkit.corpus.labels import Task
 from toolkit.predict import inference, timeline, timeline_page
 from toolkit.result import compare, stats
-from toolkit.result.report import compare_page, overview, overview_page, page, run_page
+from toolkit.result.report import compare_page, page, run_page
 from toolkit.result.run import Run, curve
 from toolkit.result.thresholds import log_odds
 
@@ -24,8 +23,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 
 LABELS = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "=cmd()", "愤怒", "{{ 7*7 }}")
 MARKS = ".mark-symbol path, .mark-rect path, .mark-rule line, .mark-line path, .mark-area path, .mark-text text"
-PAGES = ("report", "overview", "compare", "compare.zh", "timeline", "timeline.zh")
-FIGURES = {"report": 3, "overview": 1, "timeline": 2, "timeline.zh": 2}  # compare has 9
+PAGES = ("report", "frozen", "compare", "compare.zh", "timeline", "timeline.zh")
+FIGURES = {"report": 3, "timeline": 2, "timeline.zh": 2}  # a comparison has more
 CALLS = ("<b>call</b>.wav", "\"]+alert(5)+['.wav")
 
 
@@ -71,12 +70,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "_script", SCRIPT)
         compared = compare.compare(runs, {"<u>sex</u>": cells})
-        lines = overview.lines([overview.Entry(name, Path(name), run) for name, run in runs.items() if not run.tuned])
+        frozen_alone = compare.compare({name: run for name, run in runs.items() if not run.tuned})
         drawn = dict(zip("ab", hostile_timelines()))
         summed = [(one, timeline.summary(one, LABELS[:1])) for one in drawn.values()]
         html = {
             "report": run_page.page(frozen, curve(frozen), stats.evaluate(frozen.predictions)),
-            "overview": overview_page.page(lines),
+            "frozen": compare_page.page(frozen_alone),
             "compare": compare_page.page(compared),
             "compare.zh": compare_page.page(compared, of("zh")),
             "timeline": timeline_page.page(drawn, summed, LABELS[:1], "=run-1", 1),

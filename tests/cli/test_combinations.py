@@ -108,7 +108,7 @@ REFUSED: list[tuple[str, ...]] = [
 # Options that always change something, or say what to do, by command; "*" of every command that has them. Whoever adds
 # an option decides: a row of the table where it may be idle, or a word here.
 ALWAYS = {
-    "*": {"workspace", "language", "note", "seed", "json", "quiet", "help"},
+    "*": {"workspace", "language", "name", "note", "seed", "json", "quiet", "help"},
     "manifest table": {
         "FILE", "audio-root", "spellings", "unknown", "path", "speaker", "label", "start", "end", "channel", "id",
         "out", "overwrite", "first-channel",

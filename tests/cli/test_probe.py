@@ -149,6 +149,19 @@ def test_leave_one_speaker_out(run: Run, study: Path) -> None:
     assert "Every speaker is a fold of its own" in out
 
 
+def test_a_run_is_found_by_its_name_and_again_without_it(run: Run, study: Path) -> None:
+    words = ("--model", "made-up", "--trials", 1, "--seed", 7, "--control", "shuffled", "--shuffles", 0)
+    code, _, err = probe(run, study, *words, "--name", "first-try")
+    assert code == 0, err
+    (folder,) = (study / "result").glob("first-try-*")  # its control has no name
+    assert folder.name.startswith("first-try-mood-made-up-linear-")
+    assert run_files.find_run("first-try", study / "result") == folder
+    code, out, err = probe(run, study, *words, "--name", "another")
+    assert code == 0 and "finished already" in out + err and folder.name in out
+    assert not list((study / "result").glob("another-*"))
+    assert "Bad --name '../away', expected up to 50" in probe(run, study, *words, "--name", "../away")[2]
+
+
 def test_all_backbones_and_probes_meet_in_one_table(run: Run, study: Path) -> None:
     code, out, err = probe(run, study, "--model", "all", "--probe", "linear", "--probe", "mix")
     assert code == 0, err
@@ -156,15 +169,16 @@ def test_all_backbones_and_probes_meet_in_one_table(run: Run, study: Path) -> No
     assert "weaker" in table and "made-up" in table and "mix" in table
     assert "made-up-random" not in table  # the control of another backbone is none itself
     assert "on the development sets" in out
-    (folder,) = (study / "result").glob("mood-overview-*")
-    rows = list(csv.DictReader((folder / "overview.csv").read_text(encoding="utf-8").splitlines()))
-    assert [(row["backbone"], row["probe"]) for row in rows] == [
-        ("made-up", "linear"), ("made-up", "mix"), ("weaker", "linear"), ("weaker", "mix")
-    ]  # fmt: skip
-    assert sum(row["difference_to_best"] == "" for row in rows) == 1
-    curves = list(csv.DictReader((folder / "curves.csv").read_text(encoding="utf-8").splitlines()))
-    assert {row["depth"] for row in curves if row["probe"] == "linear"} == {"0.0000", "0.5000", "1.0000"}
-    assert "chart-backbones" in (folder / "report.html").read_text(encoding="utf-8")
+    (folder,) = (study / "result").glob("mood-compare-*")
+    rows = list(csv.DictReader((folder / "compare.csv").read_text(encoding="utf-8").splitlines()))
+    assert {(row["backbone"], row["way"]) for row in rows} == {
+        (backbone, f"{name} probe") for backbone in ("made-up", "weaker") for name in ("linear", "mix")
+    }
+    assert [row["difference"] == "" for row in rows] == [True, False, False, False]  # the best on development is first
+    developments = [float(row["development"]) for row in rows]
+    assert developments == sorted(developments, reverse=True)
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert "chart-layers" in html and "mood: backbones and probes" in html
 
 
 def test_backbones_are_compared_by_all_runs_of_their_series(run: Run, study: Path, tmp_path: Path) -> None:
@@ -173,15 +187,15 @@ def test_backbones_are_compared_by_all_runs_of_their_series(run: Run, study: Pat
     files = ("--manifest", study / "manifest.csv", "--audio-root", study)
     code, out, err = run("probe", "--target", "mood", "--folds", 3, *words, *files, "-w", tmp_path)
     assert code == 0, err
-    (table,) = (tmp_path / "result").glob("mood-overview-*/overview.csv")
+    (table,) = (tmp_path / "result").glob("mood-compare-*/compare.csv")
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
-    assert [(row["backbone"], row["runs"]) for row in rows] == [("made-up", "2"), ("weaker", "2")]
+    assert {row["backbone"]: row["runs"] for row in rows} == {"made-up": "2", "weaker": "2"}
     for row in rows:
         runs = [
             run_files.read(path.parent) for path in (tmp_path / "result").glob(f"mood-{row['backbone']}-mlp-*/run.json")
         ]
         scores = [stats.headline_scores([one.predictions])[0].estimate for one in runs]
-        assert len(scores) == 2 and float(row["score"]) == pytest.approx(np.mean(scores), abs=1e-6)
+        assert len(scores) == 2 and float(row["unweighted_average_recall"]) == pytest.approx(np.mean(scores), abs=1e-6)
     assert "Every figure is the mean over a series of 2 runs" in " ".join(out.split())
 
 

@@ -103,11 +103,11 @@ def test_texts_of_every_encoding_and_separator_give_one_manifest(
 ) -> None:
     (tmp_path / "calls" / "sub").mkdir()
     made = make("calls/labels.csv", content, label="情绪,求助")
-    assert f"text in {how} between the cells; 2 rows" in made.said[0]
+    assert f"text in {how} between the cells; 2 rows" in made.notes[0]
     found = read(tmp_path)
     assert found["path"] == ("calls/c0.wav", "calls/c1.wav")
     assert (found["情绪"], found["求助"]) == (("悲伤", "愤怒"), ("1", "0"))
-    assert "  求助: '否', '是' read as 0 and 1" in made.said
+    assert "  求助: '否', '是' read as 0 and 1" in made.notes
 
 
 def test_what_pandas_and_excel_make_of_yes_no_and_whole_numbers(make: Make, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_what_pandas_and_excel_make_of_yes_no_and_whole_numbers(make: Make, tmp_
     found = read(tmp_path)
     assert found["speaker"] == ("7", "8", "9")
     assert (found["sad"], found["angry"], found["rating"]) == (("1", "0", "1"), ("1", "", "0"), ("3", "4", ""))
-    assert "  label 'angry': 0 (1), 1 (1); 1 without a label, which --unlabelled skip leaves out" in made.said
+    assert "  label 'angry': 0 (1), 1 (1); 1 without a label, which --unlabelled skip leaves out" in made.notes
 
 
 def test_rows_that_are_not_understood_are_left_out_by_their_line(make: Make, tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def test_cells_that_name_no_label_are_empty_and_said(make: Make, tmp_path: Path)
     found = read(tmp_path)
     assert (found["求助"], found["有无"]) == (("1", "0", "", ""), ("1", "0", "1", ""))
     assert found["mood"] == ("sad", "", "", "joy")
-    assert "  mood: '无', '未知' name no label, so these cells are left empty" in made.said
-    assert "  求助: 'N/A' name no label, so these cells are left empty" in made.said
+    assert "  mood: '无', '未知' name no label, so these cells are left empty" in made.notes
+    assert "  求助: 'N/A' name no label, so these cells are left empty" in made.notes
     make("t.csv", text.encode(), label="mood", unknown="keep")
     assert read(tmp_path)["mood"] == ("sad", "未知", "无", "joy")
 
@@ -254,7 +254,7 @@ def test_of_a_workbook_the_first_sheet_that_holds_something(make: Make, tmp_path
         pd.DataFrame({"file": ["calls/c1.wav"], "label": ["y"]}).to_excel(book, sheet_name="二", index=False)
     out = tmp_path / "manifest.csv"
     made = table(file, out, TableOptions(file=file))
-    assert "sheet '一', the first of 2 (--sheet names another)" in made.said[0]
+    assert "sheet '一', the first of 2 (--sheet names another)" in made.notes[0]
     with pytest.raises(InputError, match="is there already and is not overwritten"):
         table(file, out, TableOptions(file=file, sheet="二"))
     table(file, out, TableOptions(file=file, sheet="二", overwrite=True))

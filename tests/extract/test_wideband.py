@@ -49,15 +49,15 @@ def dac(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 def test_audio_is_decoded_at_the_rate_that_is_asked_for_and_known_by_what_it_is_at_16_khz(tmp_path: Path) -> None:
     path = corpus(tmp_path).audio_path(corpus(tmp_path).clips[1])
-    plain, wide = decode(path), decode(path, hears=24_000)
+    plain, wide = decode(path), decode(path, sample_rate=24_000)
     sound, _ = soundfile.read(path, dtype="float32")
     np.testing.assert_array_equal(wide.samples, soxr.resample(sound, 22_050, 24_000, quality="HQ"))
     assert (wide.sha256, wide.count, wide.flags, wide.rate) == (plain.sha256, len(plain.samples), plain.flags, 24_000)
     assert plain.count == len(plain.samples) and wide.seconds == plain.seconds
-    pooled = decode_pool.decode(path, hears=24_000)
+    pooled = decode_pool.decode(path, sample_rate=24_000)
     np.testing.assert_array_equal(pooled.samples, wide.samples)
     assert (pooled.sha256, pooled.count) == (wide.sha256, wide.count)
-    np.testing.assert_array_equal(decode(path, hears=22_050).samples, sound)
+    np.testing.assert_array_equal(decode(path, sample_rate=22_050).samples, sound)
 
 
 def test_a_store_has_a_dataset_a_layer_and_is_read_pruned_and_exported(tmp_path: Path, dac: Checkpoint) -> None:
@@ -68,7 +68,7 @@ def test_a_store_has_a_dataset_a_layer_and_is_read_pruned_and_exported(tmp_path:
     assert "24000 Hz" in store.settings["preprocessing"]
     encoder = load(dac, CPU, torch.float32).in_mode("alone")  # type: ignore[attr-defined]
     for row, clip in enumerate(clips.clips):
-        heard = decode(clips.audio_path(clip), hears=24_000)
+        heard = decode(clips.audio_path(clip), sample_rate=24_000)
         assert store.clips[clip.id].audio_sha256 == heard.sha256 and store.clips[clip.id].samples == heard.count
         for states in encoder.states([heard.samples]):
             layer = store.layer(states.name)

@@ -17,7 +17,7 @@ from toolkit.core.study_file import StudyFile
 from toolkit.corpus.manifest import Manifest
 from toolkit.finetune import epochs
 from toolkit.finetune.options import Recipe
-from toolkit.finetune.origin import standings
+from toolkit.finetune.origin import layers_by_rank
 from toolkit.finetune.search import Search, settle
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.result import run_files
@@ -44,7 +44,7 @@ def test_a_layers_place_in_a_round_is_by_what_that_round_chose_by(probed: Path) 
     run = run_files.read(probed)
     losses = {"encoder.0": (0.9, 0.1, 0.9), "encoder.1": (0.5, 0.8, 0.5), "encoder.2": (0.6, 0.2, 0.6)}
     layers, development = dict.fromkeys(losses, run.predictions), dict.fromkeys(losses, (0.5, 0.5, 0.5))
-    places = standings(replace(run, losses=losses, development=development, layers=layers), "it")
+    places = layers_by_rank(replace(run, losses=losses, development=development, layers=layers), "it")
     assert [[place[fold] for place in places] for fold in range(3)] == [
         ["encoder.1", "encoder.2", "encoder.0"],
         ["encoder.2", "encoder.0", "encoder.1"],

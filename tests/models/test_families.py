@@ -12,10 +12,10 @@ import transformers
 
 from tests.models import tiny, zoo
 from toolkit.core.registry import resolve
-from toolkit.models.families import FAMILIES, elsewhere, samples, spectrograms, whisper_kin, wideband
+from toolkit.models.families import FAMILIES, elsewhere, samples, spectrograms, whisper_like, wideband
 from toolkit.models.registry import BACKBONES
 
-KINS = [elsewhere, samples, spectrograms, whisper_kin, wideband]
+KINS = [elsewhere, samples, spectrograms, whisper_like, wideband]
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))

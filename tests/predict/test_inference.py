@@ -46,9 +46,9 @@ def run() -> Run:
 def test_a_clip_is_known_by_its_audio_and_without_hashes_by_its_id(run: Run) -> None:
     clips = [("b", "B"), ("renamed", "C"), ("a", "other audio"), ("new", "N")]
     found = assign(run, KNOWN, clips, None)
-    assert found.own.tolist() == [1, 2, -1, -1] and found.heard == ()
+    assert found.round_of.tolist() == [1, 2, -1, -1] and found.seen == ()
     assert [rows.tolist() for rows in found.rows] == [[2, 3], [0, 2, 3], [1, 2, 3]]
-    assert assign(run, None, clips, None).own.tolist() == [1, -1, 0, -1]
+    assert assign(run, None, clips, None).round_of.tolist() == [1, -1, 0, -1]
     assert [rows.tolist() for rows in assign(run, KNOWN, clips, 2).rows] == [[], [0], [1, 2, 3]]
     with pytest.raises(InputError, match="Bad --round 7"):
         assign(run, KNOWN, clips, 7)
@@ -57,7 +57,7 @@ def test_a_clip_is_known_by_its_audio_and_without_hashes_by_its_id(run: Run) -> 
 def test_clips_that_taught_a_fixed_splits_only_model_are_named(run: Run) -> None:
     fixed = replace(run, folds=replace(run.folds, scheme="fixed"), choices=run.choices[:1])
     found = assign(fixed, KNOWN, [("a", "A"), ("c", "C"), ("new", "N")], None)
-    assert found.own.tolist() == [0, 0, -1] and found.heard == (1,)
+    assert found.round_of.tolist() == [0, 0, -1] and found.seen == (1,)
 
 
 def test_own_words_keep_their_bits_and_others_are_means_of_probabilities_and_of_bars(run: Run) -> None:

@@ -12,7 +12,7 @@ from toolkit.core.errors import InputError
 from toolkit.corpus import evaluation_task
 from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.manifest import Manifest
-from toolkit.probe.nuisance import ask, loudnesses
+from toolkit.probe.nuisance import build_task, loudnesses
 
 
 def corpus(root: Path = Path(), **columns: list[str]) -> Manifest:
@@ -38,12 +38,12 @@ def target(speakers: Manifest) -> EvaluationTask:
 
 
 def test_a_column_that_folds_can_answer_keeps_them(speakers: Manifest, target: EvaluationTask) -> None:
-    asked = ask(target, speakers, "sex")
+    asked = build_task(target, speakers, "sex")
     assert asked.folds is target.folds and asked.task.labels == ("f", "m") and asked.groups == target.groups
 
 
 def test_the_speakers_identity_is_asked_with_clips_dealt_out(speakers: Manifest, target: EvaluationTask) -> None:
-    asked = ask(target, speakers, "speaker")
+    asked = build_task(target, speakers, "speaker")
     assert asked.folds.group_by == "clip" and asked.groups == asked.folds.ids and asked.group == "clip"
     assert "clips were dealt out one by one" in str(asked.notes[-1])
     for one in asked.folds.rounds():
@@ -52,10 +52,10 @@ def test_the_speakers_identity_is_asked_with_clips_dealt_out(speakers: Manifest,
 
 def test_a_quantity_becomes_four_classes_in_its_order(speakers: Manifest, target: EvaluationTask) -> None:
     values = {f"c{k}": float(k) for k in range(60)}
-    asked = ask(target, speakers, "duration", values)
+    asked = build_task(target, speakers, "duration", values)
     assert asked.truth.tolist() == sorted(asked.truth.tolist()) and set(Counter(asked.truth).values()) == {15}
     assert asked.task.labels == ("1: to 14.8 s", "2: 14.8 s to 29.5 s", "3: 29.5 s to 44.2 s", "4: above 44.2 s")
-    age = ask(target, speakers, "age")
+    age = build_task(target, speakers, "age")
     assert len(age.task.labels) == 4 and "quartiles" in str(age.notes[0])
 
 
@@ -63,17 +63,17 @@ def test_ties_make_fewer_classes_and_clips_without_features_do_not_move_the_cuts
     speakers: Manifest, target: EvaluationTask
 ) -> None:
     values = {f"c{k}": 1.0 if k < 40 else 2.0 for k in range(60)}
-    asked = ask(target, speakers, "duration", values)
+    asked = build_task(target, speakers, "duration", values)
     assert asked.task.kind == "binary" and Counter(asked.truth.tolist()) == {0: 40, 1: 20}
-    less = ask(target, speakers, "duration", {clip: value for clip, value in values.items() if clip != "c59"})
+    less = build_task(target, speakers, "duration", {clip: value for clip, value in values.items() if clip != "c59"})
     assert less.task.labels == asked.task.labels
 
 
 def test_what_does_not_vary_or_is_not_there_is_refused(speakers: Manifest, target: EvaluationTask) -> None:
     with pytest.raises(InputError, match="the same in every clip"):
-        ask(target, speakers, "duration", {f"c{k}": 2.0 for k in range(60)})
+        build_task(target, speakers, "duration", {f"c{k}": 2.0 for k in range(60)})
     with pytest.raises(InputError, match="Bad --nuisance 'height'"):
-        ask(target, speakers, "height")
+        build_task(target, speakers, "height")
 
 
 def test_loudness_is_the_level_of_the_audio_in_decibels(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.result.conftest import RunOf, tuned
 from toolkit.core.errors import InputError
 from toolkit.core.i18n import of
 from toolkit.corpus.splits import Folds
-from toolkit.result import compare, paired, run_files
+from toolkit.result import compare, paired, run_files, stats
 from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import compare_files, compare_narrative, compare_page
@@ -87,11 +88,42 @@ def test_the_price_is_told_where_both_are_known_and_nothing_unknown_is_0(run_of:
     assert "Training took 410 s; what the frozen features cost was not recorded." in compare_narrative.answer(found)
 
 
-def test_runs_of_one_kind_alone_give_no_answer(run_of: RunOf) -> None:
-    frozen = run_of()
-    assert "only frozen runs" in compare_narrative.answer(
-        compare.compare({"a": frozen, "b": replace(frozen, probe="mlp")})
+def test_of_probes_alone_the_best_on_development_is_named(run_of: RunOf) -> None:
+    good, bad = run_of(layers=5), run_of(layers=2)
+    bad = replace(bad, backbone="worse", choices=tuple(replace(one, development=0.1) for one in bad.choices))
+    found = compare.compare({"bad": bad, "good": good})
+    assert [line.folder for line in found.lines] == ["good", "bad"]
+    answer, page = compare_narrative.answer(found), compare_page.page(found)
+    assert answer.startswith(
+        "The linear probe on encoder.2 of whisper-tiny.en is the best of 2 runs on the development sets: unweighted "
+        f"average recall (UAR) {found.lines[0].score.estimate:.3f} ["
     )
+    assert "chance is 0." in answer and "series" not in answer and answer in page.html
+    drawn = json.dumps(page.specs["dumbbell"])
+    assert '"name": "whisper-tiny.en, linear probe"' in drawn and '"name": "worse, linear probe"' in drawn
+
+
+def test_series_of_probes_are_compared_by_their_means(run_of: RunOf) -> None:
+    good = run_of(layers=5)
+    weak, choices = good.layers["encoder.0"], tuple(replace(one, development=0.1) for one in good.choices)
+    bad = replace(good, predictions=weak, layers=dict.fromkeys(good.layers, weak), choices=choices)
+    of = lambda run, name: replace(run, backbone=name, provenance={**run.provenance, "series": name})  # noqa: E731
+    runs = {"a1": of(good, "a"), "a2": of(bad, "a"), "b1": of(bad, "b"), "b2": of(bad, "b")}
+    first, second = compare.compare(runs).lines
+    alone = [stats.headline_score(one.predictions).estimate for one in (good, bad)]
+    assert first.score.estimate == pytest.approx(np.mean(alone)) and second.score.estimate == pytest.approx(alone[1])
+    assert first.development == pytest.approx((good.development_mean + 0.1) / 2)  # type: ignore[operator]
+    assert second.development == pytest.approx(0.1)
+    assert second.difference.score is not None
+    assert second.difference.score.estimate == pytest.approx((alone[1] - alone[0]) / 2)  # type: ignore[operator]
+    for layer in good.layers:
+        assert first.curve[layer] == stats.headline_score(good.layers[layer], bad.layers[layer])
+    answer = compare_narrative.answer(compare.compare(runs))
+    assert answer.endswith(" Every figure is the mean over a series of 2 runs with other training seeds or folds.")
+
+
+def test_fine_tuned_runs_alone_give_no_answer(run_of: RunOf) -> None:
+    frozen = run_of()
     both = {name: tuned(frozen, frozen.predictions, name) for name in ("full", "lora")}
     alone = compare.compare(both)
     assert "only fine-tuned runs" in compare_narrative.answer(alone) and all(

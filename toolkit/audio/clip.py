@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 class Clip:
     """One row. start, end, duration: seconds; channel: counted from 0; line: in the CSV file, the header is line 1.
 
-    cells: the row's text as it stands, a cell for each of the manifest's columns; none if `read` was told so.
-    recording: for a window of a longer clip (`toolkit.corpus.windows`), that clip's id. text: what is said, for whoever
-    reads it; None for all others. It is in no message.
+    cells: the row's text as it is, a cell for each of the manifest's columns; none if `read` was called with
+    cells=False. recording: for a window of a longer clip (`toolkit.corpus.windows`), that clip's id. text: what is
+    said, for whoever reads it; None for all others. It is in no message.
     """
 
     id: str

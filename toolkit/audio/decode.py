@@ -49,7 +49,7 @@ class Audio:
     """One decoded clip.
 
     samples: (n_samples,) float32 in about -1 .. 1, at `rate`. sha256, count: of the same audio at SAMPLE_RATE, by which
-    it is known whatever a model hears: of its samples' bytes, and how many they are.
+    it is recognised whatever rate a model takes: of its samples' bytes, and how many they are.
     flags: what a reader of the numbers should know, see `material.FLAGS`.
     """
 
@@ -79,22 +79,21 @@ def decode(
     end: float | None = None,
     channel: int | None = None,
     duration: float | None = None,
-    told: Callable[[float], None] = lambda seconds: None,
-    hears: int = SAMPLE_RATE,
+    announce: Callable[[float], None] = lambda seconds: None,
+    sample_rate: int = SAMPLE_RATE,
 ) -> Audio:
-    """Decode a file, or its part from `start` to `end` (seconds), to mono at `hears` samples a second.
+    """Decode a file, or its part from `start` to `end` (seconds), to mono at `sample_rate` samples a second.
 
-    channel: 0, 1, ...; without it the channels are averaged. duration: what the manifest says, in seconds. An `end`
-    or a `duration` may be off by DURATION_TOLERANCE; the audio is what counts. told: gets, before the first sample is
-    decoded, the seconds of audio that will be.
-    Raises AudioError when the file is not a regular file, cannot be decoded, is shorter than its header or the
-    manifest says, is empty, holds NaN, infinite or absurdly large samples, has channels that cancel each other when
-    they are averaged, or is beyond the limits above.
+    channel: 0, 1, ...; without it the channels are averaged. duration: what the manifest says, in seconds. An `end` or
+    a `duration` may be off by DURATION_TOLERANCE; the audio is what counts. announce: gets, before the first sample is
+    decoded, the seconds of audio that will be. Raises AudioError when the file is not a regular file, cannot be
+    decoded, is shorter than its header or the manifest says, is empty, holds NaN, infinite or absurdly large samples,
+    has channels that cancel each other when they are averaged, or is beyond the limits above.
     """
-    with opened(path, told) as source:
+    with opened(path, announce) as source:
         first, count = _part(source, start, end, channel, duration)
         rate = source.rate
-        told((count + (first if source.in_order else 0)) / rate)
+        announce((count + (first if source.in_order else 0)) / rate)
         mono, power = source.read(first, count, channel)
         if len(mono) < count:
             raise AudioError(f"ends early: {len(mono)} of {count} samples per channel could be decoded")
@@ -115,10 +114,10 @@ def decode(
     if len(samples) == 0:
         raise AudioError(f"is empty: {count} samples at {rate} per second are none at {SAMPLE_RATE}")
     sha256, flags = hashlib.sha256(samples.tobytes()).hexdigest(), _flags(samples, mono, mixed, unbounded)
-    own = samples
-    if hears != SAMPLE_RATE:
-        own = mono if rate == hears else soxr.resample(mono, rate, hears, quality="HQ")
-    return Audio(np.ascontiguousarray(own, dtype=np.float32), sha256, flags, len(samples), hears)
+    output = samples
+    if sample_rate != SAMPLE_RATE:
+        output = mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate, quality="HQ")
+    return Audio(np.ascontiguousarray(output, dtype=np.float32), sha256, flags, len(samples), sample_rate)
 
 
 def header(
@@ -128,14 +127,14 @@ def header(
     channel: int | None = None,
     duration: float | None = None,
     longest: float = MAX_SECONDS,
-    told: Callable[[float], None] = lambda seconds: None,
+    announce: Callable[[float], None] = lambda seconds: None,
 ) -> Header:
-    """What `decode` would find, as far as its header tells; of what FFmpeg reads, all is decoded to be counted.
+    """What `decode` would find, as far as its header says; of what FFmpeg reads, all is decoded to be counted.
 
     longest: the most seconds that a clip may have; more than `decode` takes, for a recording that will be cut.
     Raises AudioError as `decode` does.
     """
-    with opened(path, told) as source:
+    with opened(path, announce) as source:
         _, count = _part(source, start, end, channel, duration, longest)
         return Header(source.rate, source.channels, count / source.rate)
 

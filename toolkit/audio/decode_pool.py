@@ -1,6 +1,6 @@
-"""Audio decoded in processes of its own (`toolkit.audio.decode_worker`), which are begun once and take many clips each.
+"""Audio decoded in processes of its own (`toolkit.audio.decode_worker`), started once and fed many clips each.
 
-A decoder that crashes or hangs is replaced; its clip fails by name and the run goes on.
+A decoder that crashes or hangs is replaced; its clip fails by name and the run continues.
 """
 
 import atexit
@@ -60,16 +60,16 @@ def decode(
     channel: int | None = None,
     duration: float | None = None,
     stop: Event | None = None,
-    hears: int = SAMPLE_RATE,
+    sample_rate: int = SAMPLE_RATE,
 ) -> Audio:
     """`toolkit.audio.decode.decode` in a process of its own, with the same samples to the bit.
 
     stop: when it is set, the decoding is given up. Raises AudioError, also for a clip that crashes or hangs its
     decoder, and MachineError where no process can be begun.
     """
-    asked = {"start": start, "end": end, "channel": channel, "duration": duration, "hears": hears}
-    answer, samples = _ask(path, asked, stop)
-    return Audio(samples, answer["sha256"], tuple(answer["flags"]), answer["count"], hears)
+    request = {"start": start, "end": end, "channel": channel, "duration": duration, "sample_rate": sample_rate}
+    answer, samples = _ask(path, request, stop)
+    return Audio(samples, answer["sha256"], tuple(answer["flags"]), answer["count"], sample_rate)
 
 
 def header(
@@ -81,8 +81,8 @@ def header(
     longest: float = MAX_SECONDS,
 ) -> Header:
     """`toolkit.audio.decode.header` in a process of its own. Raises as `decode` does."""
-    asked = {"start": start, "end": end, "channel": channel, "duration": duration, "longest": longest}
-    return Header(**_ask(path, asked, None)[0])
+    request = {"start": start, "end": end, "channel": channel, "duration": duration, "longest": longest}
+    return Header(**_ask(path, request, None)[0])
 
 
 def ahead(
@@ -135,7 +135,7 @@ class _Decoder:
     """One process. It has to say that it is ready, so that a broken installation is not taken for broken audio."""
 
     def __init__(self) -> None:
-        # -P: never import from the folder the user is in; the package itself may lie in a checkout
+        # -P: never import from the folder the user is in; the package itself may be in a checkout
         place = str(Path(__file__).parent.parent)
         code = f"import sys; sys.path.append({place!r}); {PROGRAM}"
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

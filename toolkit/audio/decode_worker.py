@@ -49,13 +49,13 @@ def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], Samples]:
         allowed += path.stat().st_size / BYTES_PER_SECOND
     platform.alarm(allowed)
 
-    def told(seconds: float) -> None:
+    def announce(seconds: float) -> None:
         platform.alarm(allowed + seconds / AUDIO_PER_SECOND)
 
     try:
         if "longest" in request:
-            return vars(decode.header(path, **request, told=told)), NOTHING
-        clip = decode.decode(path, **request, told=told)
+            return vars(decode.header(path, **request, announce=announce)), NOTHING
+        clip = decode.decode(path, **request, announce=announce)
         found = {"samples": len(clip.samples), "sha256": clip.sha256, "flags": clip.flags, "count": clip.count}
         return found, clip.samples
     except AudioError as error:

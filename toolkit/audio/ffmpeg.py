@@ -1,7 +1,7 @@
 """What libsndfile does not read, through PyAV, which is FFmpeg's libraries: the extra `formats`.
 
 As strict as the rest: the demuxer is the one that the file's own bytes name, the decoder is one of a few, an error of
-either is a refusal, and so are a gap in the time stamps and an end before the length that the file tells. Frames come
+either is a refusal, and so are a gap in the time stamps and an end before the length that the file states. Frames come
 as they are decoded, at their own rate and with all their channels; FFmpeg's resampler is not used.
 """
 
@@ -41,7 +41,7 @@ DECODERS = {
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 GAP_SECONDS = 0.05  # between frames: Matroska and ASF round to 1 ms, and live recorders' clocks wander
 CLOCK_DRIFT = 2e-4  # of such a clock against the samples
-SHORT_SECONDS = 0.1  # that may lack of the length that the file tells: a codec's last frame
+SHORT_SECONDS = 0.1  # that may be missing from the stated length: a codec's last frame
 MOST_SECONDS = 86_400  # of a recording
 
 Frames = npt.NDArray[np.float32]
@@ -53,11 +53,11 @@ def installed() -> bool:
 
 
 def decoded(
-    file: IO[bytes] | RawIOBase, kind: str, told: Callable[[float], None] = lambda seconds: None
+    file: IO[bytes] | RawIOBase, kind: str, announce: Callable[[float], None] = lambda seconds: None
 ) -> Iterator[tuple[int, Frames]]:
     """The file's one audio stream, frame by frame: samples per second, and (n, channels) float32 in about -1 .. 1.
 
-    kind: of DEMUXERS. told: gets, before the first frame, the seconds that the file claims, 0 where it does not.
+    kind: of DEMUXERS. announce: gets, before the first frame, the seconds that the file claims, 0 where it does not.
     Raises AudioError where PyAV is missing, for more than one audio stream or none, for a decoder that is none of
     DECODERS, for damage, and for a file that is shorter than it claims.
     """
@@ -67,7 +67,7 @@ def decoded(
     ):
         stream = _one_audio_stream(container)
         claimed = _claimed_seconds(container, stream, kind)
-        told(min(claimed, MOST_SECONDS))
+        announce(min(claimed, MOST_SECONDS))
         shape, seconds, clock = None, 0.0, _Clock()
         for packet in container.demux(stream):
             if packet.is_corrupt:

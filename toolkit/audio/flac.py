@@ -17,7 +17,7 @@ SYNC = re.compile(rb"(?=\xff[\xf8\xf9])")  # of a frame that is counted by frame
 def check(file: BinaryIO, begin: int, size: int) -> Mapping[int, bytes]:
     """Follow a FLAC's frames from byte `begin` on; what to read in the place of its number of samples, if that is 0.
 
-    Where the header tells no length, the last frame's checksum must hold to the end of the file. Raises AudioError
+    Where the header states no length, the last frame's checksum must hold to the end of the file. Raises AudioError
     where that is not so, and where frames are missing: libFLAC gives silence in their place.
     """
     file.seek(begin)
@@ -28,7 +28,7 @@ def check(file: BinaryIO, begin: int, size: int) -> Mapping[int, bytes]:
     claimed = field & (1 << 36) - 1
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         samples, last_at = 0, 0
-        strays: list[int] = []  # behind the last frame that had its turn
+        strays: list[int] = []  # after the last frame in its turn
         for place in SYNC.finditer(content, begin + len(head)):
             frame = _head(content[place.start() : place.start() + HEAD_BYTES], int.from_bytes(head[8:10], "big"))
             if frame is not None and frame[0] == samples:  # of what looks like a header, one that has its turn is one

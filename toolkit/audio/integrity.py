@@ -13,7 +13,7 @@ from toolkit.audio import flac, media
 from toolkit.core.errors import AudioError
 from toolkit.core.git_lfs import POINTER
 
-LONG = 0xFFFF_FFFF  # an RF64 data size that is told elsewhere
+LONG = 0xFFFF_FFFF  # an RF64 data size that is stated elsewhere
 # WAV data sizes that mean "until the end": what FFmpeg, SoX and others write into a pipe; 0 as well, where data follow
 STREAMED = {LONG, 0x7FFF_FFFF, 0x7FFF_F000} | set(range(0xFFFF_FF00, LONG))
 AIFF_HEAD = 8  # bytes of an AIFF's data chunk before the samples
@@ -37,7 +37,7 @@ class Layout:
     """What a file's own bytes say of it.
 
     kind: of `ffmpeg.DEMUXERS`, None for what libsndfile reads, if anything does. patches: bytes that are to be read in
-    the place of others, by their position. bounded: the file tells its length, so that a missing end can be seen.
+    the place of others, by their position. bounded: the file states its length, so that a missing end can be seen.
     data: where a WAV's data chunk begins and ends.
     """
 
@@ -125,10 +125,10 @@ def _check_chunks(file: BinaryIO, size: int, data: bytes, order: Literal["little
                 block = int.from_bytes(form[12:], "little") or 1  # bytes that hold whole samples
         elif name == data:
             rest = size - position
-            never_told = length == 0 < rest and (whole in (0, position - 8) or whole > size)
-            patch = {position - 4: min(rest, LONG).to_bytes(4, order)} if never_told else {}
+            unknown_length = length == 0 < rest and (whole in (0, position - 8) or whole > size)
+            patch = {position - 4: min(rest, LONG).to_bytes(4, order)} if unknown_length else {}
             length = long_length if length == LONG else length
-            if wav and (never_told or rest < length in STREAMED):
+            if wav and (unknown_length or rest < length in STREAMED):
                 if rest % block:
                     raise AudioError(f"ends early: its last block is cut, {rest % block} of {block} bytes")
                 return Layout(kind, patch, bounded=False, data=(position, size))
@@ -143,7 +143,7 @@ def _check_chunks(file: BinaryIO, size: int, data: bytes, order: Literal["little
 
 
 def mp3_samples(file: BinaryIO | RawIOBase, promised: int) -> tuple[int, bool]:
-    """How many samples per channel an MP3, the file or the data of a WAV, can be decoded to, and whether it tells so.
+    """How many samples per channel an MP3, the file or the data of a WAV, decodes to, and whether its header says so.
 
     promised: libsndfile's count. It is exact where the first frame is a length header (Xing, Info, VBRI) and a guess
     from the first frame's bit rate otherwise, several times wrong for a variable bit rate; libsndfile stops there.
@@ -152,7 +152,7 @@ def mp3_samples(file: BinaryIO | RawIOBase, promised: int) -> tuple[int, bool]:
     position = after_id3(file)
     file.seek(0)
     content = file.read() or b""
-    lengths_stand = any(mark in content[position : position + 200] for mark in (b"Xing", b"Info", b"VBRI"))
+    has_length = any(mark in content[position : position + 200] for mark in (b"Xing", b"Info", b"VBRI"))
     samples, frame = 0, 1152
     while (size_and_samples := _mp3_frame(content[position : position + 4])) is not None:
         size, frame = size_and_samples
@@ -160,15 +160,15 @@ def mp3_samples(file: BinaryIO | RawIOBase, promised: int) -> tuple[int, bool]:
         if position > len(content):
             raise AudioError("ends early: its last MP3 frame is cut")
         samples += frame
-    if lengths_stand:
+    if has_length:
         samples -= frame  # the length header is a frame without audio
-    if promised > samples and (lengths_stand or promised - samples > frame):
+    if promised > samples and (has_length or promised - samples > frame):
         raise AudioError(f"ends early: {samples} of {promised} samples per channel could be decoded")
     if samples - promised > MP3_TRIMMED * frame:
         raise AudioError(
             f"holds {samples} samples per channel, but its header lets only {promised} be read; save it as WAV or FLAC"
         )
-    return min(promised, samples), lengths_stand
+    return min(promised, samples), has_length
 
 
 def after_id3(file: BinaryIO | RawIOBase) -> int:

@@ -40,9 +40,9 @@ def kind_of(head: bytes) -> str | None:
 
 
 def check(kind: str, file: BinaryIO, begin: int, size: int) -> bool:
-    """Walk the elements of a file of `size` bytes from byte `begin` on; whether any of them tells the file's length.
+    """Walk the elements of a file of `size` bytes from byte `begin` on; whether any of them states the file's length.
 
-    Where none does, a file that ends behind any of its elements is as whole as one that goes on. Raises AudioError
+    Where none does, a file that ends after any of its elements is as whole as a longer one. Raises AudioError
     where a part is missing or damaged.
     """
     return WALKS[kind](file, begin, size)
@@ -75,7 +75,7 @@ def _mp4(file: BinaryIO, position: int, size: int) -> bool:
         position += length
     if b"moov" not in names:
         raise AudioError("ends early: it has no MP4 box 'moov', which is written when a recording is ended")
-    return b"moof" not in names or names[-1] == b"mfra"  # fragments, one after the other, and an index behind the last
+    return b"moof" not in names or names[-1] == b"mfra"  # fragments, one after the other, and an index after the last
 
 
 def _matroska(file: BinaryIO, position: int, size: int) -> bool:

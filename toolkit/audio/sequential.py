@@ -2,7 +2,7 @@
 
 An MP3 is sought imprecisely, and what is decoded depends on the blocks asked for: so it is read in the same blocks from
 its start, whatever is wanted. For the windows of a recording that would be the square of its length; here the file
-stays open behind a window, with the blocks before, and the next one goes on from there.
+stays open after a window, with the blocks before, and the next one continues from there.
 """
 
 import threading
@@ -45,7 +45,7 @@ class Sequential:
         self.samples, self.channel = samples, channel
         self._ahead = blocks
         self._blocks: deque[tuple[Mono, Mono | None]] = deque(maxlen=KEPT_BLOCKS)
-        self._position = 0  # behind the last block
+        self._position = 0  # after the last block
 
     def reaches(self, first: int) -> bool:
         """Whether what begins at this sample can still be read."""
@@ -84,22 +84,22 @@ class Sequential:
             yield self._blocks[-1]
 
 
-# .file: what this thread read last and its key, while more of it may be asked for; .told: of files, by their keys
+# .file: what this thread read last and its key, while more of it may be asked for; .cache: of files, by their keys
 _last = threading.local()
 
 
 def once(path: Path, what: str, find: Callable[[], Found]) -> Found:
-    """What `find`, which reads a whole file, tells; asked once for the parts of a file, until it changes."""
-    told: OrderedDict[tuple[object, ...], Any] = _last.__dict__.setdefault("told", OrderedDict())
+    """What `find`, which reads a whole file, returns; called once for the parts of a file, until it changes."""
+    cache: OrderedDict[tuple[object, ...], Any] = _last.__dict__.setdefault("cache", OrderedDict())
     key = (what, *_key(path))
-    if key in told:
-        found: Found = told[key]
+    if key in cache:
+        found: Found = cache[key]
         return found
     found = find()
     if time.time_ns() - path.stat().st_mtime_ns > SETTLED_NS:
-        told[key] = found
-    if len(told) > KEPT:
-        told.popitem(last=False)
+        cache[key] = found
+    if len(cache) > KEPT:
+        cache.popitem(last=False)
     return found
 
 

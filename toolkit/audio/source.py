@@ -22,7 +22,7 @@ from toolkit.core.errors import AudioError
 
 FORMATS = ("WAV", "RF64", "AIFF", "FLAC", "OGG", "MP3")  # those whose truncation is seen, here or by libsndfile
 GSM_BLOCK_BYTES, GSM_BLOCK_SAMPLES = 65, 320  # of GSM in WAV
-Told = Callable[[float], None]
+Announce = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Source:
     """An open file.
 
     rate: samples per second. samples: per channel. read: (n,) samples at the file's rate, from a first one, as many as
-    asked for or fewer where the file ends early, of a channel or of all, averaged; and what `channels.one` tells of
+    asked for or fewer where the file ends early, of a channel or of all, averaged; and what `channels.one` returns of
     their power. in_order: what comes before a part is decoded as well. bounded: see `integrity.Layout`.
     """
 
@@ -84,8 +84,8 @@ class View(io.RawIOBase):
 
 
 @contextmanager
-def opened(path: Path, told: Told) -> Iterator[Source]:
-    """The file, its container checked. told: gets the seconds of audio, where they must be decoded to be counted.
+def opened(path: Path, announce: Announce) -> Iterator[Source]:
+    """The file, its container checked. announce: gets the seconds of audio, where they must be decoded to be counted.
 
     Raises AudioError for what is no regular file, of no format that is read, or not whole.
     """
@@ -94,7 +94,7 @@ def opened(path: Path, told: Told) -> Iterator[Source]:
             raise AudioError("is not a regular file")
         layout = sequential.once(path, "layout", partial(_layout, path))
         if layout.kind is not None:
-            yield _by_ffmpeg(path, layout.kind, layout, told)
+            yield _by_ffmpeg(path, layout.kind, layout, announce)
             return
         with _sound_file(path, layout) as file:
             yield _by_libsndfile(path, file, layout)
@@ -112,7 +112,7 @@ def _layout(path: Path) -> Layout:
 
 
 def _sound_file(path: Path, layout: Layout) -> soundfile.SoundFile:
-    """libsndfile gets no name: it takes suffixes at their word, and tells paths in its messages."""
+    """libsndfile gets no name: it takes suffixes at their word, and puts paths in its messages."""
     if layout.patches:
         return soundfile.SoundFile(View(path, patches=layout.patches))
     return soundfile.SoundFile(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), closefd=True)
@@ -136,8 +136,8 @@ def _by_libsndfile(path: Path, file: soundfile.SoundFile, layout: Layout) -> Sou
     def measure() -> Extent:
         with view() as part, soundfile.SoundFile(part) as file:
             if mp3:
-                samples, tells = integrity.mp3_samples(part, file.frames)
-                return Extent(file.samplerate, file.channels, samples, tells or (in_wav and layout.bounded))
+                samples, has_length = integrity.mp3_samples(part, file.frames)
+                return Extent(file.samplerate, file.channels, samples, has_length or (in_wav and layout.bounded))
             samples = file.frames
             if in_wav:  # GSM: libsndfile takes the byte that fills an odd chunk up for a block
                 samples = min(samples, (end - begin) // GSM_BLOCK_BYTES * GSM_BLOCK_SAMPLES)
@@ -146,11 +146,11 @@ def _by_libsndfile(path: Path, file: soundfile.SoundFile, layout: Layout) -> Sou
     return _in_order(path, sequential.once(path, "extent", measure), blocks)
 
 
-def _by_ffmpeg(path: Path, kind: str, layout: Layout, told: Told) -> Source:
+def _by_ffmpeg(path: Path, kind: str, layout: Layout, announce: Announce) -> Source:
     def measure() -> Extent:
         shape, samples = (0, 0), 0
         with View(path, patches=layout.patches) as view:
-            for rate, frames in ffmpeg.decoded(view, kind, told):
+            for rate, frames in ffmpeg.decoded(view, kind, announce):
                 shape, samples = (rate, frames.shape[1]), samples + len(frames)
         if not samples:
             raise AudioError("is empty: it has no samples")

@@ -49,8 +49,8 @@ for one in (transcribe, extract, probe, score, finetune, compare, contrast, pred
 combinations.guard(app)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(given: bool) -> None:
+    if given:
         print(f"toolkit {__version__}")
         raise typer.Exit
 
@@ -99,15 +99,15 @@ def main() -> NoReturn:
     except Exception as error:
         if os.environ.get("TOOLKIT_DEBUG") and not _left:
             print(diagnostics.trace(error), file=sys.stderr)
-        told = f"{diagnostics.where(error)} (TOOLKIT_DEBUG=1 shows all of it)"
+        detail = f"{diagnostics.where(error)} (TOOLKIT_DEBUG=1 shows all of it)"
         if is_out_of_memory(error):
-            code = _refuse(f"memory ran out; what was committed stays: {told}", MACHINE)
+            code = _refuse(f"memory ran out; what was committed stays: {detail}", MACHINE)
         else:
-            code = _refuse(f"a fault of ours, please report it: {told}", FAULT)
-    sys.exit(_heard(code if isinstance(code, int) else 0))
+            code = _refuse(f"a fault of ours, please report it: {detail}", FAULT)
+    sys.exit(_after_output(code if isinstance(code, int) else 0))
 
 
-def _heard(code: int) -> int:
+def _after_output(code: int) -> int:
     """The exit code, or MACHINE where all went well but what was printed: a disk was full. A reader may leave."""
     if isinstance(sys.stdout, diagnostics.Lasting):
         sys.stdout.flush()
@@ -118,7 +118,7 @@ def _heard(code: int) -> int:
 
 
 # The exit code of the signal that came. Libraries in C may turn the SystemExit by which it unwinds the stack into an
-# error of theirs, which then is no fault to tell.
+# error of theirs, which then is no fault to report.
 _left: list[int] = []
 
 
@@ -130,7 +130,7 @@ def _refuse(sentence: str, code: int) -> int:
 
 
 def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
-    """Unwinds the stack, so that folders are let go of and no temporary file stays. 130 for Ctrl-C, 143 for SIGTERM.
+    """Unwinds the stack, so that folders are unlocked and no temporary file stays. 130 for Ctrl-C, 143 for SIGTERM.
 
     A second signal ends it at once; what it leaves, the next start clears away.
     """

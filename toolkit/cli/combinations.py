@@ -22,7 +22,7 @@ RULES = {
     ),
     "models check": ExtractOptions.RULES,
     "manifest anonymise": tuple(
-        Rule(option, lambda own: own.who is not None, "has no effect with --who, which reads no manifest")
+        Rule(option, lambda opts: opts.who is not None, "has no effect with --who, which reads no manifest")
         for option in ("manifest", "audio_root", "keep_text")
     ),
 }  # fmt: skip
@@ -39,14 +39,14 @@ class Command(typer.core.TyperCommand):
         }
         stage = getattr(self.callback, "options", None)
         if stage is not None:
-            own = {name: ctx.params[name] for name in ctx.params.keys() & {one.name for one in fields(stage)}}
-            check_idle(getattr(stage, "RULES", ()), given, stage(**own))
+            values = {name: ctx.params[name] for name in ctx.params.keys() & {one.name for one in fields(stage)}}
+            check_idle(getattr(stage, "RULES", ()), given, stage(**values))
         check_idle(RULES.get(_path(ctx), ()), given, SimpleNamespace(**ctx.params))
         return super().invoke(ctx)
 
 
 def _path(ctx: Any) -> str:
-    """ "models check": the names behind the program's own."""
+    """ "models check": the names after the program's."""
     return "" if ctx.parent is None else f"{_path(ctx.parent)} {ctx.info_name}".strip()
 
 

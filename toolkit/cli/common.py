@@ -40,7 +40,7 @@ HERE = Path()
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command leaves to the one that goes on with it, and the exit code.
+    """What a command leaves to the next one, and the exit code.
 
     folders: in features/ or result/, in the order of what was asked for. cached: all of it was there already.
     """
@@ -74,9 +74,9 @@ def show(renderable: Any) -> None:
     console.print(renderable, markup=False)
 
 
-def show_json(asked: bool, *results: Any) -> None:
+def show_json(wanted: bool, *results: Any) -> None:
     """Results as JSON on standard output, a list of them where there are several. results: with `to_json`."""
-    if asked:
+    if wanted:
         import json
 
         values = [one.to_json() for one in results]

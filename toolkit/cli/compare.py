@@ -32,12 +32,12 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
     """Run a `compare_stage.Plan` and show what comes of it."""
     from toolkit.result.report import compare_files
 
-    def tell(one: Any) -> None:
+    def report(one: Any) -> None:
         if not as_json:
             show(compare_files.terminal(one.comparison))
             print(f"\n{one.answer}")
             print(f"The page, with CSV and LaTeX next to it: {planned.place.shown(one.report)}")
 
-    done = planned.run(tell)
+    done = planned.run(report)
     show_json(as_json, *done)
     return CommandResult(tuple(one.folder for one in done))

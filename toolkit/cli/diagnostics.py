@@ -1,6 +1,6 @@
 """What is said of a fault of ours, of a warning, and of an error in a thread: never with a folder of this machine.
 
-And that work goes on when nobody listens.
+And that work continues when nobody listens.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-# A path from the root, as it stands in the messages of Python and of libraries: at the beginning of a word, quoted or
+# A path from the root, as it is in the messages of Python and of libraries: at the beginning of a word, quoted or
 # not. What is quoted may hold spaces.
 QUOTED = re.compile(r"""(['"])(?:file://)?/(?:(?!\1)[^\n])*\1""")
 BARE = re.compile(r"""(?<![\w.~:/<-])(?:file://)?/(?:[^\s'",;:()\[\]{}<>]+)""")
@@ -93,13 +93,13 @@ def install() -> None:
     def raised(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
         print(f"toolkit: {trace(error)}", file=sys.stderr)
 
-    def in_thread(told: threading.ExceptHookArgs) -> None:
-        if told.exc_value is not None:
-            print(f"toolkit: in a thread: {trace(told.exc_value)}", file=sys.stderr)
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            print(f"toolkit: in a thread: {trace(args.exc_value)}", file=sys.stderr)
 
-    def ignored(told: "sys.UnraisableHookArgs") -> None:
-        if told.exc_value is not None:
-            print(f"toolkit: passed over: {trace(told.exc_value)}", file=sys.stderr)
+    def ignored(args: "sys.UnraisableHookArgs") -> None:
+        if args.exc_value is not None:
+            print(f"toolkit: passed over: {trace(args.exc_value)}", file=sys.stderr)
 
     for name in ("stdout", "stderr"):
         if (stream := getattr(sys, name)) is not None:

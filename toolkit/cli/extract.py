@@ -36,7 +36,7 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
 
     place = planned.place
 
-    def tell(name: str, done: Any) -> None:
+    def report(name: str, done: Any) -> None:
         for clip, reason in done.failed.items():
             remark(f"failed: clip {clip!r} {reason}")
         store, flagged = done.store, "".join(f", {count:,} {flag}" for flag, count in sorted(done.flags.items()))
@@ -49,6 +49,6 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
                 f"({of_bytes(done.bytes)}, {done.seconds:,.1f} s)"
             )
 
-    done = planned.run(tell)
+    done = planned.run(report)
     show_json(as_json, done)
     return CommandResult(done.folders, done.cached, SOME_CLIPS_FAILED if done.failed else DONE)

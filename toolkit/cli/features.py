@@ -1,4 +1,4 @@
-"""`toolkit features`: what lies in the cache, whether it is whole, and how to give it to others."""
+"""`toolkit features`: what is in the cache, whether it is whole, and how to give it to others."""
 
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +41,7 @@ def list_stores(workspace: Workspace = HERE) -> None:
     table = Table("store", "clips", "failed", "layers", "width", "dtype", "context", "size", "flags", box=None)
     for store in every_store(place_of(workspace).features):
         total = store.total()
-        flags = Counter(flag for own in total.flags.values() for flag in own)
+        flags = Counter(flag for names in total.flags.values() for flag in names)
         row = (total.clips, len(total.failed), len(store.layers), store.width)
         table.add_row(
             store.folder.name,

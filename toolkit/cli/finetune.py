@@ -6,7 +6,7 @@ from typing import Any
 
 from toolkit.cli.common import CommandResult, Json, place_of, show, show_json
 from toolkit.cli.options import command
-from toolkit.cli.probe import tell_run
+from toolkit.cli.probe import report_run
 from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
 from toolkit.finetune.options import FinetuneOptions
 
@@ -39,13 +39,13 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
     from toolkit.finetune import distributed
     from toolkit.result.report.terminal import spread
 
-    done = planned.run(lambda run: None if as_json else tell_run(run, planned.place))
+    done = planned.run(lambda run: None if as_json else report_run(run, planned.place))
     if not (distributed.rank() or as_json):
         if len(done.runs) > 1:
             _table([one.run for one in done.runs], [one.folder for one in done.runs])
-        for _, own in done.series:
-            if len(own) > 1:
-                print(spread([one.run for one in own]))
+        for _, runs in done.series:
+            if len(runs) > 1:
+                print(spread([one.run for one in runs]))
     show_json(as_json and not distributed.rank(), done)
     failed = any(one.failed for one in done.runs)
     return CommandResult(done.folders, done.cached, SOME_CLIPS_FAILED if failed else DONE)
@@ -65,10 +65,10 @@ def _table(runs: Sequence[Any], folders: Sequence[Path]) -> None:
     table = Table("", *columns, "dev, optimistic", f"test {runs[0].metric}", "run", box=None)
     for number, (run, folder) in enumerate(zip(runs, folders)):
         (point,) = curve(run)
-        told = [values[number] for values in columns.values()]
+        cells = [values[number] for values in columns.values()]
         table.add_row(
             str(number + 1),
-            *told,
+            *cells,
             "" if point.development is None else f"{point.development:.3f}",
             str(point.test),
             folder.name,

@@ -220,6 +220,6 @@ def anonymise(
         return
     corpus = read(place.manifest_file, audio_root)
     columns = run(corpus, out, secret, also or (), keep_text)
-    gone = TEXT in corpus.columns and not keep_text and TEXT not in (also or ())
-    hashed = f"{columns} columns hashed{', the column text left out' if gone else ''}"
+    left = TEXT in corpus.columns and not keep_text and TEXT not in (also or ())
+    hashed = f"{columns} columns hashed{', the column text left out' if left else ''}"
     print(f"{out.name}: {len(corpus.clips):,} clips, {hashed}; use it by --manifest {out.name}")

@@ -18,7 +18,7 @@ PLACES = {"workspace": common.Workspace, "manifest": common.ManifestFile, "audio
 def command(options: type, places: Sequence[str] = tuple(PLACES)) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate `run(options, **rest)` into a command that Typer reads: its name, its help, an option a field.
 
-    places: of PLACES, options that say where the study lies, handed on as they are; and so are run's own annotated
+    places: of PLACES, options that say where the study is, handed on as they are; and so are run's own annotated
     keyword parameters.
     """
 
@@ -28,11 +28,11 @@ def command(options: type, places: Sequence[str] = tuple(PLACES)) -> Callable[[C
         @functools.wraps(run)
         def called(quiet: bool = False, **given: Any) -> Any:
             common.watched(not quiet)
-            own = {name: given.pop(name) for name in fields if name in given}
-            return run(options(**own), **{**absent, **given})
+            values = {name: given.pop(name) for name in fields if name in given}
+            return run(options(**values), **{**absent, **given})
 
-        told, hints = helps(options), get_type_hints(options, include_extras=True)
-        parameters = [_parameter(field, hints[field.name], told.get(field.name, "")) for field in fields.values()]
+        docs, hints = helps(options), get_type_hints(options, include_extras=True)
+        parameters = [_parameter(field, hints[field.name], docs.get(field.name, "")) for field in fields.values()]
         empty = inspect.Parameter.empty
         required = [one for one in parameters if one.default is empty]
         where = [
@@ -58,7 +58,7 @@ def command(options: type, places: Sequence[str] = tuple(PLACES)) -> Callable[[C
     return made
 
 
-def _parameter(field: "dataclasses.Field[Any]", hint: Any, told: str) -> inspect.Parameter:
+def _parameter(field: "dataclasses.Field[Any]", hint: Any, doc: str) -> inspect.Parameter:
     about = offered(hint)
     if get_origin(hint) is Annotated:
         hint, *_ = get_args(hint)
@@ -73,10 +73,10 @@ def _parameter(field: "dataclasses.Field[Any]", hint: Any, told: str) -> inspect
     shown: Any = {"show_default": about.shown} if about.shown else {}
     info: Any
     if about.argument:
-        info = typer.Argument(help=told, **shown)
+        info = typer.Argument(help=doc, **shown)
     else:
         name = "--" + (about.name or field.name.replace("_", "-"))
         bare = hint is bool and not about.switch
         words = [] if bare else [name, *([about.short] if about.short else [])]
-        info = typer.Option(*words, help=told, min=about.least, max=about.most, **shown)
+        info = typer.Option(*words, help=doc, min=about.least, max=about.most, **shown)
     return inspect.Parameter(field.name, KEYWORD, default=default, annotation=Annotated[hint, info])

@@ -11,8 +11,8 @@ from toolkit.cli.options import command
 from toolkit.probe.options import ProbeOptions
 
 
-def _explain(asked: bool) -> None:
-    if asked:
+def _explain(given: bool) -> None:
+    if given:
         from toolkit.probe.search import explain
 
         print(explain())
@@ -44,26 +44,26 @@ def probe(
 
 def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
     """Run a `probe.stage.Plan` and show what comes of it."""
-    from toolkit.result.report import overview
+    from toolkit.result.report import compare_files
     from toolkit.result.report.terminal import spread
 
     place = planned.place
 
-    def tell_series(one: Any, runs: Sequence[Any]) -> None:
+    def report_series(one: Any, runs: Sequence[Any]) -> None:
         if len(runs) > 1:
             print(f"{one.name}, {one.probe}: {spread([run.run for run in runs])}")
 
-    made = planned.run() if as_json else planned.run(lambda run: tell_run(run, place), tell_series)
-    if made.lines and not as_json:
+    made = planned.run() if as_json else planned.run(lambda run: report_run(run, place), report_series)
+    if made.comparison is not None and not as_json:
         print()
-        show(overview.terminal(made.lines))
-        print(overview.answer(made.lines))
+        show(compare_files.terminal(made.comparison.comparison))
+        print(made.comparison.answer)
         print(f"All of it, with curves on one axis and paired differences: {place.shown(made.report)}")
     show_json(as_json, made)
     return CommandResult(made.folders, made.cached)
 
 
-def tell_run(run: Any, place: Any) -> None:
+def report_run(run: Any, place: Any) -> None:
     """A run on the terminal, and where its page is. run: a `RunResult`."""
     from toolkit.result.report import terminal
 
@@ -71,6 +71,6 @@ def tell_run(run: Any, place: Any) -> None:
         remark("this run is finished already; its figures are shown again")
     for clip, reason in run.failed.items():
         remark(f"failed: clip {clip!r} {reason}")
-    show(terminal.summary(run.run, run.points, run.evaluation, run.beside))
+    show(terminal.summary(run.run, run.points, run.evaluation, run.controls))
     count = len(run.run.predictions.ids)
     print(f"{count:,} clips predicted; CSV, metrics and figures next to the report: {place.shown(run.report)}")

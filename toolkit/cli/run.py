@@ -56,10 +56,10 @@ def run(
 
     study = plan(place_of(workspace), recipe, own_code)
     if dry_run:
-        for step, made in steps.asked(study):
+        for step, made in steps.steps_of(study):
             print(f"{'done' if made.cached else 'to do':<8}{step}")
         return CommandResult(())
-    count = len(steps.asked(study, look=False))
+    count = len(steps.steps_of(study, check=False))
     codes: list[int] = []
 
     def take(step: Any) -> CommandResult:

@@ -54,8 +54,23 @@ def signature(what_changes_the_numbers: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(what_changes_the_numbers).encode()).hexdigest()
 
 
+RUN_NAME = re.compile(r"\w[\w.-]{0,49}")
+
+
+def run_folder(result: Path, task: str, model: str, sha256: str, name: str | None = None) -> Path:
+    """Where the run of a signature is, or goes: result/[NAME-]TASK-MODEL-SIG12; one that is there keeps its name."""
+    there = sorted(result.glob(f"*-{sha256[:12]}"))
+    return there[0] if there else result / "-".join(filter(None, (name, task, model, sha256[:12])))
+
+
+def check_run_name(name: str | None) -> None:
+    """Raises InputError for what cannot begin a folder's name."""
+    if name is not None and not RUN_NAME.fullmatch(name):
+        raise InputError(f"Bad --name {name!r}, expected up to 50 letters, digits, _ . and -, a letter or digit first")
+
+
 def cores() -> int:
-    """Processors that this process may use, a job's share of the machine where the system tells it."""
+    """Processors that this process may use, a job's share of the machine where the system says so."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # of Linux alone
@@ -145,7 +160,7 @@ def make_folder(folder: Path) -> Path:
 
 @contextmanager
 def committed_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` to write into; on leaving it is made durable and renamed to `folder`.
+    """A temporary folder next to `folder` to write into; on leaving it is made durable and renamed to `folder`.
 
     A failure leaves nothing behind. Raises InputError when `folder` is there already, DiskFullError without space.
     """
@@ -256,7 +271,7 @@ def provenance(command: str) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command as typed, with folders stripped from absolute paths, so that it can stand in a report."""
+    """The command as typed, with folders stripped from absolute paths, so that a report can show it."""
 
     def without_folders(text: str) -> str:
         return Path(text).name if Path(text).is_absolute() else text

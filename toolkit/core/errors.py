@@ -4,7 +4,7 @@
     |- InputError               2  bad input or usage
     |  |- ManifestError            a manifest, by line
     |  |- RecipeError              a study's recipe, by line and column
-    |  |- AudioError               one clip's audio; extraction records it and goes on
+    |  |- AudioError               one clip's audio; extraction records it and continues
     |  |- LabelError               label columns and targets
     |  |- SplitError               folds that cannot be made, or that leak
     |  `- PredictionsError         a predictions file, by line

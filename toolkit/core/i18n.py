@@ -14,7 +14,7 @@ NOUNS = ("group", "what")  # fields of a note that a language may have its own w
 
 
 class Note(NamedTuple):
-    """What a reader of the figures must see, said in the language of the page; kept as [key, fields] in JSON.
+    """What a reader of the figures must see, worded in the language of the page; kept as [key, fields] in JSON.
 
     key: the phrase's name in the section "note". fields: what fills it, as JSON knows it.
     """

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# oneDNN compiles a kernel for each shape it meets and keeps 1,024 of them unless told, 0.6 MB each; so does ideep,
+# oneDNN compiles a kernel for each shape it meets and keeps 1,024 of them by default, 0.6 MB each; so does ideep,
 # torch's layer before it: memory that lengths of clips would fill up slowly. Where compiling one takes 0.8 ms, without
 # AMX, only those of one batch need to come again, in its next layer: 16 are as fast as 512. Both look at first use.
 KEPT, FEW = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"), "16"
@@ -35,14 +35,14 @@ def keep_kernels() -> None:
 
 def sigmoid(logits: Tensor) -> Tensor:
     """Of each element by itself: torch's own rounds otherwise at the end of an array (AVX-512), so that the last bit of
-    a clip's probability would depend on the clips beside it. Its exp does not.
+    a clip's probability would depend on the other clips. Its exp does not.
     """
     return 1 / (1 + (-logits).exp())
 
 
 def allow_tensor_float_32(allowed: bool) -> None:
     """Whether CUDA devices may round what float32 products multiply, for the whole process: to 10 bits of 23, too few
-    for float32, 8 times finer than bfloat16. Whoever multiplies says so first: `toolkit run` does all in one process.
+    for float32, 8 times finer than bfloat16. Whoever multiplies sets it first: `toolkit run` does all in one process.
     """
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
@@ -155,8 +155,8 @@ def split_is_faster() -> bool:
         return False
     values, weight = torch.randn(1024, 768), torch.randn(1536, 768)
     wide = weight_side_by_side(weight)
-    ways = (lambda: linear(values, weight), lambda: split_linear(side_by_side(values), wide))
-    turns = [[_seconds(way) for way in ways] for _ in range(4)]
+    variants = (lambda: linear(values, weight), lambda: split_linear(side_by_side(values), wide))
+    turns = [[_seconds(variant) for variant in variants] for _ in range(4)]
     exact, split = (min(times) for times in zip(*turns[1:]))  # the first compiles
     return bool(split <= SPLIT_WORTH * exact)
 

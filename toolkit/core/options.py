@@ -1,7 +1,7 @@
 """Options of a stage: a frozen dataclass that the command line, a recipe and a notebook all fill in.
 
-A field's type and default stand once, its help is the docstring line under it, and `Offered` says what only a command
-line needs to know.
+A field's type and default are written once, its help is the docstring line under it, and `Offered` says what only a
+command line needs to know.
 """
 
 import ast
@@ -74,10 +74,10 @@ def helps(options: type) -> dict[str, str]:
     for owner in reversed(options.__mro__[:-1]):
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
         statements = body.body if isinstance(body, ast.ClassDef) else []
-        for field, told in itertools.pairwise(statements):
+        for field, doc in itertools.pairwise(statements):
             if (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-                    and isinstance(told, ast.Expr) and isinstance(told.value, ast.Constant)):  # fmt: skip
-                found[field.target.id] = inspect.cleandoc(str(told.value.value)).replace("\n", " ")
+                    and isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant)):  # fmt: skip
+                found[field.target.id] = inspect.cleandoc(str(doc.value.value)).replace("\n", " ")
     return found
 
 
@@ -90,8 +90,8 @@ def offered(hint: Any) -> Offered:
 def command_of(command: str, options: Any) -> str:
     """The command line that asks for the same: `toolkit COMMAND --option value ...`, defaults left out."""
     words = ["toolkit", *command.split()]
-    hints, own = get_type_hints(type(options), include_extras=True), type(options).__annotations__
-    for field in sorted(dataclasses.fields(options), key=lambda field: field.name not in own):
+    hints, own_fields = get_type_hints(type(options), include_extras=True), type(options).__annotations__
+    for field in sorted(dataclasses.fields(options), key=lambda field: field.name not in own_fields):
         value = getattr(options, field.name)
         if value == field.default or value is None:
             continue

@@ -1,4 +1,4 @@
-"""What the operating system lends: locks, limits, alarms. Where one is lacking, the toolkit does without and says so.
+"""What the operating system provides: locks, limits, alarms. Where one is lacking, the toolkit does without it.
 
 Nothing else of the toolkit imports `fcntl` or `resource`, or names SIGALRM.
 """
@@ -28,7 +28,7 @@ except ImportError:
     msvcrt = None  # type: ignore[assignment]
 
 HAS_ALARM = hasattr(signal, "SIGALRM") and hasattr(signal, "setitimer")
-ALARM_EXIT = 124  # the exit code that stands for an alarm where there is none of the kernel's
+ALARM_EXIT = 124  # the exit code that means an alarm where there is none of the kernel's
 ALARMED = -int(signal.SIGALRM) if HAS_ALARM else ALARM_EXIT  # how a process ends that its alarm ends
 
 _timer: Timer | None = None
@@ -120,7 +120,7 @@ def widen_pipe(pipe: IO[bytes], size: int) -> None:
 
 
 def readable(pipe: IO[bytes], seconds: float) -> bool:
-    """Whether a pipe can be read within so many seconds; yes at once where the system cannot tell."""
+    """Whether a pipe can be read within so many seconds; yes at once where the system cannot say."""
     if not hasattr(select, "poll"):
         return True
     poll = select.poll()

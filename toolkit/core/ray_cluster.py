@@ -19,7 +19,7 @@ from toolkit.core import errors, ray_task
 from toolkit.core.errors import InputError, MachineError, one_of
 from toolkit.core.ray_task import Need, Refusal, Work, last_line, versions
 
-LOCAL = "local"  # the address of a Ray of this run's own
+LOCAL = "local"  # the address of a Ray that this run starts for itself
 LOCAL_OBJECT_STORE_BYTES = 100_000_000  # tasks hand over files, not arrays
 MOST_CORES = 4  # of one task; what they compute does not depend on it
 AHEAD = 512  # tasks that wait in Ray at a time: enough for every node that joins, and few for the driver's memory
@@ -122,7 +122,7 @@ def joined(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
     cluster answers.
     """
     if address not in (LOCAL, "auto"):
-        _knock(address)
+        _check_listening(address)
     folder = None
     settings: dict[str, Any] = {"address": address}
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -161,7 +161,7 @@ def joined(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise MachineError(f"No Ray cluster at {address!r}: {last_line(error)}") from None
-    ray._private.worker.print_to_stdstream = partial(_tell, say)
+    ray._private.worker.print_to_stdstream = partial(_report, say)
     try:
         yield Cluster(ray)
     except Exception:
@@ -173,7 +173,7 @@ def joined(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _knock(address: str) -> None:
+def _check_listening(address: str) -> None:
     """Whether anything listens there, since Ray would ask for minutes. Raises InputError, MachineError."""
     host, _, port = address.rpartition(":")
     if not (host and "/" not in host and port.isascii() and port.isdigit() and int(port) < 2**16):
@@ -184,7 +184,7 @@ def _knock(address: str) -> None:
         raise MachineError(f"No Ray cluster at {address!r}: {error.strerror or error}") from None
 
 
-def _tell(say: Callable[[str], None], event: dict[str, Any], ignore_prefix: bool = False) -> None:
+def _report(say: Callable[[str], None], event: dict[str, Any], ignore_prefix: bool = False) -> None:
     """In place of Ray's own function, which prints pages of logs, with paths, among the results."""
     if any("will be retried" in line for line in event["lines"]):
         say("Ray lost a worker or a node; what it was doing is done again elsewhere")

@@ -59,8 +59,8 @@ def task(expected: dict[str, str], folders: list[str], shared: list[Any], item: 
         work, common = pickle.loads(ray.get(shared[0]))
         return pickle.dumps(work(common, item, Place(need.cores, _device(ray, need), node)))
     except ToolkitError as error:
-        own = isinstance(error, MachineError) and node not in str(error)  # a disk, a device: which machine's?
-        return Refusal(_kind(error), f"Node {node}: {error}" if own else str(error))
+        local = isinstance(error, MachineError) and node not in str(error)  # a disk, a device: which machine's?
+        return Refusal(_kind(error), f"Node {node}: {error}" if local else str(error))
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
@@ -101,9 +101,9 @@ def _device(ray: Any, need: Need) -> str:
     """The GPU that Ray gave this task, by its place among those that the process sees."""
     if not need.gpus:
         return "cpu"
-    own = ray.get_gpu_ids()[0]
+    gpu = ray.get_gpu_ids()[0]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return f"cuda:{visible.split(',').index(str(own)) if visible else own}"
+    return f"cuda:{visible.split(',').index(str(gpu)) if visible else gpu}"
 
 
 def last_line(error: Exception) -> str:

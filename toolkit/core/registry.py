@@ -137,7 +137,7 @@ def _sha256_of_package(name: str) -> str:
 
 
 def check_plugins(stated: Mapping[str, Any], what: str) -> None:
-    """Raises MachineError where a package that a provenance names is gone, or another one now. what: it is of."""
+    """Raises MachineError where a package that a provenance names is missing, or has changed. what: it is of."""
     for plugin in (value for key, value in stated.items() if key.endswith(PLUGIN)):
         now = _sha256_of_package(plugin["package"])
         if now != plugin["sha256"]:

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-RANDOM = "-random"  # behind a backbone's name: the same architecture with weights drawn at random
+RANDOM = "-random"  # after a backbone's name: the same architecture with weights drawn at random
 
 
 def integer(seed: int, *names: object) -> int:

@@ -14,9 +14,9 @@ from toolkit.corpus.manifest import Manifest
 def gather(paths: Sequence[Path], say: Callable[[str], None] = lambda sentence: None) -> Manifest:
     """A manifest of these files, and of all audio below these folders; the id is the path from what they share.
 
-    Hidden files are passed over, and so are links to folders, which `say` is told of. Raises InputError for what is
-    not there, for a link to a folder, for a file that is none (a pipe, a device), for one that a link takes out of its
-    folder, and where there is no audio.
+    Hidden files are passed over, and so are links to folders, which are reported to `say`. Raises InputError for what
+    is not there, for a link to a folder, for a file that is none (a pipe, a device), for one that a link takes out of
+    its folder, and where there is no audio.
     """
     found = [(place, file) for path in paths for place, file in _found(path, say)]
     if not found:

@@ -38,7 +38,7 @@ def seconds(text: str, milliseconds: bool = False) -> float | None:
 
 
 def written(value: float) -> str:
-    """Seconds as a manifest has them: to the microsecond, no zeros behind.
+    """Seconds as a manifest has them: to the microsecond, no trailing zeros.
 
     >>> written(14.0), written(0.1 + 0.2)
     ('14', '0.3')
@@ -60,7 +60,7 @@ def channel(text: str) -> tuple[int, bool] | None:
 
 
 def whole_numbers(cells: Sequence[str], some: bool = False) -> list[str]:
-    """The cells without the .0 that pandas gives whole numbers beside an empty cell, where all of them are whole.
+    """The cells without the .0 that pandas gives whole numbers next to an empty cell, where all of them are whole.
 
     some: of a row, where others may be anything.
 
@@ -81,4 +81,4 @@ def flags(cells: Sequence[str]) -> list[str] | None:
     keys = [key(cell) for cell in cells]
     if not set(keys) - {""} or not set(keys) <= YES | NO | {""}:
         return None
-    return ["" if not own else "1" if own in YES else "0" for own in keys]
+    return ["" if not cell else "1" if cell in YES else "0" for cell in keys]

@@ -19,12 +19,12 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class EvaluationTask:
-    """What is asked of a corpus, the same for every backbone, probe and fine-tuning.
+    """The task that is evaluated on a corpus, the same for every backbone, probe and fine-tuning.
 
     truth: in the order of folds.ids. groups: likewise, what an interval resamples (callers, unless something else is
     kept apart; the clips themselves where no speaker is known), and group what they are, e.g. "speaker".
     notes: what a reader of the figures must see. rules: how labels and groups were read.
-    dealt, left_out: of a question on some of its clips, the SHA-256 of the folds that all were dealt out by, and why
+    dealt, left_out: of a task on some of its clips, the SHA-256 of the folds that all were dealt out by, and why
     the others are left out, by id.
     """
 
@@ -81,17 +81,17 @@ def build_task(
     if count is None and (split_by == "clip" or "split" in manifest.columns):
         fixed = "--split-by clip" if split_by == "clip" else "the manifest's split column"
         raise SplitError(f"--folds all makes a fold of every {group_by}, and {fixed} deals the clips out otherwise")
-    asked = selection.columns(columns_of(target), rules)
-    manifest, left_out = selection.labelled(manifest, asked, rules)
-    columns, names, notes = _settled(manifest, asked, group_by, rules)
+    picked = selection.columns(columns_of(target), rules)
+    manifest, left_out = selection.labelled(manifest, picked, rules)
+    columns, names, notes = _settled(manifest, picked, group_by, rules)
     manifest, columns, others = selection.of_labels(manifest, columns, names, rules)
-    whole, scaled = columns, scales.asked(rules)
+    whole, scaled = columns, scales.is_scale(rules)
     columns = selection.of_numbers(columns, names, rules, manifest.lines)
     notes = [*left_out, *others, *notes]
     named = target if names == columns_of(target) else ",".join(names)
     if scaled and rules.threshold is None:
-        task, truth, told = scales.task_of(named, columns, manifest.lines, rules)
-        notes += told
+        task, truth, more = scales.task_of(named, columns, manifest.lines, rules)
+        notes += more
     else:
         task, truth = task_of(named, columns, manifest.lines)
     dealt_by = strata(task, truth)
@@ -179,9 +179,9 @@ def _settled(
                 _check_filled(column, columns[column], manifest.lines)
             if column in names and rules.kind == "regression":  # a number may be spelt in any way
                 continue
-            own = spellings.settle(column, columns[column], manifest.lines, rules, group=column not in names)
-            columns[column] = own.cells
-            notes += own.notes
+            settled = spellings.settle(column, columns[column], manifest.lines, rules, group=column not in names)
+            columns[column] = settled.cells
+            notes += settled.notes
     if all(name in columns for name in names) and rules.kind != "regression":
         names = spellings.settle_columns(names, columns, rules)
     return columns, tuple(names), notes
@@ -220,7 +220,7 @@ def check_overlap(manifest: Manifest, groups: Sequence[str], group: str) -> None
 
 
 def kept_apart(question: EvaluationTask) -> EvaluationTask:
-    """A question whose clips were split one by one, asked with its groups kept apart: as many folds, the same seed.
+    """A question whose clips were split one by one, with its groups kept apart: as many folds, the same seed.
 
     Raises SplitError where there are fewer groups than folds.
     """

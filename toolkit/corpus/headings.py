@@ -28,22 +28,24 @@ HEADINGS = {
 UNIT = re.compile(r"[ _]*[\[(（](.*?)[\])）]$|[ _](ms|s|secs?|seconds?)$")
 
 
-def columns(table: Sheet, options: TableOptions, said: list[str]) -> dict[str, str]:
+def columns(table: Sheet, options: TableOptions, notes: list[str]) -> dict[str, str]:
     """The table's column for each of ours that it has, as named or, where none is, by its heading."""
-    asked = {role: getattr(options, "identity" if role == "id" else role) for role in HEADINGS if role != "label"}
-    found = {role: _named(table, role, name) for role, name in asked.items() if name is not None}
+    given = {role: getattr(options, "identity" if role == "id" else role) for role in HEADINGS if role != "label"}
+    found = {role: _named(table, role, name) for role, name in given.items() if name is not None}
     taken = labels(table, options)
     for role, how in {role: "as named" for role in found}.items():
-        said.append(f"  {role}: {found[role]!r}, {how}")
-    for role in [role for role in asked if role not in found]:
+        notes.append(f"  {role}: {found[role]!r}, {how}")
+    for role in [role for role in given if role not in found]:
         free = [name for name in table.columns if name not in {*found.values(), *taken}]
-        own = _proposed(role, free)
-        unique = role != "id" or len({*(cells := table.cells(own[0]))}) == len(cells) if own else False
-        if len(own) > 1:
-            raise InputError(f"{table.name}: {' or '.join(map(repr, own))} may be the {role}; name one with --{role}")
-        if own and unique:
-            found[role] = own[0]
-            said.append(f"  {role}: {own[0]!r}, by its heading")
+        proposed = _proposed(role, free)
+        unique = role != "id" or len({*(cells := table.cells(proposed[0]))}) == len(cells) if proposed else False
+        if len(proposed) > 1:
+            raise InputError(
+                f"{table.name}: {' or '.join(map(repr, proposed))} may be the {role}; name one with --{role}"
+            )
+        if proposed and unique:
+            found[role] = proposed[0]
+            notes.append(f"  {role}: {proposed[0]!r}, by its heading")
     if "path" not in found:
         raise InputError(
             f"{table.name}: which column names the audio file? Say --path with one of {_shown(table.columns)}"
@@ -52,10 +54,10 @@ def columns(table: Sheet, options: TableOptions, said: list[str]) -> dict[str, s
 
 
 def labels(table: Sheet, options: TableOptions) -> tuple[str, ...]:
-    asked = options.label
-    if isinstance(asked, str) and asked not in table.columns:
-        asked = PRESETS.get(asked, asked)
-    names = (asked,) if isinstance(asked, str) and asked in table.columns else listed(asked)
+    given = options.label
+    if isinstance(given, str) and given not in table.columns:
+        given = PRESETS.get(given, given)
+    names = (given,) if isinstance(given, str) and given in table.columns else listed(given)
     names = names or tuple(_proposed("label", table.columns))
     if not names:
         raise InputError(f"{table.name}: which columns are labels? Say --label with some of {_shown(table.columns)}")

@@ -25,7 +25,7 @@ class Imported:
     manifest: the file's name. clips: its rows. speakers: how many, None where they are not known. labels: clips by
     label. skipped: what was passed over, by reason. needs_audio_root: the audio is outside the manifest's folder,
     and every command that reads it needs `--audio-root` with the corpus's folder. left_out: by path, why a later
-    command would refuse it. said: sentences on what was decided.
+    command would refuse it. notes: sentences on what was decided.
     """
 
     manifest: str
@@ -35,14 +35,14 @@ class Imported:
     skipped: Mapping[str, int]
     needs_audio_root: bool
     left_out: Mapping[str, str] = field(default_factory=dict)
-    said: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def __str__(self) -> str:
         speakers = "speakers unknown" if self.speakers is None else f"{self.speakers:,} speakers"
         lines = [f"{self.manifest}: {self.clips:,} clips, {speakers}"]
         lines += [f"  {label}: {count:,}" for label, count in self.labels.items()]
         lines += [f"skipped: {count:,} {reason}" for reason, count in self.skipped.items()]
-        lines += self.said
+        lines += self.notes
         lines += [f"left out: {path}: {why}" for path, why in self.left_out.items()]
         if self.needs_audio_root:
             lines.append("The audio is outside the manifest's folder: give --audio-root with the corpus's folder.")
@@ -79,9 +79,9 @@ def folder(
     paths = sorted(audio_paths(root, skipped, by_folder))
     if not paths:
         place = f"{root.resolve().name}/{'LABEL/' if by_folder else ''}"
-        told = "; ".join(f"{count:,} {reason} passed over" for reason, count in sorted(skipped.items()))
-        told = f" ({told})" if told else ""
-        raise InputError(f"No audio in {place}; expected one folder per label with {', '.join(SUFFIXES)}{told}")
+        passed_over = "; ".join(f"{count:,} {reason} passed over" for reason, count in sorted(skipped.items()))
+        passed_over = f" ({passed_over})" if passed_over else ""
+        raise InputError(f"No audio in {place}; expected one folder per label with {', '.join(SUFFIXES)}{passed_over}")
     columns: dict[str, list[str]] = {"id": paths, "path": paths}
     if by_folder:
         columns[label_column] = [path.split("/")[0] for path in paths]
@@ -97,7 +97,7 @@ def folder(
 def written(
     root: Path, out: Path, columns: Mapping[str, Sequence[str]], skipped: Mapping[str, int]
 ) -> tuple[dict[str, tuple[str, ...]], Imported]:
-    """Write a manifest of the rows that no later command refuses: their cells by column, and what is said of them.
+    """Write a manifest of the rows that no later command refuses: their cells by column, and the sentences on them.
 
     columns: paths from `root`. Raises InputError where no row is left.
     """

@@ -41,7 +41,7 @@ class Task:
 
     name: short and safe in a file name, e.g. "emotion" or "despair+sadness".
     kind: "binary" and "multiclass" give each clip one of `labels`, "ordinal" one of levels that have an order;
-        "multilabel" gives it any number of them; "regression" a number for each. What else a kind means stands in
+        "multilabel" gives it any number of them; "regression" a number for each. What else a kind means is in
         `result.kinds`.
     labels: in the order of every probability column; for a binary task the second one is the positive class; the levels
         of an ordinal task from the lowest up; the targets of a regression.

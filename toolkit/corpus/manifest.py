@@ -206,13 +206,13 @@ def clip_of(
 ) -> tuple[Clip, list[str]]:
     """One row's clip and its defects. roots: as `roots_of` gives them."""
     defects: list[str] = []
-    own = dict(zip(columns, row))
+    values = dict(zip(columns, row))
 
     def wrong(column: str, defect: str) -> None:
         defects.append(f"line {line}, column {column!r}: {defect}")
 
     def number(column: str) -> float | None:
-        text = own.get(column, "").strip()
+        text = values.get(column, "").strip()
         if not text:
             return None
         if NUMBER.fullmatch(text) and (value := float(text)) < float("inf"):
@@ -220,27 +220,27 @@ def clip_of(
         wrong(column, f"{text!r}, expected seconds from 0")
         return None
 
-    identity = own["id"]
+    identity = values["id"]
     if not identity or identity != identity.strip() or not identity.isprintable():
         wrong("id", f"bad id {identity!r}; expected text without spaces around it")
-    path, defect = located(own["path"], roots)
+    path, defect = located(values["path"], roots)
     if defect:
         wrong("path", defect)
     start, end, duration = number("start"), number("end"), number("duration")
     if end is not None and end <= (start or 0):
         wrong("end", f"{end:g} is not after start {start or 0:g} (seconds)")
-    channel_text = own.get("channel", "").strip()
+    channel_text = values.get("channel", "").strip()
     channel = int(channel_text) if CHANNEL.fullmatch(channel_text) else None
     if channel_text and channel is None:
         wrong("channel", f"{channel_text!r}, expected 0, 1, ...")
     for column in ("speaker", "split"):
-        cell = own.get(column, "filled")
+        cell = values.get(column, "filled")
         if not cell.strip():
             wrong(column, "it is empty; expected one in every row, or no such column")
         elif cell != cell.strip() or not cell.isprintable():  # "s1" and "s1 " would be two speakers
             wrong(column, f"{cell!r}; expected text without spaces around it")
     kept = tuple(path if column == "path" else cell for column, cell in zip(columns, row)) if cells else ()
-    speaker, split = own.get("speaker"), own.get("split")
+    speaker, split = values.get("speaker"), values.get("split")
     return Clip(identity, path, line, start, end, channel, duration, speaker, split, kept), defects
 
 

@@ -20,8 +20,8 @@ from toolkit.corpus import manifest, repeats, spellings
 from toolkit.corpus.roots import Roots
 from toolkit.corpus.spellings import REFUSE, Rules
 
-MAX_VALUES = 50  # different values in a column; with more it is no label, and only their number is told
-MAX_SPEAKERS = 30  # rows in the speakers' table; with more, the ends of the range are told
+MAX_VALUES = 50  # different values in a column; with more it is no label, and only their number is shown
+MAX_SPEAKERS = 30  # rows in the speakers' table; with more, the ends of the range are shown
 Rows = list[tuple[str, ...]]
 
 
@@ -135,7 +135,7 @@ def render(summary: Summary) -> RenderableType:
             (column, value, f"{has.clips:,}", f"{has.clips / summary.clips:.1%}", *_spread(has, speakers))
             for column, values in shown.items()
             for value, has in values.items()
-            if set(values) != {"0", "1"} or value == "1"  # of a column of 0 and 1 the positives tell all
+            if set(values) != {"0", "1"} or value == "1"  # of a column of 0 and 1 the positives say all
         ]
         spread = ("speakers with", "speakers without") if speakers else ()
         parts.append(_table("Labels", ("column", "value", "clips", "share", *spread), rows))

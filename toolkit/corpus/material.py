@@ -1,4 +1,4 @@
-"""What clips a run was made from: their channels, lengths and flags, so that others can be heard in the same way."""
+"""What clips a run was made from: their channels, lengths and flags, so that others can be treated in the same way."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.core.i18n import Note
 
-# Each flag of `audio.Audio`, and of extraction, in the order in which their notes are said
+# Each flag of `audio.Audio`, and of extraction, in the order of their notes
 FLAGS = ("short", "near-silent", "clipped", "offset", "unbatched", "averaged", "unvoiced", "cut-text", "unbounded")
 
 
@@ -31,13 +31,13 @@ class Material:
 
     @classmethod
     def kept_in(cls, provenance: Mapping[str, Any]) -> "Material | None":
-        """What a run's provenance says, None for a run of before."""
+        """What a run's provenance says, None for a run of an earlier version."""
         found = provenance.get("material")
         return cls(tuple(found["channels"]), tuple(found["seconds"])) if found else None
 
     @property
     def channel(self) -> int | None:
-        """The one channel that all clips are of, None where that cannot be said."""
+        """The one channel that all clips are of, None where that is not known."""
         return self.channels[0] if len(self.channels) == 1 else None
 
     def other_length(self, seconds: Sequence[float]) -> list[Note]:
@@ -74,6 +74,6 @@ def flag_notes(flags: Iterable[Sequence[str]]) -> list[Note]:
     >>> str(flag_notes([(), ("clipped",), ("short", "clipped")])[0])
     'Shorter than 25 ms and padded: 1 of 3 clips.'
     """
-    every = [set(own) for own in flags]
-    counts = {flag: sum(flag in own for own in every) for flag in FLAGS}
+    every = [set(of_clip) for of_clip in flags]
+    counts = {flag: sum(flag in of_clip for of_clip in every) for flag in FLAGS}
     return [Note(f"flag_{flag}", {"some": some, "all": len(every)}) for flag, some in counts.items() if some]

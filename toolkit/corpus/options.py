@@ -29,7 +29,7 @@ class Spelt:
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled(Spelt):
-    """Which clips a target is asked of."""
+    """Which clips a target is evaluated on."""
 
     unlabelled: str = "refuse"
     """Clips with an empty label: refuse, or skip, which leaves them out and counts them."""
@@ -56,15 +56,15 @@ class Labelled(Spelt):
 # --kind ordinal --threshold deals the clips out as the ordinal question does, so that both are of the same folds
 KIND = Rule(
     "kind",
-    lambda own: own.threshold is not None and own.kind in ("auto", "classes"),
+    lambda opts: opts.threshold is not None and opts.kind in ("auto", "classes"),
     "has no effect with --threshold, which makes two labels",
 )
 LABELS = Rule(
     "labels",
-    lambda own: own.kind == "regression" and "," not in (own.target or ","),
+    lambda opts: opts.kind == "regression" and "," not in (opts.target or ","),
     "picks labels, and --kind regression has numbers; of several columns it picks some",
 )
-LEVELS = Rule("levels", lambda own: own.kind != "ordinal", "has no effect without --kind ordinal")
+LEVELS = Rule("levels", lambda opts: opts.kind != "ordinal", "has no effect without --kind ordinal")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Where a study lies, and how it speaks to whoever watches."""
+"""Where a study is, and how it reports to whoever watches."""
 
 import shlex
 from collections.abc import Callable

@@ -21,7 +21,7 @@ MARKED_SECONDS = 0.1  # by which the marks of two speakers' turns may overlap: m
 def same_audio(columns: Sequence[str], reserved: Sequence[str], clips: Sequence[Clip]) -> list[str]:
     """Rows of one recording, segment and channel: a defect for each such audio.
 
-    One clip under two ids is trained on and tested on; so are the parts of a recording whose times stand in a column
+    One clip under two ids is trained on and tested on; so are the parts of a recording whose times are in a column
     that is not read.
     """
     rows: dict[tuple[object, ...], int | list[int]] = {}  # a list only where there are several
@@ -35,14 +35,14 @@ def same_audio(columns: Sequence[str], reserved: Sequence[str], clips: Sequence[
     found = []
     for several in rows.values():
         if isinstance(several, list):
-            own: dict[str, Clip] = {}
+            by_id: dict[str, Clip] = {}
             for row in several:
-                own.setdefault(clips[row].id, clips[row])  # an id that comes twice is another defect
-            found += [list(own.values())] if len(own) > 1 else []
+                by_id.setdefault(clips[row].id, clips[row])  # an id that comes twice is another defect
+            found += [list(by_id.values())] if len(by_id) > 1 else []
     named = [name for name in columns if name not in reserved]
     others = unread(named) if found else []
     cells = [at for at, name in enumerate(columns) if name in named]
-    return [_same(own, columns, cells, others if number == 0 else []) for number, own in enumerate(found)]
+    return [_same(same, columns, cells, others if number == 0 else []) for number, same in enumerate(found)]
 
 
 def _same(clips: Sequence[Clip], columns: Sequence[str], labels: Sequence[int], others: Sequence[str]) -> str:
@@ -72,7 +72,7 @@ def unread(columns: Iterable[str]) -> list[str]:
     ['开始', 'Onset (s)', 'end_time', '声道']
     """
     plain = {name: re.sub(r"[ _]*[\[(].*[\])]", "", key(name)) for name in columns}
-    return [name for name, own in plain.items() if TIMES.fullmatch(own) or CHANNELS.fullmatch(own)]
+    return [name for name, heading in plain.items() if TIMES.fullmatch(heading) or CHANNELS.fullmatch(heading)]
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -82,7 +82,7 @@ def _listed(columns: Sequence[str]) -> str:
 def overlap(clips: Sequence[Clip], groups: Sequence[str]) -> tuple[Clip, Clip] | None:
     """Two clips of different groups that share more than MARKED_SECONDS of one file, or None.
 
-    groups: of each clip. A clip without an end goes on to the end of its file; one without a channel holds all of them.
+    groups: of each clip. A clip without an end lasts to the end of its file; one without a channel holds all of them.
     """
     by_file: dict[str, list[int]] = {}
     for row, clip in enumerate(clips):

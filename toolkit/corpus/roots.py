@@ -1,4 +1,4 @@
-"""Where a manifest's audio lies: the folders that its paths start from, and what a path leads to."""
+"""Where a manifest's audio is: the folders that its paths start from, and what a path leads to."""
 
 import os
 import re

@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 FAR = 1000.0  # times the median distance from the median: one such clip would outweigh all others in every square
 
 
-def asked(rules: Rules) -> bool:
+def is_scale(rules: Rules) -> bool:
     """Whether the user said that the target is a scale."""
     return rules.kind in SCALES
 
@@ -99,9 +99,9 @@ def missing_levels(task: Task, truth: Truth, rounds: Iterable[Round], refit: boo
     for one in rounds:
         at_first = set(range(len(task.labels))) - set(truth[one.train].tolist())
         at_last = at_first - set(truth[one.development].tolist()) if refit else at_first
-        for told, missing in ((never, at_last), (late, at_first - at_last)):
+        for lines, missing in ((never, at_last), (late, at_first - at_last)):
             if missing:
-                told.append(f"{one.fold}: {', '.join(task.labels[at] for at in sorted(missing))}")
+                lines.append(f"{one.fold}: {', '.join(task.labels[at] for at in sorted(missing))}")
     notes = [Note("missing_levels", {"list": "; ".join(never)})] if never else []
     return notes + ([Note("missing_levels_search", {"list": "; ".join(late)})] if late else [])
 

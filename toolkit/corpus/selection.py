@@ -1,4 +1,4 @@
-"""Which clips a question is asked of: all, or those that have a label, or one of the labels that are picked."""
+"""Which clips a task is evaluated on: all, or those that have a label, or one of the labels that are picked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -62,7 +62,7 @@ def of_labels(
             raise LabelError(f"{one_of('--labels', label, sorted(set(cells[name])))} of the column {name!r}")
     others = {row for row, cell in enumerate(cells[name]) if cell not in rules.labels}
     kept: dict[str, Sequence[str]] = {
-        column: [cell for row, cell in enumerate(own) if row not in others] for column, own in cells.items()
+        column: [cell for row, cell in enumerate(every) if row not in others] for column, every in cells.items()
     }
     counted = {"some": len(others), "all": len(manifest.clips)}
     note = Note("picked", {"column": name, "list": ", ".join(rules.labels), **counted})
@@ -76,17 +76,17 @@ def of_numbers(
 
     Raises LabelError for a scale that nobody said to take as classes, and for a cell below no threshold.
     """
-    own = dict(cells)
+    cut = dict(cells)
     if len(names) != 1 or names[0] not in cells:
         if rules.threshold is not None:
             raise LabelError(
                 f"--threshold {rules.threshold:g} cuts one column of numbers; {_listed(names)} are several"
             )
-        return own
+        return cut
     (name,) = names
     if rules.threshold is not None:
-        own[name] = above(name, cells[name], rules.threshold, lines)
-        return own
+        cut[name] = above(name, cells[name], rules.threshold, lines)
+        return cut
     values = set(cells[name])
     commas = [row for row, cell in enumerate(cells[name]) if COMMA.fullmatch(cell)]
     if rules.kind == "auto" and commas and all(NUMBER.fullmatch(cell.replace(",", ".")) for cell in values):
@@ -104,7 +104,7 @@ def of_numbers(
             f"--kind classes to have each as a class of its own, or --threshold {middle} to ask whether it is so much "
             "or more"
         )
-    return own
+    return cut
 
 
 def above(name: str, cells: Sequence[str], threshold: float, lines: Sequence[int]) -> list[str]:

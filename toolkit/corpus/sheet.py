@@ -57,7 +57,7 @@ def read(file: Path, sheet: str | None = None, encoding: str | None = None) -> S
     lines = [(line, row) for line, row in enumerate(cells, start=1) if any(row)]
     if not lines:
         raise InputError(f"{file.name} holds nothing; expected a header and a row for each clip")
-    # a title above the table stands in one cell
+    # a title above the table is in one cell
     head = next((at for at, (_, row) in enumerate(lines[:TITLE_ROWS]) if sum(map(bool, row)) > 1), 0)
     _, header = lines[head]
     width = max((at for at, name in enumerate(header, start=1) if name), default=0)
@@ -78,7 +78,7 @@ def _workbook(name: str, raw: bytes, sheet: str | None) -> tuple[str, list[list[
                 f"{name} holds {unpacked:,} bytes when unpacked, expected at most {MOST_BYTES:,}; save CSV"
             )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # openpyxl tells of formats and drop-down lists that it leaves out
+            warnings.simplefilter("ignore")  # openpyxl warns of formats and drop-down lists that it leaves out
             every = pd.read_excel(
                 io.BytesIO(raw), sheet_name=None, header=None, dtype=object, na_filter=False, engine="openpyxl"
             )
@@ -128,8 +128,8 @@ def _text(name: str, raw: bytes, encoding: str | None) -> tuple[str, list[list[s
     except pd.errors.EmptyDataError:
         raise InputError(f"{name} is empty; expected a header and a row for each clip") from None
     except (pd.errors.ParserError, ValueError) as error:
-        told = re.sub(r".*error: ?", "", str(error).strip()).replace("\n", " ")
-        raise InputError(f"{name} is no table with {SEPARATORS[separator]} between its cells: {told}") from None
+        reason = re.sub(r".*error: ?", "", str(error).strip()).replace("\n", " ")
+        raise InputError(f"{name} is no table with {SEPARATORS[separator]} between its cells: {reason}") from None
     rows = [[_clean(cell) if isinstance(cell, str) else "" for cell in row] for row in frame.values]
     return f"text in {taken.removesuffix('-sig')}, {SEPARATORS[separator]} between the cells", rows
 

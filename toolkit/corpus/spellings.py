@@ -19,7 +19,7 @@ UNLABELLED = ("refuse", "skip")
 SCALES = ("ordinal", "regression")
 KINDS = ("auto", "classes", *SCALES)
 NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]*))?|([+-]?)\.([0-9]+)")
-# What no one sees, beside the format and control signs that Unicode has categories for: Default_Ignorable_Code_Point
+# What no one sees, next to the format and control signs that Unicode has categories for: Default_Ignorable_Code_Point
 IGNORED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 NAMELESS = frozenset(  # by their keys
     ("nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "unknown", "unk", "undefined", "missing", "?",
@@ -33,8 +33,8 @@ class Rules:
     """What the user says of them.
 
     spellings: of SPELLINGS, what to do with two spellings of one name. unknown: of UNKNOWN, what to do with a cell that
-    names nothing. unlabelled: of UNLABELLED, what to do with a clip that has no label. labels: those that are asked
-    for, () for all. kind: of KINDS, what to make of a column of numbers. threshold: makes two labels of it. levels: of
+    names nothing. unlabelled: of UNLABELLED, what to do with a clip that has no label. labels: those that are picked,
+    () for all. kind: of KINDS, what to make of a column of numbers. threshold: makes two labels of it. levels: of
     an ordinal target, from the lowest up; () for numbers in their own order.
     Raises InputError for other words.
     """
@@ -141,11 +141,11 @@ def names(cells: Sequence[str], lines: Sequence[int]) -> list[Name]:
     for cell, line in zip(cells, lines, strict=True):
         found.setdefault(cell, []).append(line)
     by_key: dict[str, dict[str, list[int]]] = {}
-    for cell, own in found.items():
-        by_key.setdefault(key(cell), {})[cell] = own
+    for cell, places in found.items():
+        by_key.setdefault(key(cell), {})[cell] = places
     return [
-        Name(shared, dict(sorted(own.items(), key=lambda item: (not _plain(item[0]), -len(item[1])))))  # then the first
-        for shared, own in by_key.items()
+        Name(same, dict(sorted(each.items(), key=lambda item: (not _plain(item[0]), -len(item[1])))))  # then the first
+        for same, each in by_key.items()
     ]
 
 
@@ -187,20 +187,20 @@ def settle(
     notes = []
     several = [name for name in found if name.several]
     if several and rules.spellings == "keep":
-        told = "; ".join(" and ".join(map(repr, name.lines)) for name in several[:SHOWN]) + _more(several)
-        notes.append(Note("kept_apart", {"column": column, "list": told}))
+        listed = "; ".join(" and ".join(map(repr, name.lines)) for name in several[:SHOWN]) + _more(several)
+        notes.append(Note("kept_apart", {"column": column, "list": listed}))
     unknown = [spelling for name in found if name.key in NAMELESS for spelling in name.lines]
     if unknown:
-        told = ", ".join(map(repr, unknown[:SHOWN])) + _more(unknown)
-        notes.append(Note("unknown", {"column": column, "list": told}))
+        listed = ", ".join(map(repr, unknown[:SHOWN])) + _more(unknown)
+        notes.append(Note("unknown", {"column": column, "list": listed}))
     if rules.spellings != "merge":
         return Settled(tuple(cells), tuple(notes))
     as_flags = not group and flags(found)
     kept = {spelling: name.key if as_flags else name.kept for name in found for spelling in name.lines}
     moved = [(spelling, to) for spelling, to in kept.items() if spelling != to]
     if moved:
-        told = ", ".join(f"{spelling!r} as {to!r}" for spelling, to in moved[:SHOWN]) + _more(moved)
-        notes.insert(0, Note("merged", {"column": column, "list": told}))
+        listed = ", ".join(f"{spelling!r} as {to!r}" for spelling, to in moved[:SHOWN]) + _more(moved)
+        notes.insert(0, Note("merged", {"column": column, "list": listed}))
     return Settled(tuple(kept[cell] for cell in cells), tuple(notes))
 
 
@@ -264,9 +264,9 @@ def two(name: Name) -> str:
 
 def other_flags(found: Sequence[Name]) -> str:
     """What is wrong with a column of 0.0 and 1.0."""
-    told = " and ".join(repr(name.kept) for name in found)
+    listed = " and ".join(repr(name.kept) for name in found)
     return (
-        f"it holds {told}; expected 0 and 1, or --spellings merge (takes them for 0 and 1) or --spellings keep "
+        f"it holds {listed}; expected 0 and 1, or --spellings merge (takes them for 0 and 1) or --spellings keep "
         "(takes them as they are written)"
     )
 

@@ -1,4 +1,4 @@
-"""Folds that keep every group (a caller, unless told otherwise) on one side, written to a file with a hash."""
+"""Folds that keep every group (a caller by default) on one side, written to a file with a hash."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -252,14 +252,14 @@ def audit(folds: Folds, audio_sha256: Mapping[str, str], speakers: Mapping[str, 
         ("speaker", speakers or {}),
     ):
         seen: dict[str, tuple[str, int]] = {}
-        told: set[str] = set()
+        reported: set[str] = set()
         for clip, fold in zip(folds.ids, folds.fold):
             value = value_of.get(clip)
             if value is None:
                 continue
             first, first_fold = seen.setdefault(value, (clip, int(fold)))
-            if first_fold != fold and value not in told:
-                told.add(value)
+            if first_fold != fold and value not in reported:
+                reported.add(value)
                 name = "the same audio" if what == "audio" else f"{what} {value!r}"
                 leaks.append(
                     f"{name} is in {places[first_fold]} (clip {first!r}) and in {places[int(fold)]} (clip {clip!r})"

@@ -23,17 +23,17 @@ SHOWN_LABELS = 12  # of a column
 class Imported:
     """What a table gave.
 
-    manifest: the file's name. clips: its rows. said: sentences on what was understood. left_out: why, by the line of
+    manifest: the file's name. clips: its rows. notes: sentences on what was understood. left_out: why, by the line of
     each row that was not.
     """
 
     manifest: str
     clips: int
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
     left_out: Mapping[int, str]
 
     def __str__(self) -> str:
-        lines = list(self.said)
+        lines = list(self.notes)
         if self.left_out:
             lines.append(f"not understood, and left out: {len(self.left_out):,} rows")
             lines += [f"  line {line}: {why}" for line, why in sorted(self.left_out.items())]
@@ -42,10 +42,10 @@ class Imported:
 
 @dataclass
 class _Reading:
-    """A table on its way: what has been said of it, and the rows that are out."""
+    """A table while it is read: the notes so far, and the rows that are left out."""
 
     table: Sheet
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     out: dict[int, str] = field(default_factory=dict)
 
     def leave_out(self, row: int, why: str) -> None:
@@ -57,15 +57,15 @@ def table(file: Path, out: Path, options: TableOptions, audio_root: Roots = None
 
     out: the manifest. audio_root: where the audio is, besides the folders of the manifest and of the table.
 
-    Raises InputError where `out` is there already, where columns cannot be told, and where no row is left.
+    Raises InputError where `out` is there already, where columns cannot be recognised, and where no row is left.
     """
     rules = options.rules
     manifest.check_overwrite(out, options.overwrite)
     read = _Reading(sheet.read(file, options.sheet, options.encoding))
     found = read.table
-    named = headings.columns(found, options, read.said)
+    named = headings.columns(found, options, read.notes)
     blank = f" and {found.blank:,} blank" if found.blank else ""
-    read.said.insert(0, f"{file.name}: {found.how}; {len(found.rows):,} rows{blank}")
+    read.notes.insert(0, f"{file.name}: {found.how}; {len(found.rows):,} rows{blank}")
     columns: dict[str, Sequence[str]] = {}
     roots = roots_of(audio_root, out.parent)
     columns["path"] = _paths(read, named["path"], file, roots)
@@ -77,7 +77,7 @@ def table(file: Path, out: Path, options: TableOptions, audio_root: Roots = None
     if "speaker" in named:
         columns["speaker"] = _speakers(read, named["speaker"], rules)
     else:
-        read.said.append("  no column of speakers: nothing can keep them apart (--speaker COLUMN names one)")
+        read.notes.append("  no column of speakers: nothing can keep them apart (--speaker COLUMN names one)")
     labels = headings.labels(found, options)
     for name in labels:
         columns[name] = _label(read, name, rules)
@@ -85,7 +85,7 @@ def table(file: Path, out: Path, options: TableOptions, audio_root: Roots = None
     columns = {"id": given or _ids(columns), **columns}
     rest = [name for name in found.columns if name and name not in {*named.values(), *columns}]
     if rest:
-        read.said.append(f"  not taken: {', '.join(map(repr, rest))}; --label takes more columns")
+        read.notes.append(f"  not taken: {', '.join(map(repr, rest))}; --label takes more columns")
     rows: list[Row] = [
         (line, row) for (line, _), row in zip(found.rows, zip(*columns.values())) if line not in read.out
     ]
@@ -95,8 +95,8 @@ def table(file: Path, out: Path, options: TableOptions, audio_root: Roots = None
         first = [f"line {line}: {why}" for line, why in sorted(left_out.items())[:3]]
         raise InputError(f"{file.name}: no row was understood, and nothing was written\n  " + "\n  ".join(first))
     manifest.write(out, tuple(columns), [row for _, row in kept])
-    read.said += _counted(dict(zip(columns, zip(*(row for _, row in kept)))), labels)
-    return Imported(out.name, len(kept), tuple(read.said), left_out)
+    read.notes += _counted(dict(zip(columns, zip(*(row for _, row in kept)))), labels)
+    return Imported(out.name, len(kept), tuple(read.notes), left_out)
 
 
 def _paths(read: _Reading, column: str, file: Path, roots: Sequence[Path]) -> list[str]:
@@ -121,9 +121,9 @@ def _paths(read: _Reading, column: str, file: Path, roots: Sequence[Path]) -> li
         paths.append(path or "")
     if other:
         (cell, path), more = other[0], f", and {len(other) - 1:,} more alike" if len(other) > 1 else ""
-        read.said.append(f"  {column}: {_name(cell)!r} is {path!r}{more}")
+        read.notes.append(f"  {column}: {_name(cell)!r} is {path!r}{more}")
     if any(not (home / path).is_file() for path in paths if path):
-        read.said.append("  The audio is outside the manifest's folder: give the same --audio-root to every command")
+        read.notes.append("  The audio is outside the manifest's folder: give the same --audio-root to every command")
     return paths
 
 
@@ -143,7 +143,7 @@ def _seconds(read: _Reading, column: str) -> list[str]:
             read.leave_out(number, f"{column}: {cell!r}, expected seconds or a time such as 00:01:14.5")
         found.append("" if value is None else cells.written(value))
     unit = "milliseconds" if milliseconds else "seconds, or times by the clock"
-    read.said.append(f"  {column}: read as {unit}, e.g. {_example(read.table.cells(column), found)}")
+    read.notes.append(f"  {column}: read as {unit}, e.g. {_example(read.table.cells(column), found)}")
     return found
 
 
@@ -153,7 +153,7 @@ def _example(before: Sequence[str], after: Sequence[str]) -> str:
 
 
 def _channels(read: _Reading, column: str, paths: Sequence[str], roots: Sequence[Path], first: int | None) -> list[str]:
-    """Counted from 0, wherever the table counts from: what a file cannot have tells."""
+    """Counted from 0, wherever the table counts from: channels that a file lacks show it."""
     found: list[int | None] = []
     numbered: dict[int, int] = {}  # by row
     for number, cell in enumerate(read.table.cells(column)):
@@ -166,11 +166,11 @@ def _channels(read: _Reading, column: str, paths: Sequence[str], roots: Sequence
     if numbered:
         if first is None:
             first = _first_channel(column, numbered, paths, roots)
-        read.said.append(f"  {column}: channels counted from {first}")
-        for number, own in numbered.items():
-            found[number] = own - first
-            if own < first:
-                read.leave_out(number, f"{column}: '{own}', expected {first}, {first + 1} ...")
+        read.notes.append(f"  {column}: channels counted from {first}")
+        for number, number_here in numbered.items():
+            found[number] = number_here - first
+            if number_here < first:
+                read.leave_out(number, f"{column}: '{number_here}', expected {first}, {first + 1} ...")
     return ["" if one is None else str(max(one, 0)) for one in found]
 
 
@@ -208,7 +208,7 @@ def _speakers(read: _Reading, column: str, rules: Rules) -> list[str]:
 
 def _label(read: _Reading, column: str, rules: Rules) -> list[str]:
     before = named = read.table.cells(column)
-    if rules.unknown == "refuse":  # 无 says no beside 有
+    if rules.unknown == "refuse":  # 无 says no next to 有
         named = ["" if key(cell) in NAMELESS - cells.NO else cell for cell in before]
     found = cells.flags(named)
     as_flags = found is not None
@@ -218,35 +218,35 @@ def _label(read: _Reading, column: str, rules: Rules) -> list[str]:
             found = ["" if key(cell) in NAMELESS else cell for cell in found]
     settled = found if as_flags else _settled(read, column, found, rules, group=False)
     if as_flags and (words := sorted({cell for cell in named if cell} - {"0", "1"})):
-        read.said.append(f"  {column}: {', '.join(map(repr, words))} read as 0 and 1")
+        read.notes.append(f"  {column}: {', '.join(map(repr, words))} read as 0 and 1")
     if nameless := sorted({old for old, new in zip(before, settled) if old and not new}):
-        read.said.append(f"  {column}: {', '.join(map(repr, nameless))} name no label, so these cells are left empty")
+        read.notes.append(f"  {column}: {', '.join(map(repr, nameless))} name no label, so these cells are left empty")
     return settled
 
 
 def _counted(columns: Mapping[str, Sequence[str]], labels: Sequence[str]) -> list[str]:
     """Sentences on what is written."""
-    told = [f"  speakers: {len(set(columns['speaker'])):,}"] if "speaker" in columns else []
+    lines = [f"  speakers: {len(set(columns['speaker'])):,}"] if "speaker" in columns else []
     for name in labels:
         counts = Counter(columns[name])
         empty = counts.pop("", 0)
         shown = ", ".join(f"{value} ({count:,})" for value, count in sorted(counts.items())[:SHOWN_LABELS])
         more = f" and {len(counts) - SHOWN_LABELS} more" if len(counts) > SHOWN_LABELS else ""
         unlabelled = f"; {empty:,} without a label, which --unlabelled skip leaves out" if empty else ""
-        told.append(f"  label {name!r}: {shown}{more}{unlabelled}")
-    return told
+        lines.append(f"  label {name!r}: {shown}{more}{unlabelled}")
+    return lines
 
 
 def _settled(read: _Reading, column: str, found: Sequence[str], rules: Rules, group: bool) -> list[str]:
     """In one spelling, the empty cells as they are. Raises LabelError or SplitError."""
     rows = [number for number, cell in enumerate(found) if cell]
     lines = [read.table.rows[number][0] for number in rows]
-    own = spellings.settle(
+    spelt = spellings.settle(
         column, [found[number] for number in rows], lines, Rules(rules.spellings, "keep"), group, read.table.name
     )
-    read.said.extend(f"  {note}" for note in own.notes if note.key in ("merged", "kept_apart"))
+    read.notes.extend(f"  {note}" for note in spelt.notes if note.key in ("merged", "kept_apart"))
     settled = list(found)
-    for number, cell in zip(rows, own.cells):
+    for number, cell in zip(rows, spelt.cells):
         settled[number] = cell
     return settled
 

@@ -1,4 +1,4 @@
-"""Rows that stand for several clips: a call's, a speaker's, a recording's, each with one label and one group."""
+"""Rows of several clips each: a call's, a speaker's, a recording's, each with one label and one group."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,8 +41,8 @@ class Units:
     def present(self, clips: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The members that are among these clips, without units that have none."""
         there = set(clips)
-        found = {unit: tuple(filter(there.__contains__, own)) for unit, own in self.members.items()}
-        return {unit: own for unit, own in found.items() if own}
+        found = {unit: tuple(filter(there.__contains__, members)) for unit, members in self.members.items()}
+        return {unit: members for unit, members in found.items() if members}
 
     def clips_of(self, folds: Folds) -> Folds:
         """The folds of units as folds of their clips."""
@@ -87,9 +87,9 @@ def units_of(
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)
-    for own in rows.values():
-        if len({manifest.clips[row].path for row in own}) == 1:  # parts of one file stand in the order of time
-            own.sort(key=lambda row: manifest.clips[row].start or 0.0)
+    for inside in rows.values():
+        if len({manifest.clips[row].path for row in inside}) == 1:  # parts of one file in the order of time
+            inside.sort(key=lambda row: manifest.clips[row].start or 0.0)
     cells: dict[str, list[str]] = {"id": list(rows), "path": list(rows)}
     targets, made, spelt = columns_of(target), set[str](), dict[str, Sequence[str]]()
     for name in (one for one in manifest.columns if one not in SKIPPED):
@@ -97,8 +97,8 @@ def units_of(
         if name in targets:
             whole = spelt[name] = _spelt(name, whole, manifest, rules)
             cells[name] = []
-            for unit, own in rows.items():
-                value, several = _label(name, unit, own, whole, manifest, label, rules)
+            for unit, inside in rows.items():
+                value, several = _label(name, unit, inside, whole, manifest, label, rules)
                 cells[name].append(value)
                 made |= {unit} if several else set()
             continue
@@ -106,7 +106,7 @@ def units_of(
             whole = settle(name, whole, manifest.lines, rules, group=True).cells
         odd = _odd(rows, whole)
         if odd is None:
-            cells[name] = [whole[own[0]] for own in rows.values()]
+            cells[name] = [whole[inside[0]] for inside in rows.values()]
         elif group_by is not None and name in (group_by, "split"):
             unit, first, second = odd
             raise SplitError(
@@ -117,7 +117,7 @@ def units_of(
             )
     if group_by is not None and group_by in cells:
         check_overlap(manifest, settle(group_by, manifest.cells(group_by), manifest.lines, rules, True).cells, group_by)
-    counts = [len(own) for own in rows.values()]
+    counts = [len(inside) for inside in rows.values()]
     sizes = {"some": len(rows), "all": len(names), "few": min(counts), "most": max(counts)}
     notes = [Note("units", {"column": column, **sizes})]
     if made:
@@ -127,18 +127,18 @@ def units_of(
     columns = tuple(cells)
     clips = tuple(
         Clip(
-            unit, unit, manifest.lines[own[0]],
+            unit, unit, manifest.lines[inside[0]],
             speaker=dict(zip(columns, values)).get("speaker"), split=dict(zip(columns, values)).get("split"),
             cells=values,
         )
-        for (unit, own), values in zip(rows.items(), zip(*cells.values()), strict=True)
+        for (unit, inside), values in zip(rows.items(), zip(*cells.values()), strict=True)
     )  # fmt: skip
-    members = {unit: tuple(manifest.clips[row].id for row in own) for unit, own in rows.items()}
+    members = {unit: tuple(manifest.clips[row].id for row in inside) for unit, inside in rows.items()}
     labels = {
         manifest.clips[row].id: {name: whole[row] for name, whole in spelt.items()}
-        for unit, own in rows.items()
+        for unit, inside in rows.items()
         if unit in made
-        for row in own
+        for row in inside
     }
     return Units(column, label, replace(manifest, columns=columns, clips=clips), members, tuple(notes), labels)
 
@@ -147,19 +147,19 @@ def own_label(task: Task, cells: Mapping[str, str]) -> list[float] | list[int] |
     """A clip's cells by column as a row of truth; None where they are none of the task's labels."""
     if any(name not in cells for name in task.columns):
         return None
-    own = [cells[name] for name in task.columns]
+    values = [cells[name] for name in task.columns]
     if task.regression:
-        return [number(cell.strip()) for cell in own]
+        return [number(cell.strip()) for cell in values]
     if task.multilabel or task.labels == (f"not {task.columns[0]}", task.columns[0]):
-        found = [int(cell) for cell in own if cell in ("0", "1")]
-        return None if len(found) < len(own) else found if task.multilabel else found[0]
-    return task.labels.index(own[0]) if own[0] in task.labels else None
+        found = [int(cell) for cell in values if cell in ("0", "1")]
+        return None if len(found) < len(values) else found if task.multilabel else found[0]
+    return task.labels.index(values[0]) if values[0] in task.labels else None
 
 
 def of_folders(manifest: Manifest, column: str) -> Units:
-    """Audio that was named by its files, a folder being a unit; its clips stand as people count: 2 before 10.
+    """Audio that was named by its files, a folder being a unit; its clips are in natural order: 2 before 10.
 
-    column: what a unit is called. Raises InputError for a file that lies next to the folders of units.
+    column: what a unit is called. Raises InputError for a file next to the folders of units.
     """
     folders = [PurePath(clip.path).parent.as_posix() for clip in manifest.clips]
     alone = [clip.path for clip, folder in zip(manifest.clips, folders) if folder == "."]
@@ -173,10 +173,10 @@ def of_folders(manifest: Manifest, column: str) -> Units:
     for row, folder in enumerate(folders):
         rows.setdefault(manifest.root.name if folder == "." else folder, []).append(row)
     members = {}
-    for unit, own in rows.items():
-        own.sort(key=lambda row: (_counted(manifest.clips[row].path), manifest.clips[row].start or 0.0))
-        members[unit] = tuple(manifest.clips[row].id for row in own)
-    clips = tuple(Clip(unit, unit, manifest.lines[own[0]], cells=(unit, unit)) for unit, own in rows.items())
+    for unit, inside in rows.items():
+        inside.sort(key=lambda row: (_counted(manifest.clips[row].path), manifest.clips[row].start or 0.0))
+        members[unit] = tuple(manifest.clips[row].id for row in inside)
+    clips = tuple(Clip(unit, unit, manifest.lines[inside[0]], cells=(unit, unit)) for unit, inside in rows.items())
     return Units(column, None, replace(manifest, columns=("id", "path"), clips=clips), members, ())
 
 
@@ -191,10 +191,10 @@ def _counted(name: str) -> list[tuple[int, str]]:
 
 def _odd(rows: Mapping[str, Sequence[int]], cells: Sequence[str]) -> tuple[str, int, int] | None:
     """The first unit whose clips differ in a column, with the rows of two of them."""
-    for unit, own in rows.items():
-        for row in own:
-            if cells[row] != cells[own[0]]:
-                return unit, own[0], row
+    for unit, inside in rows.items():
+        for row in inside:
+            if cells[row] != cells[inside[0]]:
+                return unit, inside[0], row
     return None
 
 
@@ -204,28 +204,28 @@ def _spelt(name: str, cells: Sequence[str], manifest: Manifest, rules: Rules) ->
     if rules.kind == "regression" or not filled:
         return cells
     found = settle(name, [cells[row] for row in filled], [manifest.lines[row] for row in filled], rules).cells
-    own = ["" for _ in cells]
+    spelt = ["" for _ in cells]
     for row, cell in zip(filled, found, strict=True):
-        own[row] = cell
-    return own
+        spelt[row] = cell
+    return spelt
 
 
 def _label(
     name: str, unit: str, rows: Sequence[int], cells: Sequence[str], manifest: Manifest, label: str | None, rules: Rules
 ) -> tuple[str, bool]:
     """A unit's label, "" where no clip has any, and whether its clips differ."""
-    own = [cells[row] for row in rows if cells[row].strip()]
-    if len(set(own)) < 2:
-        return own[0] if own else "", False
+    labels = [cells[row] for row in rows if cells[row].strip()]
+    if len(set(labels)) < 2:
+        return labels[0] if labels else "", False
     if label is None:
         first = next(row for row in rows if cells[row].strip())
-        other = next(row for row in rows if cells[row].strip() and cells[row] != own[0])
+        other = next(row for row in rows if cells[row].strip() and cells[row] != labels[0])
         raise LabelError(
-            f"The clips of unit {unit!r} differ in {name!r}: {own[0]!r} in manifest line {manifest.lines[first]}, "
+            f"The clips of unit {unit!r} differ in {name!r}: {labels[0]!r} in manifest line {manifest.lines[first]}, "
             f"{cells[other]!r} in line {manifest.lines[other]}; say how a unit's label is made: --unit-label "
             f"{' or '.join(UNIT_LABELS)}"
         )
-    return MAKERS[label](name, own, rules), True
+    return MAKERS[label](name, labels, rules), True
 
 
 def _any(name: str, cells: Sequence[str], rules: Rules) -> str:

@@ -50,7 +50,7 @@ class Windows:
         for name, found in rest:
             if found != expected:
                 raise InputError(
-                    f"{first} holds {_said(expected)}, {name} {_said(found)}; expected stores of the same clips"
+                    f"{first} holds {_cut_by(expected)}, {name} {_cut_by(found)}; expected stores of the same clips"
                 )
         return expected
 
@@ -124,7 +124,7 @@ def _cut(manifest: Manifest, clip: Clip, windows: Windows) -> list[Clip]:
     return parts
 
 
-def _said(windows: Windows | None) -> str:
+def _cut_by(windows: Windows | None) -> str:
     return f"windows of {windows.seconds:g} s, every {windows.hop:g} s" if windows else "recordings as they are"
 
 

@@ -21,15 +21,15 @@ def batches(lengths: Sequence[int], cost: Callable[[int], int], budget_seconds: 
     """
     costs = [cost(length) for length in lengths]
     batch: list[int] = []
-    own = 0
+    exact = 0
     for position in sorted(range(len(costs)), key=lambda position: (lengths[position], position)):
         computed = costs[position] * (len(batch) + 1)
-        padding = computed - own - costs[position]
+        padding = computed - exact - costs[position]
         if batch and (computed > budget_seconds * SAMPLE_RATE or padding > MAX_PADDING * computed):
             yield batch
-            batch, own = [], 0
+            batch, exact = [], 0
         batch.append(position)
-        own += costs[position]
+        exact += costs[position]
     if batch:
         yield batch
 
@@ -46,7 +46,7 @@ def find_budget(run: Callable[[int], None], cost: int) -> float:
     while time.monotonic() - began < CALIBRATION_SECONDS:
         try:
             per_clip = _seconds(run, 2 * count) / (2 * count)
-            if per_clip * WORTH_GROWING > best:  # once more, lest another program's moment decide for the whole run
+            if per_clip * WORTH_GROWING > best:  # once more: another program may have been busy just then
                 per_clip = min(per_clip, _seconds(run, 2 * count) / (2 * count))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

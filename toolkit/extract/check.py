@@ -79,8 +79,8 @@ def _states(encoder: Encoder, clips: Sequence[Samples]) -> list[Kept]:
     result: list[Kept] = [[] for _ in clips]
     for layer in encoder.states(clips):
         for clip, values, length in zip(result, layer.values.to("cpu", torch.float32), layer.lengths.tolist()):
-            own = values[: int(length)].numpy()
-            clip.append((own, float(np.linalg.norm(own))))
+            frames = values[: int(length)].numpy()
+            clip.append((frames, float(np.linalg.norm(frames))))
     return result
 
 

@@ -17,8 +17,8 @@ from toolkit.models.encoder import Encoder
 from toolkit.models.pooling import mean_and_std
 from toolkit.models.precision import BFLOAT16, FLOAT32, PRECISIONS, Precision
 
-# Clips that are compared with float32, one in 25 between these. In bfloat16 now and then a frame of whisper-base
-# swells tenfold, by how much is a hair's matter, and one clip in fifteen has a deviation that is off by more than 1e-2:
+# Clips that are compared with float32, one in 25 between these. In bfloat16 now and then a frame of whisper-base swells
+# tenfold, by how much is a matter of rounding, and one clip in fifteen has a deviation that is off by more than 1e-2:
 # 16 clips show it in two cases of three, 64 in 99 of a hundred.
 FEWEST_COMPARED, MOST_COMPARED = 16, 64
 LEAST = 0.1  # of the mean's size: the error of a smaller deviation (silence has one) is taken relative to this
@@ -48,7 +48,7 @@ class Measured:
     device: str
 
     def chosen(self, rungs: Sequence[Precision], bound: float) -> Precision | None:
-        """The first that holds the bound, or the one that was asked for; None where one before it was not tried."""
+        """The first within the bound, or the one that was requested; None where one before it was not tried."""
         for rung in rungs:
             if rung == FLOAT32:
                 return rung
@@ -79,7 +79,7 @@ def record_of(folder: Path) -> Measured | None:
     """The record in a store's folder; None if there is none, or it is damaged."""
     try:
         found: dict[str, Any] = json.loads((folder / PRECISION_FILE).read_text())
-        if "deviation" in found:  # of a version that knew bfloat16 and float32
+        if "deviation" in found:  # of an earlier version, with bfloat16 and float32 alone
             deviations = {**dict.fromkeys(PRECISIONS), BFLOAT16.name: found["deviation"]}
         else:
             deviations = found["deviations"]
@@ -104,8 +104,8 @@ def kept(encoder: Encoder, clips: Sequence[Samples], frames: Sequence[str], adva
             size = float(np.linalg.norm(mean))
             found += [(mean, size), (std, max(float(np.linalg.norm(std)), LEAST * size))]
             if layer.name in frames:
-                own = layer.values[0, : int(layer.lengths[0])]  # copied: a view would keep 30 s
-                values = own.to("cpu", torch.float32, copy=True).numpy()
+                valid = layer.values[0, : int(layer.lengths[0])]  # copied: a view would keep 30 s
+                values = valid.to("cpu", torch.float32, copy=True).numpy()
                 found.append((values, float(np.linalg.norm(values))))
         advance(1, len(clip) / SAMPLE_RATE)
     return found

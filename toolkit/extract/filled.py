@@ -1,4 +1,4 @@
-"""A store filled by what is no backbone that hears: acoustic measures, an encoder of text, a transcriber."""
+"""A store filled by something other than a speech backbone: acoustic measures, an encoder of text, a transcriber."""
 
 import time
 from collections.abc import Callable, Generator

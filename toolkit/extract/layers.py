@@ -8,7 +8,7 @@ from toolkit.models.generic import BOUND, FIXED_PROOF_CLIPS, PROOF_CLIPS
 
 CONTEXTS = ("full", "clip")
 PROOF_FILE = "proof.json"
-# What a store tells of the proof of its mode; to be changed with what is compared.
+# What a store says of the proof of its mode; to be changed with what is compared.
 PROOF = (
     f"when loaded {PROOF_CLIPS} clips ({FIXED_PROOF_CLIPS} of a fixed length), then one a window, against each alone: "
     f"every layer within {BOUND:g}"

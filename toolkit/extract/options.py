@@ -75,7 +75,7 @@ class ExtractOptions(Options):
     """Of `extract`: one pass over the corpus for each backbone."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule("bound", lambda own: own.dtype == "float32", "has no effect with --dtype float32, which is exact"),
+        Rule("bound", lambda opts: opts.dtype == "float32", "has no effect with --dtype float32, which is exact"),
     )
 
     model: Annotated[Names, Offered(short="-m", repeated=True)]

@@ -31,7 +31,7 @@ from toolkit.models.pooling import mean_and_std
 from toolkit.models.proof import relative_error
 
 # Of audio that is sorted by length together, 64 kB each: the more, the larger the batches of hardly any padding. A GPU
-# needs batches of minutes, lest it wait for the host to tell it what to do, and is done with them in a second.
+# needs batches of minutes, or it waits for the host's kernel launches, and is done with them in a second.
 WINDOW_SECONDS, GPU_WINDOW_SECONDS = 2_400.0, 9_600.0
 UNBATCHED = "unbatched"  # flag of clips whose batches were not what each clip is alone; see `material.FLAGS`
 TRIM_SECONDS = 2.0  # between two times that freed memory is given back: kernels that come and go leave it in pieces
@@ -72,12 +72,12 @@ class Pipeline:
         workers: int,
         layers: Sequence[str],
         frame_layers: Sequence[str] = (),
-        hears: int = SAMPLE_RATE,
+        sample_rate: int = SAMPLE_RATE,
     ) -> None:
         self.manifest, self.encoder, self.writer, self.workers = manifest, encoder, writer, workers
         self.rows = {layer: row for row, layer in enumerate(layers)}  # of the layers that are stored
         self.frame_layers = tuple(frame_layers)
-        self._hears = hears  # samples a second
+        self._sample_rate = sample_rate  # samples a second
         every = encoder.widths if isinstance(encoder, GenericEncoder) else (encoder.width,) * len(encoder.layer_names)
         widths = dict(zip(encoder.layer_names, every))
         self._widths = [widths[layer] for layer in layers]
@@ -94,7 +94,7 @@ class Pipeline:
         """
         clips_of_all = (clip for clips in plan.shards for clip in clips)
         far = GPU_AHEAD if self._on_gpu else AHEAD
-        decoded = decode_all(self.manifest, clips_of_all, self.workers, far, self._hears)
+        decoded = decode_all(self.manifest, clips_of_all, self.workers, far, self._sample_rate)
         pending: Future[None] | None = None
         with closing(decoded), ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
             for clips in plan.shards:
@@ -128,8 +128,8 @@ class Pipeline:
         return shard
 
     def _too_long(self, audio: Audio) -> str:
-        hears = isinstance(self.encoder, GenericEncoder) and self.encoder.hears
-        why = "which is all that the model hears" if hears else "which fit in memory at once"
+        context_seconds = isinstance(self.encoder, GenericEncoder) and self.encoder.context_seconds
+        why = "which is all that the model hears" if context_seconds else "which fit in memory at once"
         return (
             f"lasts {audio.seconds:,.1f} s, expected at most {self.encoder.longest_seconds:g} s, {why}; "
             "--window SECONDS --hop SECONDS cuts such recordings"
@@ -176,14 +176,14 @@ class Pipeline:
                     pooled[:, self.rows[layer.name], :, : both.shape[2]].index_copy_(1, columns, both)
                 if layer.name in self.frame_layers:
                     for position, values in zip(batch, layer.values):  # copied: a view would keep the batch's padding
-                        own = values[: encoder.frames(len(samples[position]))]
-                        frames[position][layer.name] = own.to("cpu", non_blocking=True, copy=True)
+                        valid = values[: encoder.frames(len(samples[position]))]
+                        frames[position][layer.name] = valid.to("cpu", non_blocking=True, copy=True)
             self._computed = True
 
         reasons: dict[int, str] = {}
         for batch in batches([len(clip) for clip in samples], encoder.padded_samples, budget_seconds):
             for position in run_halving(run, batch):
-                reason = f"at {len(samples[position]) / self._hears:.1f} s it needs more memory than there is"
+                reason = f"at {len(samples[position]) / self._sample_rate:.1f} s it needs more memory than there is"
                 if not self._computed:  # the shortest clips come first
                     raise MachineError(
                         f"Clip {window[position].clip.id!r}: {reason} on {device}; other programs may use it"
@@ -192,7 +192,7 @@ class Pipeline:
             if not self._on_gpu and time.monotonic() > self._next_trim:
                 give_memory_back()
                 self._next_trim = time.monotonic() + TRIM_SECONDS
-            advance(len(batch), sum(len(samples[position]) for position in batch) / self._hears)
+            advance(len(batch), sum(len(samples[position]) for position in batch) / self._sample_rate)
         result = _Window([item.record for item in window], pooled.to("cpu", non_blocking=True), frames, reasons)
         if self._on_gpu:
             result.arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -255,7 +255,7 @@ def by_layer(
 
 
 def give_memory_back() -> None:
-    """To the system: what lies free between arrays that live longer, which glibc keeps, in ever more pieces.
+    """To the system: what is free between arrays that live longer, which glibc keeps, in ever more pieces.
 
     8 ms a shard, for 80 MB of a tiny backbone's 620. Other C libraries are left alone.
     """

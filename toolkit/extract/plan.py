@@ -17,7 +17,7 @@ GPU_SHARD = 8  # times as many clips: seconds of its work, of which batches of m
 
 
 class Picked(Sequence[Clip]):
-    """Some of the clips, taken when they are asked for: 50,000 of them packed by a manifest stay packed."""
+    """Some of the clips, taken when they are needed: 50,000 of them packed by a manifest stay packed."""
 
     def __init__(self, clips: Sequence[Clip], places: Sequence[int]) -> None:
         self._clips, self._places = clips, places
@@ -62,7 +62,7 @@ def plan(
     A stored clip whose file, path, segment or channel looks different is decoded again; if its audio is not what was
     stored, InputError names it: one id must not mean two recordings in one store. changed: "recompute" for clips that
     are to be computed again then, unless their audio cannot be had. Raises StoreError for a shard whose
-    data file is gone or cut.
+    data file is missing or cut.
     """
     for sidecar in store.sidecars:
         is_there(store.folder, sidecar)
@@ -71,7 +71,7 @@ def plan(
         return source_of(manifest.audio_path(clip), clip) != source
 
     found = compare(manifest, store, looks_other, say)
-    if changed != "recompute" or found.gone:
+    if changed != "recompute" or found.unreadable:
         refuse(found, store)
 
     def is_done(clip: Clip) -> bool:

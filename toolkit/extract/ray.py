@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Shard:
-    """What a task is told of its shard, before the first of them starts."""
+    """What a task gets for its shard, before the first of them starts."""
 
     number: int
     clips: tuple[Clip, ...]

@@ -49,7 +49,7 @@ class Executor(Protocol):
     on_gpu: bool
 
     def prepare(self, todo: Plan) -> None:
-        """All that must stand before the first batch: a loaded model, the batch budget."""
+        """All that is needed before the first batch: a loaded model, the batch budget."""
         ...
 
     def compute(self, todo: Plan, writer: Writer, advance: Advance) -> None:
@@ -64,24 +64,24 @@ class LocalExecutor:
         self, manifest: Manifest, checkpoint: Checkpoint, features: Path, options: Options, say: Callable[[str], None]
     ) -> None:
         self._manifest, self._workers = manifest, options.workers or cores()
-        self._hears = checkpoint.backbone.sample_rate
+        self._sample_rate = sample_rate = checkpoint.backbone.sample_rate
 
         count = compared_of(len(manifest.clips))
-        compared = Compared(count, lambda: first(manifest, drawn(manifest.clips), count, self._workers, self._hears))
+        compared = Compared(count, lambda: first(manifest, drawn(manifest.clips), count, self._workers, sample_rate))
         self._session = Session(checkpoint, features, options, compared, say)
         self.store = self._session.store()
         self.on_gpu = self._session.device.type == "cuda"
 
     def prepare(self, todo: Plan) -> None:
         def samples() -> list[Samples]:
-            return first(self._manifest, todo.shards[0], CALIBRATION_CLIPS, self._workers, self._hears)
+            return first(self._manifest, todo.shards[0], CALIBRATION_CLIPS, self._workers, self._sample_rate)
 
         self._encoder = self._session.encoder()
         self._budget = budget_of(self.store, self._encoder, samples)
 
     def compute(self, todo: Plan, writer: Writer, advance: Advance) -> None:
         layers, frames = self.store.layers, self._session.frames
-        pipeline = Pipeline(self._manifest, self._encoder, writer, self._workers, layers, frames, self._hears)
+        pipeline = Pipeline(self._manifest, self._encoder, writer, self._workers, layers, frames, self._sample_rate)
         pipeline.run(todo, self._budget, advance)
 
 
@@ -111,7 +111,7 @@ def extract(
     """Compute what is missing of every clip's layers and commit it to the store that the options name.
 
     features: the workspace's folder of stores. say: gets the sentences a user should read, e.g. which dtype and why.
-    begin: gives the hands that do the work; the store does not tell whose they were.
+    begin: gives the executor that does the work; the store does not say which it was.
     Raises InputError, CheckpointError, StoreError, DiskFullError. Clips that fail do not raise: they are recorded.
     """
     began = time.monotonic()
@@ -176,22 +176,22 @@ def drawn(clips: Sequence[Clip]) -> Iterator[Clip]:
     return (clips[place] for place in seeds.generator(0, "compared").permutation(len(clips)))
 
 
-def first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int, hears: int) -> list[Samples]:
-    """The beginnings of the first clips that have audio, at `hears` samples a second."""
-    most = round(CALIBRATION_SECONDS * hears)
-    with closing(decode_all(manifest, clips, workers, hears=hears)) as decoded:
+def first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int, sample_rate: int) -> list[Samples]:
+    """The beginnings of the first clips that have audio, at `sample_rate` samples a second."""
+    most = round(CALIBRATION_SECONDS * sample_rate)
+    with closing(decode_all(manifest, clips, workers, sample_rate=sample_rate)) as decoded:
         return list(islice((item.audio.samples[:most] for item in decoded if item.audio is not None), count))
 
 
 def budget_of(store: Store, encoder: Encoder, samples: Callable[[], list[Samples]]) -> float:
-    """The batch size in seconds of audio, kept with the store, so that a run that goes on batches as it began."""
+    """The batch size in seconds of audio, kept with the store, so that a resumed run batches as before."""
     path = store.folder / BUDGETS_FILE
     device = torch.cuda.get_device_name(encoder.device) if encoder.device.type == "cuda" else str(encoder.device)
     try:
-        told = {str(key): float(value) for key, value in json.loads(path.read_text()).items()}
+        stored = {str(key): float(value) for key, value in json.loads(path.read_text()).items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        told = {}
-    budgets = {key: value for key, value in told.items() if LEAST_BUDGET <= value < math.inf}
+        stored = {}
+    budgets = {key: value for key, value in stored.items() if LEAST_BUDGET <= value < math.inf}
     if device not in budgets:
         typical = samples()
         if not typical:  # nothing here has audio; what comes later may

@@ -23,7 +23,7 @@ from toolkit.models.whisper import Context
 
 CONTEXTS = ("full", "clip")
 PROOF_FILE = "proof.json"
-# What a store tells of the proof of its mode; to be changed with what is compared.
+# What a store says of the proof of its mode; to be changed with what is compared.
 PROOF = (
     f"when loaded {PROOF_CLIPS} clips ({FIXED_PROOF_CLIPS} of a fixed length), then one a window, against each alone: "
     f"every layer within {BOUND:g}"
@@ -33,7 +33,7 @@ PROOF = (
 class Session:
     """A checkpoint with the options of a run; a finished store needs no model, so none is loaded before it is needed.
 
-    compared: None for clips that are not the corpus's: what they would tell of a precision is not kept with the store.
+    compared: None for clips that are not the corpus's: what they would show of a precision is not kept with the store.
     say: gets the sentences that a user should read.
     """
 
@@ -95,7 +95,7 @@ class Session:
 
     @property
     def _context(self) -> str:
-        """What the model hears besides the clip."""
+        """What the model takes besides the clip."""
         feed = self.checkpoint.family.feed
         return self.options.context if self._whisper else f"{feed.fixed:g} s" if feed and feed.fixed else "clip"
 
@@ -207,8 +207,8 @@ class Session:
         return Measured(self._deviations(clips), len(clips), self._compared.count, str(self.device))
 
     def _settle(self, measured: Measured) -> None:
-        """The fastest precision that is close to float32, or the one that was asked for; then a user is told that it is
-        not.
+        """The fastest precision that is close to float32, or the one that was requested; then a user is warned that it
+        is not.
         """
         rung = measured.chosen(self._rungs, self.options.bound)
         assert rung is not None

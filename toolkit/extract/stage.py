@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Extractions:
-    """What a pass over the corpus did, by the checkpoint's name in the order asked for."""
+    """What a pass over the corpus did, by the checkpoint's name in the order requested."""
 
     by_model: Mapping[str, Extraction]
 
@@ -88,7 +88,7 @@ class Extractions:
 
 @dataclass(frozen=True)
 class Plan:
-    """An extraction that nothing stands against.
+    """An extraction that nothing refuses.
 
     corpus: as it is, not yet cut into windows. checkpoints: what is run over it, acoustic sets and encoders
     of text among them.
@@ -188,7 +188,7 @@ def _reading(checkpoint: Checkpoint, corpus: Manifest, place: Place, options: Ex
 
 
 def check_text_options(one: StandIn, options: ExtractOptions) -> None:
-    """Raises InputError for an option that means nothing where no backbone hears."""
+    """Raises InputError for an option that means nothing without a speech backbone."""
     given = {
         "--layers": options.layers,
         "--frames": options.frames,

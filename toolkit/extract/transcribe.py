@@ -65,7 +65,7 @@ class Writing:
     def shards(
         self, manifest: Manifest, todo: Work, options: Filling, say: Callable[[str], None], advance: Advance
     ) -> Generator[ShardContent, None, None]:
-        """A near-silent clip fails, for a Whisper hears words in silence; where it hears none, the text is empty."""
+        """A near-silent clip fails, for a Whisper makes up words in silence; where it finds none, the text is empty."""
         device = choose_device(self.device)
         transcriber = Transcriber(self.checkpoint, device, self.language)
         say(f"{self.name} on {device}, float32, greedy, language {self.language}")
@@ -75,7 +75,7 @@ class Writing:
             for clips in parts:
                 records: list[ClipRecord] = []
                 failed: list[FailedRecord] = []
-                said: list[str] = []
+                written: list[str] = []
                 for _ in clips:
                     item = next(decoded)
                     if item.audio is None or "near-silent" in item.audio.flags:
@@ -85,14 +85,14 @@ class Writing:
                         text, ended = transcriber.write(item.audio.samples)
                         flags = (*item.record.flags, *([] if ended else [UNENDED]))
                         records.append(replace(item.record, flags=flags))
-                        said.append(text)
+                        written.append(text)
                     advance(1, item.seconds)
-                yield texts.content(records, said, failed)
+                yield texts.content(records, written, failed)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A transcription that nothing stands against."""
+    """A transcription that nothing refuses."""
 
     place: Place
     options: TranscribeOptions
@@ -100,7 +100,7 @@ class Plan:
     writing: Writing
 
     def run(self) -> Extraction:
-        """Write what is missing. Started again, it goes on.
+        """Write what is missing. Started again, it resumes.
 
         Raises:
             DiskFullError: where there is no space; what was committed stays.

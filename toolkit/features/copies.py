@@ -1,8 +1,8 @@
 """Pairs of clips on two sides of a split that are nearly one audio: a copy that is quieter, resampled or coded again.
 
-Exact copies are told by their SHA-256 (`toolkit.corpus.splits.audit`). Others keep the direction of their standardised
-features, so a pair is listed when its cosine is above SAME; or when it is above LIKE and each is the other's nearest in
-another fold by LEAD (after Lowe 2004: what leads its runner-up clearly is no chance neighbour).
+Exact copies are recognised by their SHA-256 (`toolkit.corpus.splits.audit`). Others keep the direction of their
+standardised features, so a pair is listed when its cosine is above SAME; or when it is above LIKE and each is the
+other's nearest in another fold by LEAD (after Lowe 2004: what leads its runner-up clearly is no chance neighbour).
 
 Found of 40 copies of EmoDB's clips, each dealt to another fold, in the layer at three quarters of Whisper tiny.en's
 depth (clip context): all at 0.9 and at 0.1 of the level, begun 5 ms later, and resampled through 11 kHz; 37 through
@@ -40,7 +40,7 @@ class Pair:
 
 
 def near_copies(store: Store, ids: Sequence[str], fold: IntArray) -> list[Pair]:
-    """Pairs of a store's clips that look like one recording, the most alike first; none where that cannot be told.
+    """Pairs of a store's clips that look like one recording, the most alike first; none where that is not known.
 
     ids, fold: (n_clips,) the clips to compare, all of them in the store, and each one's fold.
     """
@@ -69,7 +69,7 @@ def pairs(features: FloatArray, ids: Sequence[str], fold: IntArray) -> list[Pair
         rows, columns = np.nonzero(np.triu(products > SAME, 1))
         values = products[rows, columns].tolist()
         found |= dict(zip(zip((rows + first).tolist(), (columns + first).tolist()), values, strict=True))
-        if len(found) > MOST_PAIRS:  # features that tell nothing apart
+        if len(found) > MOST_PAIRS:  # features that are the same for every clip
             break
         _lead(nearest[rest], top[:, rest], products[:, BLOCK:].T.copy(), first)
         _lead(nearest[block], top[:, block], products, first)
@@ -98,6 +98,6 @@ def _lead(nearest: npt.NDArray[np.intp], top: FloatArray, products: FloatArray, 
 
 def note(found: Sequence[Pair]) -> Note:
     """A note that names the pairs."""
-    told = ", ".join(f"{pair.one!r} and {pair.other!r} ({pair.cosine:.3f})" for pair in found[:SHOWN])
+    listed = ", ".join(f"{pair.one!r} and {pair.other!r} ({pair.cosine:.3f})" for pair in found[:SHOWN])
     more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-    return Note("copies", {"list": told + more})
+    return Note("copies", {"list": listed + more})

@@ -19,11 +19,11 @@ from toolkit.features.store import Store
 
 def remove(store: Store) -> None:
     """Delete a store's folder, which vanishes at once. Raises StoreError where another run writes to it."""
-    gone = store.folder.with_name(f".{store.folder.name}.removed")
+    removed = store.folder.with_name(f".{store.folder.name}.removed")
     with store.writing():
-        shutil.rmtree(gone, ignore_errors=True)
-        store.folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(removed, ignore_errors=True)
+        store.folder.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
 
 
 def stores(features: Path) -> list[Store]:
@@ -36,22 +36,22 @@ def _folders(features: Path) -> list[Path]:
 
 
 def _apart(several: Sequence[Store]) -> str:
-    """Stores with the settings that tell them apart."""
+    """Stores with the settings in which they differ."""
     every = dict.fromkeys(key for one in several for key in one.settings)
     keys = [key for key in every if len({repr(one.settings.get(key)) for one in several}) > 1]
 
-    def told(value: Any) -> str:
+    def shown(value: Any) -> str:
         if isinstance(value, list) and len(value) > 1:
             return f"{value[0]} to {value[-1]}"
         return str(value)[:40]
 
     return ", ".join(
-        f"{one.folder.name} ({'; '.join(f'{key} {told(one.settings.get(key))}' for key in keys)})" for one in several
+        f"{one.folder.name} ({'; '.join(f'{key} {shown(one.settings.get(key))}' for key in keys)})" for one in several
     )
 
 
 def _made_by(file: Path, factory: str, folders: Sequence[Path]) -> list[Path]:
-    """Those stores whose code a file is as it lies there."""
+    """Those stores whose code a file is as it is now."""
     if not file.is_file():
         raise StoreError(
             f"--model {file.name}: there is no such file; its features are called {code_name(file, factory)}"

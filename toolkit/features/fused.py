@@ -59,10 +59,10 @@ class View:
 
     def layer(self, name: str) -> LayerFeatures:
         """One part's layer, of the shared clips. Raises StoreError."""
-        part, own = split(name)
+        part, layer_name = split(name)
         if part not in self._parts:
             raise StoreError(f"No layer {name!r} in {SEPARATOR.join(self._parts)}; expected it to begin with a part")
-        whole = self._parts[part].layer(own)
+        whole = self._parts[part].layer(layer_name)
         if tuple(whole.ids) == self.ids:
             return LayerFeatures(name, self.ids, whole.mean, whole.std)
         place = {clip: row for row, clip in enumerate(whole.ids)}
@@ -82,10 +82,10 @@ class Fused(View):
         self._first, *others = parts.values()
         if not self.ids:
             raise InputError(f"{self.backbone}: the stores have no clip in common; extract both from the same manifest")
-        own = self._first.clips
+        ours = self._first.clips
         for other in others:
             theirs = other.clips
-            if odd := [clip for clip in self.ids if own[clip].audio_sha256 != theirs[clip].audio_sha256]:
+            if odd := [clip for clip in self.ids if ours[clip].audio_sha256 != theirs[clip].audio_sha256]:
                 raise InputError(
                     f"{self._first.folder.name} and {other.folder.name} hold different audio of {len(odd):,} clips, "
                     f"the first is {odd[0]!r}; extract both from the same recordings, with the same --window"
@@ -125,7 +125,7 @@ class Fused(View):
         """The shared clips, with every store's flags."""
         every = [store.clips for store in self.parts.values()]
         return {
-            clip: replace(every[0][clip], flags=tuple(dict.fromkeys(flag for own in every for flag in own[clip].flags)))
+            clip: replace(every[0][clip], flags=tuple(dict.fromkeys(flag for one in every for flag in one[clip].flags)))
             for clip in self.ids
         }
 
@@ -161,22 +161,22 @@ def layer_of(part: str, layer: str) -> str:
 
 def split(layer: str) -> tuple[str, str]:
     """The part and its own layer of a fusion's."""
-    part, _, own = layer.partition(OF)
-    return part, own
+    part, _, layer_name = layer.partition(OF)
+    return part, layer_name
 
 
 Features = Store | Fused | UnitStore  # what a run probes
 
 
 def stores_of(features: Features) -> dict[str, Store]:
-    """The stores behind some features, by name: of a store itself."""
+    """The stores of some features, by name: of a store itself."""
     if isinstance(features, UnitStore):
         return {features.backbone: features.store}
     return features.parts if isinstance(features, Fused) else {features.backbone: features}
 
 
 def clips_behind(features: Features, folds: Folds) -> tuple[Store | Fused, Folds]:
-    """The features of clips, and their folds, behind those of units; of any other these themselves."""
+    """The features of clips, and their folds, under those of units; of any other these themselves."""
     if isinstance(features, UnitStore):
         return features.store, features.clips_of(folds)
     return features, folds

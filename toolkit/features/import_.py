@@ -68,12 +68,12 @@ class Embeddings:
 
     def check(self, clips: Sequence[str], manifest: str) -> None:
         """Raises InputError unless the rows are those of the manifest's clips, each once, and hold finite numbers."""
-        known, own = set(clips), set(self.ids)
+        known, ids = set(clips), set(self.ids)
         seen: set[str] = set()
         for names, fault in (
             ([clip for clip in self.ids if clip in seen or seen.add(clip)], "stand in more than one row"),  # type: ignore[func-returns-value]
             ([clip for clip in self.ids if clip not in known], f"are not in {manifest}"),
-            ([clip for clip in clips if clip not in own], f"of {manifest} have no row"),
+            ([clip for clip in clips if clip not in ids], f"of {manifest} have no row"),
         ):
             if names:
                 raise InputError(
@@ -185,9 +185,9 @@ def _read_ids(file: Path) -> tuple[str, ...]:
 
 
 def import_(features: Path, name: str, embeddings: Embeddings, records: Records) -> tuple[Store, dict[str, str]]:
-    """The store NAME-SIG12 of embeddings that were checked; cut off, it goes on when it is called again.
+    """The store NAME-SIG12 of embeddings that were checked; interrupted, it resumes when called again.
 
-    records: what is kept of each of some clips beside its numbers, in the order given; asked for those that are not
+    records: what is kept of each of some clips next to its numbers, in the order given; called for those that are not
     stored yet. Returns the store, and reasons by id of the clips that failed just now.
     Raises InputError for a name that cannot be a folder's, StoreError, DiskFullError.
     """
@@ -206,10 +206,10 @@ def import_(features: Path, name: str, embeddings: Embeddings, records: Records)
         made = records([embeddings.ids[row] for row in todo])
         for first in range(0, len(todo), CLIPS_PER_SHARD):
             rows = todo[first : first + CLIPS_PER_SHARD]
-            own = list(islice(made, len(rows)))
-            clips = tuple(record for record in own if isinstance(record, ClipRecord))
-            failed = tuple(record for record in own if isinstance(record, FailedRecord))
-            kept = [row - rows[0] for row, record in zip(rows, own, strict=True) if isinstance(record, ClipRecord)]
+            recorded = list(islice(made, len(rows)))
+            clips = tuple(record for record in recorded if isinstance(record, ClipRecord))
+            failed = tuple(record for record in recorded if isinstance(record, FailedRecord))
+            kept = [row - rows[0] for row, record in zip(rows, recorded, strict=True) if isinstance(record, ClipRecord)]
             mean = np.stack([embeddings.values(layer, rows[0], rows[-1] + 1)[kept] for layer in layers])
             writer.commit(ShardContent(clips, failed, {"mean": mean}, exact=True))
             failures |= {record.id: record.reason for record in failed}

@@ -10,7 +10,7 @@ VARIED = 2
 CLIPS_PER_SHARD = 256
 STATISTICS = ("mean", "std")  # datasets of a shard, each (layer, clip, dim), contiguous; imported ones lack "std"
 STORE_FILE = "store.json"
-SIDECARS = "shard-[0-9][0-9][0-9][0-9][0-9].json"  # whatever else lies there, a copy for example, is not read
+SIDECARS = "shard-[0-9][0-9][0-9][0-9][0-9].json"  # any other file, a copy for example, is not read
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -45,18 +45,19 @@ def source_of(path: Path, clip: Clip) -> Source | None:
 
 
 def decode_all(
-    manifest: Manifest, clips: Iterable[Clip], workers: int, far: Ahead = AHEAD, hears: int = SAMPLE_RATE
+    manifest: Manifest, clips: Iterable[Clip], workers: int, far: Ahead = AHEAD, sample_rate: int = SAMPLE_RATE
 ) -> Generator[Decoded, None, None]:
     """Decode by `workers` processes, in the order given, as far ahead as `toolkit.audio.decode_pool.ahead` goes.
 
-    hears: samples a second that the model takes.
+    sample_rate: that the model takes.
     """
 
     def one(clip: Clip, stop: Event) -> Decoded:
         path = manifest.audio_path(clip)
         source = source_of(path, clip)
         try:
-            return Decoded(clip, source, decode(path, clip.start, clip.end, clip.channel, clip.duration, stop, hears))
+            audio = decode(path, clip.start, clip.end, clip.channel, clip.duration, stop, sample_rate)
+            return Decoded(clip, source, audio)
         except AudioError as error:
             return Decoded(clip, source, None, str(error))
 

@@ -25,12 +25,12 @@ def names_other(clip: Clip, source: Source) -> bool:
 @dataclass(frozen=True)
 class Compared:
     """Doubtful clips, decoded again. moved: those whose audio is the same, with where it is now. others: by id, the
-    hash of the audio that is not what is stored, or of the text. gone: by id, why there is none.
+    hash of the audio that is not what is stored, or of the text. unreadable: by id, why there is none.
     """
 
     moved: Mapping[str, Source]
     others: Mapping[str, str]
-    gone: Mapping[str, str]
+    unreadable: Mapping[str, str]
 
 
 def compare(
@@ -42,18 +42,18 @@ def compare(
     if not doubtful:
         return Compared({}, {}, {})
     say(f"{len(doubtful):,} clips come from other or newer files than what {store.folder.name} holds: comparing audio")
-    moved, others, gone = {}, {}, {}
+    moved, others, unreadable = {}, {}, {}
     with closing(decode_all(manifest, doubtful, cores())) as decoded:
         for item in decoded:
             if item.audio is None:
-                gone[item.clip.id] = item.reason
+                unreadable[item.clip.id] = item.reason
             elif item.audio.sha256 != stored[item.clip.id].audio_sha256:
                 others[item.clip.id] = item.audio.sha256
             elif item.source is not None and item.source[7:] != stored[item.clip.id].source[7:]:
                 others[item.clip.id] = f"text {item.source[7:]}"
             elif item.source is not None:
                 moved[item.clip.id] = item.source
-    return Compared(moved, others, gone)
+    return Compared(moved, others, unreadable)
 
 
 def check_origins(
@@ -69,12 +69,13 @@ def check_origins(
 
 def refuse(found: Compared, store: Store) -> None:
     """Raises InputError where audio is another one, or cannot be had."""
-    if found.others or found.gone:
-        reason = next((f" ({clip!r} {reason})" for clip, reason in found.gone.items()), "")
+    if found.others or found.unreadable:
+        reason = next((f" ({clip!r} {reason})" for clip, reason in found.unreadable.items()), "")
+        some = _some([*found.others, *found.unreadable])
         what = "audio or text" if "text" in store.settings else "audio"
         recompute = "compute it again with `toolkit extract` and --changed recompute, " if found.others else ""
         raise InputError(
-            f"The {what} of {_some([*found.others, *found.gone])} is not what {store.folder.name} holds under that "
+            f"The {what} of {some} is not what {store.folder.name} holds under that "
             f"id{reason}. Restore it, {recompute}give the new recordings new ids, or use another --workspace"
         )
 

@@ -1,4 +1,4 @@
-"""What a store tells of clips that were computed again, of other audio: a mark, by which runs on it differ."""
+"""What a store says of clips that were computed again, of other audio: a mark, by which runs on it differ."""
 
 import json
 from collections.abc import Mapping

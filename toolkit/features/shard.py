@@ -17,11 +17,11 @@ from toolkit.core.platform import sync_folder
 from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray, dataset_of
 
 HASH = "sidecar_sha256"  # where a sidecar has its own
-AGAIN = "-again"  # behind the name of a data file that took the place of another one
+AGAIN = "-again"  # after the name of a data file that took the place of another one
 
 # Where a clip's audio came from, as cheap evidence that it is unchanged: file size in bytes, mtime in ns, start and
 # end in seconds, channel, the duration that the manifest says, a mark of the path (`mark`), and where a text is read
-# beside it one of the text. Stores of an earlier version lack duration and marks.
+# next to it one of the text. Stores of an earlier version lack duration and marks.
 Source = tuple[float | None, ...]
 
 
@@ -30,7 +30,7 @@ def channel_of(source: Source) -> int | None:
 
 
 def mark(text: str) -> int:
-    """48 bits that tell a file's path in the corpus, or what is said, from others, and do not spell it."""
+    """48 bits that identify a file's path in the corpus, or a text, and do not spell it."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 
 
@@ -138,17 +138,17 @@ def _commit(
     return sidecar
 
 
-def without(path: Path, gone: Callable[[str], bool]) -> None:
-    """Commit a shard anew, less the clips whose ids are `gone`; path: its sidecar's.
+def without(path: Path, is_removed: Callable[[str], bool]) -> None:
+    """Commit a shard anew, less the clips that `is_removed`, by id; path: its sidecar's.
 
     The others keep their bytes. The new data goes to another file, so that a crash leaves the old shard or the new
     one, both whole; what no sidecar names is removed by `tidy`. Raises StoreError, DiskFullError.
     """
     sidecar = read_sidecar(path)
     verify(path.parent, sidecar)
-    kept = np.array([not gone(clip.id) for clip in sidecar.clips], dtype=bool)
+    kept = np.array([not is_removed(clip.id) for clip in sidecar.clips], dtype=bool)
     clips = tuple(clip for clip, keep in zip(sidecar.clips, kept) if keep)
-    failed = tuple(clip for clip in sidecar.failed if not gone(clip.id))
+    failed = tuple(clip for clip in sidecar.failed if not is_removed(clip.id))
     if clips or failed:
         with h5py.File(path.parent / sidecar.file, "r") as file:
             datasets: dict[str, npt.NDArray[Any]] = {}
@@ -190,7 +190,7 @@ def tidy(folder: Path) -> None:
             # one file next to its sidecar is what it names; nothing is read for that
             named = files[0].name if len(files) == 1 and sidecar.exists() else read_sidecar(sidecar).file
         except StoreError:
-            if sidecar.exists():  # damaged: no one can tell which of them it named
+            if sidecar.exists():  # damaged: which of them it named is not known
                 continue
             named = ""
         for path in files:

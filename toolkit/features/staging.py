@@ -45,7 +45,7 @@ def attempt(lease: Path) -> Path:
 
 
 def adopt(staged: Path, number: int) -> None:
-    """Commit shard `number`, which lies whole and durable in an attempt's folder, to the store of the lease.
+    """Commit shard `number`, which is whole and durable in an attempt's folder, to the store of the lease.
 
     Raises StoreError where another run has taken the store over, DiskFullError.
     """

@@ -228,7 +228,7 @@ class Store:
 
 
 def folder_of(features: Path, backbone: str, settings: dict[str, Any]) -> Path:
-    """Where the store for `settings` lies: BACKBONE-SIG12 in the workspace's folder of stores."""
+    """Where the store for `settings` is: BACKBONE-SIG12 in the workspace's folder of stores."""
     return features / f"{backbone}-{_signature(settings)[:12]}"
 
 

@@ -1,7 +1,7 @@
-"""What is said in a clip: the cells of a column, or transcripts, which lie in a store of their own kind.
+"""What is said in a clip: the cells of a column, or transcripts, which are a store of their own kind.
 
 A store of transcripts keeps the UTF-8 bytes of each text as "frames" of width 1 (float16 holds 0 to 255 to the bit), so
-that locks, hashes, damage, purges and changed recordings are seen to as in every other store. It lies a folder deeper
+that locks, hashes, damage, purges and changed recordings are seen to as in every other store. It is a folder deeper
 than stores of features, which nothing that probes looks into.
 """
 
@@ -53,8 +53,8 @@ def every_store(features: Path) -> list[Store]:
 
 def named(features: Path, name: str) -> Store:
     """`store.find`, where transcripts/NAME is one of transcripts. Raises StoreError."""
-    folder, _, own = name.rpartition("/")
-    return find(features / FOLDER, own) if folder == FOLDER else find(features, name)
+    folder, _, name_there = name.rpartition("/")
+    return find(features / FOLDER, name_there) if folder == FOLDER else find(features, name)
 
 
 def source_of(columns: Sequence[str], features: Path, wanted: str | None) -> str | Store:

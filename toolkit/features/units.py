@@ -26,7 +26,7 @@ class UnitFeatures(LayerFeatures):
     """One layer of units.
 
     mean, std, max: (n_units, width), over each unit's clips, each clip its mean over frames. clips: gives those, a row
-    for every clip of the store, read when they are asked for: most probes never do. members: of each unit its clips'
+    for every clip of the store, read when they are needed: most probes never do. members: of each unit its clips'
     rows there, in the order of time. labels: by such a row, the cells of clips whose unit has several labels, by
     column.
     """
@@ -48,7 +48,7 @@ class UnitFeatures(LayerFeatures):
 
 
 def unit_layer(layers: Sequence[LayerFeatures]) -> UnitFeatures:
-    """The one layer of a probe that reads the clips of units; `probe.asked.ask` refuses these without --unit."""
+    """The one layer of a probe that reads units' clips, which `probe.tasks.build_tasks` refuses without --unit."""
     (layer,) = layers
     assert isinstance(layer, UnitFeatures)
     return layer
@@ -58,7 +58,7 @@ def gathered(
     layer: LayerFeatures, ids: tuple[str, ...], members: tuple[IntArray, ...], clips_of: Callable[[], FloatArray]
 ) -> UnitFeatures:
     """Units of a layer of clips. members: of each unit its clips' rows, one or more. clips_of: reads them again."""
-    order, counts = np.concatenate(members), np.array([len(own) for own in members])
+    order, counts = np.concatenate(members), np.array([len(rows) for rows in members])
     clips, starts = layer.mean[order], np.cumsum(counts) - counts
     # sums in float64, one unit at a time: a unit's numbers do not depend on the others
     mean = np.add.reduceat(clips, starts, axis=0, dtype=np.float64) / counts[:, None]
@@ -103,7 +103,7 @@ class Gathered:
         """One layer of the units. Raises StoreError."""
         layer = self._clips.layer(name)
         place = {clip: row for row, clip in enumerate(layer.ids)}
-        members = tuple(np.array([place[clip] for clip in own], dtype=np.int64) for own in self.members.values())
+        members = tuple(np.array([place[clip] for clip in ids], dtype=np.int64) for ids in self.members.values())
         return gathered(layer, self.ids, members, lambda: self._clips.layer(name).mean)
 
 
@@ -117,7 +117,7 @@ class UnitStore(Gathered):
         self.store, self.units = store, units
         super().__init__(store, units.present(store.ids))
         there = set(store.ids)
-        self.lacking = {clip: unit for unit, own in units.members.items() for clip in own if clip not in there}
+        self.lacking = {clip: unit for unit, ids in units.members.items() for clip in ids if clip not in there}
         if not self.members:
             raise InputError(f"{store.folder.name} has no clip of any unit; expected the store of this manifest")
 
@@ -129,7 +129,7 @@ class UnitStore(Gathered):
     def _labels(self) -> dict[int, Mapping[str, str]]:
         """By row of every layer's clips, which are the store's."""
         place = {clip: row for row, clip in enumerate(self.store.ids)}
-        return {place[clip]: own for clip, own in self.units.labels.items() if clip in place}
+        return {place[clip]: cells for clip, cells in self.units.labels.items() if clip in place}
 
     @property
     def failed(self) -> dict[str, str]:
@@ -160,9 +160,9 @@ class UnitStore(Gathered):
     @cached_property
     def stated(self) -> dict[str, str | None]:
         """What a run says of its units, and all of them that changes a figure."""
-        members = signature({"members": {unit: list(own) for unit, own in self.members.items()}})
-        own = {"labels": signature(self.units.labels)} if self.units.labels else {}
-        return {"column": self.units.column, "label": self.units.label, "members": members, **own}
+        members = signature({"members": {unit: list(ids) for unit, ids in self.members.items()}})
+        labels = {"labels": signature(self.units.labels)} if self.units.labels else {}
+        return {"column": self.units.column, "label": self.units.label, "members": members, **labels}
 
     def clips_of(self, folds: Folds) -> Folds:
         """The folds of units as folds of those clips that the store has."""
@@ -174,8 +174,8 @@ class UnitStore(Gathered):
     def clips(self) -> dict[str, ClipRecord]:
         """A record a unit: the first clip's place, the samples and flags of all, no hash."""
         every, found = self.store.clips, {}
-        for unit, own in self.members.items():
-            records = [every[clip] for clip in own]
+        for unit, ids in self.members.items():
+            records = [every[clip] for clip in ids]
             flags = tuple(dict.fromkeys(flag for record in records for flag in record.flags))
             found[unit] = ClipRecord(unit, records[0].source, "", sum(one.samples for one in records), flags)
         return found

@@ -17,16 +17,16 @@ class Writer:
         """Make a shard durable. Raises DiskFullError, StoreError."""
         return shard.write(self._folder, next(self.numbers), content)
 
-    def remove(self, gone: Callable[[str], bool]) -> None:
-        """Commit every shard anew that holds a clip whose id is `gone`. Cut off, it goes on when it is called again."""
+    def remove(self, is_removed: Callable[[str], bool]) -> None:
+        """Commit every shard anew that holds a clip that `is_removed`, by id. Cut off, it resumes when called again."""
         for path in sorted(
             self._folder.glob("shard-*.json")
         ):  # copies too, which nothing else reads: they name callers
             sidecar = shard.read_sidecar(path)
-            if any(map(gone, (*(clip.id for clip in sidecar.clips), *(clip.id for clip in sidecar.failed)))):
-                shard.without(path, gone)
+            if any(map(is_removed, (*(clip.id for clip in sidecar.clips), *(clip.id for clip in sidecar.failed)))):
+                shard.without(path, is_removed)
 
     def renew(self, sources: Mapping[str, shard.Source]) -> None:
-        """Remember where the audio of these clips lies now, so that it is not compared again at the next start."""
+        """Remember where the audio of these clips is now, so that it is not compared again at the next start."""
         for path in sorted(self._folder.glob(SIDECARS)) if sources else ():
             shard.renew(path, sources)

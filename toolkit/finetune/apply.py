@@ -34,7 +34,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Kept:
-    """One round's trained weights. described: what lies beside them as JSON.
+    """One round's trained weights. described: what is next to them as JSON.
 
     bars: (n_labels,) what its probabilities are held against by `thresholds.decide`. scale: by which they
     become scores that the rounds share.
@@ -96,7 +96,7 @@ def of_run(folder: Path, run: Run, checkpoint: Checkpoint) -> list[Kept]:
 
 
 def kept_in(weights: Path, described: Mapping[str, Any]) -> Kept:
-    """One round's model from what lies next to its weights. Raises KeyError or ValueError for what is not all there."""
+    """One round's model from what is next to its weights. Raises KeyError or ValueError for what is not all there."""
     bars, centre, spread = (np.array(described[name], dtype=np.float64) for name in ("bars", "centre", "spread"))
     return Kept(weights, described, bars, Scale(centre, spread))
 

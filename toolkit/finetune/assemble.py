@@ -31,7 +31,7 @@ def collected(
     finished: Sequence[Finished],
     left_out: Mapping[str, str],
     notes: Sequence[Note],
-    way: str,
+    train_mode: str,
     weights_bytes: int | None,
     provenance: Mapping[str, Any],
 ) -> Run:
@@ -42,7 +42,7 @@ def collected(
     return Run(
         title=f"{task.name} from {name}",
         backbone=name,
-        probe=f"{TUNED}{way}",
+        probe=f"{TUNED}{train_mode}",
         task=task,
         metric=headline(task),
         folds=folds,
@@ -107,9 +107,9 @@ def _material(recordings: Recordings, ids: Sequence[str]) -> Material:
 
 
 def without_head(recipe: Recipe) -> dict[str, Any]:
-    """A recipe less what each round has of its own (see `source.Head`), and less the loss where there is one alone."""
-    own = ("statistics", "class_weights", *(() if recipe.loss else ("loss",)))
-    return {name: value for name, value in asdict(recipe).items() if name not in own}
+    """A recipe without what differs by round (see `origin.Head`), and without the loss where there is one alone."""
+    of_head = ("statistics", "class_weights", *(() if recipe.loss else ("loss",)))
+    return {name: value for name, value in asdict(recipe).items() if name not in of_head}
 
 
 def one_name(layers: Sequence[str]) -> str:

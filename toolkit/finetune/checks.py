@@ -56,7 +56,7 @@ def device_for(device: str, dtype: str) -> torch.device:
 
 
 def check_learnable(task: Task, truth: Truth, folds: Folds, refit: bool) -> list[Note]:
-    """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to go by.
+    """Notes on labels that some training part cannot teach. Raises SplitError where a round has nothing to choose by.
 
     refit: whether development is learnt from in the end.
     """

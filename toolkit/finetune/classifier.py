@@ -20,12 +20,12 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def pool(values: Tensor, lengths: Tensor, owner: Tensor, statistics: str = "mean") -> Tensor:
-    """What stands for each clip, over its own frames of all of its pieces: (clips, width) float32, or 2 width of both.
+    """The vector of each clip, over its own frames of all of its pieces: (clips, width) float32, or 2 width of both.
 
     values: (pieces, frames, width); lengths: (pieces,) own frames; owner: (pieces,) the clip of each, in order from 0.
     statistics: "mean", "std" (of the population, as `models.pooling` defines it), or "both", the mean first.
     """
-    own = own_frames(lengths, values.shape[1])[..., None]
+    valid = own_frames(lengths, values.shape[1])[..., None]
     frames = lengths[:, None].float()
     whole = len(owner) == int(owner[-1]) + 1  # each clip is one piece
 
@@ -35,10 +35,10 @@ def pool(values: Tensor, lengths: Tensor, owner: Tensor, statistics: str = "mean
         return torch.zeros(int(owner[-1]) + 1, parts.shape[1], device=parts.device).index_add(0, owner, parts)
 
     count = joined(frames)
-    mean = joined(torch.where(own, values.float(), 0.0).sum(dim=1)) / count
+    mean = joined(torch.where(valid, values.float(), 0.0).sum(dim=1)) / count
     if statistics == "mean":
         return mean
-    deviation = torch.where(own, values.float() - mean[owner][:, None], 0.0)
+    deviation = torch.where(valid, values.float() - mean[owner][:, None], 0.0)
     variance = joined(deviation.square().sum(dim=1)) / count
     still = variance <= 0  # a single frame: there the root has no slope
     std = torch.where(still, 0.0, torch.where(still, 1.0, variance).sqrt())
@@ -76,7 +76,7 @@ class Classifier(nn.Module):
     ) -> None:
         """backbone: a `Trainable`. share, spread: of the training clips, as `labels.middle_of` gives them. standard:
         centre and scale of what enters the head. balanced: weigh the loss by the labels' shares. statistics: what
-        stands for a clip. loss: of numbers, as `Recipe.loss`.
+        represents a clip. loss: of numbers, as `Recipe.loss`.
 
         The head is drawn from torch's generator.
         """
@@ -108,12 +108,14 @@ class Classifier(nn.Module):
         """How many logits a clip has."""
         return len(self.out.bias)
 
-    def forward(self, signal: Tensor, own: Tensor, owner: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, signal: Tensor, input_lengths: Tensor, owner: Tensor, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """A batch of `Trainable.collate`; labels: their truth, as `Predictions` has it.
 
         Returns logits (clips, outputs) float32 and, with labels, the mean loss over the clips.
         """
-        values, lengths = self.backbone.last(signal, own, owner)
+        values, lengths = self.backbone.last(signal, input_lengths, owner)
         logits = self.head(pool(values, lengths, owner, self.statistics))
         return {"logits": logits} if labels is None else {"loss": self.loss(logits, labels), "logits": logits}
 
@@ -123,8 +125,8 @@ class Classifier(nn.Module):
         inner = torch.tanh(self.dense((pooled - self.centre) / self.scale))
         if self.several or self.link == "cumulative":
             heads = inner.float().view(len(pooled), *self.out.weight.shape)  # (clips, n_labels or 1, width)
-            own: Tensor = (heads * self.out.weight).sum(dim=2) + self.out.bias
-            return own
+            scores: Tensor = (heads * self.out.weight).sum(dim=2) + self.out.bias
+            return scores
         logits: Tensor = self.out(inner)
         return logits.float()
 
@@ -191,10 +193,10 @@ class Classifier(nn.Module):
 
     def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
         """What training changes, the head's standardisation and the prevalences; the rest is the checkpoint's."""
-        own = {name for name, weight in self.named_parameters() if weight.requires_grad}
-        own |= {"centre", "scale", "prevalence", "spread"}
+        names = {name for name, weight in self.named_parameters() if weight.requires_grad}
+        names |= {"centre", "scale", "prevalence", "spread"}
         whole: Mapping[str, Any] = super().state_dict(*arguments, **options)
-        return {name: value for name, value in whole.items() if name in own}
+        return {name: value for name, value in whole.items() if name in names}
 
 
 def _weights(share: FloatArray, constant: npt.NDArray[np.bool_], multilabel: bool) -> npt.NDArray[np.float32]:

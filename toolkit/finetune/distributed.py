@@ -62,7 +62,7 @@ def join(device: torch.device) -> torch.device:
 
 
 def leave() -> None:
-    """Let go of the others, so that no process ends while another waits for it."""
+    """Leave the process group, so that no process ends while another waits for it."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
@@ -73,15 +73,15 @@ def wait() -> None:
         distributed.barrier()
 
 
-def main_first(look: Callable[[], T]) -> T:
-    """What `look` says, once the main process has seen it, and tidied what it tidies, before the others."""
+def main_first(read: Callable[[], T]) -> T:
+    """What `read` returns; the main process reads, and tidies what it tidies, before the others."""
     if rank():
         wait()
-    seen = look()
+    value = read()
     if not rank():
         wait()
     wait()
-    return seen
+    return value
 
 
 def summed(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One model's training: the head's first fit, then Trainer's epochs, watched; what was stopped goes on."""
+"""One model's training: the head's first fit, then Trainer's epochs, watched; what was stopped resumes."""
 
 import math
 import shutil
@@ -37,7 +37,7 @@ def fit(job: Job, fold: int, clips: IntArray, layer: str, folder: Path, watch: "
     """Train from the checkpoint's own weights on these clips, as long as `watch` lets it; the last epoch's model.
 
     fold: that the round tests; whatever is random is drawn from it and the seed. folder: private, for what a stopped
-    training needs to go on; on the CPU it then ends in the same bytes.
+    training needs to resume; on the CPU it then ends in the same bytes.
     """
     recipe, name = job.recipe, ("finetune", fold)
     backbone: Any = load_trainable(job.checkpoint, layer, job.context).to(job.device)
@@ -105,7 +105,7 @@ class Spent:
 
 
 class Watch(transformers.TrainerCallback):  # type: ignore[misc]
-    """Lets a training go on for `last` epochs of its recipe's plan, and keeps what it takes to go on after a stop.
+    """Lets a training run for `last` epochs of its recipe's plan, and keeps what it takes to resume after a stop.
 
     The learning rates are those of the whole plan: an epoch has the rates that it had when development chose it.
     """
@@ -114,7 +114,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     taken_loss: Callable[[], float | None]
     log: Callable[[dict[str, float]], None]
     keeps = True  # a checkpoint after every epoch
-    reports = False  # its losses, to where the user asked
+    reports = False  # its losses, to the user's trackers
 
     def __init__(self, folder: Path, last: int, spent: Spent) -> None:
         self.folder, self.last, self.spent, self.epochs = folder, last, spent, 0
@@ -130,7 +130,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         return resumed
 
     def _whole(self) -> bool:
-        """Whether what lies beside the checkpoints is as it was written."""
+        """Whether what is next to the checkpoints is as it was written."""
         return True
 
     def taught(self) -> None:
@@ -144,7 +144,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self.epochs = round(state.epoch)
         if self._ends(self.epochs) or self.epochs >= self.last:
             control.should_training_stop = True
-            control.should_save = False  # nothing is left to go on with
+            control.should_save = False  # nothing is left to resume from
 
     def _ends(self, epoch: int) -> bool:
         return False
@@ -174,7 +174,7 @@ class KeepBest(Watch):
         say: Callable[[str], None],
         stop: Callable[[int, float], bool] | None = None,
     ) -> None:
-        """stop: given an epoch and its loss, whether to leave it at that; such a training cannot be gone on with."""
+        """stop: given an epoch and its loss, whether to leave it at that; such a training cannot be resumed."""
         super().__init__(folder, job.recipe.epochs, Spent())
         self.job, self.round, self.say, self.stop, self.keeps = job, round_, say, stop, stop is None
         self.reports = stop is None
@@ -211,22 +211,22 @@ class KeepBest(Watch):
             pooled = layer_of(self.job, self.model.backbone, clips)
             raise diverged.error(self.job, self.round.fold, epoch, self.model, clips.tolist(), pooled)
         score, loss = headline_on(task, truth, probability, self.known), self._loss(truth, probability)
-        self._tell(epoch, loss, score)
+        self._report(epoch, loss, score)
         if loss < self.loss:
             self.score, self.loss, self.epoch = score, loss, epoch
             self._keep()
         return loss
 
-    def _tell(self, epoch: int, loss: float, score: float | None) -> None:
+    def _report(self, epoch: int, loss: float, score: float | None) -> None:
         """Say what the epoch came to, and how long the rest may take; keep it in the run's history."""
         fold, seconds = self.round.fold, self.spent.seconds
         training = self.taken_loss() if epoch else None
-        told = f"epoch {epoch} of the round that tests fold {fold}: development loss {loss:.3f}"
-        told += "" if score is None else f", score {score:.3f}"
+        line = f"epoch {epoch} of the round that tests fold {fold}: development loss {loss:.3f}"
+        line += "" if score is None else f", score {score:.3f}"
         if training is not None:
             left = (self.last - epoch) * seconds / epoch
-            told += f"; training loss {training:.3f}; {seconds:,.0f} s, at most {left:,.0f} s of it left"
-        self.say(told)
+            line += f"; training loss {training:.3f}; {seconds:,.0f} s, at most {left:,.0f} s of it left"
+        self.say(line)
         if self.job.history is not None and self.stop is None and not distributed.rank():
             history.add(self.job.history, Epoch(fold, epoch, training, loss, score, seconds))
         if self.job.report_to and self.reports and training is not None:
@@ -238,8 +238,8 @@ class KeepBest(Watch):
     def _keep(self) -> None:
         if distributed.rank() or not self.keeps:
             return
-        own = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        commit_file(resume.best_weights(self.folder, self.epoch), lambda path: save_file(own, path))
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
+        commit_file(resume.best_weights(self.folder, self.epoch), lambda path: save_file(weights, path))
         resume.write_best(self.folder, self.score, self.loss, self.epoch)
 
 

@@ -1,4 +1,4 @@
-"""A fine-tuned model as a Hugging Face folder: the backbone for plain transformers, the head beside it as a file.
+"""A fine-tuned model as a Hugging Face folder: the backbone for plain transformers, the head next to it as a file.
 
 transformers' classes for classification have another head (no hidden layer, raw features); this one is ten lines, which
 the folder's README.md has.
@@ -126,7 +126,7 @@ def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
     sigmoid) gives the probabilities of `toolkit predict`.
 
     Raises InputError where `out` is there already, and for a model that plain transformers cannot run: one that ends in
-    the decoder, or hears the clip alone where transformers' Whisper hears 30 s.
+    the decoder, or takes the clip alone where transformers' Whisper takes 30 s.
     """
     layer, context, family = kept.described["layer"], kept.described["context"], checkpoint.family
     if family.feed:
@@ -141,7 +141,7 @@ def export(task: Task, kept: Kept, checkpoint: Checkpoint, out: Path) -> None:
             "The model hears the clip alone, transformers' Whisper 30 s; those of --context full are exported"
         )
     config = config_of(checkpoint)
-    # One layer more than is used: behind the last one, some families and versions of transformers have a norm.
+    # One layer more than is used: after the last one, some families and versions of transformers have a norm.
     depth = min(number + 1, checkpoint.backbone.layers)
     model = model_of(checkpoint, config, decoder=family.fixed_context, last_layer=depth)
     classifier, adapter = _trained(model, task, kept, checkpoint, config)
@@ -235,7 +235,7 @@ def _plain(model: Any, kind: str, config: Any) -> Any:
 
 
 def _head(classifier: Classifier) -> dict[str, Tensor]:
-    """What comes behind pooling; what the class weights did to the logits is taken off the last bias, and numbers are
+    """What comes after pooling; what the class weights did to the logits is taken off the last bias, and numbers are
     in their own unit. More than a level that did not occur is as likely as more than the one below it.
     """
     values = {

@@ -29,7 +29,7 @@ def standard(pooled: Tensor) -> tuple[Tensor, Tensor]:
 def teach(job: Job, model: Classifier, fold: int, clips: IntArray, pooled: Tensor) -> None:
     """Train the head alone, for `Recipe.head_epochs`. pooled: (len(clips), width), of the untrained backbone.
 
-    Weights decay, biases do not, as in the epochs behind. Raises MachineError where the loss diverges.
+    Weights decay, biases do not, as in the epochs to come. Raises MachineError where the loss diverges.
     """
     recipe = job.recipe
     groups = [

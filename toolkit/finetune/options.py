@@ -167,6 +167,8 @@ class FinetuneOptions(Training, Labelled):
     """Train so often, from --seed on: a run each, and their mean and spread."""
     repeats: Annotated[int, Offered(least=1)] = 1
     """By hand: deal the folds out so often, from --seed on, each for all --seeds."""
+    name: Annotated[str | None, Offered(shown="none")] = None
+    """What the folders of new runs begin with; --from and compare find a run by it."""
     note: Annotated[Names, Offered(repeated=True)] = None
     """A sentence that the report shows. May be repeated."""
     language: str = "en"
@@ -177,38 +179,38 @@ class FinetuneOptions(Training, Labelled):
         LEVELS,
         LABELS,
         *(
-            Rule(option, lambda own: own.origin is not None,
+            Rule(option, lambda opts: opts.origin is not None,
                  "has no effect with --from, which takes it from the probe run")
             for option in ("model", "target", "layer", "folds", "group_by", "split_by", "window", "hop", "repeats",
                            "spellings", "unknown", "unlabelled", "labels", "levels", "kind", "threshold")
         ),
-        Rule("loss", lambda own: own.origin is None and own.kind != "regression",
+        Rule("loss", lambda opts: opts.origin is None and opts.kind != "regression",
              "has no effect without --kind regression"),
-        Rule("top", lambda own: own.origin is None, "takes the best layers of a probe run; name it with --from"),
-        Rule("top", lambda own: own.depth == "full",
+        Rule("top", lambda opts: opts.origin is None, "takes the best layers of a probe run; name it with --from"),
+        Rule("top", lambda opts: opts.depth == "full",
              "takes the best layers of a probe run, and --depth full the whole backbone; give one"),
-        Rule("top", lambda own: _only(own, "encoder-frozen"),
+        Rule("top", lambda opts: _only(opts, "encoder-frozen"),
              "takes the best layers of a probe run, and --train encoder-frozen the whole backbone; give one"),
-        Rule("depth", lambda own: own.depth == "best" and _only(own, "encoder-frozen"),
+        Rule("depth", lambda opts: opts.depth == "best" and _only(opts, "encoder-frozen"),
              "best ends a model at the layer its round chose, and --train encoder-frozen trains what lies behind the "
              "encoder; leave it out"),
-        Rule("top", lambda own: own.search is not None,
+        Rule("top", lambda opts: opts.search is not None,
              "gives each model its layer, and --search looks for another one; give one"),
-        Rule("depth", lambda own: own.layer is not None,
+        Rule("depth", lambda opts: opts.layer is not None,
              "has no effect with --layer, which says where the model ends"),
-        Rule("learning_rate", lambda own: _only(own, "head"),
+        Rule("learning_rate", lambda opts: _only(opts, "head"),
              "has no effect with --train head; the head's own is --head-lr"),
-        Rule("layer_decay", lambda own: _only(own, "head", "top-1"),
+        Rule("layer_decay", lambda opts: _only(opts, "head", "top-1"),
              "has no effect with --train head or top-1: it lowers the rate from one layer to the one below"),
-        Rule("gradient_checkpointing", lambda own: _only(own, "head"),
+        Rule("gradient_checkpointing", lambda opts: _only(opts, "head"),
              "has no effect with --train head: nothing is kept of the backbone for the backward pass"),
-        Rule("lora_rank", lambda own: "lora" not in own.ways,
+        Rule("lora_rank", lambda opts: "lora" not in opts.train_modes,
              "is LoRA's; it has no effect without --train lora"),
-        Rule("train_convolutions", lambda own: "full" not in own.ways, "has no effect without --train full"),
+        Rule("train_convolutions", lambda opts: "full" not in opts.train_modes, "has no effect without --train full"),
     )  # fmt: skip
 
     @property
-    def ways(self) -> tuple[str, ...]:
+    def train_modes(self) -> tuple[str, ...]:
         """To train; several where a search may choose."""
         return tuple(self.train.split(",")) if self.search else (self.train,)
 
@@ -217,10 +219,10 @@ class FinetuneOptions(Training, Labelled):
         """Of the first way. Raises InputError for numbers that no recipe has."""
         shared = {field.name: getattr(self, field.name) for field in fields(Training)}
         return Recipe(
-            **shared, train=self.ways[0], dtype=self.dtype, class_weights=self.class_weights or "balanced",
+            **shared, train=self.train_modes[0], dtype=self.dtype, class_weights=self.class_weights or "balanced",
             statistics=self.statistics or "mean", loss=self.loss or "",
         )  # fmt: skip
 
 
-def _only(own: FinetuneOptions, *ways: str) -> bool:
-    return all(way in ways for way in own.ways)
+def _only(opts: FinetuneOptions, *train_modes: str) -> bool:
+    return all(mode in train_modes for mode in opts.train_modes)

@@ -1,4 +1,4 @@
-"""What a fine-tuning is of: a probe run's backbone, layers, task and folds, or the same told by hand."""
+"""What a fine-tuning is of: a probe run's backbone, layers, task and folds, or the same given by hand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ def from_run(
     """Everything as the probe run had it, on the very same folds.
 
     run, name: as `probed` reads it, and its folder's. manifest: cut by the run's windows.
-    depth: "best" ends each round's model at the layer that stands at `place` (1 the best) by the round's own
+    depth: "best" ends each round's model at the layer of rank `place` (1 the best) by the round's own
     development set, so that no round sees its own test; "full" takes the whole encoder, or for encoder-frozen the whole
     decoder. None: best, but full for encoder-frozen. context: of Whisper, None for the one that was probed.
     statistics, class_weights: of every round; None for those that the round's own probe chose on development.
@@ -85,7 +85,7 @@ def from_run(
     if depth == "full":
         layers = dict.fromkeys((round_.fold for round_ in question.folds.rounds()), deepest(checkpoint, train))
     else:
-        layers = standings(run, name)[place - 1]
+        layers = layers_by_rank(run, name)[place - 1]
     heads = {
         choice.fold: Head(
             _statistics(layers[choice.fold], statistics, str(choice.setting["statistics"])),
@@ -126,10 +126,10 @@ def windows_of(run: Run) -> Windows | None:
     return Windows.kept_in(run.provenance["features"])
 
 
-def standings(run: Run, name: str) -> list[dict[int, str]]:
+def layers_by_rank(run: Run, name: str) -> list[dict[int, str]]:
     """Each round's layers by test fold, from the best on: ranked by the loss that the round chose its own by.
 
-    A layer stands for its best setting there. The first are the layers that the rounds chose.
+    A layer is ranked by its best setting. The first are the layers that the rounds chose.
     """
     chosen = {choice.fold: choice.layer for choice in run.choices}
     if not all(layer.startswith(("encoder.", "decoder.")) for layer in chosen.values()):
@@ -186,9 +186,9 @@ def check_statistics(layer: str, statistics: str | None) -> None:
         raise InputError(f"--statistics {statistics}: {layer} has one frame a clip, the start token's; leave it out")
 
 
-def _statistics(layer: str, asked: str | None, probed: str) -> str:
-    check_statistics(layer, asked)
-    return "mean" if layer.startswith("decoder.") else asked or probed
+def _statistics(layer: str, given: str | None, probed: str) -> str:
+    check_statistics(layer, given)
+    return "mean" if layer.startswith("decoder.") else given or probed
 
 
 def deepest(checkpoint: Checkpoint, train: str) -> str:
@@ -209,7 +209,7 @@ def _question(run: Run, name: str, manifest: Manifest) -> EvaluationTask:
     if by_clip and group_by not in manifest.columns:  # no speaker was known
         group_by = "speaker"
     folds, rules = run.folds, Rules(**run.provenance.get("rules", {}))
-    for own_split in (True, False):  # the run beside one with clips split one by one leaves a split column unused
+    for own_split in (True, False):  # the companion of one with clips split one by one leaves a split column unused
         try:
             question = build_task(
                 manifest, target, folds.count, folds.seed, group_by, "clip" if by_clip else "group", own_split, rules

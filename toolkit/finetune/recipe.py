@@ -47,8 +47,8 @@ def check_depth(recipe: Recipe, layers: Mapping[int, str], encoder_layers: int) 
 def check_convolutions(recipe: Recipe, checkpoint: Checkpoint) -> None:
     """Raises InputError for convolutions that learn in any case, and for what a family's own forward does not offer."""
     if checkpoint.family.feed:
-        asked = {"--train-convolutions": recipe.train_convolutions, "--spec-augment": recipe.spec_augment}
-        for option, value in {**asked, "--layer-drop": recipe.layer_drop}.items():
+        augmentation = {"--train-convolutions": recipe.train_convolutions, "--spec-augment": recipe.spec_augment}
+        for option, value in {**augmentation, "--layer-drop": recipe.layer_drop}.items():
             if value:
                 raise InputError(
                     f"{option} has no effect on {checkpoint.name}, whose family runs by transformers' own forward; "

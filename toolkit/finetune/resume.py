@@ -1,6 +1,6 @@
-"""What a stopped round goes on from: Trainer's checkpoints, each file compared with its SHA-256 before it is loaded.
+"""What a stopped round resumes from: Trainer's checkpoints, each file compared with its SHA-256 before it is loaded.
 
-Trainer keeps the optimiser's and the random generators' state as torch pickles. They lie in a private folder of the
+Trainer keeps the optimiser's and the random generators' state as torch pickles. They are in a private folder of the
 run, are written and read by the same run alone, with `weights_only`, and are deleted with it; a file that is not byte
 for byte what was written is never opened.
 """
@@ -34,7 +34,7 @@ def write(round_folder: Path, checkpoint: Path, seconds: float, learning: float)
 
 
 def last(round_folder: Path) -> Resumable | None:
-    """The checkpoint to go on from; None where there is none or anything about it is not as it was written."""
+    """The checkpoint to resume from; None where there is none or anything about it is not as it was written."""
     try:
         content = json.loads((round_folder / TRUSTED).read_text("utf-8"))
         folder = round_folder / Path(content["checkpoint"]).name
@@ -45,14 +45,14 @@ def last(round_folder: Path) -> Resumable | None:
         return None
     if not whole:
         return None
-    for other in round_folder.glob("checkpoint-*"):  # begun, or older: not gone on from
+    for other in round_folder.glob("checkpoint-*"):  # begun, or older: not resumed from
         if other != folder:
             shutil.rmtree(other)
     return Resumable(folder, seconds, learning)
 
 
 def write_best(round_folder: Path, score: float | None, loss: float, epoch: int) -> None:
-    """Commit which epoch's weights are the best so far, then let go of the ones before."""
+    """Commit which epoch's weights are the best so far, then delete the ones before."""
     weights = best_weights(round_folder, epoch)
     content = {"development": score, "loss": loss, "epoch": epoch, "sha256": sha256_of_file(weights)}
     commit_json(round_folder / BEST, content)
@@ -72,7 +72,7 @@ def read_best(round_folder: Path) -> tuple[float | None, float, int]:
 
 
 def best_weights(round_folder: Path, epoch: int) -> Path:
-    """Where an epoch's weights lie while they are the best."""
+    """Where an epoch's weights are while they are the best."""
     return round_folder / f"best-{epoch}.safetensors"
 
 

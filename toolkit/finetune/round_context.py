@@ -111,7 +111,7 @@ def _batches(job: Job, backbone: Any, clips: IntArray) -> Iterator[IntArray]:
 
 
 def collate(job: Job, backbone: Any, clips: Sequence[int]) -> dict[str, Tensor]:
-    """A batch to learn from. clips: positions; they stand in it too, to name the one that a fault is of."""
+    """A batch to learn from. clips: positions; the batch has them too, to name the one that a fault is of."""
     labels = torch.from_numpy(job.truth[list(clips)])
     return {**_joined(job, backbone, clips), "labels": labels, "clips": torch.tensor(clips)}
 

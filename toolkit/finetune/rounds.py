@@ -16,7 +16,7 @@ from toolkit.corpus.splits import Round
 from toolkit.finetune.training import Trained
 
 ROUNDS, WEIGHTS = "rounds", "weights"
-OWN_HASH = "described_sha256"  # of what stands beside the weights
+OWN_HASH = "described_sha256"  # of what is next to the weights
 SAID = ("layer", "train", "rate", "statistics", "class_weights", "epoch", "epochs", "development", "loss", "learning",
         "parameters", "seconds", "learning_seconds", "heard_seconds", "peak_bytes")  # fmt: skip
 
@@ -47,7 +47,7 @@ class Finished:
 
 
 def write(folder: Path, round_: Round, trained: Trained, settings: Mapping[str, Any] | None) -> Finished:
-    """Commit a round; with `settings`, its weights before it, as safetensors beside a JSON file with their SHA-256."""
+    """Commit a round; with `settings`, its weights before it, as safetensors next to a JSON file with their SHA-256."""
     if settings is not None:
         weights = make_folder(folder / WEIGHTS) / f"round-{round_.fold}.safetensors"
         commit_file(weights, lambda path: save_file(trained.weights, path))
@@ -55,8 +55,8 @@ def write(folder: Path, round_: Round, trained: Trained, settings: Mapping[str, 
                      "bars": trained.bars.tolist(), "centre": trained.scale.centre.tolist(),
                      "spread": trained.scale.spread.tolist(), "sha256": sha256_of_file(weights)}  # fmt: skip
         commit_hashed(weights.with_suffix(".json"), described, OWN_HASH)
-    said = {name: getattr(trained, name) for name in SAID}
-    content = {"fold": round_.fold, **said, "prediction": trained.prediction.tolist(),
+    stated = {name: getattr(trained, name) for name in SAID}
+    content = {"fold": round_.fold, **stated, "prediction": trained.prediction.tolist(),
                "probability": trained.probability.tolist(), "score": trained.score.tolist()}  # fmt: skip
     commit_hashed(_file(folder, round_.fold), content)
     return _finished(content)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolkit.core.artifacts import STUDY_FILE, cores, locked, make_folder, signature
+from toolkit.core.artifacts import STUDY_FILE, cores, locked, make_folder, run_folder, signature
 from toolkit.core.errors import InputError, MachineError, disk_full_is_named, is_out_of_memory
 from toolkit.core.i18n import Note
 from toolkit.core.progress import Advance, bar
@@ -46,7 +46,7 @@ PRIVATE = ".training"
 class Options:
     """save_weights: leave each round's weights in the run's folder. workers: threads that decode, None: the cores.
     search: how each round finds its own recipe and layer; None: it takes the ones that are given. report_to: as
-    `tracking.check` takes it; no figure depends on it."""
+    `tracking.check` takes it; no figure depends on it. name: what a new run's folder begins with."""
 
     recipe: Recipe
     search: Search | None = None
@@ -55,6 +55,7 @@ class Options:
     workers: int | None = None
     save_weights: bool = False
     report_to: tuple[str, ...] = ()
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def finetune(
 
     Each round begins with the checkpoint's own weights, learns from its training clips, stops and is chosen by its
     development clips, and predicts its test clips. Finished rounds are committed one by one; a round that was stopped
-    goes on from its last epoch. A finished run is read, not run again.
+    resumes from its last epoch. A finished run is read, not run again.
     Raises InputError, SplitError, MachineError, and what `models.trainable` and `result.run_files.read` raise.
     """
     device, recipe = _device(options, say)
@@ -108,8 +109,9 @@ def finetune(
     ]
     check_batch_size(recipe.batch_size, len(folds.ids))
     content = _content(source, recipe, options, notes, folds, truth, recordings.sha256)
-    way = "search" if options.search else recipe.train
-    folder = result / f"{question.task.name}-{source.checkpoint.name}-{TUNED}{way}-{signature(content)[:12]}"
+    train_mode = "search" if options.search else recipe.train
+    model = f"{source.checkpoint.name}-{TUNED}{train_mode}"
+    folder = run_folder(result, question.task.name, model, signature(content), options.name)
     main = not distributed.rank()
     with locked(make_folder(folder)) if main else nullcontext(), disk_full_is_named(folder):
         distributed.wait()  # now the others may look into the folder: only the main process changes it
@@ -131,7 +133,7 @@ def finetune(
         ]
         weights = _weights_bytes(folder) if options.save_weights else None
         stated = {**provenance, "series": _series(content, folds, given_notes), "deal": question.folds.seed}
-        run = collected(job, source, folds, groups, finished, left_out, notes, way, weights, stated)
+        run = collected(job, source, folds, groups, finished, left_out, notes, train_mode, weights, stated)
         if main:
             if options.save_weights:
                 write_clips(folder, {clip: recordings.sha256[clip] for clip in folds.ids})
@@ -163,15 +165,15 @@ def _check_search(options: Options, source: Source) -> None:
 
 
 def _shallow(options: Options, source: Source) -> dict[int, str]:
-    """The rounds, by test fold, whose probe chose too low a layer for the way to train, and that layer.
+    """The rounds, by test fold, whose probe chose too low a layer for the train mode, and that layer.
 
-    Raises InputError where the backbone itself, or what was asked for by hand, is not deep enough.
+    Raises InputError where the backbone itself, or what was given by hand, is not deep enough.
     """
     encoder_layers, recipe = source.checkpoint.backbone.layers, options.recipe
     whole = {0: deepest(source.checkpoint, recipe.train)}
     if options.search is not None:
-        for way in options.search.ways:
-            check_depth(replace(recipe, train=way), whole, encoder_layers)
+        for mode in options.search.train_modes:
+            check_depth(replace(recipe, train=mode), whole, encoder_layers)
         return {}
     check_depth(recipe, whole if source.chosen else source.layers, encoder_layers)
     return {fold: source.layers[fold] for fold in too_shallow(recipe, source.layers, encoder_layers)}
@@ -187,7 +189,7 @@ def _job_of(job: Job, source: Source, fold: int, shallow: Collection[int]) -> Jo
 
 
 def _device(options: Options, say: Callable[[str], None]) -> tuple[torch.device, Recipe]:
-    """The device, and the recipe with the dtype that stands in the end."""
+    """The device, and the recipe with the dtype that is used in the end."""
     device, recipe = device_for(options.device, options.recipe.dtype), options.recipe
     together = distributed.count()
     if recipe.batch_size // recipe.grad_accum_steps % together:
@@ -224,7 +226,7 @@ def _content(
         "layers": [[fold, layer] for fold, layer in source.layers.items()],
         "heads": [[fold, asdict(head)] for fold, head in source.heads.items()],
         "recipe": without_head(recipe),
-        **({"search": asdict(options.search)} if options.search else {}),
+        **({"search": {"trials": options.search.trials, "ways": options.search.train_modes}} if options.search else {}),
         "task": [task.kind, list(task.labels), list(task.columns)],
         "truth": listed(task, truth),
         "folds": folds.sha256,

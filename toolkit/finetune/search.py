@@ -26,21 +26,21 @@ UNPRUNED = 2  # trials, and epochs of each, before one is given up for being bel
 
 @dataclass(frozen=True)
 class Search:
-    """trials: of each round. ways: to train, that are tried, as `Recipe.train` names them."""
+    """trials: of each round. train_modes: that are tried, as `Recipe.train` names them."""
 
     trials: int
-    ways: tuple[str, ...]
+    train_modes: tuple[str, ...]
 
-    def recipe(self, base: Recipe, way: str, factor: float) -> Recipe:
-        new = replace(base, train=way)
+    def recipe(self, base: Recipe, mode: str, factor: float) -> Recipe:
+        new = replace(base, train=mode)
         return replace(new, learning_rate=factor * new.rate)
 
     def check(self, base: Recipe) -> None:
-        """Raises InputError for ways that a search cannot compare."""
-        if "encoder-frozen" in self.ways:
+        """Raises InputError for modes that a search cannot compare."""
+        if "encoder-frozen" in self.train_modes:
             raise InputError("--search cuts the encoder at different depths, and encoder-frozen needs all of it")
-        for way in self.ways:
-            replace(base, train=way)
+        for mode in self.train_modes:
+            replace(base, train=mode)
 
 
 def settle(
@@ -64,30 +64,30 @@ def settle(
     study = optuna.create_study(direction="minimize", pruner=pruner)
     study.add_trials(file.finished(name, signature)[: search.trials])
     highest = job.checkpoint.backbone.layers
-    lowest = max(least_depth(replace(job.recipe, train=way)) for way in search.ways)
-    first = {"train": search.ways[0], "factor": 1.0, "depth": max(lowest, parsed(layer)[1])}
+    lowest = max(least_depth(replace(job.recipe, train=mode)) for mode in search.train_modes)
+    first = {"train": search.train_modes[0], "factor": 1.0, "depth": max(lowest, parsed(layer)[1])}
     if first["depth"] != parsed(layer)[1]:
-        say(f"{layer} is too low for --train {','.join(search.ways)}; the search begins at encoder.{lowest}")
+        say(f"{layer} is too low for --train {','.join(search.train_modes)}; the search begins at encoder.{lowest}")
     for number in range(len(study.trials), search.trials):
         seed = seeds.integer(job.seed, "finetune", round_.fold, "search", number)
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
         if number == 0:
             study.enqueue_trial(first)
         trial = study.ask()
-        way = trial.suggest_categorical("train", search.ways)
+        mode = trial.suggest_categorical("train", search.train_modes)
         factor = trial.suggest_float("factor", *FACTORS, log=True)
         depth = trial.suggest_int("depth", lowest, highest)
-        say(f"trial {number + 1} of {search.trials}: {way}, {factor:.2g} x its learning rate, encoder.{depth}")
-        recipe = search.recipe(job.recipe, way, factor)
+        say(f"trial {number + 1} of {search.trials}: {mode}, {factor:.2g} x its learning rate, encoder.{depth}")
+        recipe = search.recipe(job.recipe, mode, factor)
         loss = _tried(replace(job, recipe=recipe), round_, f"encoder.{depth}", trial, folder, say)
         pruned = loss is None
         study.tell(trial, loss, state=TrialState.PRUNED if pruned else TrialState.COMPLETE)
         file.append(name, study.trials[-1:])
-    best = min((one for one in study.trials if one.state == TrialState.COMPLETE), key=_standing)
+    best = min((one for one in study.trials if one.state == TrialState.COMPLETE), key=_rank)
     return search.recipe(job.recipe, best.params["train"], best.params["factor"]), f"encoder.{best.params['depth']}"
 
 
-def _standing(trial: Any) -> tuple[float, int]:
+def _rank(trial: Any) -> tuple[float, int]:
     """The lowest loss; of equals the earliest."""
     return trial.value, trial.number
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from toolkit.core import i18n
+from toolkit.core.artifacts import check_run_name
 from toolkit.core.artifacts import provenance as made_with
 from toolkit.core.errors import InputError, one_of
 from toolkit.core.i18n import user_notes
@@ -62,8 +63,8 @@ class Plan:
         for folder in dict.fromkeys(keep(source.question, place.result) for source in self.sources):
             say(f"folds in {place.shown(folder)}")
         engine = Options(
-            options.recipe, Search(options.search, options.ways) if options.search else None, first, options.device,
-            options.workers, options.save_weights, tuple(names(options.report_to)),
+            options.recipe, Search(options.search, options.train_modes) if options.search else None, first,
+            options.device, options.workers, options.save_weights, tuple(names(options.report_to)), options.name,
         )  # fmt: skip
         done: list[RunResult] = []
         for source in self.sources:
@@ -81,7 +82,7 @@ class Plan:
                 made(one)
         seeds = options.seeds
         together = [done] if options.top == 1 else [done[at : at + seeds] for at in range(0, len(done), seeds)]
-        return RunResults(tuple((own[0].run.backbone, tuple(own)) for own in together), language=options.language)
+        return RunResults(tuple((one[0].run.backbone, tuple(one)) for one in together), language=options.language)
 
 
 def plan(place: Place, options: FinetuneOptions) -> Plan:
@@ -92,6 +93,7 @@ def plan(place: Place, options: FinetuneOptions) -> Plan:
         CheckpointError: for a backbone that is not there.
     """
     i18n.of(options.language)
+    check_run_name(options.name)
     if options.origin is None and (options.model is None or options.target is None):
         raise InputError("Say what to train: --from a probe run, or --model and --target by hand")
     _ = options.recipe
@@ -123,21 +125,21 @@ def check(
     tracking.check(tuple(names(options.report_to)))
     if not checkpoint.family.trainable:
         raise InputError(f"model {checkpoint.name} cannot be fine-tuned")
-    recipe, whole = options.recipe, origin.deepest(checkpoint, options.ways[0])
-    ends = list(probed) if options.depth != "full" and "encoder-frozen" not in options.ways else [whole]
+    recipe, whole = options.recipe, origin.deepest(checkpoint, options.train_modes[0])
+    ends = list(probed) if options.depth != "full" and "encoder-frozen" not in options.train_modes else [whole]
     if options.depth not in (None, *origin.DEPTHS):
         raise InputError(one_of("--depth", options.depth, origin.DEPTHS))
     if len(ends) > 1 and not by_layer:
         raise InputError("--depth full is needed: the probe chooses no layer")
     origin.check_context(options.context, checkpoint)
     check_convolutions(recipe, checkpoint)
-    for way in options.ways:
-        check_depth(replace(recipe, train=way), {0: whole if options.search else ends[-1]}, checkpoint.backbone.layers)
+    for mode in options.train_modes:
+        check_depth(replace(recipe, train=mode), {0: whole if options.search else ends[-1]}, checkpoint.backbone.layers)
     for layer in ends:
         origin.check_statistics(layer, options.statistics)
     origin.check_top(options.top, len(probed), f"a probe of {checkpoint.name}")
     if options.search:
-        Search(options.search, options.ways).check(recipe)
+        Search(options.search, options.train_modes).check(recipe)
         check_search(ends)
     device_for(options.device, recipe.dtype)
     for question in questions:
@@ -153,9 +155,9 @@ def _from_run(place: Place, options: FinetuneOptions) -> tuple[Manifest, list[So
     run = origin.probed(folder)
     corpus = cut(corpus, origin.windows_of(run))
     if options.top > 1:
-        origin.check_top(options.top, len(origin.standings(run, folder.name)), folder.name)
+        origin.check_top(options.top, len(origin.layers_by_rank(run, folder.name)), folder.name)
     return corpus, [
-        origin.from_run(run, folder.name, corpus, place.models, options.depth, options.ways[0],
+        origin.from_run(run, folder.name, corpus, place.models, options.depth, options.train_modes[0],
                         cast("Context | None", options.context), number, options.statistics, options.class_weights)
         for number in range(1, options.top + 1)
     ]  # fmt: skip
@@ -178,7 +180,7 @@ def _by_hand(place: Place, options: FinetuneOptions) -> tuple[Manifest, list[Sou
     check_repeats(corpus, options.split_by, [question.folds for question in questions])
     context: Any = options.context
     return corpus, [
-        origin.by_hand(checkpoint, context, question, options.layer, options.depth, options.ways[0], windows,
+        origin.by_hand(checkpoint, context, question, options.layer, options.depth, options.train_modes[0], windows,
                        options.statistics, options.class_weights)
         for question in questions
     ]  # fmt: skip

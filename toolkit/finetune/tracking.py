@@ -1,4 +1,4 @@
-"""What Trainer reports to TensorBoard, Weights & Biases or MLflow where it is asked to: losses, on this disk.
+"""What Trainer reports to TensorBoard, Weights & Biases or MLflow where the user wants it: losses, on this disk.
 
 Nothing is sent: Weights & Biases is kept offline and MLflow writes files, unless their own variables say otherwise.
 """

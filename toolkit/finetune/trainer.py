@@ -18,7 +18,7 @@ SORTED_TOGETHER = 16  # batches; among their clips a step takes clips of like le
 
 
 def arguments(job: Job, folder: Path, seed: int, *, keep: bool, report_to: Sequence[str] = ()) -> Any:
-    """keep: write a checkpoint after every epoch, so that the round can go on from it."""
+    """keep: write a checkpoint after every epoch, so that the round can resume from it."""
     recipe, cuda = job.recipe, job.device.type == "cuda"
     made = transformers.TrainingArguments(
         output_dir=str(folder),
@@ -71,7 +71,7 @@ class FoldTrainer(transformers.Trainer):  # type: ignore[misc]
         return found
 
     def taken_loss(self) -> float | None:
-        """The mean loss of the steps since it was last asked for; None without any."""
+        """The mean loss of the steps since the last call; None without any."""
         loss, steps = self._loss, self._steps
         self._loss, self._steps = 0.0, 0
         return float(loss) / steps if steps else None

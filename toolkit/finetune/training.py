@@ -43,7 +43,7 @@ class Selected:
 class Trained:
     """A finished round. train, rate, statistics, class_weights: see `Recipe`. development, loss: the chosen epoch's.
 
-    bars, scale: what the model's probabilities are held against, and where they lie on the clips that it learnt from;
+    bars, scale: what the model's probabilities are compared with, and where they are on the clips that it learnt from;
     of numbers, mean and deviation. probability, prediction, score: of the test clips; numbers have no score.
     weights: those that learnt, by name; learning: how many numbers they are, of `parameters` in all. seconds: of
     training and evaluation, all sittings together; learning_seconds: of them those between an epoch's first step and
@@ -78,9 +78,9 @@ def train(job: Job, round_: Round, layer: str, folder: Path, say: Callable[[str]
     """Choose the epoch by development, train the model from the checkpoint's own weights, predict the test clips.
 
     With `Recipe.refit_on_development` the model is begun again and learns the chosen number of epochs from training and
-    development clips together, as a probe is fitted again; else the chosen epoch's model stands, which never heard
-    development. folder: private, for what a stopped round needs to go on; the caller deletes it. A round that was
-    stopped goes on from its last epoch and ends, on the CPU, in the same bytes.
+    development clips together, as a probe is fitted again; else the chosen epoch's model is kept, which never saw
+    development. folder: private, for what a stopped round needs to resume; the caller deletes it. A round that was
+    stopped resumes from its last epoch and ends, on the CPU, in the same bytes.
     """
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
@@ -92,7 +92,7 @@ def train(job: Job, round_: Round, layer: str, folder: Path, say: Callable[[str]
         selected, model = select(job, round_, layer, make_folder(selection), say)
     else:
         selected = Selected(**content)
-    heard, spent = selected.epochs * _seconds(job, round_.train), Spent(selected.seconds, selected.learning)
+    heard_seconds, spent = selected.epochs * _seconds(job, round_.train), Spent(selected.seconds, selected.learning)
     if recipe.refit_on_development:
         distributed.wait()  # each one has read the best weights
         if content is None and not distributed.rank():
@@ -100,12 +100,12 @@ def train(job: Job, round_: Round, layer: str, folder: Path, say: Callable[[str]
             shutil.rmtree(selection)
         distributed.wait()
         clips, model = np.union1d(round_.train, round_.development), None  # one model in memory at a time
-        say(f"the round that tests fold {round_.fold} learns again, from training and development: {_told(selected)}")
+        say(f"the round that tests fold {round_.fold} learns again, from training and development: {_chosen(selected)}")
         again = make_folder(folder / "refit")
         model = fit(job, round_.fold, clips, layer, again, Watch(again, selected.epoch, spent))
-        heard += selected.epoch * _seconds(job, clips)
+        heard_seconds += selected.epoch * _seconds(job, clips)
     assert model is not None
-    return _tested(job, round_, layer, model, clips, selected, spent, heard)
+    return _tested(job, round_, layer, model, clips, selected, spent, heard_seconds)
 
 
 def select(
@@ -114,7 +114,7 @@ def select(
     """Train on the training clips, and see development alone: the best epoch's model, and what it is.
 
     Thresholds come from the development clips' scores, standardised by the training clips' own: models for the other
-    folds too, which would give every clip a score of a model that did not hear it, would cost K - 1 trainings a round.
+    folds too, which would give every clip a score of a model that did not see it, would cost K - 1 trainings a round.
     """
     watch = KeepBest(job, round_, folder, say)
     model = fit(job, round_.fold, round_.train, layer, folder, watch)
@@ -141,7 +141,7 @@ def _tested(
     clips: IntArray,
     selected: Selected,
     spent: Spent,
-    heard: float,
+    heard_seconds: float,
 ) -> Trained:
     """The test clips' predictions by the finished model, and one more pass over the clips that it learnt from."""
     recipe, task = job.recipe, job.task
@@ -172,7 +172,7 @@ def _tested(
         sum(weight.numel() for weight in model.parameters()),
         spent.seconds,
         spent.learning,
-        heard,
+        heard_seconds,
         peak,
         {name: value.cpu() for name, value in model.state_dict().items()},
     )
@@ -182,7 +182,7 @@ def _seconds(job: Job, clips: IntArray) -> float:
     return sum(job.recordings.lengths[job.ids[clip]] for clip in clips) / SAMPLE_RATE
 
 
-def _told(selected: Selected) -> str:
+def _chosen(selected: Selected) -> str:
     return (
         ENGLISH.counted(selected.epoch, "epoch")
         if selected.epoch

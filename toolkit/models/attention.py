@@ -66,9 +66,9 @@ def head_by_head(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None)
             for first in range(0, frames, QUERIES):
                 block = slice(first, first + QUERIES)
                 scores = linear(query[clip, head, block], key[clip, head])
-                own = scores[: frames - first, :frames]
+                block_scores = scores[: frames - first, :frames]
                 if bias is not None:
-                    own += bias[clip, head, block if bias.shape[2] > 1 else slice(None)]
+                    block_scores += bias[clip, head, block if bias.shape[2] > 1 else slice(None)]
                 scores[:, frames:] = -torch.inf
                 share = torch.softmax(scores, dim=-1).to(value.dtype)
                 mixed[clip, block, head] = linear(share, value[clip, head])

@@ -58,7 +58,7 @@ NOT_PLAIN = ("configuration_files", "quantization_config", "tie_last_hidden_stat
 class Checkpoint:
     """A checkpoint folder that passed every check that needs no tensor.
 
-    name: of the backbone, or of the folder if it is the user's own. folder: where it lies.
+    name: of the backbone, or of the folder if it is the user's own. folder: where it is.
     backbone: the table's row with what the folder's own files say, or a row made from them alone.
     weights_sha256: 64 hex digits over the weights and all of config.json and preprocessor_config.json that can change
         a hidden state.
@@ -84,7 +84,7 @@ def locate(name_or_path: str, models_folder: Path, accept: bool = False, text: b
     """The checkpoint for `--model`: a name of the table, a name of a folder in `models_folder`, or a folder's path.
 
     A folder elsewhere gets a link in `models_folder`, so that every command finds it by one name from then on; of a
-    cache of the Hugging Face hub (models--ORGANISATION--NAME) the snapshot that its main branch stands at.
+    cache of the Hugging Face hub (models--ORGANISATION--NAME) the snapshot of its main branch.
     accept: it may differ from what it was at its first use, and is what counts from now on. text: it may read text.
     Raises InputError for a name that means nothing or is that of code (`own_code`), CheckpointError for a backbone that
     is not there, of another family than those known, incomplete, pickled, other than its name says, or changed since
@@ -117,12 +117,12 @@ def _found(name_or_path: str, models_folder: Path) -> Checkpoint:
         raise InputError(
             one_of("model", _printable(name_or_path), list(FACTORIES), ", or the path of a folder with config.json")
         )
-    own = folder.parent.resolve() == models_folder.resolve()
-    return inspect(snapshot(folder), folder.name if own else model_name(folder))
+    is_ours = folder.parent.resolve() == models_folder.resolve()
+    return inspect(snapshot(folder), folder.name if is_ours else model_name(folder))
 
 
 def snapshot(folder: Path) -> Path:
-    """The folder with the checkpoint: of a hub's cache the one that its main branch stands at, or its only one."""
+    """The folder with the checkpoint: of a hub's cache the one of its main branch, or its only one."""
     snapshots = folder / "snapshots"
     if (folder / CONFIG).is_file() or not snapshots.is_dir():
         return folder
@@ -222,13 +222,13 @@ def _describe(
         file, key = family.mel_bins
         mel_bins = _whole(folder, preprocessor if file == PREPROCESSOR else config, key, file)
     normalises = family.normalises_input
-    own = _section(folder, config, family.section)
+    section = _section(folder, config, family.section)
     return Backbone(
         name=name,
         hub_id="",
         family=kind,
-        layers=family.layers(own) if callable(family.layers) else _size(folder, family, own, family.layers),
-        width=_size(folder, family, own, family.width),
+        layers=family.layers(section) if callable(family.layers) else _size(folder, family, section, family.layers),
+        width=_size(folder, family, section, family.width),
         parameters=_parameters(family.prefix, shapes),
         licence="unknown",
         frame_rate=family.frame_rate,

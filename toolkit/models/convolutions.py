@@ -1,7 +1,7 @@
 """The convolutions in front of wav2vec 2.0, HuBERT, WavLM and data2vec, as matrix products, exact for any batch.
 
-States are kept as (batch, frames, channels), so that the frames which a convolution reads lie side by side: it is one
-product with overlapping rows of them, rounded once, and the layout never changes. All clips of a batch lie behind one
+States are kept as (batch, frames, channels), so that the frames which a convolution reads are contiguous: it is one
+product with overlapping rows of them, rounded once, and the layout never changes. All clips of a batch follow one
 another in one matrix; the last rows of a clip read into the next one, but they are never its own frames, because these
 convolutions have no padding.
 """
@@ -55,7 +55,7 @@ class StridedConvolution:
     def of(cls, layer: Any, precision: Precision) -> "StridedConvolution":
         """Takes over a Hugging Face convolution layer; one with a layer norm stays in float32.
 
-        Of a quiet frame the norm amplifies what rounding took off: up to 1.1e-2 behind the stack instead of 7.5e-4.
+        Of a quiet frame the norm amplifies what rounding took off: up to 1.1e-2 after the stack instead of 7.5e-4.
         """
         convolution, norm = layer.conv, getattr(layer, "layer_norm", None)
         (stride,), (kernel,) = convolution.stride, convolution.kernel_size
@@ -114,10 +114,10 @@ class Convolutions:
         float64, because a filter may cancel almost all of the signal's energy. Returns (batch * frames, channels).
         """
         frames = (n_samples - self.first.kernel) // self.first.stride + 1
-        own = own_frames(frames, windows.shape[1])[..., None]
-        exact = widest(torch.where(own, windows, 0.0))
+        valid = own_frames(frames, windows.shape[1])[..., None]
+        exact = widest(torch.where(valid, windows, 0.0))
         count = widest(frames)[:, None, None]
-        centred = torch.where(own, exact - exact.sum(dim=1, keepdim=True) / count, 0.0)
+        centred = torch.where(valid, exact - exact.sum(dim=1, keepdim=True) / count, 0.0)
         covariance = centred.transpose(1, 2) @ centred / count
         taps = widest(self.first.product.weight).T
         variance = (taps * (covariance @ taps)).sum(dim=1)
@@ -158,12 +158,12 @@ def _convolve(rows: Tensor, convolution: StridedConvolution) -> Tensor:
     """
     product, count = convolution.product, len(rows) // convolution.stride
     stacked = rows.view(count, -1)
-    own = stacked.shape[1]
+    size = stacked.shape[1]
     more = rounded_up(count, product.dtype, rows.device)
     windows = rows.new_empty(more, convolution.kernel * rows.shape[1], dtype=product.dtype)
-    windows[:count, :own] = stacked
-    windows[: count - 1, own:] = stacked[1:, : windows.shape[1] - own]
-    windows[count - 1, own:] = 0.0
+    windows[:count, :size] = stacked
+    windows[: count - 1, size:] = stacked[1:, : windows.shape[1] - size]
+    windows[count - 1, size:] = 0.0
     if convolution.norm is None:
         return product.multiply(windows, convolution.activation)[:count]
     normed = convolution.norm(product.multiply(windows)[:count])

@@ -1,8 +1,8 @@
 """emotion2vec and emotion2vec+ (Ma et al., 2023, arXiv 2312.15185), which transformers does not have.
 
 data2vec 2.0's encoder: convolutions, positions by five more, and layers whose attention falls off with distance
-(ALiBi), in front of whose frames stand ten learnt tokens. FunASR's own padding leaks through the positions; here what
-is behind a clip's frames is zero in front of each of their convolutions, so that padded batches are exact by the mask.
+(ALiBi), in front of whose frames are ten learnt tokens. FunASR's own padding leaks through the positions; here what
+follows a clip's frames is zero in front of each of their convolutions, so that padded batches are exact by the mask.
 
 Weights come by `convert.emotion2vec`; the states are FunASR's to 1e-5 (tests/models/test_funasr_slow.py).
 """
@@ -61,7 +61,7 @@ class _Convolution(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Norms follow what they are about. The extra tokens come and go beside the frames."""
+    """Norms follow what they are about. The extra tokens come and go next to the frames."""
 
     def __init__(self, config: Emotion2vecConfig) -> None:
         super().__init__()
@@ -76,8 +76,8 @@ class _Layer(nn.Module):
         whole = torch.cat([extra, states], dim=1)
         batch, frames, width = whole.shape
         query, key, value = self.qkv(whole).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        whole = self.norm1(whole + self.proj(heard.transpose(1, 2).reshape(batch, frames, width)))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        whole = self.norm1(whole + self.proj(attended.transpose(1, 2).reshape(batch, frames, width)))
         whole = self.norm2(whole + self.fc2(F.gelu(self.fc1(whole))))
         return whole[:, extra.shape[1] :], whole[:, : extra.shape[1]]
 
@@ -112,20 +112,20 @@ class Emotion2vecModel(PreTrainedModel):  # type: ignore[misc]
             states = convolution(states)
             lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
         states = self.projection(self.feature_norm(states.transpose(1, 2)))
-        own = own_frames(lengths, states.shape[1])
-        states = self.norm(states + self._positions(states, own))
+        valid = own_frames(lengths, states.shape[1])
+        states = self.norm(states + self._positions(states, valid))
         extra = self.norm(self.extra_tokens).expand(len(states), -1, -1)
-        known = F.pad(own, (extra.shape[1], 0), value=True)
+        known = F.pad(valid, (extra.shape[1], 0), value=True)
         distances, hidden = self._distances(states.shape[1], states), additive(known)
         for layer, scale in zip(self.layers, self.alibi_scale.clamp(min=0)):
             states, extra = layer(states, extra, distances * scale[:, None, None] + hidden)
         return states
 
-    def _positions(self, states: Tensor, own: Tensor) -> Tensor:
-        """Of each frame, by what is around it; nothing is behind a clip's own frames."""
+    def _positions(self, states: Tensor, valid: Tensor) -> Tensor:
+        """Of each frame, by what is around it; nothing follows a clip's own frames."""
         frames = states.shape[1]
         for convolution in self.positions:
-            moved = convolution(torch.where(own[..., None], states, 0.0).transpose(1, 2))[..., :frames]
+            moved = convolution(torch.where(valid[..., None], states, 0.0).transpose(1, 2))[..., :frames]
             states = F.gelu(F.layer_norm(moved.transpose(1, 2), states.shape[-1:]))
         return states
 
@@ -138,7 +138,7 @@ class Emotion2vecModel(PreTrainedModel):  # type: ignore[misc]
 
 
 def alibi_slopes(heads: int) -> list[float]:
-    """How steeply each head's attention falls off: 2^(-8 k / n) for n heads, a power of two; others lie between.
+    """How steeply each head's attention falls off: 2^(-8 k / n) for n heads, a power of two; others are between.
 
     >>> alibi_slopes(4), [round(slope, 3) for slope in alibi_slopes(3)]
     ([0.25, 0.0625, 0.015625, 0.00390625], [0.062, 0.004, 0.25])

@@ -19,7 +19,7 @@ class LayerStates:
     """The states of one layer for a batch of clips.
 
     name: "encoder.0", ..., "decoder.0", ... values: (batch, frames, width) float32 on the device, whatever the products
-    were computed in; without meaning behind a clip's own frames. lengths: (batch,) int64 on the device, own frames of
+    were computed in; without meaning after a clip's own frames. lengths: (batch,) int64 on the device, own frames of
     each clip, at least 1.
     """
 
@@ -76,7 +76,7 @@ def on_device(values: npt.NDArray[Any] | Sequence[int], device: torch.device) ->
 
 
 def waveforms(clips: Iterable[Samples], shape: tuple[int, int], device: torch.device) -> Tensor:
-    """Clips side by side on the device, zeros behind each: float32 of `shape`, (clips, samples of a row).
+    """Clips side by side on the device, zeros after each: float32 of `shape`, (clips, samples of a row).
 
     To CUDA they are written where they can be copied from, once.
     """
@@ -91,10 +91,10 @@ def own_frames(lengths: Tensor, frames: int) -> Tensor:
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
-def attention_mask(own: Tensor) -> Tensor:
-    """0 for a clip's own frames and -inf behind them, to be added to the attention's scores.
+def attention_mask(valid: Tensor) -> Tensor:
+    """0 for a clip's own frames and -inf after them, to be added to the attention's scores.
 
     own: as `own_frames` gives it. The result is (batch, 1, 1, frames) float32. When every clip fills all frames, leave
     it out: kernels are faster without.
     """
-    return torch.zeros(own.shape, device=own.device).masked_fill_(~own, float("-inf"))[:, None, None]
+    return torch.zeros(valid.shape, device=valid.device).masked_fill_(~valid, float("-inf"))[:, None, None]

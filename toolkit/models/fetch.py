@@ -72,7 +72,7 @@ def fetch(source: Source, models_folder: Path, progress: Callable[[str], None]) 
     """Download a checkpoint into `models_folder`/NAME, check it, and return it.
 
     The hub's current commit is resolved first, every file is taken from that commit, and `fetched.json` keeps it with
-    each file's size and SHA-256. Of a large model the shards that hold the part that hears are taken, and named by the
+    each file's size and SHA-256. Of a large model the shards that hold the audio part are taken, and named by the
     index. Weights that the hub has only as a pickle are read with `weights_only` and written as safetensors. The folder
     appears whole or not at all; until then what has come is in `models_folder`/.NAME.fetching, from where the next call
     goes on, in the middle of a file too. The variable HF_ENDPOINT names a mirror. progress: gets sentences to show.
@@ -120,7 +120,7 @@ def fetch(source: Source, models_folder: Path, progress: Callable[[str], None]) 
 
 
 def _ask_the_hub(source: Source, place: str) -> tuple[str, dict[str, int | None]]:
-    """The commit that the hub's main branch stands at, and the size in bytes of every file there; None: not told."""
+    """The commit of the hub's main branch, and the size in bytes of every file there; None: not stated."""
     from huggingface_hub import HfApi
 
     try:
@@ -169,17 +169,17 @@ def _bring(
     if WEIGHTS_INDEX in chosen:
         others = _others(folder, family.prefix)
         chosen[:] = [file for file in chosen if file not in others]
-    told = [sizes[file] for file in chosen]
-    total = sum(filter(None, told))
+    known = [sizes[file] for file in chosen]
+    total = sum(filter(None, known))
     there = sum(path.stat().st_size for path in folder.iterdir())
     _check_space(staging, total * (2 if PICKLED_WEIGHTS in chosen else 1) - there, place)
-    size = "of unknown size" if None in told else f"{total / 1e6:,.0f} MB"
+    size = "of unknown size" if None in known else f"{total / 1e6:,.0f} MB"
     progress(f"{source.hub_id} at commit {commit[:12]}: {len(chosen)} files, {size}, to {place}")
     if begun := [path for path in folder.iterdir() if path.name not in small]:
         before = sum(path.stat().st_size for path in begun)
         progress(f"{before / 1e6:,.0f} MB of it came before; going on from there")
     _download(source, commit, chosen, sizes, folder, place, kept)
-    if None in told:
+    if None in known:
         came = sum((folder / file).stat().st_size for file in chosen)
         progress(f"{came / 1e6:,.0f} MB came. No sizes are known, so the files are checked by what they say themselves")
     return folder
@@ -211,7 +211,7 @@ def _download(
 
 
 def _part(hub_id: str, commit: str, file: str, folder: Path) -> tuple[Path, str]:
-    """Download a file to its end, from where it broke off: its path, and its SHA-256 where the hub tells it.
+    """Download a file to its end, from where it broke off: its path, and its SHA-256 where the hub states it.
 
     The client itself throws away what came of a file when its process ends.
     """
@@ -236,7 +236,7 @@ def _part(hub_id: str, commit: str, file: str, folder: Path) -> tuple[Path, str]
 
 
 def _others(folder: Path, prefix: str) -> set[str]:
-    """The files of the index without a weight of the part that hears: of seven billion a tenth does."""
+    """The files of the index without a weight of the audio part: of seven billion a tenth does."""
     owners = read_json(folder, WEIGHTS_INDEX).get("weight_map")
     if not isinstance(owners, dict):
         return set()  # `inspect` says what is wrong

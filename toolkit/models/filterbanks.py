@@ -70,7 +70,7 @@ class FunAsrNanoFeatureExtractor(Extractor):
 
 
 def kaldi_bank(clip: Samples, values: Mapping[str, Any]) -> npt.NDArray[np.floating[Any]]:
-    """Kaldi's log mel filter bank without dither, (frames, bins): frames that lie whole in the clip."""
+    """Kaldi's log mel filter bank without dither, (frames, bins): frames that are whole in the clip."""
     rate, bins = values["sampling_rate"], values["feature_size"]
     length, step = (values[key] * rate // 1000 for key in ("frame_length", "frame_shift"))
     n_fft = 1 << (length - 1).bit_length()

@@ -61,7 +61,7 @@ class Product:
         return cls.of(weight, layer.bias, precision, exact=exact)
 
     def rows(self, values: Tensor) -> Tensor:
-        """Values of (..., in), any float dtype, as rows (n, in) in `dtype`; behind them some without meaning.
+        """Values of (..., in), any float dtype, as rows (n, in) in `dtype`; after them some without meaning.
 
         Of the few numbers of rows for which kernels are kept, n is the next; what `multiply` gives is to be cut.
         """
@@ -97,7 +97,7 @@ class Product:
 
 
 def cut(rows: Tensor, values: Tensor) -> Tensor:
-    """rows (n, out) without those behind the ones of `values` (..., in), in its shape: (..., out)."""
+    """rows (n, out) without those after the ones of `values` (..., in), in its shape: (..., out)."""
     return rows[: values.shape[:-1].numel()].view(*values.shape[:-1], rows.shape[-1])
 
 

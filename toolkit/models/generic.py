@@ -2,7 +2,7 @@
 
 Clips run together in a mode:
 
-    masked   padded, by the model's own mask (or the model hears one fixed length of every clip)
+    masked   padded, by the model's own mask (or the model takes one fixed length of every clip)
     mended   padded, with the operations that look across time corrected from outside (`own_frames`)
     equal    in batches of identical shape
     alone    one by one
@@ -94,8 +94,8 @@ class GenericEncoder:
             raise InputError(one_of("dtype", precision.name, ["auto", "float32"]))
         self.device, self.width, self._feed = device, width, feed
         self.layer_names = tuple(f"encoder.{number}" for number in range(feed.first, last_layer + 1))
-        self.hears = feed.fixed or feed.longest  # seconds; 0 for all of a clip
-        self.longest_seconds = self.hears or LONGEST_SECONDS
+        self.context_seconds = feed.fixed or feed.longest  # seconds; 0 for all of a clip
+        self.longest_seconds = self.context_seconds or LONGEST_SECONDS
         self._known: dict[int, tuple[Tensor, int]] = {}  # of the clips last run, by samples: own frames, and where
         self._counts: dict[tuple[int, ...], int] = {}  # frames of packed clips, by their shape
         with failing():
@@ -126,14 +126,14 @@ class GenericEncoder:
         with torch.inference_mode():
             found = [self._together([items[n] for n in group], [len(clips[n]) for n in group]) for group in groups]
         self._known = {
-            len(clips[n]): (own[-1], k) for group, (_, own) in zip(groups, found) for k, n in enumerate(group)
+            len(clips[n]): (each[-1], k) for group, (_, each) in zip(groups, found) for k, n in enumerate(group)
         }
         for number, name in enumerate(self.layer_names):
             layers = [states[number] for states, _ in found]
             for states, _ in found:
                 states[number] = torch.empty(0)  # one layer less is alive
             with torch.inference_mode():
-                values, lengths = _joined(layers, [own[number] for _, own in found], groups)
+                values, lengths = _joined(layers, [each[number] for _, each in found], groups)
             yield LayerStates(name, values, lengths)
 
     def _groups(self, items: Sequence[Item]) -> list[list[int]]:
@@ -152,13 +152,13 @@ class GenericEncoder:
         if self._feed.fixed:
             window = round(self._feed.fixed * self._feed.rate)
             rows = network.rows[1]
-            own = [rows * math.ceil(min(n, window) * network.frames / rows / window) for n in samples]
-            states = network.run(inputs, most=None if self._feed.whole else max(own)).states
+            lengths = [rows * math.ceil(min(n, window) * network.frames / rows / window) for n in samples]
+            states = network.run(inputs, most=None if self._feed.whole else max(lengths)).states
             if self._feed.whole:
                 return self._checked(states), [
                     on_device([values.shape[1]] * count, self.device) for values in states[first:]
                 ]
-            return self._checked(states), [on_device(own, self.device)] * len(states)
+            return self._checked(states), [on_device(lengths, self.device)] * len(states)
         if self._feed.packed:
             states = network.run(inputs).states
             counts = [self._counted(item) for item in items] if count > 1 else [states[0].shape[-2]]
@@ -171,8 +171,8 @@ class GenericEncoder:
                 on_device([values.shape[1]] * count, self.device) for values in states[first:]
             ]
         caught = network.run(inputs, network.follow(items, self.mode == "mended"))
-        followed = [own for own in caught.own if own is not None]
-        if len(followed) < len(caught.own):
+        followed = [lengths for lengths in caught.lengths if lengths is not None]
+        if len(followed) < len(caught.lengths):
             raise RuntimeError("own frames cannot be followed through the model")
         return self._checked(caught.states), followed[first:]
 
@@ -253,15 +253,15 @@ def failing() -> Iterator[None]:
         raise CheckpointError(f"its model fails on a clip alone: {type(error).__name__} {error}") from error
 
 
-def _joined(layers: Sequence[Tensor], own: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def _joined(layers: Sequence[Tensor], kept: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """One layer's states of all groups, back in the clips' order, and their own frames."""
     if len(groups) == 1:
-        return layers[0], own[0]
+        return layers[0], kept[0]
     total, frames = sum(map(len, groups)), max(values.shape[1] for values in layers)
     joined = layers[0].new_zeros(total, frames, layers[0].shape[2])
-    lengths = own[0].new_zeros(total)
-    for group, values, owned in zip(groups, layers, own):
+    lengths = kept[0].new_zeros(total)
+    for group, values, counts in zip(groups, layers, kept):
         places = on_device(group, joined.device)
         joined[places, : values.shape[1]] = values
-        lengths[places] = owned
+        lengths[places] = counts
     return joined, lengths

@@ -27,7 +27,7 @@ from toolkit.models.whisper import Context
 
 PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # in which weights may be saved
 WEIGHT_NORM_NAMES = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
-NEVER_USED = ("masked_spec_embed", "adapter.")  # for training, or behind the last hidden state
+NEVER_USED = ("masked_spec_embed", "adapter.")  # for training, or after the last hidden state
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -154,9 +154,9 @@ def _named(checkpoint: Checkpoint, file: str) -> Iterator[None]:
 
 
 def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: int) -> Any:
-    """The Hugging Face base model with its weights in float32, less the parts that are not asked for.
+    """The Hugging Face base model with its weights in float32, less the parts that are not wanted.
 
-    transformers only warns of missing weights and goes on with random ones; here they are refused.
+    transformers only warns of missing weights and uses random ones; here they are refused.
     """
     family = checkpoint.family
     # transformers' own forward needs its tables, which are no weights, and all that it runs through
@@ -165,7 +165,7 @@ def model_of(checkpoint: Checkpoint, config: Any, *, decoder: bool, last_layer: 
     with place, _named(checkpoint, CONFIG):
         model: Any = resolve(family.model)(config)
     if family.reads:
-        model.pooler = None  # behind the last hidden state; many checkpoints have none
+        model.pooler = None  # after the last hidden state; many checkpoints have none
     if not by_its_own:
         model.encoder.layers = model.encoder.layers[:last_layer]
     if family.fixed_context and not decoder:
@@ -224,10 +224,10 @@ def _weights(
     for file in files:
         with safe_open(str(folder / file), framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118 - it is no mapping
-                own = name.removeprefix(prefix)
-                stem, _, last = own.rpartition(".")
-                own = f"{stem}.{WEIGHT_NORM_NAMES[last]}" if last in WEIGHT_NORM_NAMES else own
-                for today in (own, renamed(own), renamed(name).removeprefix(prefix)):
+                plain = name.removeprefix(prefix)
+                stem, _, last = plain.rpartition(".")
+                plain = f"{stem}.{WEIGHT_NORM_NAMES[last]}" if last in WEIGHT_NORM_NAMES else plain
+                for today in (plain, renamed(plain), renamed(name).removeprefix(prefix)):
                     if today in expected:
                         yield today, weights.get_tensor(name)
                         break

@@ -13,7 +13,7 @@ from toolkit.audio.decode import Samples
 from toolkit.models.encoder import waveforms
 
 POWER_FLOOR = 1e-10  # below it the logarithm is cut; what silence and padding give
-DYNAMIC_RANGE = 8.0  # powers of ten below the clip's maximum; what lies deeper is lifted to it
+DYNAMIC_RANGE = 8.0  # powers of ten below the clip's maximum; what is deeper is lifted to it
 
 
 class LogMel:
@@ -59,7 +59,7 @@ class LogMel:
         longest = max(len(clip) for clip in clips)
         if longest > self.window_samples:
             raise ValueError(f"a clip has {longest} samples, expected at most {self.window_samples}")
-        # Enough zeros behind the longest clip that the mirrored end is zero, as it is in 30 s; or 30 s itself.
+        # Enough zeros after the longest clip that the mirrored end is zero, as it is in 30 s; or 30 s itself.
         reach = longest + self._n_fft // 2 + 1
         length = min(self.window_samples, max(self._n_fft, -(-reach // self.hop) * self.hop))
         spectrum = torch.stft(

@@ -24,7 +24,7 @@ WATCHED_SECONDS = (0.73, 1.41)
 
 
 class _Enough(Exception):
-    """The last layer that is asked for is there."""
+    """The last layer that is wanted is there."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Caught:
     follow: OwnFrames | None = None
     most: int | None = None
     states: list[Tensor] = field(default_factory=list)
-    own: list[Tensor | None] = field(default_factory=list)
+    lengths: list[Tensor | None] = field(default_factory=list)
 
     def take(self, states: Tensor) -> None:
         if states.ndim != 3 and not (self.packed and states.ndim == 2):
@@ -52,7 +52,7 @@ class Caught:
         special, rows = self.rows
         if rows > 1:  # patches, one band of frequencies after the other: in the order of time
             states = states[:, special:].reshape(len(states), rows, -1, states.shape[-1]).transpose(1, 2).flatten(1, 2)
-        self.own.append(self.follow.lengths(states.shape[1]) if self.follow else None)
+        self.lengths.append(self.follow.lengths(states.shape[1]) if self.follow else None)
         self.states.append(states if self.most is None else states[:, : self.most].clone())
 
 
@@ -107,7 +107,7 @@ class Network:
         self._caught.take(output[0] if isinstance(output, tuple | list) else output)
 
     def _compare(self, caught: Sequence[Tensor]) -> None:
-        """What transformers calls the last hidden state may be the model's output, behind a norm: find out."""
+        """What transformers calls the last hidden state may be the model's output, after a norm: find out."""
         output = self.model(**self._given(self._pair[0]), output_hidden_states=True)
         expected = Caught(self.rows, self.feed.packed)
         for states in output.hidden_states:
@@ -133,7 +133,7 @@ class Network:
                     output = self.model(**given)
             if self._ends_by_output:
                 caught.states.pop()
-                caught.own.pop()
+                caught.lengths.pop()
                 caught.take(output.last_hidden_state)
         except _Enough:
             pass
@@ -179,11 +179,11 @@ class Network:
             return {**item, feed.mask: torch.ones(features.shape[:2], dtype=torch.long)}
         mask = item[feed.mask]
         shown = mask.bool() != feed.masked_is_true
-        size, own = shown.shape[1], int(shown.sum())
+        size, kept = shown.shape[1], int(shown.sum())
         axis = next((axis for axis in range(1, features.ndim) if features.shape[axis] == size), None)
-        if own == size or axis is None or not bool(shown[0, :own].all()):
+        if kept == size or axis is None or not bool(shown[0, :kept].all()):
             return item
-        return {**item, feed.features: features.narrow(axis, 0, own), feed.mask: mask[:, :own]}
+        return {**item, feed.features: features.narrow(axis, 0, kept), feed.mask: mask[:, :kept]}
 
     def shape(self, item: Item) -> tuple[int, ...]:
         """Items of one shape make a batch without padding."""
@@ -212,10 +212,10 @@ class Network:
         sizes = [item[self.feed.features].shape[self.axis] for item in items]
         return OwnFrames(self._watched(), max(sizes), on_device(sizes, self.device), mends)
 
-    def followed(self, features: Tensor, own: Tensor) -> OwnFrames:
-        """The same for features that are padded already; own: (batch,) on their device."""
+    def followed(self, features: Tensor, lengths: Tensor) -> OwnFrames:
+        """The same for features that are padded already; lengths: (batch,) on their device."""
         assert self.axis is not None
-        return OwnFrames(self._watched(), features.shape[self.axis], own, mends=False)
+        return OwnFrames(self._watched(), features.shape[self.axis], lengths, mends=False)
 
     def _watched(self) -> Plan:
         if self._plan is None:
@@ -225,12 +225,12 @@ class Network:
         return self._plan
 
     def cut(self) -> list[nn.Module]:
-        """The layers up to the last one; those behind it are taken out of the model."""
+        """The layers up to the last one; those after it are taken out of the model."""
         self._watched() if self.axis is not None else None
-        behind = set(self._modules[self._last :])
+        after = set(self._modules[self._last :])
         for parent in list(self.model.modules()):
-            if isinstance(parent, nn.ModuleList) and behind & set(parent):
-                kept = [module for module in parent if module not in behind]
+            if isinstance(parent, nn.ModuleList) and after & set(parent):
+                kept = [module for module in parent if module not in after]
                 del parent[len(kept) :]
         return self._modules[: self._last]
 
@@ -254,7 +254,7 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 
 
 def _padded(values: Tensor, shape: Sequence[int], value: float) -> Tensor:
-    """Behind its end on each axis but the first, up to `shape`."""
+    """After its end on each axis but the first, up to `shape`."""
     pads: list[int] = []
     for axis in range(values.ndim - 1, 0, -1):
         pads += [0, shape[axis - 1] - values.shape[axis]]

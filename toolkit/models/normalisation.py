@@ -16,8 +16,8 @@ def widest(values: Tensor) -> Tensor:
 def normalise(waveforms: Tensor, lengths: Tensor) -> Tensor:
     """(x - mean) / sqrt(variance + 1e-7) over each clip's own samples, computed in float64.
 
-    waveforms: (batch, n_samples) float32, zero behind each clip; over that padding it would be another number. lengths:
-    (batch,) own samples, on the same device. Returns the same shape, float32, zero behind each clip. Source:
+    waveforms: (batch, n_samples) float32, zero after each clip; over that padding it would be another number. lengths:
+    (batch,) own samples, on the same device. Returns the same shape, float32, zero after each clip. Source:
     `Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm` of transformers.
     """
     exact, count = widest(waveforms), widest(lengths)[:, None]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toolkit.core.errors import CheckpointError, MachineError
 
 FLOAT32 = "tensor(float)"
-# How a protobuf says that a tensor lies in another file: the pair "location" and its name, of less than 128 bytes.
+# How a protobuf says that a tensor is in another file: the pair "location" and its name, of less than 128 bytes.
 ELSEWHERE = re.compile(rb"\n\x08location\x12([\x01-\x7f])")
 
 
@@ -29,7 +29,7 @@ class OnnxGraph(nn.Module):
     Its layers are the modules `layers.*`. Of several outputs the first is what enters them; an only one is a layer.
 
     Args:
-        file: The graph. Weights in files beside it are found.
+        file: The graph. Weights in files next to it are found.
         outputs: Names of those that are layers, a star for any part of a name; others than (batch, frames, width) are
             left out.
 
@@ -51,11 +51,11 @@ class OnnxGraph(nn.Module):
         if not states:
             raise CheckpointError(
                 f"{self.file.name} has no output {outputs!r} of three axes, (batch, frames, width); its outputs are "
-                f"{', '.join(map(_told, given))}"
+                f"{', '.join(map(_spec, given))}"
             )
         for one in states:
             if one.type != FLOAT32:
-                raise CheckpointError(f"{self.file.name} gives {_told(one)}, expected float32")
+                raise CheckpointError(f"{self.file.name} gives {_spec(one)}, expected float32")
         self.outputs = [one.name for one in states]
         self.layers = nn.ModuleList(_Output() for _ in self.outputs[1:] or self.outputs)
         whole = hashlib.sha256(content)
@@ -83,7 +83,7 @@ class OnnxGraph(nn.Module):
         (one, *more) = inputs or [None]
         if one is None or more or one.type != FLOAT32 or len(one.shape) != 2 or isinstance(one.shape[1], int):
             raise CheckpointError(
-                f"{self.file.name} takes {', '.join(map(_told, inputs)) or 'nothing'}, expected samples alone, (batch, "
+                f"{self.file.name} takes {', '.join(map(_spec, inputs)) or 'nothing'}, expected samples alone, (batch, "
                 "any number) in float32; anything else is prepared by a file of code, with an OnnxGraph"
             )
         return str(one.name)
@@ -120,7 +120,7 @@ def _first_line(error: Exception) -> str:
     return str(error).removeprefix("[ONNXRuntimeError] : ").partition("\n")[0]
 
 
-def _told(one: Any) -> str:
+def _spec(one: Any) -> str:
     """A graph's input or output: name, shape, kind of numbers."""
     shape = ", ".join(str(size) for size in one.shape or ())
     return f"{one.name} ({shape}) in {one.type.removeprefix('tensor(').rstrip(')')}"

@@ -39,7 +39,7 @@ class OwnModel:
         layers: Names of the modules whose outputs are the states, (batch, frames, width), a star for one part of a
             name: "layers.*". Of an output that is a tuple the first counts.
         sample_rate: That `prepare` expects; 16,000 is the only one there is.
-        mask: Which of the tensors tells, by 1 or True, where a clip is; "" for none.
+        mask: Which of the tensors marks, by 1 or True, where a clip is; "" for none.
         shortest: Samples; a shorter clip is padded with zeros.
     """
 
@@ -73,17 +73,17 @@ class OwnCheckpoint(Checkpoint):
 
     def built(self) -> OwnModel:
         """What the factory makes. Raises CheckpointError for other weights than it made before."""
-        own = self.build()
-        if _sha256(own.module) != self.weights_sha256:
+        code = self.build()
+        if _sha256(code.module) != self.weights_sha256:
             raise CheckpointError(
                 f"{self.name}: its factory gives other weights each time; expected weights that are loaded, or drawn "
                 "from a seed"
             )
-        return own
+        return code
 
 
 def locate_or_run(name: str, models_folder: Path, say: Callable[[str], None], text: bool = False) -> Checkpoint:
-    """What `checkpoint.locate` finds; else the backbone that is code, which is run, and for a file that is said.
+    """What `checkpoint.locate` finds; else the backbone that is code, which is run, and reported for a file.
 
     Raises InputError for a file, a factory or a name that does not do, CheckpointError for code that fails or makes
     what cannot be extracted, and all that `locate` does.
@@ -141,7 +141,7 @@ def _executed(file: Path, code: bytes, sha256: str) -> ModuleType:
     module = ModuleType(f"own_code_{sha256[:12]}")
     module.__file__ = str(file.resolve())
     sys.modules[module.__name__] = module  # where dataclasses and pickle look for it
-    exec(compile(code, module.__file__, "exec"), module.__dict__)  # noqa: S102 - it was asked for by name
+    exec(compile(code, module.__file__, "exec"), module.__dict__)  # noqa: S102 - the user named it
     return module
 
 
@@ -170,23 +170,23 @@ def _described(
     name: str, place: Path, build: Callable[[], OwnModel], source: Mapping[str, Mapping[str, str]]
 ) -> OwnCheckpoint:
     """By running it once on each of two clips. Raises CheckpointError for states that cannot be stored."""
-    own = build()
-    if own.sample_rate != SAMPLE_RATE:
-        raise CheckpointError(f"{name}: {one_of('sample_rate', own.sample_rate, [SAMPLE_RATE])}")
-    modules = layer_modules(own.module, own.layers) if own.layers else []
+    code = build()
+    if code.sample_rate != SAMPLE_RATE:
+        raise CheckpointError(f"{name}: {one_of('sample_rate', code.sample_rate, [SAMPLE_RATE])}")
+    modules = layer_modules(code.module, code.layers) if code.layers else []
     if not modules:
-        known = [each for each, _ in own.module.named_modules() if each]
+        known = [each for each, _ in code.module.named_modules() if each]
         raise CheckpointError(
-            f"{name}: no module is called {own.layers!r}, expected names such as {', '.join(known[:8]) or 'none'}"
+            f"{name}: no module is called {code.layers!r}, expected names such as {', '.join(known[:8]) or 'none'}"
         )
-    weights = _sha256(own.module)
+    weights = _sha256(code.module)
     clips = [noise(round(seconds * SAMPLE_RATE)) for seconds in WATCHED_SECONDS]
     try:
-        item = prepared(own, clips[0])
+        item = prepared(code, clips[0])
         feed = Feed(
-            next(iter(item)), own.mask, prepare=f"{__name__}:prepared", states=own.layers, shortest=own.shortest
+            next(iter(item)), code.mask, prepare=f"{__name__}:prepared", states=code.layers, shortest=code.shortest
         )
-        network = Network(own.module, own, torch.device("cpu"), len(modules), feed)
+        network = Network(code.module, code, torch.device("cpu"), len(modules), feed)
         with torch.inference_mode():
             runs = [network.run(network.prepare(clip)).states for clip in clips]
     except Exception as error:
@@ -201,7 +201,7 @@ def _described(
         family=FAMILY,
         layers=len(modules),
         width=width,
-        parameters=sum(weight.numel() for weight in own.module.parameters()),
+        parameters=sum(weight.numel() for weight in code.module.parameters()),
         licence="unknown",
         frame_rate=frame_rate,
         sample_rate=SAMPLE_RATE,
@@ -235,17 +235,17 @@ def _layers(name: str, runs: Sequence[Sequence[tuple[int, ...]]], count: int) ->
     return int(not as_wide), width, round(more / extent, 1)
 
 
-def prepared(own: OwnModel, clip: Samples) -> dict[str, Tensor]:
+def prepared(code: OwnModel, clip: Samples) -> dict[str, Tensor]:
     """What the module takes of one clip. Raises CheckpointError for anything else than tensors (1, ...) by name."""
-    item = own.prepare(clip)
+    item = code.prepare(clip)
     if not (
         isinstance(item, Mapping)
         and item
         and all(isinstance(values, Tensor) and values.ndim > 1 and len(values) == 1 for values in item.values())
     ):
         raise CheckpointError("prepare gives no tensors (1, ...) by the names of the module's arguments")
-    if own.mask and own.mask not in item:
-        raise CheckpointError(f"prepare gives no {own.mask!r}, which is named as the mask; it gives {list(item)}")
+    if code.mask and code.mask not in item:
+        raise CheckpointError(f"prepare gives no {code.mask!r}, which is named as the mask; it gives {list(item)}")
     return dict(item)
 
 

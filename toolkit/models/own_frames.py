@@ -1,4 +1,4 @@
-"""Exact batches of models that take no mask, or forget it: a torch mode that hides what is behind a clip's own frames.
+"""Exact batches of models that take no mask, or forget it: a torch mode that hides what follows a clip's own frames.
 
 Which of a model's operations look across time, and along which axis, is not guessed by sizes, which collide: the model
 is watched running two clips of different lengths, and the axis whose size differs is time.
@@ -74,10 +74,10 @@ def _states_of(function: Any, args: Any, kwargs: Any) -> Tensor | None:
 
 
 class OwnFrames(TorchFunctionMode):
-    """Inside, each clip's own lengths are followed from call to call and, if it mends, nothing behind them is seen.
+    """Inside, each clip's own lengths are followed from call to call and, if it mends, nothing after them is seen.
 
     A convolution over T frames, n of them a clip's own, gives T' and n' by one formula, so lengths are known by padded
-    length. What looks across time finds zeros behind a clip's own frames, a norm over time takes the own ones in
+    length. What looks across time finds zeros after a clip's own frames, a norm over time takes the own ones in
     float64, and attention finds nothing there.
     """
 
@@ -116,17 +116,17 @@ class OwnFrames(TorchFunctionMode):
             return function(**self._attended(axis, args, kwargs))
         if function in SOFTMAX:
             lowest = torch.finfo(states.dtype).min
-            return function(states.masked_fill(~self._own(states, axis), lowest), *args[1:], **kwargs)
+            return function(states.masked_fill(~self._valid(states, axis), lowest), *args[1:], **kwargs)
         return self._group_norm(axis, args, kwargs)
 
-    def _own(self, states: Tensor, axis: int) -> Tensor:
+    def _valid(self, states: Tensor, axis: int) -> Tensor:
         """True in own frames, in a shape that broadcasts to the states'."""
         size = states.shape[axis]
-        own = torch.arange(size, device=states.device) < self._lengths[size][:, None]
-        return own.view(self._batch, *(size if one == axis else 1 for one in range(1, states.ndim)))
+        valid = torch.arange(size, device=states.device) < self._lengths[size][:, None]
+        return valid.view(self._batch, *(size if one == axis else 1 for one in range(1, states.ndim)))
 
     def _zeroed(self, states: Tensor, axis: int) -> Tensor:
-        return torch.where(self._own(states, axis), states, 0.0) if self._mends else states
+        return torch.where(self._valid(states, axis), states, 0.0) if self._mends else states
 
     def _follow(self, frames: int, lengths: Tensor) -> None:
         self._lengths[frames] = lengths.clamp(min=0, max=frames)
@@ -143,9 +143,9 @@ class OwnFrames(TorchFunctionMode):
         span = _at(named.get("dilation", 1), axis) * (kernel - 1)
         padding = named.get("padding", 0)
         both = {"same": span, "valid": 0}[padding] if isinstance(padding, str) else 2 * _at(padding, axis)
-        own = self._lengths[states.shape[axis]]
+        lengths = self._lengths[states.shape[axis]]
         output: Tensor = function(self._zeroed(states, axis), *args[1:], **kwargs)
-        self._follow(output.shape[axis], torch.div(own + both - span - 1, stride, rounding_mode="floor") + 1)
+        self._follow(output.shape[axis], torch.div(lengths + both - span - 1, stride, rounding_mode="floor") + 1)
         return output
 
     def _pad(self, axis: int, args: Any, kwargs: Any) -> Tensor:
@@ -154,9 +154,9 @@ class OwnFrames(TorchFunctionMode):
         if place >= len(pads) or not (pads[place] or pads[place + 1]):
             same: Tensor = PAD(*args, **kwargs)
             return same
-        own = self._lengths[states.shape[axis]]
+        lengths = self._lengths[states.shape[axis]]
         output: Tensor = PAD(self._zeroed(states, axis), *args[1:], **kwargs)
-        self._follow(output.shape[axis], own + pads[place] + max(0, pads[place + 1]))
+        self._follow(output.shape[axis], lengths + pads[place] + max(0, pads[place + 1]))
         return output
 
     def _shape(self, function: Any, args: Any, kwargs: Any) -> Tensor:
@@ -165,19 +165,19 @@ class OwnFrames(TorchFunctionMode):
         if states.ndim in (2, 3) and output.ndim == 3 and len(states) == len(output) == self._batch:
             many, rest = divmod(states.shape[1], max(1, output.shape[1]))
             if many > 1 and rest == 0 and states.shape[1] in self._lengths:
-                own = self._lengths[states.shape[1]]
-                self._follow(output.shape[1], torch.div(own, many, rounding_mode="floor"))
+                lengths = self._lengths[states.shape[1]]
+                self._follow(output.shape[1], torch.div(lengths, many, rounding_mode="floor"))
         result: Tensor = output
         return result
 
     def _group_norm(self, axis: int, args: Any, kwargs: Any) -> Tensor:
         named = dict(zip(("input", "num_groups", "weight", "bias", "eps"), args)) | kwargs
         states, groups = named["input"], named["num_groups"]
-        own = self._own(states, axis).expand_as(states).reshape(self._batch, groups, -1)
+        valid = self._valid(states, axis).expand_as(states).reshape(self._batch, groups, -1)
         flat = states.reshape(self._batch, groups, -1).double()
-        count = own.sum(-1, keepdim=True)
-        centred = flat - torch.where(own, flat, 0.0).sum(-1, keepdim=True) / count
-        variance = torch.where(own, centred.square(), 0.0).sum(-1, keepdim=True) / count
+        count = valid.sum(-1, keepdim=True)
+        centred = flat - torch.where(valid, flat, 0.0).sum(-1, keepdim=True) / count
+        variance = torch.where(valid, centred.square(), 0.0).sum(-1, keepdim=True) / count
         normed = (centred * torch.rsqrt(variance + named.get("eps", 1e-5))).to(states.dtype).view_as(states)
         shape = (1, states.shape[1], *[1] * (states.ndim - 2))
         weight, bias = named.get("weight"), named.get("bias")
@@ -190,17 +190,17 @@ class OwnFrames(TorchFunctionMode):
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
         named: dict[str, Any] = dict(zip(names, args)) | kwargs
         if named.get("is_causal"):
-            return named  # nothing behind is seen
-        own, mask = self._own(named["key"], axis).view(self._batch, 1, 1, -1), named.get("attn_mask")
+            return named  # nothing later is seen
+        valid, mask = self._valid(named["key"], axis).view(self._batch, 1, 1, -1), named.get("attn_mask")
         if mask is None:
-            named["attn_mask"] = own
+            named["attn_mask"] = valid
         elif mask.dtype == torch.bool:
-            named["attn_mask"] = mask & own
+            named["attn_mask"] = mask & valid
         else:
-            named["attn_mask"] = mask.masked_fill(~own, -torch.inf)
+            named["attn_mask"] = mask.masked_fill(~valid, -torch.inf)
         return named
 
 
 def _at(value: Any, axis: int) -> int:
-    """Of a number for each axis behind batch and channels, or one for all, that of `axis`."""
+    """Of a number for each axis after batch and channels, or one for all, that of `axis`."""
     return int(value if isinstance(value, int) else value[min(axis - 2, len(value) - 1)])

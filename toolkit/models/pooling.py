@@ -11,7 +11,7 @@ def mean_and_std(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
         mean = sum_t x_t / n        std = sqrt(sum_t (x_t - mean)^2 / n)
 
-    values: (batch, frames, width) of any float dtype; what lies behind a clip's own frames does not count, even NaN.
+    values: (batch, frames, width) of any float dtype; what follows a clip's own frames does not count, even NaN.
     lengths: (batch,) own frames, 1 to frames. Returns two (batch, width) float32 tensors on the same device; the
     standard deviation of a single frame is 0.
     """
@@ -20,8 +20,8 @@ def mean_and_std(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         share = frames.new_full((len(values), 1, values.shape[1]), 1.0 / values.shape[1])
         mean = share @ frames
         return mean[:, 0], (share @ (frames - mean).square_())[:, 0].sqrt()
-    own = own_frames(lengths, values.shape[1])[..., None]
+    valid = own_frames(lengths, values.shape[1])[..., None]
     count = lengths[:, None].float()
-    mean = torch.where(own, frames, 0.0).sum(dim=1) / count
-    deviation = torch.where(own, frames - mean[:, None], 0.0)
+    mean = torch.where(valid, frames, 0.0).sum(dim=1) / count
+    deviation = torch.where(valid, frames - mean[:, None], 0.0)
     return mean, (deviation.square_().sum(dim=1) / count).sqrt()

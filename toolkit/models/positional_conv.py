@@ -14,7 +14,7 @@ from toolkit.models.precision import FLOAT32, Precision
 class PositionalConvolutions:
     """One convolution over 128 frames, or data2vec's stack of short ones; padding stays zero before each.
 
-    Without that, what one convolution writes behind a clip's end would leak back through the next. The one may be
+    Without that, what one convolution writes after a clip's end would leak back through the next. The one may be
     computed in bfloat16 (HuBERT-base, all layers: 6.3e-3 instead of 6.2e-3 from float32); the stack would bring a third
     of its error.
     """
@@ -30,14 +30,14 @@ class PositionalConvolutions:
             self.stages[0][0].to(dtype)
         self.batch_norm: nn.BatchNorm1d | None = getattr(embedding, "batch_norm", None)
 
-    def __call__(self, states: Tensor, own: Tensor | None) -> Tensor:
-        """states: (batch, frames, width) float32, zero in the padding. own: (batch, frames, 1) bool, or None."""
+    def __call__(self, states: Tensor, valid: Tensor | None) -> Tensor:
+        """states: (batch, frames, width) float32, zero in the padding. valid: (batch, frames, 1) bool, or None."""
         frames = states.shape[1]
         if self.batch_norm is not None:
-            states = _zero_padding(self.batch_norm(states.transpose(1, 2)).transpose(1, 2), own)
+            states = _zero_padding(self.batch_norm(states.transpose(1, 2)).transpose(1, 2), valid)
         for number, (convolution, activation, norm) in enumerate(self.stages):
             if number:
-                states = _zero_padding(states, own)
+                states = _zero_padding(states, valid)
             dtype = convolution.weight.dtype
             if states.device.type == "cpu" or torch.is_grad_enabled():
                 more = rounded_up(frames, self._dtype, states.device) - frames  # zeros, as it would add itself
@@ -53,7 +53,7 @@ def by_group(convolution: nn.Conv1d, states: Tensor) -> Tensor:
     """The convolution as one matrix product a group. states: (batch, frames, in); returns (batch, frames, out).
 
     cuDNN runs a convolution of 16 groups without tensor cores: nine tenths of all that HuBERT-base cost on an H200.
-    Here the frames that an output reads are copied side by side, a group at a time, lest it take 10 MB a second.
+    Here the frames that an output reads are copied side by side, a group at a time: all at once take 10 MB a second.
     """
     (kernel,), padding = convolution.kernel_size, int(convolution.padding[0])
     batch, frames, _ = states.shape
@@ -90,5 +90,5 @@ def _is_right(convolution: nn.Conv1d, dtype: torch.dtype) -> bool:
         return bool((found - exact).norm() <= 1e-2 * exact.norm())
 
 
-def _zero_padding(states: Tensor, own: Tensor | None) -> Tensor:
-    return states if own is None else torch.where(own, states, 0.0)
+def _zero_padding(states: Tensor, valid: Tensor | None) -> Tensor:
+    return states if valid is None else torch.where(valid, states, 0.0)

@@ -19,7 +19,7 @@ COSTLY = (
 class Precision:
     """A rung.
 
-    name: as it is asked for, and as a store's settings have it. dtype: of what the costly products multiply. split:
+    name: as the user writes it, and as a store's settings have it. dtype: of what the costly products multiply. split:
     of each factor what rounding took off it is multiplied, too. tensor_float_32: whether a CUDA device may round what
     float32 products multiply to 10 bits. rounded: what a store says of it; to be changed with what is rounded, so that
     no store holds both.
@@ -44,7 +44,7 @@ SPLIT_BFLOAT16 = Precision(
     "left out; not where a layer norm follows a convolution, nor in Whisper's first attention",
 )
 PRECISIONS = {one.name: one for one in (BFLOAT16, FLOAT16, TF32, SPLIT_BFLOAT16, FLOAT32)}
-# What can be asked for, fastest first; a device of another type is taken for a GPU.
+# What can be chosen, fastest first; a device of another type is taken for a GPU.
 BY_DEVICE = {"cpu": (BFLOAT16, SPLIT_BFLOAT16, FLOAT32), "mps": (FLOAT32,)}
 ON_GPU = (BFLOAT16, FLOAT16, TF32, FLOAT32)
 
@@ -61,8 +61,8 @@ def check_name(name: str) -> None:
 
 
 def ladder(name: str, device: torch.device) -> tuple[tuple[Precision, ...], str]:
-    """The rungs to try, fastest first, and why, as a sentence: one that was asked for, or for "auto" all that the
-    hardware multiplies faster than float32, with float32 behind them.
+    """The rungs to try, fastest first, and why, as a sentence: one that was chosen, or for "auto" all that the
+    hardware multiplies faster than float32, with float32 last.
 
     Raises InputError for what is unknown, or cannot be computed on the device.
     """

@@ -12,7 +12,7 @@ MOONSHINE_FRAME = 80  # samples
 
 
 def by_80_samples(extractor: Any, clip: Samples) -> dict[str, Tensor]:
-    """Moonshine (streaming) folds samples into frames of 80; its mask tells those behind the clip."""
+    """Moonshine (streaming) folds samples into frames of 80; its mask marks those after the clip."""
     found = extractor(
         clip, sampling_rate=SAMPLE_RATE, return_tensors="pt", padding=True, pad_to_multiple_of=MOONSHINE_FRAME,
         return_attention_mask=True,
@@ -21,7 +21,7 @@ def by_80_samples(extractor: Any, clip: Samples) -> dict[str, Tensor]:
 
 
 def packed(extractor: Any, clip: Samples) -> dict[str, Tensor]:
-    """Qwen's omni models take the spectrograms of all clips behind one another, and how long each is."""
+    """Qwen's omni models take the spectrograms of all clips one after the other, and how long each is."""
     found = extractor(clip, sampling_rate=SAMPLE_RATE, padding="do_not_pad", truncation=False, return_tensors="pt")
     features = found["input_features"][0]
     return {"input_features": features, "feature_lens": torch.tensor([features.shape[1]])}
@@ -55,5 +55,5 @@ def _gemma(extractor: Any, clip: Samples) -> tuple[Tensor, Tensor]:
     """Features and their mask, up to the clip's own end."""
     found = extractor([np.asarray(clip)], return_tensors="pt", padding=True, pad_to_multiple_of=None)
     mask = found["input_features_mask"].bool()
-    own = int(mask.sum())
-    return found["input_features"][:, :own], mask[:, :own]
+    frames = int(mask.sum())
+    return found["input_features"][:, :frames], mask[:, :frames]

@@ -92,7 +92,7 @@ def _whisper(
 
 
 def _by_own_forward(hub_id: str, family: str, layers: int, width: int, parameters: int, licence: str) -> Backbone:
-    """A row for a family of `families.GENERIC`; parameters are those of the part that hears."""
+    """A row for a family of `families.GENERIC`; parameters are those of the audio part."""
     row = GENERIC[family]
     return Backbone(
         name=hub_id.split("/")[1].lower(),

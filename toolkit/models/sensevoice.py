@@ -1,8 +1,8 @@
 """SenseVoice-Small's encoder (An et al., 2024, arXiv 2407.04051): transformers' Fun-ASR-Nano, with queries in front.
 
-Four learnt frames ask for the language, events, the emotion and the style of writing, and stand before the clip's; they
+Four learnt frames ask for the language, events, the emotion and the style of writing, and come before the clip's; they
 ask what FunASR asks by default ("auto", without punctuation). Each feature is shifted and scaled as the checkpoint's
-am.mvn says. FunASR adds noise of one step of 16 bits to the samples (dither) unless told otherwise; here there is none.
+am.mvn says. FunASR adds noise of one step of 16 bits to the samples (dither) by default; here there is none.
 
 Weights come by `convert.sensevoice`; the states are FunASR's to 1e-5 (tests/models/test_funasr_slow.py).
 """
@@ -33,7 +33,7 @@ class SenseVoiceFeatureExtractor(FunAsrNanoFeatureExtractor):
 
 
 class _Layer(modeling_fun_asr_nano.FunAsrNanoEncoderLayer):  # type: ignore[misc]
-    """The queries come and go beside the frames."""
+    """The queries come and go next to the frames."""
 
     def forward(self, states: Tensor, queries: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]:
         whole = super().forward(torch.cat([queries, states], dim=1), *masks)
@@ -54,7 +54,7 @@ class SenseVoiceModel(modeling_fun_asr_nano.FunAsrNanoPreTrainedModel):  # type:
         self.position_embeddings = modeling_fun_asr_nano.FunAsrNanoPositionEmbedding(
             config.max_position_embeddings, size
         )
-        normed = (layers - last - 1, layers - 1)  # the last that transcribe, and the last that tell times
+        normed = (layers - last - 1, layers - 1)  # the last that transcribe, and the last that predict times
         self.layers = nn.ModuleList(
             _Layer(config, hidden_size=None if number else size, add_norm=number in normed) for number in range(layers)
         )

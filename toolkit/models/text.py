@@ -40,7 +40,7 @@ class TextEncoder:
         config = config_of(checkpoint)
         config.use_cache = False
         self._model = model_of(checkpoint, config, decoder=False, last_layer=checkpoint.backbone.layers).to(device)
-        # RoBERTa counts positions from behind its padding's
+        # RoBERTa counts positions from after its padding's
         first = getattr(getattr(self._model, "embeddings", None), "padding_idx", None)
         self.longest = int(config.max_position_embeddings) - (0 if first is None else first + 1)
         self._padding = int(config.pad_token_id or 0)

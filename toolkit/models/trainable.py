@@ -27,12 +27,12 @@ SCORES = 2**24  # that plain attention may hold: 64 MB, and as much again for th
 class Prepared:
     """What a clip is before it meets a batch, the same in every epoch.
 
-    pieces: float32 on the CPU, samples or a spectrogram; several for a clip that is longer than the context. own: of
-    each piece, as the family counts it.
+    pieces: float32 on the CPU, samples or a spectrogram; several for a clip that is longer than the context.
+    input_lengths: of each piece, as the family counts it.
     """
 
     pieces: tuple[Tensor, ...]
-    own: tuple[int, ...]
+    input_lengths: tuple[int, ...]
 
     @property
     def bytes(self) -> int:
@@ -43,7 +43,7 @@ class Trainable(Protocol):
     """A backbone from the waveform to one layer, an `nn.Module`.
 
     layer: the last one, "encoder.k" or "decoder.k". width: values per frame. front: what comes before the first layer;
-    convolutions: the part of it that reads the signal. layers: of the encoder, and behind them the decoder's.
+    convolutions: the part of it that reads the signal. layers: of the encoder, and after them the decoder's.
     decoder_start: how many of `layers` are the encoder's. convolutions_stay_frozen: by the custom of the family.
     In training: recompute trades time for memory; augment changes what enters the encoder, (batch, frames, channels);
     layer_drop is the probability that a layer is skipped.
@@ -69,17 +69,17 @@ class Trainable(Protocol):
         ...
 
     def collate(self, clips: Sequence[Prepared]) -> Batch:
-        """Clips as tensors on the CPU, for `states`: signal, own, owner."""
+        """Clips as tensors on the CPU, for `states`: signal, input_lengths, owner."""
         ...
 
-    def states(self, signal: Tensor, own: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def states(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Yield each layer's name, its values (pieces, frames, width) and own frames (pieces,).
 
         owner: (pieces,) the clip that a piece is of; a clip that is longer than the context has several.
         """
         ...
 
-    def last(self, signal: Tensor, own: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+    def last(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """The values and own frames of `layer` alone."""
         ...
 
@@ -92,16 +92,16 @@ def parsed(layer: str) -> tuple[str, int]:
     return stack, int(number)
 
 
-def attention(module: Any, values: Tensor, mask: Tensor | None, heard: Tensor | None = None) -> Tensor:
+def attention(module: Any, values: Tensor, mask: Tensor | None, context: Tensor | None = None) -> Tensor:
     """A Hugging Face attention module, each projection called as a module.
 
-    values: (batch, frames, width); heard: what is attended to, `values` themselves unless given. mask: bool (True: may
-    be seen) or added to the scores, broadcasts to (batch, heads, frames, heard frames).
+    values: (batch, frames, width); context: what is attended to, None for `values` themselves. mask: bool (True: may
+    be seen) or added to the scores, broadcasts to (batch, heads, frames, frames of the context).
     """
-    heard = values if heard is None else heard
+    context = values if context is None else context
     query, key, value = (
         projection(source).unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
-        for projection, source in ((module.q_proj, values), (module.k_proj, heard), (module.v_proj, heard))
+        for projection, source in ((module.q_proj, values), (module.k_proj, context), (module.v_proj, context))
     )
     dropout = module.dropout if module.training else 0.0
     n_scores = query.shape[:3].numel() * key.shape[2]

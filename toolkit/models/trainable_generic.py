@@ -25,8 +25,8 @@ DROPPED = ("layerdrop", "encoder_layerdrop", "speech_encoder_layerdrop")  # a dr
 class TrainableGeneric(nn.Module):
     """From a clip's features to one layer.
 
-    `own` of a batch: features of each clip in time, or samples where the model hears one length whatever the clip
-    lasts. adapted: names of the linear modules that LoRA wraps: all that the layers have.
+    `input_lengths` of a batch: features of each clip in time, or samples where the model takes one length
+    whatever the clip lasts. adapted: names of the linear modules that LoRA wraps: all that the layers have.
     """
 
     convolutions_stay_frozen = False
@@ -59,7 +59,7 @@ class TrainableGeneric(nn.Module):
         self._idle, self._recompute = self._unused(), False
 
     def _unused(self) -> list[nn.Parameter]:
-        """Weights behind the last layer, which no gradient reaches."""
+        """Weights after the last layer, which no gradient reaches."""
         self.rest.requires_grad_(True)
         with torch.enable_grad():
             values, _ = self.last(**self.collate([self.prepare(torch.ones(SAMPLE_RATE).numpy())]))
@@ -114,33 +114,33 @@ class TrainableGeneric(nn.Module):
 
     def collate(self, clips: Sequence[Prepared]) -> Batch:
         items = [{self._feed.features: clip.pieces[0][None]} for clip in clips]
-        own = torch.tensor([clip.own[0] for clip in clips])
+        input_lengths = torch.tensor([clip.input_lengths[0] for clip in clips])
         return {
             "signal": self._network.collate(items)[self._feed.features],
-            "own": own,
+            "input_lengths": input_lengths,
             "owner": torch.arange(len(clips)),
         }
 
-    def states(self, signal: Tensor, own: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def states(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         network, feed = self._network, self._feed
         network.device = signal.device
         inputs, window = {feed.features: signal}, round(feed.fixed * SAMPLE_RATE)
         if feed.mask:
             size = signal.shape[-1 if network.axis is None else network.axis]
-            heard = torch.ceil(own.double() * size / window).long() if feed.fixed else own
-            inputs[feed.mask] = own_frames(heard, size).long()
+            attended = torch.ceil(input_lengths.double() * size / window).long() if feed.fixed else input_lengths
+            inputs[feed.mask] = own_frames(attended, size).long()
         if feed.fixed:
             rows = network.rows[1]
-            lengths = (rows * torch.ceil(own.double() * (network.frames / rows) / window)).long()
+            lengths = (rows * torch.ceil(input_lengths.double() * (network.frames / rows) / window)).long()
             layers = [(states, lengths) for states in network.run(inputs).states]
         else:
-            caught = network.run(inputs, network.followed(signal, own))
-            layers = [(states, length) for states, length in zip(caught.states, caught.own) if length is not None]
+            caught = network.run(inputs, network.followed(signal, input_lengths))
+            layers = [(states, length) for states, length in zip(caught.states, caught.lengths) if length is not None]
         for number, (values, lengths) in enumerate(layers[feed.first :], start=feed.first):
             yield f"encoder.{number}", values, lengths
 
-    def last(self, signal: Tensor, own: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        *_, (_, values, lengths) = self.states(signal, own, owner)
+    def last(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+        *_, (_, values, lengths) = self.states(signal, input_lengths, owner)
         return values, lengths
 
 

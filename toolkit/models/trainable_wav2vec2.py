@@ -52,22 +52,22 @@ class TrainableWav2Vec2(nn.Module):
 
     def prepare(self, clip: Samples) -> Prepared:
         check_filled([clip])
-        own = max(len(clip), self._shortest)
-        rows = waveforms([clip], (1, own), CPU)
+        size = max(len(clip), self._shortest)
+        rows = waveforms([clip], (1, size), CPU)
         if self._normalises_input:
             rows = normalise(rows, torch.tensor([len(clip)]))
-        return Prepared((rows[0],), (own,))
+        return Prepared((rows[0],), (size,))
 
     def collate(self, clips: Sequence[Prepared]) -> Batch:
-        own = [clip.own[0] for clip in clips]
-        signal = waveforms((clip.pieces[0].numpy() for clip in clips), (len(clips), self.cost(max(own))), CPU)
-        return {"signal": signal, "own": torch.tensor(own), "owner": torch.arange(len(clips))}
+        input_lengths = [clip.input_lengths[0] for clip in clips]
+        signal = waveforms((clip.pieces[0].numpy() for clip in clips), (len(clips), self.cost(max(input_lengths))), CPU)
+        return {"signal": signal, "input_lengths": torch.tensor(input_lengths), "owner": torch.arange(len(clips))}
 
-    def states(self, signal: Tensor, own: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
-        lengths = _frames(own, self._kernels, self._strides)
-        frames = output_frames(int(own.max()), self._kernels, self._strides)
+    def states(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        lengths = _frames(input_lengths, self._kernels, self._strides)
+        frames = output_frames(int(input_lengths.max()), self._kernels, self._strides)
         mask = own_mask(lengths, frames)
-        values = self._first_states(signal, own, frames, None if mask is None else mask[..., None])
+        values = self._first_states(signal, input_lengths, frames, None if mask is None else mask[..., None])
         yield "encoder.0", values, lengths
         bias = None
         if len(self.layers) and is_gated(self.layers[0].attention):
@@ -77,15 +77,15 @@ class TrainableWav2Vec2(nn.Module):
             values = through(self, layer, self._through, values, seen, bias)
             yield f"encoder.{number}", values, lengths
 
-    def last(self, signal: Tensor, own: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        *_, (_, values, lengths) = self.states(signal, own, owner)
+    def last(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+        *_, (_, values, lengths) = self.states(signal, input_lengths, owner)
         return values, lengths
 
-    def _first_states(self, signal: Tensor, own: Tensor, frames: int, mask: Tensor | None) -> Tensor:
+    def _first_states(self, signal: Tensor, input_lengths: Tensor, frames: int, mask: Tensor | None) -> Tensor:
         values = signal[:, None]
         for number, convolution in enumerate(self.convolutions):
             if isinstance(getattr(convolution, "layer_norm", None), nn.GroupNorm):
-                lengths = _frames(own, self._kernels[: number + 1], self._strides[: number + 1])
+                lengths = _frames(input_lengths, self._kernels[: number + 1], self._strides[: number + 1])
                 normed = norm_over_own_frames(convolution.conv(values), lengths, convolution.layer_norm)
                 values = convolution.activation(normed)
             else:
@@ -105,7 +105,7 @@ class TrainableWav2Vec2(nn.Module):
         return nn.functional.dropout(values, self._dropout, self.front.training)
 
     def _through(self, layer: Any, values: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
-        """One layer; norms before its halves ("stable") or behind them. values: (batch, frames, width)."""
+        """One layer; norms before its halves ("stable") or after them. values: (batch, frames, width)."""
         attended = layer.layer_norm(values) if self._stable else values
         if bias is not None:
             gated = gate_of(layer.attention)(attended) * bias
@@ -131,13 +131,13 @@ def _frames(samples: Tensor, kernels: Sequence[int], strides: Sequence[int]) -> 
 def norm_over_own_frames(values: Tensor, lengths: Tensor, norm: nn.GroupNorm) -> Tensor:
     """A group norm of one channel a group, each clip by its own frames, in two passes.
 
-    values: (batch, channels, frames); lengths: (batch,). What lies behind a clip's own frames is without meaning.
+    values: (batch, channels, frames); lengths: (batch,). What follows a clip's own frames is without meaning.
     """
     with torch.autocast(values.device.type, enabled=False):
         values = values.float()
-        own = own_frames(lengths, values.shape[2])[:, None]
+        valid = own_frames(lengths, values.shape[2])[:, None]
         count = lengths[:, None, None].float()
-        mean = torch.where(own, values, 0.0).sum(dim=2, keepdim=True) / count
-        centred = torch.where(own, values - mean, 0.0)
+        mean = torch.where(valid, values, 0.0).sum(dim=2, keepdim=True) / count
+        centred = torch.where(valid, values - mean, 0.0)
         variance = centred.square().sum(dim=2, keepdim=True) / count
         return centred * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]

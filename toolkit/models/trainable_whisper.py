@@ -57,40 +57,40 @@ class TrainableWhisper(nn.Module):
 
     def prepare(self, clip: Samples) -> Prepared:
         check_filled([clip])
-        pieces, own = [], []
+        pieces, input_lengths = [], []
         for start in range(0, len(clip), self._window):
             piece = clip[start : start + self._window]
-            own.append(math.ceil(len(piece) / self._stride))
-            frames = self._log_mel.frames if self._context == "full" else 2 * own[-1]
+            input_lengths.append(math.ceil(len(piece) / self._stride))
+            frames = self._log_mel.frames if self._context == "full" else 2 * input_lengths[-1]
             pieces.append(self._log_mel([piece], frames)[0].clone())  # out of inference mode
-        return Prepared(tuple(pieces), tuple(own))
+        return Prepared(tuple(pieces), tuple(input_lengths))
 
     def collate(self, clips: Sequence[Prepared]) -> Batch:
         pieces = [piece for clip in clips for piece in clip.pieces]
-        # What lies behind a piece must be the convolution's own padding: zero.
+        # What follows a piece must be the convolution's own padding: zero.
         spectrogram = torch.zeros(len(pieces), pieces[0].shape[0], max(piece.shape[1] for piece in pieces))
         for row, piece in zip(spectrogram, pieces):
             row[:, : piece.shape[1]] = piece
-        own = [frames for clip in clips for frames in clip.own]
+        input_lengths = [frames for clip in clips for frames in clip.input_lengths]
         owner = [number for number, clip in enumerate(clips) for _ in clip.pieces]
-        return {"signal": spectrogram, "own": torch.tensor(own), "owner": torch.tensor(owner)}
+        return {"signal": spectrogram, "input_lengths": torch.tensor(input_lengths), "owner": torch.tensor(owner)}
 
-    def states(self, signal: Tensor, own: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def states(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         first, second = self.convolutions
         frames = signal.shape[2] // 2
-        heard = own if self._context == "clip" else torch.full_like(own, frames)
-        mask = own_mask(heard, frames)
+        attended = input_lengths if self._context == "clip" else torch.full_like(input_lengths, frames)
+        mask = own_mask(attended, frames)
         seen = None if mask is None else mask[:, None, None]
         if self.augment is not None and self.training:
             signal = self.augment(signal.transpose(1, 2)).transpose(1, 2)
         values = F.gelu(second(F.gelu(first(signal)))).transpose(1, 2).float() + self._table[:frames]  # type: ignore[index]
         values = F.dropout(values, self._dropout, self.front.training)
-        yield "encoder.0", values, own
+        yield "encoder.0", values, input_lengths
         for number, layer in enumerate(self.layers[: self.decoder_start], start=1):
             values = through(self, layer, encoder_layer, values, seen)
             if number == self.decoder_start and self.encoder_norm is not None:
                 values = self.encoder_norm(values)
-            yield f"encoder.{number}", values, own
+            yield f"encoder.{number}", values, input_lengths
         if self.start is not None:
             yield from self._decoded(values, seen)
 
@@ -106,24 +106,24 @@ class TrainableWhisper(nn.Module):
                 values = self.decoder_norm(values)
             yield f"decoder.{number}", values, one
 
-    def last(self, signal: Tensor, own: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        *_, (_, values, lengths) = self.states(signal, own, owner)
+    def last(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+        *_, (_, values, lengths) = self.states(signal, input_lengths, owner)
         return values, lengths
 
 
 def encoder_layer(layer: Any, values: Tensor, mask: Tensor | None) -> Tensor:
     """One encoder layer; norms before its halves. values: (batch, frames, width) float32."""
-    heard = attention(layer.self_attn, layer.self_attn_layer_norm(values), mask)
-    return _feed_forward(layer, values + F.dropout(heard, layer.dropout, layer.training))
+    mixed = attention(layer.self_attn, layer.self_attn_layer_norm(values), mask)
+    return _feed_forward(layer, values + F.dropout(mixed, layer.dropout, layer.training))
 
 
 def decoder_layer(layer: Any, values: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:
     """One decoder layer for one token, (batch, 1, width): its self-attention only passes the value on."""
-    own = layer.self_attn
-    kept = own.out_proj(own.v_proj(layer.self_attn_layer_norm(values)))
+    attn = layer.self_attn
+    kept = attn.out_proj(attn.v_proj(layer.self_attn_layer_norm(values)))
     values = values + F.dropout(kept, layer.dropout, layer.training)
-    heard = attention(layer.encoder_attn, layer.encoder_attn_layer_norm(values), mask, encoded)
-    return _feed_forward(layer, values + F.dropout(heard, layer.dropout, layer.training))
+    mixed = attention(layer.encoder_attn, layer.encoder_attn_layer_norm(values), mask, encoded)
+    return _feed_forward(layer, values + F.dropout(mixed, layer.dropout, layer.training))
 
 
 def _feed_forward(layer: Any, values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a Whisper hears as text: greedily, without timestamps, in a language that is given."""
+"""What a Whisper transcribes: greedily, without timestamps, in a language that is given."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ ENGLISH = "en"
 
 
 def check(checkpoint: Checkpoint, language: str) -> None:
-    """That a checkpoint can write this language, as far as its files tell; no weight is read.
+    """That a checkpoint can write this language, as far as its files say; no weight is read.
 
     Raises InputError for a backbone without a decoder, or a language that it does not know, CheckpointError for files
     that are not there.
@@ -55,7 +55,7 @@ class Transcriber:
         # what config.json may still say of generation is not that file's
         self._model, self._device = model.to(device).eval(), device
         several = getattr(model.generation_config, "is_multilingual", True)
-        self._asked = {"language": language, "task": "transcribe"} if several else {}
+        self._options = {"language": language, "task": "transcribe"} if several else {}
         prompt = 4 if several else 2  # start, language, task, no timestamps
         self._most = min(int(model.generation_config.max_length), int(config.max_target_positions)) - prompt
         self._window = int(self._extractor.chunk_length) * SAMPLE_RATE
@@ -69,12 +69,12 @@ class Transcriber:
 
     def _written(self, piece: Samples) -> list[int]:
         """Tokens of a window; alone, so that no other clip's rounding can turn one into another."""
-        heard = self._extractor(piece, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True)
-        heard = heard.to(self._device)
+        inputs = self._extractor(piece, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True)
+        inputs = inputs.to(self._device)
         with torch.inference_mode():
             found = self._model.generate(
-                heard.input_features, attention_mask=heard.attention_mask, return_timestamps=False, do_sample=False,
-                num_beams=1, **self._asked,
+                inputs.input_features, attention_mask=inputs.attention_mask, return_timestamps=False, do_sample=False,
+                num_beams=1, **self._options,
             )  # fmt: skip
         row: list[int] = found[0].tolist()
         return row

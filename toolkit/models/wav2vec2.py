@@ -66,10 +66,10 @@ class Wav2Vec2Encoder:
         lengths = [self.frames(len(clip)) for clip in clips]
         frames = max(lengths)
         own_lengths = on_device(lengths, self.device)
-        own = None if min(lengths) == frames else own_frames(own_lengths, frames)
-        mask = None if own is None else attention_mask(own)
+        valid = None if min(lengths) == frames else own_frames(own_lengths, frames)
+        mask = None if valid is None else attention_mask(valid)
         with torch.inference_mode():
-            values = self._first_states(clips, frames, None if own is None else own[..., None])
+            values = self._first_states(clips, frames, None if valid is None else valid[..., None])
             bias = self._bias(frames) if self._bias is not None else None
         yield LayerStates(self.layer_names[0], values, own_lengths)
         for name, layer in zip(self.layer_names[1:], self._layers):
@@ -77,7 +77,7 @@ class Wav2Vec2Encoder:
                 values = layer(values, mask, bias)
             yield LayerStates(name, values, own_lengths)
 
-    def _first_states(self, clips: Sequence[Samples], frames: int, own: Tensor | None) -> Tensor:
+    def _first_states(self, clips: Sequence[Samples], frames: int, valid: Tensor | None) -> Tensor:
         """What enters the first layer: (batch, frames, width)."""
         samples = on_device([len(clip) for clip in clips], self.device)
         rows = waveforms(clips, (len(clips), self.padded_samples(max(map(len, clips)))), self.device)
@@ -87,9 +87,9 @@ class Wav2Vec2Encoder:
         if self._projection_norm is not None:
             features = self._projection_norm(features.float())
         values = self._projection(features)
-        if own is not None:
-            values = torch.where(own, values, 0.0)
-        values = values + self._positions(values, own)
+        if valid is not None:
+            values = torch.where(valid, values, 0.0)
+        values = values + self._positions(values, valid)
         return values if self._stable else self._norm(values)
 
 
@@ -106,7 +106,7 @@ class GatedPositionBias:
 
 
 class TransformerLayer:
-    """One layer; norms before its halves ("stable") or behind them."""
+    """One layer; norms before its halves ("stable") or after them."""
 
     def __init__(self, layer: Any, stable: bool, precision: Precision) -> None:
         """precision: of its costly products. Takes over a Hugging Face layer."""

@@ -19,8 +19,8 @@ def hold(models: Path, name: str, folder: Path, weights_sha256: str, accept: boo
     CheckpointError with both hashes where they differ. A `models` that may not be written keeps no pin.
     """
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-    own = folder.parent.resolve() == models.resolve()
-    pin = models / f"{folder.name if own else f'{name}-{place}'}.pin.json"
+    is_ours = folder.parent.resolve() == models.resolve()
+    pin = models / f"{folder.name if is_ours else f'{name}-{place}'}.pin.json"
     again = f"`toolkit models accept {name}`"
     if pin.exists() and not accept:
         try:

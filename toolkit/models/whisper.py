@@ -43,7 +43,7 @@ class WhisperEncoder:
         context: Context,
         decoder: bool,
     ) -> None:
-        """model: the Hugging Face base model in float32, without its decoder if that is not asked for; taken apart."""
+        """model: the Hugging Face base model in float32, without its decoder if that is not wanted; taken apart."""
         config = model.config
         self.device, self.precision, self.width = device, precision, int(config.d_model)
         self._context = context
@@ -75,33 +75,33 @@ class WhisperEncoder:
         check_filled(clips)
         pieces = [clip[start : start + self._window] for clip in clips for start in range(0, len(clip), self._window)]
         windows = [math.ceil(len(clip) / self._window) for clip in clips]
-        own = [self.frames(len(piece)) for piece in pieces]
+        piece_lengths = [self.frames(len(piece)) for piece in pieces]
         lengths = on_device([self.frames(len(clip)) for clip in clips], self.device)
-        encoder_frames = self._log_mel.frames // 2 if self._context == "full" else max(own)
-        seen = on_device(own, self.device) if self._context == "clip" else None
-        padded = seen if min(own) < encoder_frames else None
+        encoder_frames = self._log_mel.frames // 2 if self._context == "full" else max(piece_lengths)
+        seen = on_device(piece_lengths, self.device) if self._context == "clip" else None
+        padded = seen if min(piece_lengths) < encoder_frames else None
         mask = None if padded is None else attention_mask(own_frames(padded, encoder_frames))
         with torch.inference_mode():
             values = self._first_states(pieces, seen, encoder_frames)
-        yield _joined("encoder.0", values, own, windows, lengths)
+        yield _joined("encoder.0", values, piece_lengths, windows, lengths)
         for number, layer in enumerate(self._layers, start=1):
             with torch.inference_mode():
                 values = layer(values, mask)
                 if self._last_norm is not None and number == len(self._layers):
                     values = self._last_norm(values)
-            yield _joined(f"encoder.{number}", values, own, windows, lengths)
+            yield _joined(f"encoder.{number}", values, piece_lengths, windows, lengths)
         if self._decoder is not None:
             lengths = on_device(windows, self.device)
             for number, states in enumerate(self._decoder(values, mask)):
-                yield _joined(f"decoder.{number}", states, [1] * len(own), windows, lengths)
+                yield _joined(f"decoder.{number}", states, [1] * len(piece_lengths), windows, lengths)
 
     def _first_states(self, pieces: Sequence[Samples], seen: Tensor | None, frames: int) -> Tensor:
         """What enters the first layer: (pieces, frames, width). seen: (pieces,) frames of each, None for all."""
         computed = frames if seen is None else rounded_up(frames, self.precision.dtype, self.device)
         spectrogram = self._log_mel(pieces, 2 * computed)
-        if seen is not None:  # what lies behind a clip must be the convolution's own padding: zero
-            own = own_frames(2 * seen, 2 * computed)[:, None]
-            spectrogram = torch.where(own, spectrogram, 0.0)
+        if seen is not None:  # what follows a clip must be the convolution's own padding: zero
+            valid = own_frames(2 * seen, 2 * computed)[:, None]
+            spectrogram = torch.where(valid, spectrogram, 0.0)
         values = spectrogram
         for convolution in self._convolutions:
             values = F.gelu(convolution(values))
@@ -109,17 +109,17 @@ class WhisperEncoder:
         return first
 
 
-def _joined(name: str, values: Tensor, own: Sequence[int], windows: Sequence[int], lengths: Tensor) -> LayerStates:
-    """Back from windows to clips. values: (pieces, frames, width); own: frames a piece; windows: pieces a clip;
+def _joined(name: str, values: Tensor, frames: Sequence[int], windows: Sequence[int], lengths: Tensor) -> LayerStates:
+    """Back from windows to clips. values: (pieces, frames, width); frames: of a piece; windows: pieces a clip;
     lengths: (clips,) frames a clip, on the device.
     """
-    if len(own) == len(windows):
-        return LayerStates(name, values[:, : max(own)], lengths)
+    if len(frames) == len(windows):
+        return LayerStates(name, values[:, : max(frames)], lengths)
     clips: list[Tensor] = []
     with torch.inference_mode():
         piece = 0
         for count in windows:
-            clips.append(torch.cat([values[i, : own[i]] for i in range(piece, piece + count)]))
+            clips.append(torch.cat([values[i, : frames[i]] for i in range(piece, piece + count)]))
             piece += count
         return LayerStates(name, torch.nn.utils.rnn.pad_sequence(clips, batch_first=True), lengths)
 
@@ -128,7 +128,7 @@ class EncoderLayer:
     """One encoder layer: norms before its halves.
 
     The first one's attention is always float32's. It takes the table of positions off the states, much of what they
-    are; rounded, it made half of the error behind the last layer (whisper-tiny.en, 60 clips: up to 1.1e-2 with it and
+    are; rounded, it made half of the error after the last layer (whisper-tiny.en, 60 clips: up to 1.1e-2 with it and
     7.5e-3 without; whisper-base, the deviations of 60 clips: 15 above 1e-2 with it and 4 without).
     """
 

@@ -18,10 +18,10 @@ Say = Callable[[str], None]
 
 
 def of_channel(corpus: Manifest, channel: str | None, material: Material | None, say: Say) -> Manifest:
-    """The clips with the channel that is asked for, or that all of the run's clips are of; said.
+    """The clips with the channel that is asked for, or that all of the run's clips are of; reported to `say`.
 
     A row of a manifest that names its channel keeps it. A file with one channel has nothing to choose where the run
-    decides; where the user does, it must have what is asked for.
+    decides; where the user does, it must have that one.
     Raises InputError for what is no channel.
     """
     if channel is not None and channel != AVERAGE and not (channel.isascii() and channel.isdigit()):
@@ -49,20 +49,20 @@ def of_channel(corpus: Manifest, channel: str | None, material: Material | None,
     return replace(corpus, clips=clips)
 
 
-def notes_on(material: Material | None, windows: bool, heard: Recordings, ids: Sequence[str], say: Say) -> list[Note]:
-    """Notes on what the models hear now and did not learn from, said aloud too.
+def notes_on(material: Material | None, windows: bool, audio: Recordings, ids: Sequence[str], say: Say) -> list[Note]:
+    """Notes on what the models get now and did not learn from, reported to `say` too.
 
     windows: whether there are timelines, which show silence.
     """
-    flags = [heard.flags[clip] for clip in ids]
+    flags = [audio.flags[clip] for clip in ids]
     notes = flag_notes(flags)
     if material:
-        notes += material.other_length([heard.lengths[clip] / SAMPLE_RATE for clip in ids])
+        notes += material.other_length([audio.lengths[clip] / SAMPLE_RATE for clip in ids])
     for note in notes:
         say(f"note: {note}")
-    if some := sum("averaged" in own for own in flags):
+    if some := sum("averaged" in of_clip for of_clip in flags):
         say(f"mind: {averaged(some, len(flags))} --channel does so for all of them.")
-    silent = sum("near-silent" in own for own in flags)
+    silent = sum("near-silent" in of_clip for of_clip in flags)
     if silent and not windows:
         say(f"mind: {silent:,} of {len(flags):,} clips are near-silent; what is predicted of them means nothing.")
     return notes

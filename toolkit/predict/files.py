@@ -16,8 +16,7 @@ from toolkit.corpus.labels import Task
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.selection import above
 from toolkit.corpus.spellings import REFUSE, Rules, key, settle
-from toolkit.predict import inference as said
-from toolkit.predict import timeline
+from toolkit.predict import inference, timeline
 from toolkit.predict.inference import Applied, Known
 from toolkit.predict.timeline import Window
 from toolkit.result.predictions import write_paper_csv
@@ -40,14 +39,14 @@ def known_of(
     ids: Sequence[str],
     say: Callable[[str], None],
     rules: Rules = REFUSE,
-    asked: Rules = REFUSE,
+    run_rules: Rules = REFUSE,
 ) -> Known | None:
     """The truth of these clips, None where the manifest does not have all of it.
 
-    group: the column that an interval resamples; without it windows are resampled by their recording, and other clips
-    one by one. rules: for groups, and for a cell that is another spelling of one of the task's labels.
-    asked: what the run's own question was made by: its labels may have been picked, or be those of a threshold.
-    Raises LabelError for a cell that is none of them, SplitError by the rules.
+        group: the column that an interval resamples; without it windows are resampled by their recording, and other
+        clips one by one. rules: for groups, and for a cell that is another spelling of one of the task's labels.
+    run_rules: of the run's task: its labels may have been picked, or be those of a threshold.
+        Raises LabelError for a cell that is none of them, SplitError by the rules.
     """
     if not set(task.columns) <= set(manifest.columns):
         return None
@@ -61,7 +60,7 @@ def known_of(
     for number, (column, cells) in enumerate(columns.items()):
         for row, at in enumerate(places):
             line = manifest.clips[at].line
-            if task.regression and not cells[at].strip() and any(own[at].strip() for own in columns.values()):
+            if task.regression and not cells[at].strip() and any(each[at].strip() for each in columns.values()):
                 truth[row, number] = np.nan  # the clip counts for the targets that it has
                 continue
             if not cells[at].strip():
@@ -72,17 +71,19 @@ def known_of(
                 if np.isnan(truth[row, number]):
                     raise LabelError(f"Manifest line {line}, column {column!r}: {scales.expected(cells[at].strip())}")
                 continue
-            cell = cells[at] if asked.threshold is None else above(column, [cells[at]], asked.threshold, [line])[0]
+            cell = cells[at]
+            if run_rules.threshold is not None:
+                (cell,) = above(column, [cell], run_rules.threshold, [line])
             if cell not in allowed and rules.spellings == "merge":
                 cell = spelt.get(key(cell), cell)
-            if cell not in allowed and asked.labels and key(cell) not in spelt:
+            if cell not in allowed and run_rules.labels and key(cell) not in spelt:
                 say(f"no truth is written: line {line} has {cell!r} in {column!r}, which the run was not asked of")
                 return None
             if cell not in allowed:
-                told, meant = f"Manifest line {line}, column {column!r}: {cell!r}", spelt.get(key(cell))
+                where, meant = f"Manifest line {line}, column {column!r}: {cell!r}", spelt.get(key(cell))
                 if meant is not None:
-                    raise LabelError(f"{told}, another spelling of {meant!r}; --spellings merge takes it for that")
-                raise LabelError(f"{told}, expected one of {list(allowed)}")
+                    raise LabelError(f"{where}, another spelling of {meant!r}; --spellings merge takes it for that")
+                raise LabelError(f"{where}, expected one of {list(allowed)}")
             truth[row, number] = allowed.index(cell)
     names: Sequence[str] = [
         clip.recording or clip.id for clip in manifest.clips
@@ -118,19 +119,19 @@ def write(
 
     clips, seconds: what was predicted, in the order of `applied`. failed: reason by id; lost: the recordings of those.
     windows: whether there are timelines. run: its folder's name. made: what predict.json should say. say: of the page
-    and its figures, beside the English ones. levels: of each clip, by which silence is told. notes: what a
+    and its figures, next to the English ones. levels: of each clip, by which silence is recognised. notes: what a
     reader must see.
     """
     ids = [clip.id for clip in clips]
-    commit_text(folder / PREDICTIONS, said.to_csv(applied, ids, known))
+    commit_text(folder / PREDICTIONS, inference.to_csv(applied, ids, known))
     if known is not None and not applied.task.regression:  # a form of labels
-        write_paper_csv(folder / PAPER, said.predictions_of(applied, ids, known))
+        write_paper_csv(folder / PAPER, inference.predictions_of(applied, ids, known))
     answer = ""
     if windows:
         answer = _timelines(folder, applied, clips, seconds, levels, list(lost), negative, run, say, notes)
     silence = {"floor_decibels": timeline.FLOOR_DECIBELS, "below_loudest_decibels": timeline.BELOW_DECIBELS}
-    told = {"notes": list(map(str, notes)), **({"no_speech": silence} if windows else {}), "failed": dict(failed)}
-    commit_json(folder / MADE, {**made, **told})
+    outcome = {"notes": list(map(str, notes)), **({"no_speech": silence} if windows else {}), "failed": dict(failed)}
+    commit_json(folder / MADE, {**made, **outcome})
     return answer
 
 

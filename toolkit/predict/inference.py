@@ -24,21 +24,21 @@ ALL = -1  # in place of a test fold, of a model that is fitted on every clip
 class Assignment:
     """Which rounds' models each clip is for.
 
-    folds: the test fold of each round. own: (n_clips,) the round (a position in `folds`) that tested the clip, -1 for a
-    clip that the run does not know. only: the round for those, None for all of them. heard: positions of clips that
+    folds: the test fold of each round. round_of: (n_clips,) the round (a position in `folds`) that tested the clip, -1
+    for one that the run does not know. only: the round for those, None for all of them. seen: positions of clips that
     every model has learnt from or was chosen by (a fixed split's train and dev parts).
     """
 
     folds: tuple[int, ...]
-    own: IntArray
+    round_of: IntArray
     only: int | None
-    heard: tuple[int, ...]
+    seen: tuple[int, ...]
 
     @property
     def rows(self) -> list[IntArray]:
-        """For each round, the positions of the clips that its model is asked about."""
+        """For each round, the positions of the clips that its model predicts."""
         return [
-            np.flatnonzero((self.own == number) | ((self.own < 0) & (self.only in (None, number))))
+            np.flatnonzero((self.round_of == number) | ((self.round_of < 0) & (self.only in (None, number))))
             for number in range(len(self.folds))
         ]
 
@@ -47,7 +47,7 @@ def assign(run: Run, known: Mapping[str, str] | None, clips: Sequence[tuple[str,
     """Find the clips that the run tested: those of the same audio, whatever their id.
 
     known: SHA-256 of the audio by id, as `read_clips` gives it; without it ids are compared. clips: id and SHA-256.
-    only: the fold whose round alone is asked about other clips. Raises InputError for a fold that the run has not.
+    only: the fold whose round alone predicts other clips. Raises InputError for a fold that the run has not.
     """
     return assign_units(run, dict(zip(run.folds.ids, run.folds.fold.tolist())), known, [[one] for one in clips], only)
 
@@ -59,7 +59,7 @@ def assign_units(
     units: Sequence[Sequence[tuple[str, str]]],
     only: int | None,
 ) -> Assignment:
-    """As `assign`, of units that have one clip or more; one with clips of several folds has been heard by every model.
+    """As `assign`, of units that have one clip or more; one with clips of several folds has been seen by every model.
 
     fold_of: of the run's clips. units: id and SHA-256 of each one's clips.
     """
@@ -67,8 +67,8 @@ def assign_units(
     if only is not None and only not in folds:
         raise InputError(one_of("--round", only, folds))
     by_audio = {known[clip]: fold for clip, fold in fold_of.items() if clip in known} if known is not None else {}
-    own = np.full(len(units), -1)
-    heard = []
+    round_of = np.full(len(units), -1)
+    seen = []
     for position, clips in enumerate(units):
         found = set[int]()
         for clip, sha256 in clips:
@@ -76,23 +76,23 @@ def assign_units(
             fold = fold_of.get(clip) if same else by_audio.get(sha256)
             found |= set() if fold is None else {fold}
         if len(found) > 1 or not found <= set(folds):
-            heard.append(position)
+            seen.append(position)
         if len(folds) == 1 and found:
-            own[position] = 0
+            round_of[position] = 0
         elif len(found) == 1 and found <= set(folds):
-            own[position] = folds.index(found.pop())
-    return Assignment(folds, own, None if only is None else folds.index(only), tuple(heard))
+            round_of[position] = folds.index(found.pop())
+    return Assignment(folds, round_of, None if only is None else folds.index(only), tuple(seen))
 
 
 def assign_final(run: Run, known: Mapping[str, str] | None, clips: Sequence[tuple[str, str]]) -> Assignment:
     """Every clip to the one model that is fitted on all of the run's; arguments as `assign` takes them."""
     found = assign(run, known, clips, None)
-    return Assignment((ALL,), np.full(len(clips), -1), 0, (*np.flatnonzero(found.own >= 0).tolist(),))
+    return Assignment((ALL,), np.full(len(clips), -1), 0, (*np.flatnonzero(found.round_of >= 0).tolist(),))
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What is said of each clip.
+    """What is predicted of each clip.
 
     models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all, "final" for
     the one that was fitted on every clip.
@@ -127,30 +127,30 @@ class Model(Protocol):
 
 
 def together(task: Task, assigned: Assignment, models: Sequence[Model], probability: Sequence[FloatArray]) -> Applied:
-    """What the rounds' models said, joined.
+    """The rounds' predictions, joined.
 
     models, probability: of each round, the latter of the clips in `assigned.rows`. A clip for several models gets the
     mean of their probabilities and of their scores, and is decided by the mean of their bars; a label of a multilabel
-    task by the models that could learn it. One that was fitted on clips that all have the label, or none, says 1 or 0
-    of every clip: it knows nothing, and would outvote the others. All count where none could learn it.
+    task by the models that could learn it. One that was fitted on clips that all have the label, or none, gives 1 or 0
+    to every clip: it knows nothing, and would outvote the others. All count where none could learn it.
     """
-    shape = (len(assigned.own), len(task.labels))
+    shape = (len(assigned.round_of), len(task.labels))
     total, against, score, count = (np.zeros(shape) for _ in range(4))
     could = [(one.prevalence > 0) & (one.prevalence < 1) if task.multilabel else True for one in models]
     able = np.zeros(shape, dtype=bool)
     for rows, learnt in zip(assigned.rows, could, strict=True):
         able[rows] |= learnt
-    for rows, own, model, learnt in zip(assigned.rows, probability, models, could, strict=True):
+    for rows, probabilities, model, learnt in zip(assigned.rows, probability, models, could, strict=True):
         counts = np.where(able[rows], learnt, True)
-        total[rows] += counts * own
+        total[rows] += counts * probabilities
         against[rows] += counts * model.bars
-        score[rows] += 0.0 if task.regression else counts * model.scale.scores(own)
+        score[rows] += 0.0 if task.regression else counts * model.scale.scores(probabilities)
         count[rows] += counts
-    # of one model, divided by 1: its own bits
+    # of one model, divided by 1: the same bits
     mean, against, score = total / count, against / count, score / count
     rounds = [FINAL if fold == ALL else f"round-{fold}" for fold in assigned.folds]
     new = MEAN if assigned.only is None else rounds[assigned.only]
-    whose = tuple(new if number < 0 else rounds[number] for number in assigned.own)
+    whose = tuple(new if number < 0 else rounds[number] for number in assigned.round_of)
     return Applied(task, whose, mean, against, decide(task, mean, against), score)
 
 

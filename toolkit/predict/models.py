@@ -40,7 +40,7 @@ from toolkit.result.units import read as read_units
 
 
 @dataclass(frozen=True)
-class Said:
+class Output:
     """ids: of clips or units, and applied: what is predicted of them. failed: reasons where more clips failed.
 
     clips: of each unit, in the order of ids, and weights: of each of these, NaN where the probe weighs none.
@@ -60,9 +60,9 @@ class Models(Protocol):
         """What is said in each clip, by the store that read it. Raises InputError where the corpus has no text."""
         ...
 
-    def ask(
+    def predict(
         self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path, units: Units | None = None
-    ) -> Said:
+    ) -> Output:
         """Predict the clips that could be decoded, or the units that have any.
 
         only: the round for clips that are new to the run, None for the mean of all. features: a folder for what is
@@ -104,19 +104,19 @@ class Tuned:
     def texts(self, corpus: Manifest) -> Mapping[str, Mapping[str, str]]:
         return {}
 
-    def ask(
+    def predict(
         self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path, units: Units | None = None
-    ) -> Said:
+    ) -> Output:
         assert units is None  # `finetune.origin` refuses a run on units
         ids = [clip.id for clip in corpus.clips if clip.id in recordings.sha256]
         _left(ids, recordings.failed)
         assigned = _assigned(self.folder, self.run, ids, recordings, only, self.place)
-        asked = sum(map(len, assigned.rows))
-        with self.place.bar("predict", asked, "clips") as advance:
+        count = sum(map(len, assigned.rows))
+        with self.place.bar("predict", count, "clips") as advance:
             found = self.apply(
                 self.run.task, self.kept, self.checkpoint, recordings, ids, assigned.rows, self.device, advance
             )
-        return Said(ids, together(self.run.task, assigned, self.kept, found), {})
+        return Output(ids, together(self.run.task, assigned, self.kept, found), {})
 
 
 class Probes:
@@ -136,9 +136,9 @@ class Probes:
             own_code, {key: value for origin in origins for key, value in origin.settings.items()}, folder.name
         )
 
-    def ask(
+    def predict(
         self, corpus: Manifest, recordings: Recordings, only: int | None, features: Path, units: Units | None = None
-    ) -> Said:
+    ) -> Output:
         joined, failed = self._joined(corpus, recordings, features)
         if units is not None:
             return self._of_units(units, joined, recordings, only, failed)
@@ -146,31 +146,31 @@ class Probes:
         ids = [clip.id for clip in corpus.clips if clip.id in found]
         _left(ids, {**recordings.failed, **failed})
         assigned = _assigned(self.folder, self.run, ids, recordings, only, self.place, self.final)
-        rows = [np.array([found[ids[row]] for row in own], dtype=np.int64) for own in assigned.rows]
+        rows = [np.array([found[ids[row]] for row in positions], dtype=np.int64) for positions in assigned.rows]
         probability = winners.apply(joined, self.winners, rows)
-        return Said(ids, together(self.run.task, assigned, self.winners, probability), failed)
+        return Output(ids, together(self.run.task, assigned, self.winners, probability), failed)
 
     def _of_units(
         self, units: Units, joined: Layers, recordings: Recordings, only: int | None, failed: dict[str, str]
-    ) -> Said:
+    ) -> Output:
         store = Gathered(joined, units.present(joined.ids))
         _left(store.ids, {**recordings.failed, **failed})
         fold = dict(zip(self.run.folds.ids, self.run.folds.fold.tolist()))
         fold_of = {one.clip: fold[one.unit] for one in read_units(self.folder) or ()}
-        heard = [[(clip, recordings.sha256[clip]) for clip in own] for own in store.members.values()]
-        assigned = assign_units(self.run, fold_of, read_clips(self.folder), heard, only)
+        hashes = [[(clip, recordings.sha256[clip]) for clip in ids] for ids in store.members.values()]
+        assigned = assign_units(self.run, fold_of, read_clips(self.folder), hashes, only)
         _say_assigned(self.place, assigned, len(store.ids), "units", only)
         applied = together(self.run.task, assigned, self.winners, winners.apply(store, self.winners, assigned.rows))
         clips = list(store.members.values())
-        weights = [np.full(len(own), np.nan) for own in clips]
+        weights = [np.full(len(ids), np.nan) for ids in clips]
         if (shares := shares_of(store, self.winners, assigned.rows)) is not None:
             each: list[list[FloatArray]] = [[] for _ in clips]
-            for rows, own in zip(assigned.rows, shares, strict=True):
-                for row, share in zip(rows, own, strict=True):
+            for rows, of_round in zip(assigned.rows, shares, strict=True):
+                for row, share in zip(rows, of_round, strict=True):
                     each[row].append(share)
-            weights = [np.mean(own, axis=0) for own in each]
+            weights = [np.mean(of_unit, axis=0) for of_unit in each]
         none = {unit: "has no clip that could be decoded" for unit in units.members if unit not in store.members}
-        return Said(list(store.ids), applied, {**failed, **none}, clips, weights)
+        return Output(list(store.ids), applied, {**failed, **none}, clips, weights)
 
     def texts(self, corpus: Manifest) -> Mapping[str, Mapping[str, str]]:
         return {
@@ -187,8 +187,8 @@ class Probes:
         for name, origin in origins_of(self.run, self.winners).items():
             store, before = stored(origin, self.place.features, recordings.sha256)
             if store and name in texts:  # of the same audio, but perhaps another text
-                own = store.clips
-                before = {clip: at for clip, at in before.items() if own[at].source[7:] == (mark(texts[name][clip]),)}
+                there = store.clips
+                before = {clip: at for clip, at in before.items() if there[at].source[7:] == (mark(texts[name][clip]),)}
             missing = [clip for clip in corpus.clips if clip.id in recordings.sha256 and clip.id not in before]
             parts = [(store, before)] if store and before else []
             if missing:
@@ -263,15 +263,15 @@ def _assigned(
     place: Place,
     final: bool = False,
 ) -> Assignment:
-    """Which rounds' models each clip is for; said."""
+    """Which rounds' models each clip is for, reported to the user."""
     clips = [(clip, recordings.sha256[clip]) for clip in ids]
     if final:
         assigned = assign_final(run, read_clips(folder), clips)
         place.say(f"one probe, fitted on all {len(run.folds.ids):,} clips of {folder.name}: what it scores on new "
                   "callers was not measured, that of the rounds' models was")  # fmt: skip
-        if assigned.heard:
+        if assigned.seen:
             place.say(
-                f"{len(assigned.heard):,} of {len(ids):,} clips taught it: its predictions for them are optimistic"
+                f"{len(assigned.seen):,} of {len(ids):,} clips taught it: its predictions for them are optimistic"
             )
         return assigned
     assigned = assign(run, read_clips(folder), clips, only)
@@ -281,18 +281,18 @@ def _assigned(
 
 def _say_assigned(place: Place, assigned: Assignment, many: int, what: str, only: int | None) -> None:
     """many: clips or units, what they are."""
-    own, mixed = int((assigned.own >= 0).sum()), sum(assigned.own[row] < 0 for row in assigned.heard)
-    if own:
-        place.say(f"{own:,} of {many:,} {what} are the run's own; each gets the model that was not taught by it")
-    if heard := len(assigned.heard) - mixed:
-        place.say(f"{heard:,} of them taught or chose the only model there is: its predictions are optimistic")
+    tested, mixed = int((assigned.round_of >= 0).sum()), sum(assigned.round_of[row] < 0 for row in assigned.seen)
+    if tested:
+        place.say(f"{tested:,} of {many:,} {what} are the run's own; each gets the model that was not taught by it")
+    if seen := len(assigned.seen) - mixed:
+        place.say(f"{seen:,} of them taught or chose the only model there is: its predictions are optimistic")
     which = f"the mean of {len(assigned.folds)} rounds' models" if only is None else f"the model of round {only}"
     if mixed:
         place.say(
             f"{mixed:,} {what} have clips of several of the run's folds, which taught its models; they get {which}, "
             "whose predictions are optimistic"
         )
-    if new := many - own - mixed:
+    if new := many - tested - mixed:
         place.say(f"{new:,} {what} are new to the run; they get {which}")
 
 

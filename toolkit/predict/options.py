@@ -47,8 +47,8 @@ class PredictOptions(Spelt):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         *(
-            Rule(option, lambda own: own.manifest is None, "has no effect without --manifest, to which it belongs")
+            Rule(option, lambda opts: opts.manifest is None, "has no effect without --manifest, to which it belongs")
             for option in ("audio_root", "spellings", "unknown", "unit")
         ),
-        Rule("round_", lambda own: own.final, "has no effect with --final, whose model is of all rounds"),
+        Rule("round_", lambda opts: opts.final, "has no effect with --final, whose model is of all rounds"),
     )

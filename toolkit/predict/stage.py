@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Predicted:
     """What a run's models say of audio. failed: the reason by id of what could not be decoded. answer: the sentence
-    that stands first. cached: it was there before.
+    that comes first. cached: it was there before.
     """
 
     folder: Path
@@ -85,7 +85,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Plan:
-    """A prediction that can be made, as far as can be told without the audio."""
+    """A prediction that can be made, as far as is known without the audio."""
 
     place: Place
     options: PredictOptions
@@ -137,28 +137,28 @@ class Plan:
         if cached and (windows is None or (made / language.file(files.PAGE)).is_file()):
             return Predicted(made, failed, cached=True, language=options.language)
         features = made.parent / f".{folder.name}-{signature(what)[:12]}.features"
-        said = self.models.ask(corpus, recordings, options.round_, features, units)
-        failed |= said.failed
-        heard = [clip for own in said.clips for clip in own] if units else said.ids
+        output = self.models.predict(corpus, recordings, options.round_, features, units)
+        failed |= output.failed
+        recorded = [clip for of_unit in output.clips for clip in of_unit] if units else output.ids
         corpus = units.manifest if units else corpus
         by_id = {clip.id: clip for clip in corpus.clips}
-        asked = Rules(**run.provenance.get("rules", {}))
-        known = files.known_of(run.task, run.predictions.group, corpus, said.ids, place.say, options.rules, asked)
-        notes = notes_on(material, windows is not None, recordings, heard, place.say)
+        rules = Rules(**run.provenance.get("rules", {}))
+        known = files.known_of(run.task, run.predictions.group, corpus, output.ids, place.say, options.rules, rules)
+        notes = notes_on(material, windows is not None, recordings, recorded, place.say)
         provenance = {"run": folder.name, "run_sha256": what["run"], "round": options.round_, "final": options.final,
                       "windows": what["windows"], "command": place.typed("predict", options),
                       "negative": list(self.negative)}  # fmt: skip
         # in place where only a language was missing
         with nullcontext(made) if cached else committed_folder(made) as unfinished:
             answer = files.write(
-                unfinished, said.applied, [by_id[clip] for clip in said.ids],
-                [recordings.lengths[clip] / SAMPLE_RATE for clip in heard], failed, known, windows is not None,
+                unfinished, output.applied, [by_id[clip] for clip in output.ids],
+                [recordings.lengths[clip] / SAMPLE_RATE for clip in recorded], failed, known, windows is not None,
                 self.negative, folder.name, provenance,
                 [by_id[clip].recording or clip for clip in failed if clip in by_id], language,
-                [recordings.levels[clip] for clip in heard], notes,
+                [recordings.levels[clip] for clip in recorded], notes,
             )  # fmt: skip
             if units:
-                commit_text(unfinished / TABLE, units_csv(said))
+                commit_text(unfinished / TABLE, units_csv(output))
         shutil.rmtree(features, ignore_errors=True)
         return Predicted(made, failed, answer, language=options.language)
 

@@ -1,4 +1,4 @@
-"""A recording over time: what its windows say at each instant, its stretches of one decision, and their summary.
+"""A recording over time: what its windows say at each instant, its stretches of one decision, and their each.
 
 At an instant the probability is the mean over the windows that cover it, and so is the threshold of a multilabel task;
 the decision follows from both as for a clip. Instants that no window covers (one failed) are gaps. Where a window is
@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 SAME_INSTANT = 5e-4  # seconds; windows are cut to whole milliseconds
 # A window whose level (its samples' standard deviation; full scale is 1) is below the floor, or this far below the
-# level that one window in twenty of its recording reaches, holds no speech. A pause on a telephone line lies 35 dB or
+# level that one window in twenty of its recording reaches, holds no speech. A pause on a telephone line is 35 dB or
 # more below a voice, and ten seconds with half a second of speech in them 13 dB below ten full of it.
 FLOOR_DECIBELS, BELOW_DECIBELS = -60.0, 30.0
 NO_SPEECH = "no speech"
@@ -82,7 +82,7 @@ def timelines(applied: Applied, windows: Sequence[Window], failed: Sequence[str]
     for window in windows:
         by_recording.setdefault(window.recording, []).append(window)
     return [
-        _timeline(applied, recording, own, list(failed).count(recording)) for recording, own in by_recording.items()
+        _timeline(applied, recording, each, list(failed).count(recording)) for recording, each in by_recording.items()
     ]
 
 
@@ -203,8 +203,8 @@ def timeline_csv(found: Sequence[Timeline]) -> str:
             one.start.tolist(), one.end.tolist(), one.speech, one.probability.astype(np.float32), one.decision.tolist()
         )
         for start, end, speech, probability, decision in pieces:
-            said = [str(cell) for cell in decision] if task.multilabel else [task.labels[decision]]
-            cells = [*map(str, probability), *said] if speech else [""] * (len(probability) + len(said))
+            words = [str(cell) for cell in decision] if task.multilabel else [task.labels[decision]]
+            cells = [*map(str, probability), *words] if speech else [""] * (len(probability) + len(words))
             rows.append([one.recording, _seconds(start), _seconds(end), str(int(speech)), *cells])
     return csv_text(columns, rows)
 
@@ -216,10 +216,10 @@ def summary_csv(found: Sequence[tuple[Timeline, Summary]]) -> str:
     columns += ["negative_share", "changes_per_minute"]
     columns += [f"share:{label}" for label in labels] + [f"slope_per_minute:{label}" for label in labels]
     rows = []
-    for one, own in found:
-        numbers = [own.negative, own.changes, *own.share.tolist(), *own.slope.tolist()]
+    for one, each in found:
+        numbers = [each.negative, each.changes, *each.share.tolist(), *each.slope.tolist()]
         cells = ["" if number is None or np.isnan(number) else f"{number:.6f}" for number in numbers]
-        times = [_seconds(seconds) for seconds in (own.seconds, own.speech, own.seconds - own.speech)]
+        times = [_seconds(seconds) for seconds in (each.seconds, each.speech, each.seconds - each.speech)]
         rows.append([one.recording, *times, str(one.windows), str(one.failed), *cells])
     return csv_text(columns, rows)
 

@@ -1,4 +1,4 @@
-"""timeline.html and its figures: each label's probability over a recording's time, and the summary of every one."""
+"""timeline.html and its figures: each label's probability over a recording's time, and the each of every one."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -75,8 +75,8 @@ def chart(timeline: Timeline, say: Language) -> Any:
         .mark_rule(color=COLOUR.faint, opacity=0.35)
         .encode(y=alt.Y("base:Q", scale=rows_scale, axis=right))
     )
-    told = [say("timeline.subtitle"), *([say("timeline.subtitle_silent")] if silent else [])]
-    heading = titled(timeline.recording, told)
+    subtitle = [say("timeline.subtitle"), *([say("timeline.subtitle_silent")] if silent else [])]
+    heading = titled(timeline.recording, subtitle)
     height = max(2, len(labels)) * ROW_PIXELS
     layers = alt.layer(*([quiet] if silent else []), lines, bars).resolve_axis(y="independent")
     return layers.properties(title=heading, height=height)
@@ -180,16 +180,16 @@ def page(
 
 def answer(found: Sequence[tuple[Timeline, Summary]], negative: Sequence[str], say: Language = ENGLISH) -> str:
     """The finding in a sentence; of the time with speech."""
-    seconds, speech = sum(own.seconds for _, own in found), sum(own.speech for _, own in found)
+    seconds, speech = sum(each.seconds for _, each in found), sum(each.speech for _, each in found)
     many = say.counted(len(found), "recording") if len(found) != 1 else found[0][0].recording
     fields = {"time": clock(seconds), "speech": clock(speech), "recordings": many}
     if not speech:
         return say("timeline.answer_silent", **fields)
-    spoken = [own for _, own in found if own.speech]
-    fields["changes"] = f"{sum(own.changes * own.speech for own in spoken) / speech:.1f}"
+    spoken = [each for _, each in found if each.speech]
+    fields["changes"] = f"{sum(each.changes * each.speech for each in spoken) / speech:.1f}"
     if not negative:
         return say("timeline.answer", **fields)
-    bad = sum((own.negative or 0.0) * own.speech for own in spoken) / speech
+    bad = sum((each.negative or 0.0) * each.speech for each in spoken) / speech
     labels = say("common.list").join(negative)
     return say("timeline.answer_negative", **fields, share=f"{100 * bad:.0f}", labels=labels)
 
@@ -201,12 +201,12 @@ def _table(found: Sequence[tuple[Timeline, Summary]], say: Language) -> Any:
     rows = [
         Row([
             Cell(one.recording),
-            *(Cell(clock(seconds), True, seconds) for seconds in (own.seconds, own.speech, own.seconds - own.speech)),
-            _percent(own.negative),
-            Cell("" if np.isnan(own.changes) else f"{own.changes:.1f}", True, -1.0 if not own.speech else own.changes),
-            *map(_percent, own.share.tolist()),
+            *(Cell(clock(value), True, value) for value in (each.seconds, each.speech, each.seconds - each.speech)),
+            _percent(each.negative),
+            Cell("" if np.isnan(each.changes) else f"{each.changes:.1f}", True, each.changes if each.speech else -1.0),
+            *map(_percent, each.share.tolist()),
         ])
-        for one, own in found
+        for one, each in found
     ]  # fmt: skip
     return table(columns, rows)
 

@@ -10,7 +10,7 @@ from toolkit.corpus import units as corpus_units
 from toolkit.corpus.manifest import RECORDING, Manifest
 from toolkit.corpus.spellings import Rules
 from toolkit.corpus.units import Units
-from toolkit.predict.models import Said
+from toolkit.predict.models import Output
 from toolkit.result.run import Run
 from toolkit.result.safe_csv import csv_text
 
@@ -28,20 +28,20 @@ def units_of(corpus: Manifest, run: Run, folder: str, named: str | None, from_fi
     column = named or unit["column"]
     if from_files and not (column == RECORDING and any(clip.recording for clip in corpus.clips)):
         return corpus_units.of_folders(corpus, column)
-    asked = replace(Rules(**run.provenance.get("rules", {})), spellings=rules.spellings, unknown=rules.unknown)
+    run_rules = replace(Rules(**run.provenance.get("rules", {})), spellings=rules.spellings, unknown=rules.unknown)
     try:
-        return corpus_units.units_of(corpus, column, unit["label"], ",".join(run.task.columns), None, asked)
+        return corpus_units.units_of(corpus, column, unit["label"], ",".join(run.task.columns), None, run_rules)
     except LabelError as error:
         if unit["label"] is not None:
             raise
         raise LabelError(f"{error} (of `toolkit probe`; {folder} was made without it)") from None
 
 
-def units_csv(said: Said) -> str:
+def units_csv(found: Output) -> str:
     """Every clip of every unit, whose models predicted the unit, and what the clip weighed there, if anything."""
     rows: list[Sequence[str]] = [
         [clip, unit, model, "" if np.isnan(weight) else f"{weight:.6f}"]
-        for unit, model, clips, weights in zip(said.ids, said.applied.models, said.clips, said.weights, strict=True)
+        for unit, model, clips, weights in zip(found.ids, found.applied.models, found.clips, found.weights, strict=True)
         for clip, weight in zip(clips, weights, strict=True)
     ]
     return csv_text(["clip", "unit", "model", "weight"], rows)

@@ -22,7 +22,7 @@ KEY = re.compile(r"[0-9a-f]{64}\n?")
 
 @dataclass(frozen=True)
 class Key:
-    """A secret of 32 bytes. Who has it can tell whether a name is behind a hash; without it no one can try names."""
+    """A secret of 32 bytes. Who has it can check whether a hash is a name's; without it no one can try names."""
 
     secret: bytes
 
@@ -73,7 +73,7 @@ def anonymise(manifest: Manifest, out: Path, key: Key, also: Collection[str] = (
     """Write a manifest with keyed hashes for ids and speakers, everything else as it is; returns the hashed columns.
 
     also: more columns that name someone. keep_text: the column `text` too, by which people are known and which is left
-    out otherwise. Paths stay: the audio lies where it lies. Raises InputError for an unknown
+    out otherwise. Paths stay: the audio is not moved. Raises InputError for an unknown
     column, for `out` that is there already, and where two names share a hash.
     """
     free = [column for column in manifest.columns if column not in manifests.RESERVED]

@@ -37,9 +37,9 @@ class Purge:
 
     @classmethod
     def of(cls, workspace: Path, file: Path, speakers: frozenset[str], clips: frozenset[str]) -> "Purge":
-        """Who and what goes, from the manifest and from the runs; a clip whose audio is gone counts too.
+        """Who and what is removed, from the manifest and from the runs; a clip whose audio is missing counts too.
 
-        Raises InputError for a name that stands nowhere, StoreError for a damaged store or run.
+        Raises InputError for a name that is nowhere, StoreError for a damaged store or run.
         """
         manifest = manifests.inspect(file)[0]
         rows = manifest.clips if manifest else ()
@@ -49,11 +49,11 @@ class Purge:
         }
         ids = frozenset(clip for clip, speaker in known.items() if speaker in speakers or clip in clips) | clips
 
-        def goes(clip: str) -> bool:
-            return _goes(clip, ids)
+        def is_removed(clip: str) -> bool:
+            return _is_removed(clip, ids)
 
-        found = [(store, held(store, goes)) for store in every_store(workspace / "features")]
-        results = purge_results.touched(workspace / "result", goes)
+        found = [(store, held(store, is_removed)) for store in every_store(workspace / "features")]
+        results = purge_results.touched(workspace / "result", is_removed)
         strangers = speakers - set(known.values())
         lines = tuple(clip.line for clip in rows if clip.id in ids)
         if strangers:
@@ -61,8 +61,8 @@ class Purge:
                 f"No clip of the speaker {min(strangers)!r} in {file.name} or in any run; where both have lost it, "
                 "name the clips: --clip ID"
             )
-        hashes = {sha256 for _, own in found for sha256 in own.audio_sha256}
-        stored = {clip for _, own in found for clip in own.clips}
+        hashes = {sha256 for _, of_clip in found for sha256 in of_clip.audio_sha256}
+        stored = {clip for _, of_clip in found for clip in of_clip.clips}
         names = speakers | ids | stored | hashes
         predicted = tuple(
             folder for folder in sorted((workspace / "predictions").glob("*/")) if search(folder, names).found
@@ -74,14 +74,14 @@ class Purge:
         """Whether some name is too short to be searched for in every file."""
         return any(map(is_plain, self.names))
 
-    def told(self, models: bool, manifest_too: bool) -> Iterator[str]:
+    def sentences(self, models: bool, manifest_too: bool) -> Iterator[str]:
         """What is touched, a sentence a line."""
         results = self.results
         yield f"{len(self.ids):,} clips go"
-        for store, own in self.stores:
-            if own.clips:
+        for store, inside in self.stores:
+            if inside.clips:
                 where = store.folder.relative_to(self.workspace / "features").as_posix()
-                yield f"features/{where}: {len(own.clips):,} clips in {len(own.shards)} shards"
+                yield f"features/{where}: {len(inside.clips):,} clips in {len(inside.shards)} shards"
         for folder in results.runs:
             yield f"result/{folder.name}: " + ("deleted" if models else "made again without them")
         for folder, reason in results.lost.items():
@@ -112,17 +112,17 @@ class Purge:
             )
 
     def run(self, models: bool, manifest_too: bool) -> None:
-        """Runs first, stores next, the manifest last: whoever is cut off still finds the names in it."""
+        """Runs first, stores next, the manifest last: an interrupted purge still finds the names in it."""
 
-        def goes(clip: str) -> bool:
-            return _goes(clip, self.ids)
+        def is_removed(clip: str) -> bool:
+            return _is_removed(clip, self.ids)
 
-        purge_results.purge(self.workspace / "result", self.results, goes, models)
+        purge_results.purge(self.workspace / "result", self.results, is_removed, models)
         for folder in self.predicted:
             shutil.rmtree(folder)
-        for store, own in self.stores:
-            if own.clips:
-                purge_store(store, goes)
+        for store, inside in self.stores:
+            if inside.clips:
+                purge_store(store, is_removed)
         if manifest_too and self.manifest is not None and self.lines:
             kept = [clip for clip in self.manifest.clips if clip.id not in self.ids]
             file = self.manifest.home / self.manifest.name
@@ -130,12 +130,12 @@ class Purge:
 
     def search(self, manifest_too: bool) -> Search:
         """A residue search for every name, all over the workspace but in what is the user's own."""
-        own: list[Path] = []
+        files: list[Path] = []
         if self.manifest is not None:
-            own = [self.manifest.audio_path(clip) for clip in self.manifest.clips]
+            files = [self.manifest.audio_path(clip) for clip in self.manifest.clips]
             if not manifest_too:
-                own.append(self.manifest.home / self.manifest.name)
-        return search(self.workspace, self.names, own, [self.workspace / "models"])
+                files.append(self.manifest.home / self.manifest.name)
+        return search(self.workspace, self.names, files, [self.workspace / "models"])
 
 
 def purge(
@@ -166,9 +166,9 @@ def purge(
     if not speakers and not clips:
         raise InputError("Say who goes: --speaker NAME, or --clip ID")
     if not dry_run:
-        purge_results.finish(place.result)  # what another purge, cut off, has begun
+        purge_results.finish(place.result)  # what another, interrupted purge has begun
     task = Purge.of(place.folder, place.manifest_file, frozenset(speakers), frozenset(clips))
-    for sentence in task.told(models, manifest_too):
+    for sentence in task.sentences(models, manifest_too):
         place.say(sentence)
     if dry_run:
         return None
@@ -183,7 +183,7 @@ def purge(
     return left
 
 
-def _goes(clip: str, ids: frozenset[str]) -> bool:
+def _is_removed(clip: str, ids: frozenset[str]) -> bool:
     """Whether a clip is one of these, or a window of one."""
 
     return clip in ids or recording_of(clip) in ids
@@ -201,5 +201,5 @@ def of_lines(lines: Sequence[int]) -> str:
             runs[-1].append(line)
         else:
             runs.append([line])
-    told = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-    return f"{'line' if len(lines) == 1 else 'lines'} {told}"
+    listed = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"{'line' if len(lines) == 1 else 'lines'} {listed}"

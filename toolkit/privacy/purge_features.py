@@ -16,15 +16,15 @@ class Held:
     audio_sha256: tuple[str, ...]
 
 
-def held(store: Store, gone: Callable[[str], bool]) -> Held:
-    """gone: whether the clip of an id goes. Reads sidecars only. Raises StoreError for a damaged one."""
+def held(store: Store, is_removed: Callable[[str], bool]) -> Held:
+    """is_removed: whether the clip of an id is. Reads sidecars only. Raises StoreError for a damaged one."""
     clips: list[str] = []
     shards: list[str] = []
     hashes: list[str] = []
     for path in sorted(store.folder.glob("shard-*.json")):  # copies too, which nothing else reads: they name callers
         sidecar = shard.read_sidecar(path)
-        stored = [clip for clip in sidecar.clips if gone(clip.id)]
-        found = [clip.id for clip in stored] + [clip.id for clip in sidecar.failed if gone(clip.id)]
+        stored = [clip for clip in sidecar.clips if is_removed(clip.id)]
+        found = [clip.id for clip in stored] + [clip.id for clip in sidecar.failed if is_removed(clip.id)]
         if found:
             clips += found
             shards.append(path.name)
@@ -32,11 +32,11 @@ def held(store: Store, gone: Callable[[str], bool]) -> Held:
     return Held(tuple(clips), tuple(shards), tuple(hashes))
 
 
-def purge(store: Store, gone: Callable[[str], bool]) -> None:
-    """Commit every shard anew that holds one of them. Cut off, it goes on when it is called again.
+def purge(store: Store, is_removed: Callable[[str], bool]) -> None:
+    """Commit every shard anew that holds one of them. Interrupted, it resumes when called again.
 
     Raises StoreError for a damaged shard or a store that another run writes to, DiskFullError.
     """
     with store.writing() as writer:
-        writer.remove(gone)
+        writer.remove(is_removed)
     store.refresh()

@@ -20,7 +20,7 @@ from toolkit.result.predictions import Predictions
 from toolkit.result.report import run_page
 from toolkit.result.run import Run
 
-Goes = Callable[[str], bool]  # whether the clip of an id goes
+Removes = Callable[[str], bool]  # whether the clip of an id is removed
 FOLDS = "folds"
 ASIDE = ".{}.purged"  # where a run is written anew before it takes its place
 DRAWN = (
@@ -32,7 +32,7 @@ DRAWN = (
     columns.TABLE,
     units.FILE,
     units.TABLE,
-)  # of a run, and only where they were asked for
+)  # of a run, and only where the user wanted them
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Touched:
 
     runs: made anew, the one whose page shows another one before that one. lost: runs that cannot be without them, with
     the reason. pages: of several runs. folds: kept for other runs. unfinished: runs that were cut off; what they have
-    learnt from cannot be told.
+    learnt from is not known.
     """
 
     runs: tuple[Path, ...]
@@ -51,23 +51,23 @@ class Touched:
     unfinished: tuple[Path, ...]
 
 
-def _in(folder: Path, goes: Goes) -> Goes:
+def _in(folder: Path, is_removed: Removes) -> Removes:
     """Of the ids that a run is about: of one on units, a unit goes with any of its clips."""
     members = units.read(folder)
     if members is None:
-        return goes
-    known, gone = {one.unit for one in members}, {one.unit for one in members if goes(one.clip)}
-    return lambda name: name in gone if name in known else goes(name)
+        return is_removed
+    known, removed = {one.unit for one in members}, {one.unit for one in members if is_removed(one.clip)}
+    return lambda name: name in removed if name in known else is_removed(name)
 
 
-def _anywhere(result: Path, goes: Goes) -> Goes:
+def _anywhere(result: Path, is_removed: Removes) -> Removes:
     """Of ids in folds, whichever runs they are for."""
     every = [units.read(path.parent) or [] for path in sorted(result.glob(f"*/{units.FILE}"))]
-    gone = {one.unit for members in every for one in members if goes(one.clip)}
-    return lambda name: goes(name) or name in gone
+    removed = {one.unit for members in every for one in members if is_removed(one.clip)}
+    return lambda name: is_removed(name) or name in removed
 
 
-def touched(result: Path, goes: Goes) -> Touched:
+def touched(result: Path, is_removed: Removes) -> Touched:
     """Look through result/, after `finish`. Raises StoreError for a damaged run, SplitError for damaged folds."""
     runs: list[Path] = []
     lost: dict[Path, str] = {}
@@ -80,7 +80,7 @@ def touched(result: Path, goes: Goes) -> Touched:
             continue
         run = run_files.read(folder)
         shown[folder] = {one.folder for one in controls.read(folder)}
-        clips = set(filter(_in(folder, goes), (*run.folds.ids, *run.left_out)))
+        clips = set(filter(_in(folder, is_removed), (*run.folds.ids, *run.left_out)))
         if not clips:
             continue
         if named := {"speaker", run.predictions.group, run.folds.group_by} & set(run.task.columns):
@@ -91,13 +91,13 @@ def touched(result: Path, goes: Goes) -> Touched:
             runs.append(folder)
         except SplitError:
             lost[folder] = "without these clips a fold of it is empty"
-    gone = {folder.name for folder in (*runs, *lost)}
-    runs += [folder for folder in shown if folder.name not in gone and shown[folder] & gone]
-    names = [name.encode() for name in gone]
+    removed = {folder.name for folder in (*runs, *lost)}
+    runs += [folder for folder in shown if folder.name not in removed and shown[folder] & removed]
+    names = [name.encode() for name in removed]
     pages = [folder for folder in others if any(name in path.read_bytes() for path in _files(folder) for name in names)]
-    in_folds = _anywhere(result, goes)
+    in_folds = _anywhere(result, is_removed)
     folds = [path for path in sorted(result.glob(f"{FOLDS}/*.json")) if any(map(in_folds, splits.read(path).ids))]
-    first = sorted(runs, key=lambda folder: (not shown[folder] & gone, folder.name))
+    first = sorted(runs, key=lambda folder: (not shown[folder] & removed, folder.name))
     return Touched(tuple(first), lost, tuple(pages), tuple(folds), tuple(unfinished))
 
 
@@ -105,14 +105,14 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def purge(result: Path, found: Touched, goes: Goes, models: bool) -> None:
+def purge(result: Path, found: Touched, is_removed: Removes, models: bool) -> None:
     """Do it. models: delete every run that has learnt from these clips, instead of making it anew.
 
-    Cut off, it goes on when `touched` and `purge` are called again. Raises StoreError, DiskFullError.
+    Interrupted, it resumes when `touched` and `purge` are called again. Raises StoreError, DiskFullError.
     """
     for folder in found.pages:
         shutil.rmtree(folder)
-    in_folds = _anywhere(result, goes)
+    in_folds = _anywhere(result, is_removed)
     for path in found.folds:
         folds = splits.read(path)
         try:
@@ -124,26 +124,26 @@ def purge(result: Path, found: Touched, goes: Goes, models: bool) -> None:
         path.unlink()
     deleted = {*found.lost, *((*found.runs, *found.unfinished) if models else ())}
     remaining = [folder for folder in found.runs if folder not in deleted]
-    anew = {folder.name: _without(run_files.read(folder), _in(folder, goes)) for folder in remaining}
+    anew = {folder.name: _without(run_files.read(folder), _in(folder, is_removed)) for folder in remaining}
     for folder in remaining:
-        _replace(folder, anew, {one.name for one in deleted}, goes)
+        _replace(folder, anew, {one.name for one in deleted}, is_removed)
     for folder in deleted:
         (folder / result_run.RUN).unlink(missing_ok=True)  # what is half deleted is no run
         shutil.rmtree(folder)
 
 
-def _without(run: Run, goes: Goes) -> Run:
-    """The run, less the clips that go, with a note that its models knew them."""
-    clips = set(filter(goes, run.folds.ids))
+def _without(run: Run, is_removed: Removes) -> Run:
+    """The run, less the removed clips, with a note that its models learnt from them."""
+    clips = set(filter(is_removed, run.folds.ids))
     if not clips:
-        return replace(run, left_out={clip: reason for clip, reason in run.left_out.items() if not goes(clip)})
-    kept = np.array([not goes(clip) for clip in run.predictions.ids])
+        return replace(run, left_out={clip: reason for clip, reason in run.left_out.items() if not is_removed(clip)})
+    kept = np.array([not is_removed(clip) for clip in run.predictions.ids])
     return replace(
         run,
         folds=run.folds.without(clips),
         predictions=_rows(run.predictions, kept),
-        layers={layer: _rows(own, kept) for layer, own in run.layers.items()},
-        left_out={clip: reason for clip, reason in run.left_out.items() if not goes(clip)},
+        layers={layer: _rows(rows, kept) for layer, rows in run.layers.items()},
+        left_out={clip: reason for clip, reason in run.left_out.items() if not is_removed(clip)},
         notes=(*run.notes, Note("purged", {"count": len(clips)})),
         provenance={name: value for name, value in run.provenance.items() if name != "audio_seconds"},
     )
@@ -162,20 +162,20 @@ def _rows(predictions: Predictions, kept: np.ndarray[tuple[int], np.dtype[np.boo
     )
 
 
-def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goes) -> None:
+def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], is_removed: Removes) -> None:
     """Write the run aside, whole, and let it take the old one's place; `finish` ends what a crash cut off here."""
     run, before = anew[folder.name], run_files.read(folder)
-    gone = _in(folder, goes)
-    counted = any(map(gone, before.folds.ids))
+    unit_removed = _in(folder, is_removed)
+    counted = any(map(unit_removed, before.folds.ids))
     shown = [_again(one, folder, run, anew, counted) for one in controls.read(folder) if one.folder not in deleted]
     others = [one for one in shown if one is not None]
     with locked(folder):
         aside = make_folder(folder.with_name(ASIDE.format(folder.name)))
         known = read_clips(folder)
         if known is not None:
-            write_clips(aside, {clip: sha256 for clip, sha256 in known.items() if not goes(clip)})
+            write_clips(aside, {clip: sha256 for clip, sha256 in known.items() if not is_removed(clip)})
         if (members := units.read(folder)) is not None:
-            units.write(aside, [one for one in members if not gone(one.unit)])
+            units.write(aside, [one for one in members if not unit_removed(one.unit)])
         curve = online.read(folder)
         if curve is not None and not counted:
             online.write(aside, curve)
@@ -189,8 +189,8 @@ def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], goes: Goe
 
 
 def _again(
-    one: controls.Beside, folder: Path, run: Run, anew: Mapping[str, Run], counted: bool
-) -> controls.Beside | None:
+    one: controls.Control, folder: Path, run: Run, anew: Mapping[str, Run], counted: bool
+) -> controls.Control | None:
     """A comparison made again, None where it cannot be. counted: whether clips that go were in it."""
     other = folder.with_name(one.folder)
     if one.folder not in anew and not (other / result_run.RUN).exists():
@@ -232,6 +232,7 @@ def speakers(result: Path) -> dict[str, str]:
         folds = splits.read(path)
         found |= dict(zip(folds.ids, folds.groups)) if folds.group_by == "speaker" else {}
     for path in sorted(result.glob(f"*/{result_run.RUN}")):
-        own = run_files.read(path.parent).predictions
-        found |= dict(zip(own.ids, own.groups)) if own.group == "speaker" and own.ids != own.groups else {}
+        tested = run_files.read(path.parent).predictions
+        if tested.group == "speaker" and tested.ids != tested.groups:
+            found |= dict(zip(tested.ids, tested.groups))
     return found

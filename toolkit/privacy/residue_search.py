@@ -13,7 +13,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-SHORT = 6  # bytes: shorter names, and plain numbers, stand in any file by chance; for them whole values are compared
+SHORT = 6  # bytes: shorter names, and plain numbers, are in any file by chance; for them whole values are compared
 NUMBER = re.compile(r"[0-9.]+")
 # Where text of ours that is no one's name may read like a short one: label "1", layer "3".
 NOT_NAMES = frozenset({"labels", "columns", "layers", "setting", "packages", "recipe"})
@@ -31,7 +31,7 @@ class Search:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name may stand in any file by chance."""
+    """Whether a name may be in any file by chance."""
     return len(name.encode()) < SHORT or NUMBER.fullmatch(name) is not None
 
 
@@ -68,7 +68,7 @@ def search(root: Path, names: Collection[str], skip: Collection[Path] = (), fore
 
 
 def _forms(name: str) -> set[bytes]:
-    """As it stands in text, in JSON of ASCII, and in HTML."""
+    """As it is written in text, in JSON of ASCII, and in HTML."""
     return {name.encode(), json.dumps(name)[1:-1].encode(), html.escape(name).encode()}
 
 

@@ -28,7 +28,7 @@ class Joined:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        return tuple(clip for _, own in self.parts for clip in own)
+        return tuple(clip for _, clips in self.parts for clip in clips)
 
     @property
     def layers(self) -> Sequence[str]:
@@ -43,16 +43,16 @@ class Joined:
         return {}
 
     def rows_of(self, clips: Sequence[str]) -> IntArray:
-        """Where some clips stand."""
+        """Where some clips are."""
         position = {clip: row for row, clip in enumerate(self.ids)}
         return np.array([position[clip] for clip in clips], dtype=np.int64)
 
     def layer(self, name: str) -> LayerFeatures:
         """One layer of all the clips. Raises StoreError."""
         picked = []
-        for features, own in self.parts:
+        for features, clips in self.parts:
             position = {clip: row for row, clip in enumerate(features.ids)}
-            picked.append(rows_of(features.layer(name), np.array([position[clip] for clip in own.values()])))
+            picked.append(rows_of(features.layer(name), np.array([position[clip] for clip in clips.values()])))
         mean, std = (np.concatenate([getattr(part, statistic) for part in picked]) for statistic in ("mean", "std"))
         return LayerFeatures(name, self.ids, mean, std)
 
@@ -92,17 +92,17 @@ def origins_of(run: Run, kept: Sequence[Winner]) -> dict[str, Origin]:
         return {"": Origin(run.backbone, str(run.provenance.get("store")), settings, frozenset(needed))}
     return {
         name: Origin(
-            own["backbone"],
-            own["store"],
-            {key: value for key, value in own.items() if key not in ("backbone", "store")},
+            store["backbone"],
+            store["store"],
+            {key: value for key, value in store.items() if key not in ("backbone", "store")},
             frozenset(layer for part, layer in map(split, needed) if part == name),
         )
-        for name, own in settings["fused"].items()
+        for name, store in settings["fused"].items()
     }
 
 
 def store_of(run: Run, features: Path) -> Store | None:
-    """The store that a run probed, None where it is gone. features: the workspace's folder of stores."""
+    """The store that a run probed, None where it is missing. features: the workspace's folder of stores."""
     return _store(str(run.provenance.get("store")), features)
 
 
@@ -111,29 +111,29 @@ def _store(signature: str, features: Path) -> Store | None:
 
 
 def stored(origin: Origin, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
-    """The store that a run probed, None where it is gone, and the id there of each clip whose audio it holds.
+    """The store that a run probed, None where it is missing, and the id there of each clip whose audio it holds.
 
     features: the workspace's folder of stores. audio_sha256: by clip.
     Raises InputError for a clip that is not there where the features were imported: nothing here computes them.
     """
-    found, own = _stored(origin, features, audio_sha256)
+    found, ids = _stored(origin, features, audio_sha256)
     imported = origin.settings.get("imported")
-    if imported and (new := [clip for clip in audio_sha256 if clip not in own]):
+    if imported and (new := [clip for clip in audio_sha256 if clip not in ids]):
         raise InputError(
             f"The features of {origin.backbone} were imported from a file (sha256 {imported[:12]}), which nothing here "
             f"computes; {len(new):,} clips are not in that store, the first is {new[0]!r}"
         )
-    return found, own
+    return found, ids
 
 
 def _stored(origin: Origin, features: Path, audio_sha256: Mapping[str, str]) -> tuple[Store | None, dict[str, str]]:
     store = _store(origin.store, features)
     if store is None:
         return None, {}
-    own = store.audio_sha256
-    known = {sha256: clip for clip, sha256 in own.items()}
+    hashes = store.audio_sha256
+    known = {sha256: clip for clip, sha256 in hashes.items()}
     return store, {
-        clip: clip if own.get(clip) == sha256 else known[sha256]
+        clip: clip if hashes.get(clip) == sha256 else known[sha256]
         for clip, sha256 in audio_sha256.items()
         if sha256 in known
     }

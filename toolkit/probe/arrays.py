@@ -80,7 +80,7 @@ def probe_arrays(
         columns[UNIT] = list(map(str, units))
         options["unit"] = UNIT
     _check(arrays, columns, names, groups)
-    asked = made(ProbeOptions, **options)
+    chosen = made(ProbeOptions, **options)
     if folder is None:
         _KEPT.append(tempfile.TemporaryDirectory(prefix="toolkit-"))
         folder = _KEPT[-1].name
@@ -98,7 +98,7 @@ def probe_arrays(
     embeddings = Embeddings("the arrays", signature(content), arrays, tuple(names))
     embeddings.check(names, "the arrays")
     import_(place.features, NAME, embeddings, records)
-    (result,) = stage.plan(place, asked).run().runs
+    (result,) = stage.plan(place, chosen).run().runs
     assert isinstance(result, ProbeResult)
     return result
 

@@ -60,8 +60,8 @@ def run_of(
 ) -> Run:
     winners = [tested[layer][number] for number, layer in enumerate(chosen)]
     final = [
-        replace(one, applied=replace(one.applied, probability=own), prediction=decide(data.task, own, one.bars))
-        for one, own in zip(winners, applied, strict=True)
+        replace(one, applied=replace(one.applied, probability=new), prediction=decide(data.task, new, one.bars))
+        for one, new in zip(winners, applied, strict=True)
     ]
     return Run(
         title=f"{data.task.name} from {backbone}" if backbone else data.task.name,
@@ -71,8 +71,8 @@ def run_of(
         metric=headline(data.task),
         folds=data.folds,
         predictions=_predictions(data, group, final),
-        layers={layer: _predictions(data, group, own) for layer, own in tested.items()},
-        development={layer: tuple(one.development for one in own) for layer, own in tested.items()},
+        layers={layer: _predictions(data, group, tests) for layer, tests in tested.items()},
+        development={layer: tuple(one.development for one in tests) for layer, tests in tested.items()},
         choices=tuple(
             Choice(one.round.fold, layer, dict(one.setting), one.development, one.loss)
             for layer, one in zip(chosen, winners, strict=True)
@@ -81,17 +81,17 @@ def run_of(
         notes=tuple(notes),
         provenance=provenance,
         weights=_weights(kept),
-        losses={layer: tuple(one.loss for one in own) for layer, own in tested.items()},
+        losses={layer: tuple(one.loss for one in tests) for layer, tests in tested.items()},
     )
 
 
 def _weights(kept: Sequence[Winner]) -> dict[str, tuple[float, ...]]:
-    """By layer, its share in each round's model; nothing for a probe that tells none."""
+    """By layer, its share in each round's model; nothing for a probe that has none."""
     shares_of = row_of(kept[0].probe).shares
     if shares_of is None:
         return {}
     shares = np.stack([shares_of(winner.model) for winner in kept])
-    return {layer: tuple(own.tolist()) for layer, own in zip(kept[0].layers, shares.T, strict=True)}
+    return {layer: tuple(column.tolist()) for layer, column in zip(kept[0].layers, shares.T, strict=True)}
 
 
 def _predictions(data: Data, group: str, rounds: Sequence[LayerResult]) -> Predictions:

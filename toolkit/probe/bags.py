@@ -38,12 +38,12 @@ class Bags:
     def batch(self, rows: Tensor) -> Batch:
         """mean: (n_clips, width) of all of the units' clips; place, there: (units, longest) the row of each clip of
         each unit, and whether there is one."""
-        own = [self.members[unit] for unit in self.clips[rows].tolist()]
-        counts = torch.tensor([len(one) for one in own], device=self.features.device)
+        members = [self.members[unit] for unit in self.clips[rows].tolist()]
+        counts = torch.tensor([len(one) for one in members], device=self.features.device)
         starts = counts.cumsum(0) - counts
         step = torch.arange(int(counts.max()), device=counts.device)
         there = step[None] < counts[:, None]
-        places = torch.cat(own)
+        places = torch.cat(members)
         whole = functional.pad(places, (0, -len(places) % VECTORS))  # see `batched_training._whole_vectors`
         place = torch.where(there, starts[:, None] + step[None], 0)
         return {"mean": self._scaled(whole), "place": place, "there": there}
@@ -54,11 +54,11 @@ class Bags:
 
     def prepared(self, dtype: torch.dtype) -> "Bags":
         """The same, standardised and rounded beforehand: a copy of these units' clips."""
-        own = [self.members[unit] for unit in self.clips.tolist()]
-        ends = torch.tensor([len(one) for one in own]).cumsum(0).tolist()
-        rows = [torch.arange(end - len(one), end, device=self.clips.device) for one, end in zip(own, ends)]
-        features = self._scaled(torch.cat(own)).to(dtype)
-        return Bags(torch.arange(len(own), device=self.clips.device), features, rows, None, None)
+        members = [self.members[unit] for unit in self.clips.tolist()]
+        ends = torch.tensor([len(one) for one in members]).cumsum(0).tolist()
+        rows = [torch.arange(end - len(one), end, device=self.clips.device) for one, end in zip(members, ends)]
+        features = self._scaled(torch.cat(members)).to(dtype)
+        return Bags(torch.arange(len(members), device=self.clips.device), features, rows, None, None)
 
 
 def _softmax(score: Tensor, batch: Batch) -> Tensor:
@@ -116,8 +116,8 @@ Reader = Callable[[Parameters, Batch], tuple[Tensor, Tensor]]
 
 def logits(reader: Reader, parameters: Parameters, batch: Batch) -> Tensor:
     """(networks, outputs, units): what the clips say, by what they weigh."""
-    said, share = reader(parameters, batch)
-    return (said * share[:, None]).sum(dim=3) + parameters["bias"]
+    outputs_of_clips, share = reader(parameters, batch)
+    return (outputs_of_clips * share[:, None]).sum(dim=3) + parameters["bias"]
 
 
 def bag_stack(reader: Reader, inputs: int, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
@@ -130,7 +130,8 @@ def bag_stack(reader: Reader, inputs: int, targets: Targets, settings: Sequence[
     }
     generator = torch.Generator().manual_seed(seeds.integer(seed, "bags"))
     drawn = {
-        name: (2 * torch.rand(own, generator=generator) - 1) * (6 / sum(own)) ** 0.5 for name, own in shape.items()
+        name: (2 * torch.rand(sizes, generator=generator) - 1) * (6 / sum(sizes)) ** 0.5
+        for name, sizes in shape.items()
     }
     if reader is attention:
         drawn["read"] = torch.cat([drawn["read"], torch.zeros(outputs, inputs)])
@@ -143,7 +144,7 @@ def bag_stack(reader: Reader, inputs: int, targets: Targets, settings: Sequence[
         parameters=parameters,
         owners={name: list(range(networks)) for name in parameters},
         undecayed=frozenset(name for name in parameters if "bias" in name),
-        logits_of=lambda alive: lambda own, batch, draws: logits(reader, own, batch),
+        logits_of=lambda alive: lambda values, batch, draws: logits(reader, values, batch),
         draws=0,
         learning_rate=numbers(settings, "learning_rate"),
         weight_decay=numbers(settings, "weight_decay"),

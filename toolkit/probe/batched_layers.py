@@ -29,8 +29,8 @@ class _Product(torch.autograd.Function):
         if inputs.dtype == torch.float32:
             return linear(weight, inputs)
         found = weight.new_empty(len(weight), len(inputs))
-        for own, rounded in zip(*_split(rows, found, weight.to(inputs.dtype)), strict=True):
-            own.copy_(linear(rounded, inputs))
+        for target, rounded in zip(*_split(rows, found, weight.to(inputs.dtype)), strict=True):
+            target.copy_(linear(rounded, inputs))
         return found
 
     @staticmethod
@@ -40,8 +40,8 @@ class _Product(torch.autograd.Function):
         if inputs.dtype == torch.float32:
             return linear(gradient, inputs.T), None, None
         found = gradient.new_empty(len(gradient), inputs.shape[1])
-        for own, rounded in zip(*_split(context.rows, found, gradient.to(inputs.dtype)), strict=True):
-            own.copy_(linear(rounded, inputs.T))
+        for target, rounded in zip(*_split(context.rows, found, gradient.to(inputs.dtype)), strict=True):
+            target.copy_(linear(rounded, inputs.T))
         return found, None, None
 
 
@@ -55,7 +55,7 @@ def product(weight: Tensor, inputs: Tensor, rows: Sequence[int]) -> Tensor:
 
 
 class _Rectified(torch.autograd.Function):
-    """As `rectified`; what comes out tells all that the way back needs."""
+    """As `rectified`; the output holds all that the backward pass needs."""
 
     @staticmethod
     def forward(context: Any, units: Tensor, bias: Tensor, kept: Tensor | None, scale: Tensor) -> Tensor:

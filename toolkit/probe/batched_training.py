@@ -49,8 +49,8 @@ class Inputs:
         clips, found = self.clips[rows], {}
         for name, layers in self.layers.items():
             gathered = layers[0].new_empty(len(layers), len(clips), layers[0].shape[1])
-            for layer, own in zip(layers, gathered, strict=True):
-                torch.index_select(layer, 0, clips, out=own)
+            for layer, into in zip(layers, gathered, strict=True):
+                torch.index_select(layer, 0, clips, out=into)
             found[name] = gathered.sub_(self.mean[name]).div_(self.scale[name]) if name in self.mean else gathered
         return found
 
@@ -141,12 +141,12 @@ def train(stack: Stack, part: Part, held_out: Part, seed: int, name: str, epochs
         shuffled, weights = _whole_vectors(permuted, part.weights[optimiser.alive], stack.batch)
         columns = part.columns[:, shuffled]
         for start in range(0, len(shuffled), stack.batch):
-            own = slice(start, start + stack.batch)
-            clips = shuffled[own]
+            batch = slice(start, start + stack.batch)
+            clips = shuffled[batch]
             # Bytes, a share to 1/256: torch's uniform numbers took ten times as long.
             drawn = np.frombuffer(bytearray(dropout.bytes(stack.draws * len(clips))), dtype=np.uint8)
             draws = torch.from_numpy(drawn).to(device, torch.float32).view(stack.draws, len(clips))
-            optimiser.step(part.inputs.batch(clips), columns[:, own], weights[..., own], draws)
+            optimiser.step(part.inputs.batch(clips), columns[:, batch], weights[..., batch], draws)
         if epochs is not None and epoch < epochs:
             continue
         logits = _logits(optimiser, held_out.inputs, APPLIED_BATCHES * stack.batch)
@@ -175,7 +175,7 @@ def _whole_vectors(order: IntArray, weights: Tensor, batch: int) -> tuple[Tensor
     """Clips in this order, the last batch filled up with clips of weight 0; their weights (networks, n_problems, n).
 
     What is left over after the last whole vector torch computes by other code, with other last bits: where in a vector
-    a network's numbers end must not depend on the networks beside it.
+    a network's numbers end must not depend on the other networks.
     """
     count, padding = len(order), -len(order) % VECTORS
     last = (count - 1) // batch * batch
@@ -195,7 +195,7 @@ def _logits(optimiser: "_Optimiser", inputs: Batches, at_a_time: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Own:
+class _Slices:
     """One network's rows of the stacked parameters, as views: what one fused step changes."""
 
     rows: Mapping[str, slice]
@@ -222,7 +222,7 @@ class _Optimiser:
     def _arrange(self) -> None:
         """Find each network's rows of every parameter: those with weight decay, then those without."""
         self._logits = self._stack.logits_of(self.alive)
-        self._own: list[_Own] = []
+        self._slices: list[_Slices] = []
         for network in self.alive:
             rows = {
                 name: slice(owners.index(network), owners.index(network) + owners.count(network))
@@ -230,13 +230,13 @@ class _Optimiser:
                 if network in owners
             }
             for decays in (True, False):
-                mine = {name: own for name, own in rows.items() if (name not in self._stack.undecayed) == decays}
+                mine = {name: place for name, place in rows.items() if (name not in self._stack.undecayed) == decays}
                 values, first, second = (
-                    [group[name].detach()[own] for name, own in mine.items()]
+                    [group[name].detach()[place] for name, place in mine.items()]
                     for group in (self._values, self._first, self._second)
                 )
                 decay = self._stack.weight_decay[network] if decays else 0.0
-                self._own.append(_Own(mine, self._stack.learning_rate[network], decay, values, first, second))
+                self._slices.append(_Slices(mine, self._stack.learning_rate[network], decay, values, first, second))
 
     def logits(self, inputs: Batch, draws: Tensor | None) -> Tensor:
         """(networks, n_fitted, n)."""
@@ -245,8 +245,8 @@ class _Optimiser:
     def network(self, row: int) -> Parameters:
         return {
             name: value.clone()
-            for own in self._own[2 * row : 2 * row + 2]
-            for name, value in zip(own.rows, own.values, strict=True)
+            for each in self._slices[2 * row : 2 * row + 2]
+            for name, value in zip(each.rows, each.values, strict=True)
         }
 
     def keep(self, networks: Sequence[int]) -> None:
@@ -267,18 +267,18 @@ class _Optimiser:
         gradients = dict(zip(self._values, torch.autograd.grad(loss, list(self._values.values())), strict=True))
         self._steps += 1
         steps = torch.tensor(float(self._steps), device=loss.device)
-        for own in self._own:
+        for each in self._slices:
             torch._fused_adamw_(
-                own.values,
-                [gradients[name][rows] for name, rows in own.rows.items()],
-                own.first,
-                own.second,
+                each.values,
+                [gradients[name][rows] for name, rows in each.rows.items()],
+                each.first,
+                each.second,
                 [],
-                [steps] * len(own.values),
-                lr=own.rate,
+                [steps] * len(each.values),
+                lr=each.rate,
                 beta1=DECAY[0],
                 beta2=DECAY[1],
-                weight_decay=own.decay,
+                weight_decay=each.decay,
                 eps=SMALL,
                 amsgrad=False,
                 maximize=False,

@@ -66,18 +66,18 @@ class BoostingFitter(Relabelled):
         import lightgbm
 
         targets = targets_of(self._task, self._truth[train])
-        asked = _asked(targets)
-        parameters = self._parameters(setting, asked, name)
-        weights = asked.weights(str(setting["class_weights"]))
+        grown = _grown(targets)
+        parameters = self._parameters(setting, grown, name)
+        weights = grown.weights(str(setting["class_weights"]))
         part = self._subset(self._round(name, train), str(setting["statistics"]), train)
         unseen = median_low(found.values()) if found else UNSEEN_TREES
         boosters = []
-        for number, label in enumerate(asked.problems):
-            part.set_label(_label(asked, asked.columns, number)).set_weight(weights[:, number])
+        for number, label in enumerate(grown.problems):
+            part.set_label(_label(grown, grown.columns, number)).set_weight(weights[:, number])
             boosters.append(lightgbm.train(parameters, part, found.get(label, unseen)))
         features = self._features.matrix(str(setting["statistics"]))[test]
-        fitted = _answered(targets, _predicted(boosters, features))
-        model = {_name(label): booster.model_to_string() for label, booster in zip(asked.problems, boosters)}
+        fitted = _as_levels(targets, _predicted(boosters, features))
+        model = {_name(label): booster.model_to_string() for label, booster in zip(grown.problems, boosters)}
         probability = targets.probability(fitted, self._task, str(setting["class_weights"]))
         return Fit(probability, model=model)
 
@@ -89,7 +89,7 @@ class BoostingFitter(Relabelled):
         name: str,
         give_up: Callable[[int, FloatArray], bool],
     ) -> Fit:
-        """All labels tree by tree, side by side, so that what they amount to so far can be told."""
+        """All labels tree by tree, side by side, so that their loss so far is known."""
         targets = targets_of(self._task, self._truth[train])
         growing = self._growing(targets, train, development, setting, name)
         for tree in range(1, MAX_TREES + 1):
@@ -97,27 +97,27 @@ class BoostingFitter(Relabelled):
                 one.grow(tree)
             over = not any(one.grows(tree) for one in growing)
             if over or tree % STEP == 0:
-                fitted = _answered(targets, np.concatenate([one.probability for one in growing], axis=1))
+                fitted = _as_levels(targets, np.concatenate([one.probability for one in growing], axis=1))
                 probability = targets.probability(fitted, self._task, str(setting["class_weights"]))
                 if over or give_up(tree, probability):
                     break
-        found = {label: one.trees for label, one in zip(_asked(targets).problems, growing, strict=True)}
+        found = {label: one.trees for label, one in zip(_grown(targets).problems, growing, strict=True)}
         return Fit(probability, found)
 
     def _growing(
         self, targets: Targets, train: IntArray, development: IntArray, setting: Setting, name: str
     ) -> list[_Growing]:
-        own = self._rounds[name]
+        round_ = self._rounds[name]
         columns = targets.columns_of(self._task, self._truth[development])
         if targets.link == "cumulative":
             columns = replace(targets, columns=columns).above.columns
-        targets = _asked(targets)
+        targets = _grown(targets)
         weighting, parameters = str(setting["class_weights"]), self._parameters(setting, targets, name)
         parts = ((train, targets.columns, None), (development, columns, columns))
         growing = []
         for problem in range(targets.n_problems):
             part, other = (
-                self._subset(own, str(setting["statistics"]), clips)
+                self._subset(round_, str(setting["statistics"]), clips)
                 .set_label(_label(targets, truth, problem))
                 .set_weight(_weight(targets, truth, targets.weights(weighting, of), problem))
                 for clips, truth, of in parts
@@ -139,18 +139,18 @@ class BoostingFitter(Relabelled):
     def _round(self, name: str, clips: IntArray) -> _Round:
         return self._rounds.setdefault(name, _Round(np.unique(clips), {}))
 
-    def _subset(self, own: _Round, statistics: str, clips: IntArray) -> lightgbm.Dataset:
+    def _subset(self, round_: _Round, statistics: str, clips: IntArray) -> lightgbm.Dataset:
         """Some of the round's clips, binned with all of them. Raises ToolkitError for clips that are none of them."""
         import lightgbm
 
-        if not np.isin(clips, own.clips).all():
+        if not np.isin(clips, round_.clips).all():
             raise ToolkitError(
                 "BoostingFitter: a fit on clips that the round's first fit did not get; name another round"
             )
-        if statistics not in own.binned:
-            matrix = self._features.matrix(statistics)[own.clips]
-            own.binned[statistics] = lightgbm.Dataset(matrix, params=BINNING).construct()
-        return own.binned[statistics].subset(np.searchsorted(own.clips, clips).tolist()).construct()
+        if statistics not in round_.binned:
+            matrix = self._features.matrix(statistics)[round_.clips]
+            round_.binned[statistics] = lightgbm.Dataset(matrix, params=BINNING).construct()
+        return round_.binned[statistics].subset(np.searchsorted(round_.clips, clips).tolist()).construct()
 
     def _parameters(self, setting: Setting, targets: Targets, name: str) -> dict[str, Any]:
         objective: dict[str, Any] = {"objective": "regression" if targets.link == "identity" else "binary"}
@@ -216,12 +216,12 @@ def _predicted(boosters: Sequence[lightgbm.Booster], features: npt.NDArray[np.fl
     return np.concatenate(fitted, axis=1)
 
 
-def _asked(targets: Targets) -> Targets:
+def _grown(targets: Targets) -> Targets:
     """What trees are grown for: of levels whether a clip is above each (Frank and Hall, ECML 2001)."""
     return targets.above if targets.link == "cumulative" else targets
 
 
-def _answered(targets: Targets, fitted: FloatArray) -> FloatArray:
+def _as_levels(targets: Targets, fitted: FloatArray) -> FloatArray:
     """(n, n_fitted) from what the boosters say: probabilities of levels from those of being above each."""
     if targets.link != "cumulative":
         return fitted
@@ -248,8 +248,8 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targe
     import lightgbm
 
     features = layers[0].matrix(str(setting["statistics"]))
-    texts = [str(model[_name(label)]) for label in _asked(targets).problems]
-    return _answered(targets, _predicted([lightgbm.Booster(model_str=text) for text in texts], features))
+    texts = [str(model[_name(label)]) for label in _grown(targets).problems]
+    return _as_levels(targets, _predicted([lightgbm.Booster(model_str=text) for text in texts], features))
 
 
 LIGHTGBM = Probe(

@@ -30,7 +30,7 @@ class ClipFitter(Relabelled):
     def __init__(self, layers: Sequence[LayerFeatures], task: Task, truth: Truth, device: str) -> None:
         self._units, self._task, self._truth, self._device = unit_layer(layers), task, truth, device
         clips = self._units.clips()
-        self._own = {row: own_label(task, cells) for row, cells in self._units.labels.items()}
+        self._labels_of_clips = {row: own_label(task, cells) for row, cells in self._units.labels.items()}
         self._clip = linear.fitter(_layer(clips), task, self._labels(len(clips)), device)
         self._clips = len(clips)
 
@@ -39,9 +39,9 @@ class ClipFitter(Relabelled):
     ) -> list[Fit]:
         """The clips' regressions of all settings are solved together."""
         rows, labels = self._rows(train, development), self._labels(self._clips)
-        own = rows[: len(self._rows(train))]
-        fits = self._clip.relabelled(labels).search(own, rows, settings, name)
-        fitted = targets_of(self._task, labels[own]).fitted
+        first = rows[: len(self._rows(train))]
+        fits = self._clip.relabelled(labels).search(first, rows, settings, name)
+        fitted = targets_of(self._task, labels[first]).fitted
         return [
             Fit(self._unit(train, development, fit.probability[:, fitted], setting, name).probability, fit.found)
             for setting, fit in zip(settings, fits, strict=True)
@@ -50,14 +50,14 @@ class ClipFitter(Relabelled):
     def refit(self, train: IntArray, test: IntArray, setting: Setting, found: Found, name: str) -> Fit:
         """The model holds both regressions, and what the first one was fitted to."""
         rows, labels = self._rows(train, test), self._labels(self._clips)
-        own = rows[: len(self._rows(train))]
-        clip = self._clip.relabelled(labels).refit(own, rows, setting, found, name)
-        targets = targets_of(self._task, labels[own])
+        first = rows[: len(self._rows(train))]
+        clip = self._clip.relabelled(labels).refit(first, rows, setting, found, name)
+        targets = targets_of(self._task, labels[first])
         unit = self._unit(train, test, clip.probability[:, targets.fitted], setting, name)
-        told = {"fitted": targets.fitted, "prevalence": targets.prevalence, "spread": targets.spread}
-        parts = {"clip": {**clip.model, **told}, "unit": unit.model}
+        learnt = {"fitted": targets.fitted, "prevalence": targets.prevalence, "spread": targets.spread}
+        parts = {"clip": {**clip.model, **learnt}, "unit": unit.model}
         return replace(
-            unit, model={f"{part}.{key}": own for part, model in parts.items() for key, own in model.items()}
+            unit, model={f"{part}.{key}": value for part, model in parts.items() for key, value in model.items()}
         )
 
     def _rows(self, *parts: IntArray) -> IntArray:
@@ -65,13 +65,13 @@ class ClipFitter(Relabelled):
         return np.concatenate([self._units.members[unit] for part in parts for unit in part.tolist()])
 
     def _labels(self, clips: int) -> Truth:
-        """Of every clip of the store; one of no unit here gets any, and is not asked for."""
+        """Of every clip of the store; one of no unit here gets any, and is not used."""
         labels = np.zeros((clips, *self._truth.shape[1:]), dtype=self._truth.dtype)
         for rows, label in zip(self._units.members, self._truth, strict=True):
             labels[rows] = label
-        for row, own in self._own.items():
-            if own is not None:
-                labels[row] = own
+        for row, cell_label in self._labels_of_clips.items():
+            if cell_label is not None:
+                labels[row] = cell_label
         return labels
 
     def _unit(self, train: IntArray, held_out: IntArray, given: FloatArray, setting: Setting, name: str) -> Fit:
@@ -81,8 +81,8 @@ class ClipFitter(Relabelled):
         layer = _layer(_evidence(given, counts, setting, self._task.regression))
         place = np.arange(len(every))
         fitter = linear.fitter(layer, self._task, self._truth[every], self._device)
-        own = {**UNIT, "class_weights": setting["class_weights"]}
-        return fitter.refit(place[: len(train)], place[len(train) :], own, {ALL: len(train)}, name)
+        unit_setting = {**UNIT, "class_weights": setting["class_weights"]}
+        return fitter.refit(place[: len(train)], place[len(train) :], unit_setting, {ALL: len(train)}, name)
 
 
 def _layer(matrix: npt.NDArray[np.floating]) -> LayerFeatures:
@@ -127,14 +127,14 @@ def _read(
     layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
 ) -> tuple[FloatArray, IntArray]:
     """What the first regression says of every clip, unit by unit, (n_clips, n_fitted), and how many each unit has."""
-    units, own = unit_layer(layers), _part(model, "clip")
-    fitted, prevalence, spread = (np.asarray(own[name]) for name in ("fitted", "prevalence", "spread"))
+    units, clip_model = unit_layer(layers), _part(model, "clip")
+    fitted, prevalence, spread = (np.asarray(clip_model[name]) for name in ("fitted", "prevalence", "spread"))
     learnt = replace(targets, fitted=fitted, prevalence=prevalence, spread=spread)
-    said = linear.apply([_layer(units.clips()[np.concatenate(units.members)])], own, setting, learnt)
+    outputs = linear.apply([_layer(units.clips()[np.concatenate(units.members)])], clip_model, setting, learnt)
     counts = np.array([len(rows) for rows in units.members])
     if targets.link == "identity":
-        return prevalence[fitted] + spread[fitted] * said, counts
-    return learnt.natural(said, str(setting["class_weights"])), counts
+        return prevalence[fitted] + spread[fitted] * outputs, counts
+    return learnt.natural(outputs, str(setting["class_weights"])), counts
 
 
 def _part(model: Model, part: str) -> Model:

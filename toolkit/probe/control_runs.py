@@ -1,4 +1,4 @@
-"""A probe run with the runs it is read beside: the honest split, the controls, the nuisances."""
+"""A probe run with the runs that it is compared with: the honest split, the controls, the nuisances."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,9 +26,9 @@ from toolkit.probe.online import online
 from toolkit.probe.registry import PROBES
 from toolkit.probe.run import Progress, here
 from toolkit.probe.run_folder import Options, Sweep, check_leaks, sweep
-from toolkit.result import controls as beside
+from toolkit.result import controls as kept_controls
 from toolkit.result import online as kept_online
-from toolkit.result.controls import Beside, Kind
+from toolkit.result.controls import Control, Kind
 from toolkit.result.kinds import headline_score
 
 Bar = Callable[[str, int], AbstractContextManager[Progress]]  # what is running and its layers -> a Progress
@@ -36,7 +36,7 @@ Bar = Callable[[str, int], AbstractContextManager[Progress]]  # what is running 
 
 @dataclass(frozen=True)
 class Companion:
-    """A run to be made beside another. kind, name: as in `result.beside.Beside`. shuffles: of labels, more of them."""
+    """A run to be made with another. kind, name: as in `result.controls.Control`. shuffles: of labels, more of them."""
 
     kind: Kind
     name: str
@@ -92,18 +92,18 @@ def plan(
             question = replace(question, notes=(*question.notes, note))
     for name in dict.fromkeys(control):
         if name == "shuffled":
-            asked = controls.shuffled(question, seed)
-            companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, asked, shuffles))
+            shuffled = controls.shuffled(question, seed)
+            companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, shuffled, shuffles))
         else:
-            assert not isinstance(store, Fused)  # `asked.check_fused_options` refuses it of a fusion
+            assert not isinstance(store, Fused)  # `tasks.check_fused_options` refuses it of a fusion
             (first,), (_, folds) = stores_of(store).values(), clips_behind(store, question.folds)
             untrained = controls.random_store(first, store.folder.parent, folds.ids)
             other = UnitStore(untrained, store.units) if isinstance(store, UnitStore) else untrained
             companions.append(Companion("random", "random weights", other, question))
     for name in dict.fromkeys(nuisances):
         measured = {nuisance.DURATION: nuisance.durations(store), nuisance.LOUDNESS: loudness}.get(name)
-        companions.append(Companion("nuisance", name, store, nuisance.ask(question, corpus, name, measured)))
-    alike, notes = _heard(store, question)
+        companions.append(Companion("nuisance", name, store, nuisance.build_task(question, corpus, name, measured)))
+    alike, notes = _audio_notes(store, question)
     return Plan(store, replace(question, notes=(*question.notes, *notes)), tuple(companions), alike, callers)
 
 
@@ -124,8 +124,8 @@ def shared(store: Fused, question: EvaluationTask) -> EvaluationTask:
     )
 
 
-def _heard(store: Features, question: EvaluationTask) -> tuple[Note | None, list[Note]]:
-    """On clips of two folds that are nearly one recording; that and what there is to say of flagged clips."""
+def _audio_notes(store: Features, question: EvaluationTask) -> tuple[Note | None, list[Note]]:
+    """On clips of two folds that are nearly one recording; that and notes on flagged clips."""
     clips, folds = clips_behind(store, question.folds)
     there = [row for row, clip in enumerate(folds.ids) if clip in clips.clips]
     ids = [folds.ids[row] for row in there]
@@ -149,43 +149,43 @@ def _heard(store: Features, question: EvaluationTask) -> tuple[Note | None, list
 
 def _counted(store: Fused, question: EvaluationTask) -> Note:
     """How many clips each store has, and how many all of them."""
-    asked = set(question.folds.ids)
-    each = ", ".join(f"{name} {len(asked.intersection(part.ids)):,}" for name, part in store.parts.items())
-    return Note("fused_clips", {"some": len(asked.intersection(store.ids)), "all": len(asked), "list": each})
+    clips = set(question.folds.ids)
+    each = ", ".join(f"{name} {len(clips.intersection(part.ids)):,}" for name, part in store.parts.items())
+    return Note("fused_clips", {"some": len(clips.intersection(store.ids)), "all": len(clips), "list": each})
 
 
 def series(deals: Sequence[Plan], options: Options, seeds: int) -> Iterator[tuple[Plan, Options]]:
-    """The runs that tell how far training and the deal of the folds move a figure: every deal with every seed.
+    """The runs that show how far training and the deal of the folds move a figure: every deal with every seed.
 
     Controls, nuisances, an honest split and a learning curve are made for the first run alone.
     """
     for number, (dealt, training) in enumerate(product(deals, range(seeds))):
-        own = dealt if number == 0 else replace(dealt, companions=(), online=False)
-        yield own, replace(options, seed=options.seed + training)
+        plan = dealt if number == 0 else replace(dealt, companions=(), online=False)
+        yield plan, replace(options, seed=options.seed + training)
 
 
 def run(
     plan: Plan, options: Options, result: Path, provenance: Mapping[str, Any], notes: Sequence[Note], bar: Bar
-) -> tuple[Sweep, list[Beside]]:
+) -> tuple[Sweep, list[Control]]:
     """The run and its companions, each in a folder of its own; the report shows them together.
 
-    Raises what `sweep` and `beside.compare` raise.
+    Raises what `sweep` and `result.controls.compare` raise.
     """
     done = _swept(plan.store, plan.question, options, result, provenance, notes, bar)
     new = []
     for one in plan.companions:
-        own = _alone(options) if one.kind == "alone" else options
+        chosen = _alone(options) if one.kind == "alone" else replace(options, name=None)
         shown = notes if one.kind == "alone" else ()
-        other = _swept(one.store, one.question, own, result, provenance, shown, bar, f", {one.name}")
-        found = beside.compare(one.kind, one.name, other.folder, done.run, other.run)
+        other = _swept(one.store, one.question, chosen, result, provenance, shown, bar, f", {one.name}")
+        found = kept_controls.compare(one.kind, one.name, other.folder, done.run, other.run)
         if one.shuffles:
             with bar(f"{one.store.backbone}, {one.shuffles} shuffles", _units(one.store, options.probe)) as progress:
                 found = _permuted(found, plan, options, done, one.shuffles, progress)
         new.append(found)
     drawn_anew = plan.online and _online(plan, options, done, bar)
     if not (new or drawn_anew):
-        return done, beside.read(done.folder)
-    every = beside.add(done.folder, new)
+        return done, kept_controls.read(done.folder)
+    every = kept_controls.add(done.folder, new)
     from toolkit.result.report import run_page  # Altair takes a second to import
 
     run_page.redraw(done.folder, done.run)
@@ -204,28 +204,28 @@ def _swept(
 ) -> Sweep:
     """A run; before a fusion's, each of its stores' own on the same clips and folds, by which it is fused."""
     if isinstance(store, Fused):
-        asked = shared(store, question)
-        own = {
-            name: _swept(part, asked, _alone(options), result, provenance, notes, bar, f", {name} alone{what}")
+        common = shared(store, question)
+        separate = {
+            name: _swept(part, common, _alone(options), result, provenance, notes, bar, f", {name} alone{what}")
             for name, part in store.parts.items()
         }
-        options = replace(options, executor=FusedExecutor({name: each.run for name, each in own.items()}))
+        options = replace(options, executor=FusedExecutor({name: each.run for name, each in separate.items()}))
     with bar(f"{store.backbone}{what}", _units(store, options.probe)) as progress:
         return sweep(store, question, options, result, provenance, notes, progress)
 
 
 def _alone(options: Options) -> Options:
     """For one store of a fusion."""
-    return replace(options, probe=parsed(options.probe)[1], executor=here)
+    return replace(options, probe=parsed(options.probe)[1], executor=here, name=None)
 
 
 def _units(store: Features, probe: str) -> int:
-    """How often a run's progress is told: once a layer, or once for all of them."""
+    """How often a run's progress is reported: once a layer, or once for all of them."""
     return 1 if isinstance(store, Fused) or PROBES[probe].all_layers else len(store.layers)
 
 
 def _online(plan: Plan, options: Options, done: Sweep, bar: Bar) -> bool:
-    """Keep code lengths and the learning curve beside the run; whether they were not there before."""
+    """Keep code lengths and the learning curve next to the run; whether they were not there before."""
     if kept_online.read(done.folder) is not None:
         return False
     question = plan.question
@@ -235,9 +235,9 @@ def _online(plan: Plan, options: Options, done: Sweep, bar: Bar) -> bool:
     return True
 
 
-def _permuted(found: Beside, plan: Plan, options: Options, done: Sweep, shuffles: int, progress: Progress) -> Beside:
-    """With the scores of so many shuffles, those that are kept beside the run already or new ones."""
-    for kept in beside.read(done.folder):
+def _permuted(found: Control, plan: Plan, options: Options, done: Sweep, shuffles: int, progress: Progress) -> Control:
+    """With the scores of so many shuffles, those that are kept next to the run already or new ones."""
+    for kept in kept_controls.read(done.folder):
         if kept.kind == "shuffled" and len(kept.shuffles) == shuffles:
             return replace(found, shuffles=kept.shuffles, p_value=kept.p_value)
     scores = permutation.scores(

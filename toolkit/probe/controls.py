@@ -1,4 +1,4 @@
-"""Controls that tell knowledge from capacity: labels shuffled by speaker, and the backbone before it was trained."""
+"""Controls that separate knowledge from capacity: labels shuffled by speaker, and the untrained backbone."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -82,8 +82,8 @@ def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
             f"{found.folder.name} was not extracted with the layers and options of {store.folder.name}; expected both "
             "alike"
         )
-    audio, own = found.audio_sha256, store.audio_sha256
-    if other := sorted(clip for clip in ids if audio.get(clip) != own.get(clip)):
+    audio, ours = found.audio_sha256, store.audio_sha256
+    if other := sorted(clip for clip in ids if audio.get(clip) != ours.get(clip)):
         raise StoreError(
             f"{found.folder.name} and {store.folder.name}: clip {other[0]!r} is in one of the two only, or another "
             f"recording there (and {len(other) - 1} more); extract both from the same manifest"

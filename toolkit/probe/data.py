@@ -33,7 +33,7 @@ class Layers(Protocol):
 class Data:
     """One task on the clips that both the folds and the store have. truth, groups, rows: aligned with folds.ids.
 
-    rows: (n_clips,) where each clip stands in the store. statistics: of a layer, mean and std or the mean alone.
+    rows: (n_clips,) where each clip is in the store. statistics: of a layer, mean and std or the mean alone.
     loss: that networks are taught numbers by, as `--loss` names it.
     """
 
@@ -108,7 +108,7 @@ def check_inner_folds(folds: Folds, round_: Round, inner: int) -> None:
 def check(data: Data, rounds: Sequence[Round], inner: int = 1) -> list[Note]:
     """Notes on labels that some training part cannot teach, and on what settings are judged by.
 
-    Raises InputError for more inner folds than there are, SplitError where a round has nothing to go by.
+    Raises InputError for more inner folds than there are, SplitError where a round has nothing to choose by.
     """
     check_inner_folds(data.folds, rounds[0], inner)
     notes: list[Note] = []
@@ -137,8 +137,8 @@ def _check_part(data: Data, part: Part, where: str) -> None:
     if not len(fitted):
         raise SplitError(f"In {where} the training clips have nothing to tell apart; take other folds or labels")
     share = one_hot(task, truth).mean(axis=0)[fitted]
-    tells = {"multilabel": (share > 0) & (share < 1), "multiclass": share > 0, "ordinal": share > 0}.get(task.kind)
-    if tells is not None and not tells.any():
+    occurring = {"multilabel": (share > 0) & (share < 1), "multiclass": share > 0, "ordinal": share > 0}.get(task.kind)
+    if occurring is not None and not occurring.any():
         raise SplitError(
             f"In {where} no label that the training clips teach {'varies' if task.multilabel else 'occurs'} in the "
             "development clips; there is nothing to choose by"

@@ -73,14 +73,14 @@ def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
     """A run's probe of one layer, fitted again on all of its clips.
 
     Args:
-        folder: Of the run, in result/ beside features/.
+        folder: Of the run, in result/ next to features/.
         run: What is in it.
-        layer: Unless told, the one that most rounds chose. Its setting is that of the round with the lowest loss among
+        layer: Default: the one that most rounds chose. Its setting is that of the round with the lowest loss among
             those that chose it, or among all where none did.
 
     Raises:
         InputError: for a layer that the run does not have, or a probe that reads all layers at once.
-        StoreError: where the features are gone.
+        StoreError: where the features are missing.
     """
     if run.task.regression or run.task.ordinal:
         raise InputError(f"{folder.name} is {run.task.kind}, and an estimator is a classifier; predict with the run")
@@ -99,8 +99,8 @@ def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
     store = store_of(run, folder.parent.parent / "features")
     if store is None:
         raise StoreError(f"The features that {folder.name} probed are gone; extract them again")
-    heard, now = read_clips(folder) or {}, store.audio_sha256
-    if changed := [clip for clip, sha256 in heard.items() if now.get(clip) != sha256]:
+    probed, now = read_clips(folder) or {}, store.audio_sha256
+    if changed := [clip for clip, sha256 in probed.items() if now.get(clip) != sha256]:
         raise StoreError(
             f"The features of {len(changed)} clips that {folder.name} probed are gone or were computed again of other "
             "audio; probe again"

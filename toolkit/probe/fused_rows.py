@@ -71,11 +71,11 @@ def check(probe: str) -> None:
 @cache
 def _row(fusion: str, base: str) -> Probe:
     check(base)
-    own = PROBES[base]
+    row = PROBES[base]
     if fusion == EARLY:
-        return Probe(own.title, own.space, _unbuilt, partial(_apply_early, own), devices=own.devices, torch=own.torch)
+        return Probe(row.title, row.space, _unbuilt, partial(_apply_early, row), devices=row.devices, torch=row.torch)
     space = {"statistics": OneOf(("mean",)), "class_weights": OneOf(("none",))}
-    return Probe(own.title, space, _unbuilt, partial(_apply_late, own), devices=own.devices, torch=own.torch)
+    return Probe(row.title, space, _unbuilt, partial(_apply_late, row), devices=row.devices, torch=row.torch)
 
 
 def _unbuilt(*given: Any) -> NoReturn:
@@ -84,7 +84,7 @@ def _unbuilt(*given: Any) -> NoReturn:
 
 def side_by_side(layers: Sequence[LayerFeatures], statistics: Sequence[str]) -> LayerFeatures:
     """The layers' columns as one vector a clip: its mean."""
-    mean = np.concatenate([layer.matrix(own) for layer, own in zip(layers, statistics, strict=True)], axis=1)
+    mean = np.concatenate([layer.matrix(each) for layer, each in zip(layers, statistics, strict=True)], axis=1)
     name = SEPARATOR.join(layer.layer for layer in layers)
     return LayerFeatures(name, layers[0].ids, mean, np.empty((len(mean), 0), np.float32))
 
@@ -96,27 +96,27 @@ def own_setting(setting: Setting, block: str) -> Setting:
 
 
 def _apply_early(
-    own: Probe, layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
+    probe: Probe, layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
 ) -> FloatArray:
     statistics = [str(own_setting(setting, split(layer.layer)[0])["statistics"]) for layer in layers]
-    return own.apply([side_by_side(layers, statistics)], model, setting, targets)
+    return probe.apply([side_by_side(layers, statistics)], model, setting, targets)
 
 
 def _apply_late(
-    own: Probe, layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
+    probe: Probe, layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
 ) -> FloatArray:
-    said, weights = [], []
+    outputs, weights = [], []
     for number, layer in enumerate(layers):
         block, _ = split(layer.layer)
         mine = own_setting(setting, block)
-        fitted = own.apply([layer], unpacked(model, number), mine, targets)
-        said.append(targets.natural(fitted, str(mine["class_weights"])))
+        fitted = probe.apply([layer], unpacked(model, number), mine, targets)
+        outputs.append(targets.natural(fitted, str(mine["class_weights"])))
         weights.append(float(setting[weight_of(block)]))
-    rows = [pool([one[row : row + 1] for one in said], weights, targets) for row in range(len(said[0]))]
-    return np.concatenate(rows) if rows else said[0]
+    rows = [pool([one[row : row + 1] for one in outputs], weights, targets) for row in range(len(outputs[0]))]
+    return np.concatenate(rows) if rows else outputs[0]
 
 
-def pool(said: Sequence[FloatArray], weights: Sequence[float], targets: Targets) -> FloatArray:
+def pool(outputs: Sequence[FloatArray], weights: Sequence[float], targets: Targets) -> FloatArray:
     """(n, n_fitted) probabilities of a logarithmic pool of several, each (n, n_fitted).
 
     Each adds its log-odds against the prevalence in training, times its weight: one of weight 1 and others of 0 is
@@ -128,7 +128,7 @@ def pool(said: Sequence[FloatArray], weights: Sequence[float], targets: Targets)
         clipped = np.clip(share, LEAST, 1 - LEAST)
         return np.log(clipped) if targets.softmax else np.log(clipped) - np.log1p(-clipped)
 
-    total = odds(prior) + sum(weight * (odds(one) - odds(prior)) for weight, one in zip(weights, said, strict=True))
+    total = odds(prior) + sum(weight * (odds(one) - odds(prior)) for weight, one in zip(weights, outputs, strict=True))
     if not targets.softmax:
         return np.asarray(1 / (1 + np.exp(-total)))
     above = np.exp(total - total.max(axis=1, keepdims=True))

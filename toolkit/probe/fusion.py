@@ -1,7 +1,7 @@
 """Probes of several stores: in every round each by the layer and setting that its own search chose there.
 
 What fits a fusion has the signature of `probe.run.here`. A round's own development set chooses all of it: each store's
-layer and setting by the store's own search, how they are joined by a search after that. No test clip is asked.
+layer and setting by the store's own search, how they are joined by a search after that. No test clip is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ class Block:
         return str(self.setting["statistics"])
 
     @property
-    def own(self) -> dict[str, str | float | int]:
+    def prefixed(self) -> dict[str, str | float | int]:
         """Its setting, under names that a fusion's setting can hold."""
         return {f"{self.name}:{key}": value for key, value in {"layer": self.layer, **self.setting}.items()}
 
@@ -110,19 +110,17 @@ class FusedExecutor:
         layers = [rows_of(features.layer(name), data.rows) for name in names]
         fitter = fitter_of(probe, blocks, layers, data, round_.fold, seed, device)
         space = space_of(probe, [block.name for block in blocks], data.task, data.loss)
-        own = [[block.name, block.layer, dict(block.setting)] for block in blocks]
-        mark = signature({"layers": signature_of(layers, data, probe, space, budget.inner, seed), "blocks": own})
+        described = [[block.name, block.layer, dict(block.setting)] for block in blocks]
+        mark = signature({"layers": signature_of(layers, data, probe, space, budget.inner, seed), "blocks": described})
         if isinstance(fitter, LateFitter):
             fitter.stack(data, inner_parts(data.folds, round_, budget.inner))
         trials = 1 if isinstance(fitter, LateFitter) else budget.trials
         found = test(fitter, data, file, probe, mark, space, trials, budget.inner, seed, round_, inf)
         kept: dict[str, str | float | int]
         if isinstance(fitter, LateFitter):
-            kept = {**fitter.weights, **{key: value for block in blocks for key, value in block.own.items()}}
-        else:  # the classifier's setting is the fusion's own
-            kept = {
-                f"{one.name}:{key}": one.own[f"{one.name}:{key}"] for one in blocks for key in ("layer", "statistics")
-            }
+            kept = {**fitter.weights, **{key: value for block in blocks for key, value in block.prefixed.items()}}
+        else:  # the classifier's setting is the fusion's
+            kept = {key: one.prefixed[key] for one in blocks for key in (f"{one.name}:layer", f"{one.name}:statistics")}
         return replace(found, setting={**found.setting, **kept}, layers=tuple(names))
 
 
@@ -175,7 +173,7 @@ class LateFitter:
         fits = [(part, self._fits(part.train, part.held_out)) for part in parts]
 
         def loss(weights: FloatArray) -> float:
-            pools = ((part, self._pooled(own, weights.tolist(), part.train)) for part, own in fits)
+            pools = ((part, self._pooled(fit, weights.tolist(), part.train)) for part, fit in fits)
             return float(np.mean([loss_of(data, part, probability) for part, probability in pools]))
 
         bounds = [(0.0, MOST)] * len(self._blocks)
@@ -205,8 +203,8 @@ class LateFitter:
         """Each store's probe fitted again; the model is all of theirs."""
         each = zip(self._blocks, self._fitters, self._names, strict=True)
         fits = [
-            fitter.refit(train, test, block.setting, self._found(found, number), own)
-            for number, (block, fitter, own) in enumerate(each)
+            fitter.refit(train, test, block.setting, self._found(found, number), part)
+            for number, (block, fitter, part) in enumerate(each)
         ]
         return Fit(self._pooled(fits, list(self.weights.values()), train), model=packed([fit.model for fit in fits]))
 
@@ -215,8 +213,8 @@ class LateFitter:
         return (label + 1) * len(self._blocks) + number
 
     def _found(self, found: Found, number: int) -> Found:
-        own = ((*divmod(key, len(self._blocks)), value) for key, value in found.items())
-        return {label - 1: value for label, block, value in own if block == number}
+        by_block = ((*divmod(key, len(self._blocks)), value) for key, value in found.items())
+        return {label - 1: value for label, block, value in by_block if block == number}
 
     def _pooled(self, fits: Sequence[Fit], weights: Sequence[float], train: IntArray) -> FloatArray:
         targets = targets_of(self._task, self._truth[train])

@@ -38,14 +38,14 @@ def columns_of(store: Store | Fused, kept: Sequence[Winner]) -> Columns | None:
             found = _by_name(_shares(base, winner.model, winner), _all_names(winner, named, fusion, store))
         rounds.append(found)
     labels = kept[0].task.labels
-    columns = [_column(name, [own[name] for own in rounds if name in own], labels) for name in rounds[0]]
+    columns = [_column(name, [each[name] for each in rounds if name in each], labels) for name in rounds[0]]
     return Columns(base, tuple(sorted(columns, key=lambda column: -column.share)))
 
 
 def _names(store: Store | Fused) -> dict[str, tuple[str, ...]]:
     """By store; of one store alone, under ""."""
     settings: dict[str, Any] = store.settings["fused"] if isinstance(store, Fused) else {"": store.settings}
-    return {name: tuple(own.get("columns", ())) for name, own in settings.items()}
+    return {name: tuple(setting.get("columns", ())) for name, setting in settings.items()}
 
 
 def _prefixed(block: str, names: Sequence[str]) -> list[str]:
@@ -58,9 +58,9 @@ def _all_names(winner: Winner, named: dict[str, tuple[str, ...]], fusion: str, s
         return list(named[""])
     names: list[str] = []
     for layer in winner.layers:
-        block, own = split(layer)
+        block, name = split(layer)
         both = own_setting(winner.setting, block)["statistics"] == "both"
-        width = store.parts[block].widths[own] * (2 if both else 1)
+        width = store.parts[block].widths[name] * (2 if both else 1)
         names += _prefixed(block, named[block]) if named[block] else [block] * width
     return names
 
@@ -97,7 +97,7 @@ def _parts(sizes: FloatArray) -> FloatArray:
 
 def _column(name: str, rounds: Sequence[tuple[float, FloatArray]], labels: Sequence[str]) -> Column:
     shares = [share for share, _ in rounds]
-    signed = np.mean([own for _, own in rounds], axis=0)
+    signed = np.mean([each for _, each in rounds], axis=0)
     strongest = int(np.abs(signed).argmax())
     label = labels[strongest] if signed[strongest] else ""
     return Column(name, float(np.mean(shares)), min(shares), max(shares), label, bool(signed[strongest] < 0))

@@ -121,8 +121,9 @@ class Softmax:
 class Shared:
     """The matrix that all problems share, with a column of ones for the intercepts, zero-padded to whole vectors.
 
-    It is held both ways: a thin product is fast where its right factor lies as it is read, 64 to 160 GFLOP/s with 5 to
-    45 rows on the left, 33 to 106 the other way round. spectrum: (R,) mean square of each column, 0 of the padding.
+    It is held both ways: a thin product is fast where its right factor is stored as it is read, 64 to 160 GFLOP/s with
+    5 to 45 rows on the left, 33 to 106 the other way round. spectrum: (R,) mean square of each column, 0 of the
+    padding.
     """
 
     def __init__(self, matrix: Tensor) -> None:

@@ -85,12 +85,12 @@ class LinearFitter(Relabelled):
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never
     ) -> list[Fit]:
         """Settings that share a matrix are solved together."""
-        own = self._round(name, np.union1d(train, development))
+        round_ = self._round(name, np.union1d(train, development))
         targets = targets_of(self._task, self._truth[train])
         fits: dict[int, Fit] = {}
         for statistics, members in by_statistics(settings):
             mine = [settings[number] for number in members]
-            solved = self._fit(own, own.part(train), development, statistics, targets, mine, SEARCH_TOLERANCE)
+            solved = self._fit(round_, round_.part(train), development, statistics, targets, mine, SEARCH_TOLERANCE)
             fits.update(zip(members, (Fit(probability, {ALL: len(train)}) for probability, _ in solved), strict=True))
         return [fits[number] for number in range(len(settings))]
 
@@ -100,11 +100,13 @@ class LinearFitter(Relabelled):
         C weighs the sum over clips against the penalty, so the same C would shrink less on more clips and carry the
         probabilities away from the thresholds that development gave: C times clips is kept instead.
         """
-        own = self._round(name, train)
-        own.parts.clear()  # the round's search is over
+        round_ = self._round(name, train)
+        round_.parts.clear()  # the round's search is over
         targets = targets_of(self._task, self._truth[train])
         scaled = {**setting, "C": float(setting["C"]) * found[ALL] / len(train)}
-        ((probability, model),) = self._fit(own, _Part(train, {}), test, str(setting["statistics"]), targets, [scaled])
+        ((probability, model),) = self._fit(
+            round_, _Part(train, {}), test, str(setting["statistics"]), targets, [scaled]
+        )
         return Fit(probability, model=model)
 
     def _round(self, name: str, clips: IntArray) -> _Round:
@@ -112,7 +114,7 @@ class LinearFitter(Relabelled):
 
     def _fit(
         self,
-        own: _Round,
+        round_: _Round,
         part: _Part,
         held_out: IntArray,
         statistics: str,
@@ -121,7 +123,7 @@ class LinearFitter(Relabelled):
         tolerance: float | None = None,
     ) -> list[tuple[FloatArray, Model]]:
         if statistics not in part.prepared:
-            part.prepared[statistics] = self._prepare(own, part.clips, statistics)
+            part.prepared[statistics] = self._prepare(round_, part.clips, statistics)
         scaler, rotated = part.prepared[statistics]
         problems = [
             Penalised(
@@ -146,15 +148,15 @@ class LinearFitter(Relabelled):
             for problem, solution in zip(problems, solutions, strict=True)
         ]
 
-    def _prepare(self, own: _Round, clips: IntArray, statistics: str) -> Prepared:
+    def _prepare(self, round_: _Round, clips: IntArray, statistics: str) -> Prepared:
         matrix = self._features.matrix(statistics)
         train = matrix[clips]
         scaler = scaler_of(train)
         widths = list(self._blocks.values()) or [matrix.shape[1]]
-        axes = own.axes.setdefault(statistics, [None] * len(widths))
+        axes = round_.axes.setdefault(statistics, [None] * len(widths))
         for number, first in enumerate([0, *np.cumsum(widths)[:-1].tolist()]):
             if axes[number] is None and len(train) >= widths[number]:
-                every = np.ascontiguousarray(matrix[own.clips, first : first + widths[number]])
+                every = np.ascontiguousarray(matrix[round_.clips, first : first + widths[number]])
                 axes[number] = principal_axes(scaler_of(every)(every), self._device)
         if self._blocks:
             return scaler, rotate_blocks(scaler(train), widths, axes, self._device)
@@ -178,7 +180,7 @@ def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: b
 
 def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
     """A kept model to one layer's clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
-    mean, scale, coefficients, intercepts = (  # copied, for a product's last bit can depend on where its numbers lie
+    mean, scale, coefficients, intercepts = (  # copied, for a product's last bit can depend on where its numbers are
         torch.tensor(np.asarray(model[name], dtype=np.float64)).numpy()
         for name in ("mean", "scale", "coefficients", "intercepts")
     )

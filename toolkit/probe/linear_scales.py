@@ -87,8 +87,8 @@ class ScaleFitter(Relabelled):
     ) -> list[tuple[Scaler, Solution]]:
         if self._task.ordinal:
             level = targets.columns.argmax(axis=1)
-            scaler, factors, own = self._decomposed(name, clips, clips, statistics, weights)
-            solutions = proportional_odds.solve(own, level, strengths, tolerance)
+            scaler, factors, pca = self._decomposed(name, clips, clips, statistics, weights)
+            solutions = proportional_odds.solve(pca, level, strengths, tolerance)
             return [(scaler, Solution(factors[:, None] * one.coefficients, one.intercepts)) for one in solutions]
         width = self._features.matrix(statistics).shape[1]
         coefficients = np.zeros((len(strengths), width, len(targets.fitted)))
@@ -96,8 +96,8 @@ class ScaleFitter(Relabelled):
         known = ~np.isnan(targets.columns)
         for mask in np.unique(known, axis=1).T:  # targets that miss a number in the same clips share a decomposition
             mine = np.flatnonzero((known == mask[:, None]).all(axis=0))
-            scaler, factors, own = self._decomposed(name, clips, clips[mask], statistics, weights)
-            found, ahead = ridge.solve(own, targets.columns[mask][:, mine], 1 / np.array(strengths))
+            scaler, factors, pca = self._decomposed(name, clips, clips[mask], statistics, weights)
+            found, ahead = ridge.solve(pca, targets.columns[mask][:, mine], 1 / np.array(strengths))
             coefficients[:, :, mine], intercepts[:, mine] = factors[:, None] * found, ahead
         return [(scaler, Solution(*pair)) for pair in zip(coefficients, intercepts, strict=True)]
 
@@ -117,5 +117,5 @@ class ScaleFitter(Relabelled):
 
 def predict(features: np.ndarray, solution: Solution, targets: Targets) -> FloatArray:
     """(n, n_fitted) from standardised features (n, width), in float64."""
-    own = torch.from_numpy(features).double() @ torch.from_numpy(solution.coefficients)
-    return given_out(own + torch.from_numpy(solution.intercepts), targets.link, 1).numpy()
+    fitted = torch.from_numpy(features).double() @ torch.from_numpy(solution.coefficients)
+    return given_out(fitted + torch.from_numpy(solution.intercepts), targets.link, 1).numpy()

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 MEMORY = 8  # pairs of steps and gradient changes; 3 to 20 differ by a tenth, the diagonal given does most of the work
-CURVED = 1e-10  # product of a step and its change of gradient, over the step's square, below which it tells nothing
+CURVED = 1e-10  # product of a step and its change of gradient, over the step's square, below which it is useless
 
 
 class Pairs:
     """The last steps and gradient changes of P problems, oldest first, each pair scaled so that their product is 1.
 
-    (P, pairs, q R) both. A pair that tells nothing is 0 and does nothing.
+    (P, pairs, q R) both. A useless pair is 0 and does nothing.
     """
 
     def __init__(self, variables: Tensor) -> None:
@@ -40,10 +40,10 @@ class Pairs:
         along = (both @ gradient.flatten(1)[:, :, None]).double()
         crossed = (both @ self._changes.mT).double()
         triangle = crossed[:, :pairs].triu()
-        own = triangle.diagonal(dim1=1, dim2=2)
-        own += own == 0  # a pair of zeros
+        diagonal = triangle.diagonal(dim1=1, dim2=2)
+        diagonal += diagonal == 0  # a pair of zeros
         inner = torch.linalg.solve_triangular(triangle, along[:, :pairs], upper=True)
-        outer = own[:, :, None] * inner + crossed[:, pairs:] @ inner - along[:, pairs:]
+        outer = diagonal[:, :, None] * inner + crossed[:, pairs:] @ inner - along[:, pairs:]
         outer = torch.linalg.solve_triangular(triangle.mT, outer, upper=False)
         shares = torch.cat([outer, -inner], dim=1).to(first)
         return torch.baddbmm(first.flatten(1)[:, :, None], both.mT, shares, beta=-1, alpha=-1).view_as(first)

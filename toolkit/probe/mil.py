@@ -26,7 +26,7 @@ class BagFitter(NetworkFitter):
         super().__init__(layers, task, truth, seed, mix=False, device=device)
         features = unit_layer(layers)
         self._reader, self._clips = reader, torch.from_numpy(features.clips()).to(device)
-        self._members = [torch.from_numpy(own).to(device) for own in features.members]
+        self._members = [torch.from_numpy(rows).to(device) for rows in features.members]
 
     def _stack(self, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
         return bag_stack(self._reader, self._clips.shape[1], targets, settings, seed)
@@ -50,11 +50,10 @@ def _alone(layers: Sequence[LayerFeatures], model: Model) -> Iterator[Batch]:
     features = unit_layer(layers)
     scaler = Scaler(*(np.asarray(model[name])[0] for name in ("mean", "scale")))
     clips = features.clips()
-    for own in features.members:
-        rows = torch.arange(len(own))
-        yield Bags(torch.zeros(1, dtype=torch.long), torch.from_numpy(scaler(clips[own])), [rows], None, None).batch(
-            torch.zeros(1, dtype=torch.long)
-        )
+    first = torch.zeros(1, dtype=torch.long)
+    for members in features.members:
+        every = [torch.arange(len(members))]
+        yield Bags(first, torch.from_numpy(scaler(clips[members])), every, None, None).batch(first)
 
 
 def _apply(
@@ -62,8 +61,8 @@ def _apply(
 ) -> FloatArray:
     """A kept network to units: (n, n_fitted) probabilities."""
     parameters = kept_parameters(model)
-    said = (logits(reader, parameters, batch) for batch in _alone(layers, model))
-    return np.concatenate([probability_of(own, targets.link)[0].numpy() for own in said])
+    outputs = (logits(reader, parameters, batch) for batch in _alone(layers, model))
+    return np.concatenate([probability_of(each, targets.link)[0].numpy() for each in outputs])
 
 
 def _weights(

@@ -32,9 +32,9 @@ class Mix:
             head, batch = parameters[f"head.{half}"], inputs[half]
             rows = [head.shape[1]] * len(head)
             seen = product(head.flatten(0, 1), batch.flatten(0, 1), rows).view(*head.shape[:2], *batch.shape[:2])
-            own = (seen * share[mine][:, None, :, None]).sum(dim=2)
+            mixed = (seen * share[mine][:, None, :, None]).sum(dim=2)
             before, after = mine[0], self._networks - 1 - mine[-1]  # readers are neighbours
-            logits = logits + functional.pad(own, (0, 0, 0, 0, before, after))
+            logits = logits + functional.pad(mixed, (0, 0, 0, 0, before, after))
         return logits
 
 

@@ -37,8 +37,8 @@ class Mlp:
         for half, mine in self._readers.items():
             rows = [self._widths[row] for row in mine]
             together = product(parameters[f"first.{half}"], inputs[half][0], rows)
-            for row, own in zip(mine, torch.split(together, rows), strict=True):
-                units[row] = units[row] + own if row in units else own
+            for row, part in zip(mine, torch.split(together, rows), strict=True):
+                units[row] = units[row] + part if row in units else part
         logits = []
         for width, mine in self._by_width.items():
             hidden = torch.stack([units[row] for row in mine])
@@ -86,8 +86,8 @@ def mlp_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Set
         statistics, width = str(setting["statistics"]), int(setting["width"])
         halves = HALVES[statistics]
         first, second, last = _draws(len(halves) * inputs, outputs, seeds.integer(seed, statistics))
-        for half, own in zip(halves, torch.split(first[:width], inputs, dim=1), strict=True):
-            add(f"first.{half}", network, own * (6 / first.shape[1]) ** 0.5)
+        for half, weights in zip(halves, torch.split(first[:width], inputs, dim=1), strict=True):
+            add(f"first.{half}", network, weights * (6 / first.shape[1]) ** 0.5)
         add(f"first_bias.{width}", network, torch.zeros(1, width, 1))
         if setting["depth"] == 2:
             add(f"second.{width}", network, second[None, :width, :width] * (6 / width) ** 0.5)

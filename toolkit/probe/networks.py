@@ -105,7 +105,7 @@ class NetworkFitter(Relabelled):
         return (mix_stack if self._mix else mlp_stack)(len(layers), layers[0].shape[1], targets, settings, seed)
 
     def _place(self, setting: Setting) -> tuple[int, int, int]:
-        """Networks stand in this order, so that those of one shape, or that read the same, are neighbours."""
+        """The order of networks, so that those of one shape, or that read the same, are neighbours."""
         statistics = list(HALVES).index(str(setting["statistics"]))
         return (0, 0, statistics) if self._mix else (int(setting["width"]), int(setting["depth"]), statistics)
 
@@ -159,7 +159,7 @@ def apply_mix(layers: Sequence[LayerFeatures], model: Model, setting: Setting, t
 
 
 def kept_parameters(model: Model) -> Parameters:
-    """Of a kept model, copied: a product's last bit can depend on where its numbers lie."""
+    """Of a kept model, copied: a product's last bit can depend on where its numbers are."""
     return {
         name.removeprefix("parameter."): torch.tensor(np.asarray(value))
         for name, value in model.items()
@@ -179,7 +179,7 @@ def _apply(
     halves = HALVES[str(setting["statistics"])]
     centres, scales = (np.split(np.asarray(model[name]), len(halves), axis=1) for name in ("mean", "scale"))
     inputs = {
-        half: torch.from_numpy(np.stack([Scaler(*own)(getattr(layer, half)) for layer, *own in zip(layers, *scaling)]))
+        half: torch.from_numpy(np.stack([Scaler(*by)(getattr(layer, half)) for layer, *by in zip(layers, *scaling)]))
         for half, *scaling in zip(halves, centres, scales)
     }
     parameters = kept_parameters(model)

@@ -1,4 +1,4 @@
-"""What else a layer knows: who speaks, their sex, how long and how loud the clip is. Questions beside the target's."""
+"""What else a layer knows: who speaks, their sex, how long and how loud the clip is. Tasks next to the target's."""
 
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -67,7 +67,7 @@ def loudnesses(manifest: Manifest, workers: int | None = None) -> dict[str, floa
     return {clip: level for clip, level in levels.items() if level is not None}
 
 
-def ask(
+def build_task(
     question: EvaluationTask, manifest: Manifest, name: str, measured: Mapping[str, float] | None = None
 ) -> EvaluationTask:
     """The question of a nuisance, on the target's folds where these can answer it.
@@ -100,13 +100,13 @@ def ask(
             cells, notes = list(spelt.cells), spelt.notes
     how = Note("nuisance_quartiles" if quantity else "nuisance_column", {"name": name})
     task, truth = task_of(name, {name: cells}, lines)
-    asked = replace(question, task=task, truth=truth, notes=(how, *notes))
+    asking = replace(question, task=task, truth=truth, notes=(how, *notes))
     if measured is None and _within_folds(truth, question.folds.fold):
         seed, count = question.folds.seed, min(question.folds.count, 5)
         folds = splits.make(ids, ids, one_hot(task, truth), count, seed, "clip")
         note = Note("nuisance_clips", {"name": name})
-        return replace(asked, folds=folds, groups=ids, group="clip", notes=(*asked.notes, note))
-    return asked
+        return replace(asking, folds=folds, groups=ids, group="clip", notes=(*asking.notes, note))
+    return asking
 
 
 def _within_folds(truth: IntArray, fold: IntArray) -> bool:
@@ -124,7 +124,7 @@ def _quartiles(name: str, values: Sequence[float | None], unit: str = "") -> lis
     cuts = cuts[cuts < known.max(initial=-np.inf)]
     if not len(cuts):
         raise InputError(f"--nuisance {name}: it is the same in every clip; there is nothing to tell apart")
-    told = [f"{cut:.3g} {unit}".rstrip() for cut in cuts]
-    ranges = [f"to {told[0]}", *(f"{low} to {high}" for low, high in pairwise(told)), f"above {told[-1]}"]
+    bounds = [f"{cut:.3g} {unit}".rstrip() for cut in cuts]
+    ranges = [f"to {bounds[0]}", *(f"{low} to {high}" for low, high in pairwise(bounds)), f"above {bounds[-1]}"]
     labels = [f"{number}: {text}" for number, text in enumerate(ranges, start=1)]
     return [labels[0 if value is None else int(np.searchsorted(cuts, value))] for value in values]

@@ -31,8 +31,8 @@ def online(
 
     In each of ORDERS random orders of the callers the first block is coded evenly, each next one by a linear probe
     fitted on all before it: Voita and Titov, Information-Theoretic Probing with Minimum Description Length, EMNLP 2020.
-    It charges a layer for every caller that it needs, so that it tells layers apart whose final scores are alike. The
-    same probes give the learning curve: each is scored on all callers that it has not heard. Steps of blocks that teach
+    It charges a layer for every caller that it needs, so that it separates layers whose final scores are alike. The
+    same probes give the learning curve: each is scored on all callers that it has not seen. Steps of blocks that teach
     nothing (one class alone) are coded evenly and have no score.
     """
     names, member = np.unique(np.array(data.groups, dtype=object).astype(str), return_inverse=True)
@@ -63,17 +63,17 @@ def _of_order(fitter: Fitter, data: Data, place: IntArray, ends: Sequence[int]) 
     task, truth = data.task, data.truth
     spent, curve = even(task) * int((place < ends[0]).sum()), list[float | None]()
     for end, then in zip(ends, [*ends[1:], int(place.max()) + 1], strict=True):
-        heard, rest = np.flatnonzero(place < end), np.flatnonzero(place >= end)
+        learnt, rest = np.flatnonzero(place < end), np.flatnonzero(place >= end)
         block = place[rest] < then
-        if not len(targets_of(task, truth[heard]).fitted):
+        if not len(targets_of(task, truth[learnt]).fitted):
             spent += even(task) * int(block.sum())
             curve.append(None)
             continue
-        fit = fitter.refit(heard, np.append(rest, heard), SETTING, {ALL: len(heard)}, f"{len(heard)} of {place[0]}")
-        probability, own = np.split(fit.probability, [len(rest)])
+        fit = fitter.refit(learnt, np.append(rest, learnt), SETTING, {ALL: len(learnt)}, f"{len(learnt)} of {place[0]}")
+        probability, training = np.split(fit.probability, [len(rest)])
         spent += float(code(task, truth[rest][block], probability[block]).sum())
-        scale, prevalence = scale_of(own), targets_of(task, truth[heard]).prevalence
-        bars = bars_of(task, prevalence, scale, thresholds_of(task, truth[heard], scale.scores(own)))
+        scale, prevalence = scale_of(training), targets_of(task, truth[learnt]).prevalence
+        bars = bars_of(task, prevalence, scale, thresholds_of(task, truth[learnt], scale.scores(training)))
         curve.append(headline_score(task, truth[rest], decide(task, probability, bars)))
     return spent / len(place), curve
 

@@ -10,12 +10,12 @@ from toolkit.corpus.options import KIND, LABELS, LEVELS, Labelled
 TRIALS = 30
 
 
-# What a unit cannot be asked with
+# What --unit cannot be combined with
 WITHOUT_UNITS: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (lambda own: own.split_by == "clip", "keeps a unit's clips together; leave out --split-by clip"),
-    (lambda own: any("+" in name for name in names(own.model)), "reads one store; leave out --model A+B"),
-    (lambda own: own.ray is not None, "is probed on this machine; leave out --ray"),
-    (lambda own: "loudness" in names(own.nuisance), "has no loudness of its own; leave out --nuisance loudness"),
+    (lambda opts: opts.split_by == "clip", "keeps a unit's clips together; leave out --split-by clip"),
+    (lambda opts: any("+" in name for name in names(opts.model)), "reads one store; leave out --model A+B"),
+    (lambda opts: opts.ray is not None, "is probed on this machine; leave out --ray"),
+    (lambda opts: "loudness" in names(opts.nuisance), "has no loudness of its own; leave out --nuisance loudness"),
 )
 
 
@@ -67,6 +67,8 @@ class ProbeOptions(Labelled):
     """Fits at a time."""
     device: str = "cpu"
     """cpu or cuda; for lightgbm its device_type: cpu, gpu or cuda, as it was built."""
+    name: Annotated[str | None, Offered(shown="none")] = None
+    """What the folders of new runs begin with; --from and compare find a run by it."""
     note: Annotated[Names, Offered(repeated=True)] = None
     """A sentence that the report shows. May be repeated."""
     language: str = "en"
@@ -78,23 +80,24 @@ class ProbeOptions(Labelled):
         KIND,
         LEVELS,
         LABELS,
-        Rule("loss", lambda own: own.kind != "regression" or not {"mlp", "mix", "all"} & {*names(own.probe)},
+        Rule("loss", lambda opts: opts.kind != "regression" or not {"mlp", "mix", "all"} & {*names(opts.probe)},
              "has no effect without --kind regression and --probe mlp or mix"),
-        Rule("unit_label", lambda own: own.unit is None, "has no effect without --unit, whose label it makes"),
+        Rule("unit_label", lambda opts: opts.unit is None, "has no effect without --unit, whose label it makes"),
         *(Rule("unit", idle, because) for idle, because in WITHOUT_UNITS),
-        Rule("trials", lambda own: own.minutes is not None, "and --minutes are two ways to end a search; give one"),
-        Rule("minutes", lambda own: own.ray is not None,
+        Rule("trials", lambda opts: opts.minutes is not None, "and --minutes are two ways to end a search; give one"),
+        Rule("minutes", lambda opts: opts.ray is not None,
              "ends a search by this machine's clock; with --ray, give --trials"),
-        Rule("fusion", lambda own: not any("+" in name for name in names(own.model)),
+        Rule("fusion", lambda opts: not any("+" in name for name in names(opts.model)),
              "has no effect without --model A+B, which names the stores to fuse"),
-        Rule("device", lambda own: own.ray is not None and own.device != "cpu",
+        Rule("device", lambda opts: opts.ray is not None and opts.device != "cpu",
              "cannot go with --ray: blocks run on the nodes' cores"),
-        Rule("shuffles", lambda own: "shuffled" not in names(own.control), "has no effect without --control shuffled"),
-        Rule("workers", lambda own: own.ray is not None and not _works_here(own),
+        Rule("shuffles", lambda opts: "shuffled" not in names(opts.control),
+             "has no effect without --control shuffled"),
+        Rule("workers", lambda opts: opts.ray is not None and not _works_here(opts),
              "has no effect with --ray, which takes every core of the nodes"),
     )  # fmt: skip
 
 
-def _works_here(own: ProbeOptions) -> bool:
+def _works_here(opts: ProbeOptions) -> bool:
     """Whether this machine's cores have work next to what Ray's nodes do."""
-    return ("shuffled" in names(own.control) and own.shuffles > 0) or "loudness" in names(own.nuisance)
+    return ("shuffled" in names(opts.control) and opts.shuffles > 0) or "loudness" in names(opts.nuisance)

@@ -1,4 +1,4 @@
-"""`--control shuffled`, many times over: where the headline lies among those of labels that say nothing of a clip."""
+"""`--control shuffled`, many times over: where the headline is among those of labels that say nothing of a clip."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,11 +53,11 @@ def scores(
     with one_thread(), ThreadPoolExecutor(workers or (1 if device != "cpu" else cores()), initializer=_alone) as pool:
         for number, (title, build) in enumerate(builds.items()):
             try_once = partial(_once, build(), drawn, title, settings)
-            for own in pool.map(try_once, rounds):
-                for (draw, fold), found in own.items():
+            for tried in pool.map(try_once, rounds):
+                for (draw, fold), found in tried.items():
                     losses.setdefault((draw, fold), {})[title] = found
             progress(title, number + 1, len(builds))
-        chosen = {key: _lowest(own) for key, own in losses.items()}
+        chosen = {key: _lowest(tried) for key, tried in losses.items()}
         for title, build in builds.items():
             mine = [key for key, layer in chosen.items() if layer == title]
             if mine:
@@ -67,7 +67,8 @@ def scores(
                         predictions[draw][round_.test] = prediction
     tested = np.concatenate([round_.test for round_ in rounds])
     scored = [
-        headline_score(data.task, data.truth[tested], own[tested]) for data, own in zip(drawn, predictions, strict=True)
+        headline_score(data.task, data.truth[tested], each[tested])
+        for data, each in zip(drawn, predictions, strict=True)
     ]
     return [score for score in scored if score is not None]
 
@@ -77,9 +78,9 @@ def p_value(real: float, shuffles: Sequence[float]) -> float:
     return (1 + sum(score >= real for score in shuffles)) / (1 + len(shuffles))
 
 
-def _lowest(own: Mapping[str, tuple[float, Found]]) -> str:
+def _lowest(tried: Mapping[str, tuple[float, Found]]) -> str:
     """The layer with the lowest loss; of equals the first."""
-    return min(own, key=lambda title: own[title][0])
+    return min(tried, key=lambda title: tried[title][0])
 
 
 def _settings(

@@ -4,7 +4,7 @@ P(y > j) = sigmoid(x w + b_j) with b falling in j. A problem minimises
 
     f(w, b) = sum_i -log P(y_i) / n + |w|^2 / (2 C n),
 
-which is convex; strengths of one training part stand side by side, so that an iteration of L-BFGS costs two products
+which is convex; strengths of one training part are side by side, so that an iteration of L-BFGS costs two products
 whatever their number. On principal axes one over the diagonal of the Hessian is a good first inverse. All in float64.
 """
 
@@ -26,12 +26,12 @@ HALVINGS = 40
 ENOUGH = 1e-4  # of the decrease that the slope promises (Armijo)
 
 
-def solve(own: Decomposed, level: IntArray, strengths: Sequence[float], tolerance: float = TOLERANCE) -> list[Solution]:
+def solve(pca: Decomposed, level: IntArray, strengths: Sequence[float], tolerance: float = TOLERANCE) -> list[Solution]:
     """Fit every strength C; `Solution` has one column of coefficients, and the b as intercepts.
 
     level: (n,) from 0, each up to the highest of at least one clip.
     """
-    problems = _Problems(own, level, strengths)
+    problems = _Problems(pca, level, strengths)
     variables, shifts = problems.start()
     pairs, last = Pairs(variables), None
     value, gradient, inverse = problems.at(variables, shifts)
@@ -57,13 +57,13 @@ def solve(own: Decomposed, level: IntArray, strengths: Sequence[float], toleranc
         length = torch.where(good, length, 0.0)
         step = length[:, None, None] * direction
         if not step.any():
-            break  # nothing that float64 can tell is lower
+            break  # nothing lower in float64
         last = step, gradient
         variables, shifts = variables + step, shifts + length[:, None] * along
         value, gradient, inverse = problems.at(variables, shifts)
-    rank = own.axes.shape[1]
-    coefficients = (own.axes @ variables[:, 0, :rank].T).cpu().numpy()
-    intercepts = variables[:, 0, rank:].cpu().numpy() - (own.mean.cpu().numpy() @ coefficients)[:, None]
+    rank = pca.axes.shape[1]
+    coefficients = (pca.axes @ variables[:, 0, :rank].T).cpu().numpy()
+    intercepts = variables[:, 0, rank:].cpu().numpy() - (pca.mean.cpu().numpy() @ coefficients)[:, None]
     return [
         Solution(np.ascontiguousarray(coefficients[:, [number]]), intercepts[number])
         for number in range(len(strengths))
@@ -73,14 +73,14 @@ def solve(own: Decomposed, level: IntArray, strengths: Sequence[float], toleranc
 class _Problems:
     """P strengths. Variables are (P, 1, rank + levels - 1), slopes then b; shifts (P, n) are the clips' x w."""
 
-    def __init__(self, own: Decomposed, level: IntArray, strengths: Sequence[float]) -> None:
-        self._scores, self._level = own.scores, torch.from_numpy(level).to(own.scores.device)
-        self._clips, self._rank = own.scores.shape
+    def __init__(self, pca: Decomposed, level: IntArray, strengths: Sequence[float]) -> None:
+        self._scores, self._level = pca.scores, torch.from_numpy(level).to(pca.scores.device)
+        self._clips, self._rank = pca.scores.shape
         counts = torch.bincount(self._level).double()
         self._above = 1 - counts.cumsum(0)[:-1] / self._clips  # P(y > j) in training
         self._bends = len(counts) - 1
-        self._penalty = 1 / (torch.tensor(list(strengths), dtype=torch.float64).to(own.scores) * self._clips)
-        self._spectrum = own.values / self._clips
+        self._penalty = 1 / (torch.tensor(list(strengths), dtype=torch.float64).to(pca.scores) * self._clips)
+        self._spectrum = pca.values / self._clips
         # Each clip's b above and below its level; the first and last level have one of them alone.
         self._high, self._low = (self._level - 1).clamp(min=0), self._level.clamp(max=self._bends - 1)
         self._first, self._last = self._level == 0, self._level == self._bends

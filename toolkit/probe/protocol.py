@@ -103,7 +103,7 @@ class Fitter(Protocol):
             development: (m,) positions of clips.
             settings: One fit each.
             name: Of the round; whatever is random is drawn from it and the seed.
-            give_up: Asked on the way by a fit that takes steps and is made before the next; what is given up is
+            give_up: Called after each step by a fit that takes steps and is made before the next; what is given up is
                 returned as it is then.
         """
         ...
@@ -118,7 +118,7 @@ class Fitter(Protocol):
 
 
 class Relabelled:
-    """A fitter that knows labels by `_truth` alone: of others it is itself, and shares all that it prepared."""
+    """A fitter that has labels in `_truth` alone: of others it is itself, and shares all that it prepared."""
 
     _truth: Truth
 

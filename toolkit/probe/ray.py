@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """What the blocks of a run share; told apart by `key`. store: its folder, absolute. trials, inner: a block's."""
+    """What the blocks of a run share; identified by `key`. store: its folder, absolute. trials, inner: a block's."""
 
     key: str
     store: Path
@@ -111,7 +111,7 @@ class RayExecutor:
                 if len(tested[block.title]) == len(rounds):
                     done += 1
                     progress(block.title, done, len(units))
-        return {title: [own[number] for number in range(len(rounds))] for title, own in tested.items()}
+        return {title: [results[number] for number in range(len(rounds))] for title, results in tested.items()}
 
 
 def _name(probe: str, title: str, round_: Round) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from toolkit.probe.targets import FloatArray
 
-RANK_TOLERANCE = 1e-12  # of the largest eigenvalue; below it lies rounding
+RANK_TOLERANCE = 1e-12  # of the largest eigenvalue; below it is rounding
 BLOCK = 192  # columns of a symmetric product; torch's own computes both halves
 
 
@@ -65,7 +65,7 @@ def _lower_gram(matrix: Tensor) -> Tensor:
     return gram
 
 
-def solve(own: Decomposed, truth: FloatArray, penalties: FloatArray) -> tuple[FloatArray, FloatArray]:
+def solve(pca: Decomposed, truth: FloatArray, penalties: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Every penalty's coefficients and intercepts for every target.
 
     Args:
@@ -76,11 +76,11 @@ def solve(own: Decomposed, truth: FloatArray, penalties: FloatArray) -> tuple[Fl
     Returns:
         (strengths, width, targets) coefficients and (strengths, targets) intercepts, float64.
     """
-    wanted = torch.from_numpy(np.asarray(truth, dtype=np.float64)).to(own.axes)
+    wanted = torch.from_numpy(np.asarray(truth, dtype=np.float64)).to(pca.axes)
     centre = wanted.mean(dim=0)
-    along = own.axes.T @ ((wanted - centre).T @ own.matrix).T  # the matrix read by rows: six times as fast
-    strengths = torch.from_numpy(np.asarray(penalties, dtype=np.float64)).to(own.axes)
-    shrunk = along[:, None] / (own.values[:, None] + strengths)[..., None]  # (rank, strengths, targets)
-    coefficients = (own.axes @ shrunk.flatten(1)).view(-1, *shrunk.shape[1:]).movedim(0, 1).contiguous()
-    intercepts = centre - torch.einsum("w,swt->st", own.mean, coefficients)
+    along = pca.axes.T @ ((wanted - centre).T @ pca.matrix).T  # the matrix read by rows: six times as fast
+    strengths = torch.from_numpy(np.asarray(penalties, dtype=np.float64)).to(pca.axes)
+    shrunk = along[:, None] / (pca.values[:, None] + strengths)[..., None]  # (rank, strengths, targets)
+    coefficients = (pca.axes @ shrunk.flatten(1)).view(-1, *shrunk.shape[1:]).movedim(0, 1).contiguous()
+    intercepts = centre - torch.einsum("w,swt->st", pca.mean, coefficients)
     return coefficients.cpu().numpy(), intercepts.cpu().numpy()

@@ -137,9 +137,9 @@ def _losses(
     def others(number: int, step: int, probability: FloatArray) -> bool:
         return number in given_up
 
-    asked: list[GiveUp] = [first, *[others] * (len(parts) - 1)]
+    give_ups: list[GiveUp] = [first, *[others] * (len(parts) - 1)]
     searches = [
-        fitter.search(part.train, part.held_out, settings, name, give_up) for part, give_up in zip(parts, asked)
+        fitter.search(part.train, part.held_out, settings, name, give_up) for part, give_up in zip(parts, give_ups)
     ]
     for fits in zip(*searches, strict=True):
         yield float(np.mean([loss_of(data, part, fit.probability) for part, fit in zip(parts, fits, strict=True)]))
@@ -153,9 +153,9 @@ def loss_of(data: Data, part: Part, probability: FloatArray) -> float:
 def refitted(fitter: Fitter, data: Data, part: Part, setting: Setting, found: Found, name: str) -> Applied:
     """A setting fitted on `part.train` and applied to `part.held_out`, read against what it says of its own clips."""
     fit = fitter.refit(part.train, np.append(part.held_out, part.train), setting, found, name)
-    probability, own = np.split(fit.probability, [len(part.held_out)])
+    probability, training = np.split(fit.probability, [len(part.held_out)])
     targets = targets_of(data.task, data.truth[part.train])
-    scale = Scale(targets.prevalence, targets.spread) if data.task.regression else scale_of(own)
+    scale = Scale(targets.prevalence, targets.spread) if data.task.regression else scale_of(training)
     return Applied(part, probability, targets.prevalence, scale, fit.model)
 
 

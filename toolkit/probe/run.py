@@ -94,11 +94,11 @@ def probe(
     least; the figures then depend on the machine.
     inner: how many folds judge each setting, held out in turn from all that are not tested: 1, development alone, up to
     all of them.
-    winners: a folder for each round's refitted probe (`toolkit.probe.winners`); not saved unless told.
+    winners: a folder for each round's refitted probe (`toolkit.probe.winners`); not saved by default.
     loss: of `fitting` numbers by networks, "mse" or "ccc"; "" for a probe that has none.
     device: one of the probe's `devices`; lightgbm's are its device_type. workers: rounds fitted at a time, the
-    processor's cores unless told, one on CUDA; it does not change a figure. hands: who does the fitting; this process
-    unless told.
+    default: the processor's cores, one on CUDA; it does not change a figure. executor: where the fitting is done;
+    default: in this process.
 
     In each round a search of its own per layer minimises the class-balanced log-loss on the development fold; the layer
     with the lowest is chosen; the winner is refitted on training and development clips and predicts the test fold.
@@ -177,8 +177,8 @@ def here(
 
 
 def _minutes_note(minutes: float, tested: Mapping[str, Sequence[LayerResult]]) -> Note:
-    spent = [one.trials for own in tested.values() for one in own]
-    by_layer = ", ".join(f"{layer} {' '.join(str(one.trials) for one in own)}" for layer, own in tested.items())
+    spent = [one.trials for results in tested.values() for one in results]
+    by_layer = ", ".join(f"{layer} {' '.join(str(one.trials) for one in results)}" for layer, results in tested.items())
     return Note("minutes", {"minutes": minutes, "few": min(spent), "most": max(spent), "layers": by_layer})
 
 
@@ -219,12 +219,12 @@ def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, space:
 
 
 def _more(layer: LayerFeatures, probe: str) -> list[str]:
-    """What units have beside their mean and deviation, as far as the probe reads it."""
+    """What units have besides their mean and deviation, as far as the probe reads it."""
     if not isinstance(layer, UnitFeatures):
         return []
     if PROBES[probe].weights is None:
         return [_digest(layer.max)]
-    order, counts = np.concatenate(layer.members), np.array([len(own) for own in layer.members])
+    order, counts = np.concatenate(layer.members), np.array([len(rows) for rows in layer.members])
     return [_digest(layer.clips()[order]), _digest(counts)]
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.artifacts import STUDY_FILE, locked, make_folder, signature
+from toolkit.core.artifacts import STUDY_FILE, locked, make_folder, run_folder, signature
 from toolkit.core.errors import disk_full_is_named
 from toolkit.core.i18n import Note
 from toolkit.core.platform import peak_memory
@@ -44,7 +44,8 @@ class Options:
     hands: who fits; no figure depends on it. device: as `probe.run.probe` takes it.
 
     trials: per layer and round; or minutes: of search, shared by all layers and rounds. inner: the folds that are held
-    out in turn to judge each setting. loss: "ccc" where networks are taught numbers by it, else "".
+    out in turn to judge each setting. loss: "ccc" where networks are taught numbers by it, else "". name: what a new
+    run's folder begins with.
     """
 
     probe: str = "linear"
@@ -56,6 +57,7 @@ class Options:
     device: str = "cpu"
     inner: int = 1
     loss: str = ""
+    name: str | None = None
 
     @property
     def budget(self) -> dict[str, float]:
@@ -82,7 +84,7 @@ def sweep(
 ) -> Sweep:
     """Probe every layer of a store and commit the run to result/TASK-BACKBONE-PROBE-SIG12/.
 
-    notes: the user's own, for the report. A run that was stopped goes on; a finished one is read and verified instead.
+    notes: the user's own, for the report. A run that was stopped resumes; a finished one is read and verified instead.
     Raises SplitError when the same audio is on both sides, and what `run.probe` and `run_files.read` raise.
     """
     check_leaks(question, store)
@@ -139,8 +141,8 @@ def sweep(
             units.write(folder, weighed(store, run.folds, kept))
         elif (counts := columns_of(store, kept)) is not None:
             columns.write(folder, counts)
-        heard = clips.audio_sha256
-        write_clips(folder, {clip: heard[clip] for clip in folds.ids})
+        hashes = clips.audio_sha256
+        write_clips(folder, {clip: hashes[clip] for clip in folds.ids})
         from toolkit.result.report import run_page  # Altair takes a second to import
 
         run_files.write(folder, run, run_page.draw)
@@ -179,7 +181,7 @@ def folder_of(store: Features, question: EvaluationTask, options: Options, resul
     task = question.task
     what = _what(store, question, options, notes)
     sha256 = signature({**what, "folds": question.folds.sha256, "seed": options.seed})
-    return result / f"{task.name}-{store.backbone}-{options.probe}-{sha256[:12]}"
+    return run_folder(result, task.name, f"{store.backbone}-{options.probe}", sha256, options.name)
 
 
 def series_of(store: Features, question: EvaluationTask, options: Options, notes: Sequence[Note]) -> str:

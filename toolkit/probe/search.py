@@ -9,7 +9,7 @@ from toolkit.probe.registry import PROBES
 
 BATCH = 10  # trials that Optuna proposes together; part of the protocol: the proposals depend on it
 STATISTICS = OneOf(("mean", "std", "both"))
-# What a network reads of its layer; in this order they stand.
+# What a network reads of its layer, in this order.
 HALVES = {"mean": ("mean",), "both": ("mean", "std"), "std": ("std",), MAX: (MAX,)}
 CLASS_WEIGHTS = OneOf(("none", "balanced"))
 NOISY_OR = "noisy-or"
@@ -45,17 +45,17 @@ def explain(probe: str | None = None) -> str:
 def narrowed(space: Space, statistics: Sequence[str], task: Task, loss: str = "") -> Space:
     """The space on layers with these statistics (where there is no std, a clip is its mean; units have their clips'
     maximum too) for this task: scales have no class weights, and where a network is taught numbers its loss is the one
-    that was asked for."""
-    own = dict(space) if "std" in statistics else {**space, "statistics": OneOf(("mean",))}
-    if MAX in statistics and own["statistics"] == STATISTICS:
-        own["statistics"] = OneOf((*STATISTICS.values, MAX))
+    that was chosen."""
+    narrow = dict(space) if "std" in statistics else {**space, "statistics": OneOf(("mean",))}
+    if MAX in statistics and narrow["statistics"] == STATISTICS:
+        narrow["statistics"] = OneOf((*STATISTICS.values, MAX))
     if task.ordinal or task.regression:
-        own["class_weights"] = OneOf(("none",))
-    if task.regression and "aggregation" in own:
-        own["aggregation"] = OneOf(tuple(one for one in AGGREGATIONS.values if one != NOISY_OR))
+        narrow["class_weights"] = OneOf(("none",))
+    if task.regression and "aggregation" in narrow:
+        narrow["aggregation"] = OneOf(tuple(one for one in AGGREGATIONS.values if one != NOISY_OR))
     if task.regression and loss:
-        own["loss"] = OneOf((loss,))
-    return own
+        narrow["loss"] = OneOf((loss,))
+    return narrow
 
 
 def numbers(settings: Sequence[Setting], name: str) -> list[float]:

@@ -5,7 +5,7 @@ A problem minimises, over coefficients w (width, q) and intercepts b (q,),
     f(w, b) = sum_i v_i loss(y_i, x_i w + b) / n + |w|^2 / (2 C n),    with sum_i v_i = n,
 
 which is scikit-learn's LogisticRegression objective divided by C n; q is 1 with a logistic loss, or the number of
-classes with a softmax. The columns of all problems stand side by side: one iteration of L-BFGS (Liu and Nocedal, 1989),
+classes with a softmax. The columns of all problems are side by side: one iteration of L-BFGS (Liu and Nocedal, 1989),
 or of conjugate gradients where the matrix is small, costs two products with the matrix, however many problems there
 are. What makes it fast on badly conditioned features:
 
@@ -29,7 +29,7 @@ from toolkit.core.matmul import linear
 from toolkit.probe.lbfgs import Logistic, Loss, Shared, Softmax, minimise
 from toolkit.probe.targets import FloatArray, Targets
 
-RANK_TOLERANCE = 1e-10  # of the largest eigenvalue; below it lie standardised features' rounding to float32
+RANK_TOLERANCE = 1e-10  # of the largest eigenvalue; below it is standardised features' rounding to float32
 TOLERANCE = 1e-9  # distance from the minimum, relative to the objective
 
 
@@ -85,7 +85,7 @@ def rotate_blocks(
     features: npt.NDArray[np.float32], widths: Sequence[int], axes: Sequence[Tensor | None], device: str = "cpu"
 ) -> Rotated:
     """`rotate`, block by block of a standardised matrix (n, sum of widths). axes: of each block, as `rotate` has it."""
-    parts, own = [], []
+    parts, given_axes = [], []
     for block, given in zip(np.split(features, np.cumsum(widths)[:-1], axis=1), axes, strict=True):
         matrix = torch.from_numpy(np.ascontiguousarray(block)).to(device)
         if len(matrix) < matrix.shape[1]:
@@ -93,9 +93,9 @@ def rotate_blocks(
         elif given is None:
             given = principal_axes(np.ascontiguousarray(block), device)
         parts.append(linear(matrix, given.T.float()))
-        own.append(given)
-    ranks = tuple(given.shape[1] for given in own)
-    return Rotated(Shared(torch.cat(parts, dim=1)), _block_diagonal(own), ranks)
+        given_axes.append(given)
+    ranks = tuple(given.shape[1] for given in given_axes)
+    return Rotated(Shared(torch.cat(parts, dim=1)), _block_diagonal(given_axes), ranks)
 
 
 def _block_diagonal(blocks: Sequence[Tensor]) -> Tensor:
@@ -156,5 +156,5 @@ def solve(
     variables = found.double().view(-1, rotated.axes.shape[1] + 1)
     coefficients = (rotated.axes.double() @ variables[:, :-1].T).cpu().numpy()
     intercepts = variables[:, -1].cpu().numpy()
-    own = [slice(start, start + len(targets.fitted)) for start in range(0, len(variables), len(targets.fitted))]
-    return [Solution(np.ascontiguousarray(coefficients[:, mine]), intercepts[mine]) for mine in own]
+    slices = [slice(start, start + len(targets.fitted)) for start in range(0, len(variables), len(targets.fitted))]
+    return [Solution(np.ascontiguousarray(coefficients[:, mine]), intercepts[mine]) for mine in slices]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.core import i18n
+from toolkit.core.artifacts import check_run_name
 from toolkit.core.artifacts import provenance as made_with
 from toolkit.core.errors import InputError, StoreError
 from toolkit.core.i18n import user_notes
@@ -28,13 +29,16 @@ from toolkit.features.origin import check_origins, names_other
 from toolkit.features.store import Store
 from toolkit.features.units import UnitStore
 from toolkit.probe import control_runs
-from toolkit.probe.asked import Asked, ask, check_fused_options, fused_probes
 from toolkit.probe.nuisance import LOUDNESS, loudnesses
 from toolkit.probe.options import TRIALS, ProbeOptions
 from toolkit.probe.ray import RayExecutor
 from toolkit.probe.run import Executor, Progress, here
 from toolkit.probe.run_folder import Options, folder_of
+from toolkit.probe.tasks import Tasks, build_tasks, check_fused_options, fused_probes
 from toolkit.result import controls, online
+from toolkit.result.options import CompareOptions
+from toolkit.result.report import compare_stage
+from toolkit.result.report.compare_stage import ComparisonResult
 from toolkit.result.report.results import RunResult, RunResults
 from toolkit.result.run import RUN
 
@@ -64,18 +68,18 @@ class Series:
 
 @dataclass(frozen=True)
 class Plan:
-    """A probing that nothing stands against. corpus: cut as the stores were, or the units of it."""
+    """A probing that nothing refuses. corpus: cut as the stores were, or the units of it."""
 
     place: Place
     options: ProbeOptions
     corpus: Manifest
     stores: tuple[Features, ...]
-    asked: Asked
+    tasks: Tasks
 
     @cached_property
     def series(self) -> tuple[Series, ...]:
         """Every run with its controls. Measures loudness where that is a nuisance, which decodes every clip."""
-        options, corpus, questions = self.options, self.corpus, self.asked.questions
+        options, corpus, questions = self.options, self.corpus, self.tasks.questions
         nuisances = names(options.nuisance)
         loudness = loudnesses(corpus, options.workers) if LOUDNESS in nuisances else None
         found = []
@@ -99,13 +103,13 @@ class Plan:
                       notes)
             for store in self.stores
             for probe, question, seed in product(
-                self._probes(store), self.asked.questions, range(options.seeds)
+                self._probes(store), self.tasks.questions, range(options.seeds)
             )
         )  # fmt: skip
 
     def finished(self) -> tuple[Path, ...] | None:
-        """The folders where every run is done, with all that the first of each series is asked to be shown with."""
-        folders, each = self.folders, len(self.asked.questions) * self.options.seeds
+        """The folders where every run is done, with all that the first of each series is shown with."""
+        folders, each = self.folders, len(self.tasks.questions) * self.options.seeds
         for number, folder in enumerate(folders):
             if not (folder / RUN).exists() or not (number % each or self._accompanied(folder)):
                 return None
@@ -113,7 +117,7 @@ class Plan:
 
     def _accompanied(self, run: Path) -> bool:
         options, found = self.options, controls.read(run)
-        wanted = {*names(options.control), *names(options.nuisance), *(["split"] if self.asked.honest else [])}
+        wanted = {*names(options.control), *names(options.nuisance), *(["split"] if self.tasks.honest else [])}
         shuffles = [len(one.shuffles) for one in found if one.kind == "shuffled"]
         return (
             wanted <= {name for one in found for name in (one.kind, one.name)}
@@ -123,20 +127,21 @@ class Plan:
 
     def _probes(self, store: Features) -> tuple[str, ...]:
         """The probes of one store, or of a fusion."""
-        return fused_probes(self.options, self.asked.probes) if isinstance(store, Fused) else self.asked.probes
+        return fused_probes(self.options, self.tasks.probes) if isinstance(store, Fused) else self.tasks.probes
 
     def _training(self, probe: str) -> Options:
-        own = self.options
+        options = self.options
         return Options(
             probe,
-            own.trials or TRIALS,
-            own.minutes,
-            own.seed,
-            own.workers,
+            options.trials or TRIALS,
+            options.minutes,
+            options.seed,
+            options.workers,
             here,
-            own.device,
-            own.inner_folds,
-            "ccc" if own.loss == "ccc" and probe.rpartition("-")[2] in ("mlp", "mix") else "",
+            options.device,
+            options.inner_folds,
+            "ccc" if options.loss == "ccc" and probe.rpartition("-")[2] in ("mlp", "mix") else "",
+            options.name,
         )
 
     def run(
@@ -153,7 +158,7 @@ class Plan:
             StoreError: for a damaged store or run.
         """
         place, options, series = self.place, self.options, self.series
-        for question in self.asked.questions:
+        for question in self.tasks.questions:
             place.say(f"folds in {place.shown(keep(question, place.result))}")
         finished: list[tuple[str, tuple[RunResult, ...]]] = []
         with ExitStack() as stack:
@@ -165,22 +170,34 @@ class Plan:
                 if first.alike:
                     place.say(f"mind: {first.alike}")
                 results: list[RunResult] = []
-                for own, training in one.runs:
+                for planned, training in one.runs:
                     provenance = made_with(place.typed("probe", options))
-                    done, beside = control_runs.run(
-                        own,
+                    done, controls_done = control_runs.run(
+                        planned,
                         replace(training, executor=executor),
                         place.result,
                         provenance,
                         user_notes(sentences(options.note)),
                         _bar(place, one.probe),
                     )
-                    result = ProbeResult(done.folder, done.run, done.cached, tuple(beside), options.language).drawn()
+                    result = ProbeResult(
+                        done.folder, done.run, done.cached, tuple(controls_done), options.language
+                    ).drawn()
                     results.append(result)
                     made(result)
                 ended(one, results)
                 finished.append((one.name, tuple(results)))
-        return RunResults.of(place.result, finished, options.language)
+        return RunResults(tuple(finished), self._compared(finished), options.language)
+
+    def _compared(self, finished: Sequence[tuple[str, tuple[RunResult, ...]]]) -> ComparisonResult | None:
+        """Several series next to each other."""
+        if len(finished) < 2:
+            return None
+        options = self.options
+        asked = CompareOptions(language=options.language, spellings=options.spellings, unknown=options.unknown)
+        group = {run.name: run.run for _, runs in finished for run in runs}
+        (comparison,) = compare_stage.Plan(self.place, asked, (group,), ()).run()
+        return comparison
 
 
 def plan(place: Place, options: ProbeOptions) -> Plan:
@@ -191,6 +208,7 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
         StoreError: for features that are not there.
     """
     i18n.of(options.language)
+    check_run_name(options.name)
     corpus = place.corpus()
     found = _stores(place.features, names(options.model))
     every = {store.folder: store for one in found for store in stores_of(one).values()}
@@ -199,11 +217,11 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
         check_origins(corpus, store, names_other, place.say)
     if any(isinstance(one, Fused) for one in found):
         check_fused_options(options)
-    asked = ask(corpus, options)
-    if asked.units is not None:
-        found = [UnitStore(store, asked.units) for store in found if isinstance(store, Store)]
-        corpus = asked.units.manifest
-    planned = Plan(place, options, corpus, tuple(found), asked)
+    tasks = build_tasks(corpus, options)
+    if tasks.units is not None:
+        found = [UnitStore(store, tasks.units) for store in found if isinstance(store, Store)]
+        corpus = tasks.units.manifest
+    planned = Plan(place, options, corpus, tuple(found), tasks)
     if LOUDNESS not in names(options.nuisance):  # which only a run should take the time for
         _ = planned.series
     return planned

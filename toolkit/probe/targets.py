@@ -1,4 +1,4 @@
-"""What a fit is asked to learn: the training truth as columns, class weights, and the labels it cannot learn."""
+"""What a fit learns: the training truth as columns, class weights, and the labels it cannot learn."""
 
 from dataclasses import dataclass, field, replace
 
@@ -88,7 +88,7 @@ class Targets:
         if class_weights != "balanced":
             return fitted
         share = self.prevalence[self.fitted]
-        joint = np.ascontiguousarray(fitted * share)  # a row's sum must not depend on how rows lie
+        joint = np.ascontiguousarray(fitted * share)  # a row's sum must not depend on how rows are stored
         total = joint.sum(axis=1, keepdims=True) if self.softmax else joint + (1 - fitted) * (1 - share)
         return np.asarray(joint / total)
 

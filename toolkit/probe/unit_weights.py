@@ -17,13 +17,13 @@ from toolkit.result.units import Member
 def shares_of(features: Layers, kept: Sequence[Winner], rows: Sequence[IntArray]) -> list[list[FloatArray]] | None:
     """Of each winner, what every clip weighs in each of its units, `rows` of the features; None of probes that weigh
     none. A unit's clips add up to 1."""
-    if (own := PROBES[kept[0].probe].weights) is None:
+    if (weights_of := PROBES[kept[0].probe].weights) is None:
         return None
     found = []
     for winner, wanted in zip(kept, rows, strict=True):
         layers = [rows_of(features.layer(name), wanted) for name in winner.layers if len(wanted)]
         with one_thread():
-            found.append(own(layers, winner.model, winner.setting, winner.targets) if layers else [])
+            found.append(weights_of(layers, winner.model, winner.setting, winner.targets) if layers else [])
     return found
 
 

@@ -29,7 +29,7 @@ FOLDER, INDEX = "winners", "winners.json"  # in a run's folder, and in that one
 class Winner:
     """One round's refitted probe.
 
-    fold: the fold that it never heard. layers: the layers it reads, in order. fitted, prevalence, softmax: as in
+    fold: the fold that it never saw. layers: the layers it reads, in order. fitted, prevalence, softmax: as in
     Targets. bars: (n_labels,) what its probabilities are held against. scale: of its log-odds on its own clips.
     """
 

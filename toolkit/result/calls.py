@@ -57,7 +57,7 @@ class Calls:
 
 
 def measures_of(task: Task, negative: Sequence[str], timed: bool, probability: bool) -> list[Measure]:
-    """All that can be told. Of a binary task only the label asked for counts; its share stands once."""
+    """All that is known. Of a binary task only the positive label counts; its share is listed once."""
     labels = task.labels[1:] if task.kind == "binary" else task.labels
     found = [Measure("negative")] if negative else []
     found += [Measure("changes")] if timed else []
@@ -73,7 +73,7 @@ def per_call(
     """Summarise every call.
 
     calls: the name of each clip's. negative: the labels that count as negative. places: numbers by which a call's clips
-    are in the order in which they were said, without them that of the ids; windows have their times. A call's clips
+    are in the order in which they were spoken, without them that of the ids; windows have their times. A call's clips
     must be of one group.
     """
     task = predictions.task
@@ -104,8 +104,8 @@ def per_call(
             elif measure.kind == "share":
                 value[call] = weight @ decided[:, task.labels.index(measure.label)] / weight.sum()
             elif measure.kind == "probability":
-                own = predictions.probability[clips, task.labels.index(measure.label)]
-                value[call] = weight @ own / weight.sum()
+                probability = predictions.probability[clips, task.labels.index(measure.label)]
+                value[call] = weight @ probability / weight.sum()
             elif windows or not timed:
                 changed = (decided[1:] != decided[:-1]).any(axis=1) & joined
                 value[call] = (
@@ -142,8 +142,8 @@ def _pieces(
 
 def _longest(holds: BoolArray, weight: FloatArray, joined: BoolArray) -> float:
     longest = reached = 0.0
-    for place, (holding, own) in enumerate(zip(holds, weight)):
+    for place, (holding, share) in enumerate(zip(holds, weight)):
         follows = place > 0 and joined[place - 1]
-        reached = own + (reached if follows else 0.0) if holding else 0.0
+        reached = share + (reached if follows else 0.0) if holding else 0.0
         longest = max(longest, reached)
     return float(longest)

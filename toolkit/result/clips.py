@@ -15,7 +15,7 @@ def write_clips(folder: Path, audio_sha256: Mapping[str, str]) -> None:
 
 
 def read_clips(folder: Path) -> dict[str, str] | None:
-    """What `write_clips` wrote; None for a run of before. Raises StoreError for a damaged file."""
+    """What `write_clips` wrote; None for a run of an earlier version. Raises StoreError for a damaged file."""
     try:
         return dict(read_hashed(folder / CLIPS)["audio_sha256"])
     except FileNotFoundError:

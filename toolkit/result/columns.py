@@ -1,4 +1,4 @@
-"""How much each named column counts in a run's models; kept beside the run, where its features have names."""
+"""How much each named column counts in a run's models; kept next to the run, where its features have names."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ class Column:
 
     name: "f0_semitone.mean"; of a fusion with its store before it. share: of all columns together, the mean over the
     rounds' models, 0 to 1; low, high: the least and the most of a round. label: which it speaks for most as it grows
-    ("" where that cannot be told), and against: whether it speaks against it.
+    ("" where that is not known), and against: whether it speaks against it.
     """
 
     name: str
@@ -46,7 +46,7 @@ def write(folder: Path, columns: Columns) -> None:
 
 
 def read(folder: Path) -> Columns | None:
-    """What was kept beside a run, None where nothing was. Raises StoreError."""
+    """What was kept next to a run, None where nothing was. Raises StoreError."""
     try:
         content = read_hashed(folder / FILE)
         if content["format"] != FORMAT_VERSION:

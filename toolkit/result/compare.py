@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from toolkit.core.errors import InputError, ToolkitError
-from toolkit.result import controls as beside
 from toolkit.result import cut, kinds, outside, paired, run_files, stats
 from toolkit.result import run as result_run
 from toolkit.result.calibration import Calibration, calibrate
+from toolkit.result.controls import read as read_controls
 from toolkit.result.jackknife import Score
 from toolkit.result.metrics import of_task
 from toolkit.result.paired import NOTHING, Difference
-from toolkit.result.run import TUNED, Run, layers_chosen
+from toolkit.result.run import TUNED, Choice, Run, layers_chosen
 from toolkit.result.series import known_scores
 from toolkit.result.stats import Evaluation
 from toolkit.result.subgroups import Part, Spread, parts, spread
@@ -58,7 +58,7 @@ class Line:
         return "tuned" if self.run.tuned else "frozen" if self.run.frozen else "outside"
 
     @property
-    def way(self) -> str:
+    def train_mode(self) -> str:
         """How the backbone was trained; for a frozen one the probe."""
         return self.run.probe.removeprefix(TUNED)
 
@@ -80,9 +80,14 @@ class Line:
         return float(np.mean(values)) if values else None
 
     @property
+    def choices(self) -> list[Choice]:
+        """Of the rounds of all runs."""
+        return [choice for run in self.runs.values() for choice in run.choices]
+
+    @property
     def layers_chosen(self) -> str:
         """What the rounds of all runs chose or ended at, and in how many: "encoder.3 (4), encoder.2 (1)"."""
-        return layers_chosen([choice for run in self.runs.values() for choice in run.choices])
+        return layers_chosen(self.choices)
 
     @cached_property
     def curve(self) -> dict[str, Score]:
@@ -108,8 +113,8 @@ class Line:
     @property
     def seconds(self) -> float | None:
         """From the recordings to the predictions: training; or, of a frozen probe, extraction and search."""
-        own, extraction = self.cost("seconds"), 0.0 if self.run.tuned else self.cost("extraction_seconds")
-        return None if own is None or extraction is None else own + extraction
+        fitting, extraction = self.cost("seconds"), 0.0 if self.run.tuned else self.cost("extraction_seconds")
+        return None if fitting is None or extraction is None else fitting + extraction
 
     @property
     def throughput(self) -> float | None:
@@ -211,7 +216,7 @@ def gather(result: Path, named: Sequence[Path], files: Sequence[Path] = ()) -> t
         if files and not any(one.frozen for one in runs.values()):
             raise InputError(f"{files[0].name} is compared with the best frozen probe; name a probe's run")
         return [runs | {file.name: outside.read(file, reference) for file in files}], []
-    controls = {one.folder for folder in folders for one in beside.read(folder) if one.kind in ("shuffled", "random")}
+    controls = {one.folder for folder in folders for one in read_controls(folder) if one.kind in ("shuffled", "random")}
     left_out = [f"{name} is a control" for name in runs if name in controls]
     lines = series({name: run for name, run in runs.items() if name not in controls})
     several, alone = _by_key(lines)

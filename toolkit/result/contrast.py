@@ -72,13 +72,13 @@ class Contrast:
 
     def attenuation(self, measure: Measure) -> float | None:
         """The predicted difference as a part of the true one; None where the latter may be 0, or is not known."""
-        told, true = self.row(measure, "prediction"), self.row(measure, "truth")
-        if told is None or true is None or true.difference.lower is None or true.difference.upper is None:
+        predicted, true = self.row(measure, "prediction"), self.row(measure, "truth")
+        if predicted is None or true is None or true.difference.lower is None or true.difference.upper is None:
             return None
         if true.difference.lower <= 0 <= true.difference.upper:
             return None
-        assert told.difference.estimate is not None and true.difference.estimate is not None
-        return told.difference.estimate / true.difference.estimate
+        assert predicted.difference.estimate is not None and true.difference.estimate is not None
+        return predicted.difference.estimate / true.difference.estimate
 
 
 def contrast(
@@ -109,8 +109,8 @@ def contrast(
     side = [sides.get(values[caller], -1) if caller in enough else -1 for caller in found.caller]
     for number, group in enumerate(groups):
         if number not in side:
-            told = f", and {few[number]} with fewer than {least} clips" if few[number] else ""
-            raise InputError(f"No {predictions.group} with {column} {group!r} counts{told}")
+            excluded = f", and {few[number]} with fewer than {least} clips" if few[number] else ""
+            raise InputError(f"No {predictions.group} with {column} {group!r} counts{excluded}")
     rows = compared(found, np.array(side))
     return Contrast(predictions, column, groups, tuple(negative), least, found, np.array(side),
                     (few[0], few[1]), elsewhere, tuple(rows))  # fmt: skip
@@ -153,13 +153,13 @@ def _difference(measure: Measure, source: Source, values: FloatArray, first: Boo
     """
     groups = [values[side & ~np.isnan(values)] for side in (first, ~first)]
     sizes = (len(groups[0]), len(groups[1]))
-    means = [float(own.mean()) if len(own) else np.nan for own in groups]
+    means = [float(inside.mean()) if len(inside) else np.nan for inside in groups]
     gap = means[0] - means[1]
-    scores = tuple(_mean(own, mean, measure.bounded) for own, mean in zip(groups, means))
+    scores = tuple(_mean(inside, mean, measure.bounded) for inside, mean in zip(groups, means))
     bare = Difference(measure, source, sizes, (scores[0], scores[1]), Score(missing(gap), None, None))
     if min(sizes) < FEWEST_GROUPS:
         return bare
-    squares = [float(own.var(ddof=1)) for own in groups]
+    squares = [float(inside.var(ddof=1)) for inside in groups]
     errors = [square / size for square, size in zip(squares, sizes)]
     error = float(np.sqrt(sum(errors)))
     if error < NO_ERROR:  # all callers of a group alike
@@ -208,11 +208,11 @@ def permutation_p(values: FloatArray, first: BoolArray, permutations: int = PERM
 def _welch(dealt: FloatArray, known: FloatArray, values: FloatArray) -> FloatArray:
     """(deals, columns) |t|; infinite where it is not defined, which counts against a difference."""
     sides = []
-    for own in (dealt, 1 - dealt):
-        count = own @ known
+    for chosen in (dealt, 1 - dealt):
+        count = chosen @ known
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = own @ values / count
-            error = (own @ values**2 / count - mean**2) / (count - 1)
+            mean = chosen @ values / count
+            error = (chosen @ values**2 / count - mean**2) / (count - 1)
         sides.append((mean, np.where(count > 1, error.clip(min=0), np.nan)))
     (one, error), (other, more) = sides
     with np.errstate(divide="ignore", invalid="ignore"):

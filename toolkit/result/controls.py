@@ -1,4 +1,4 @@
-"""Other runs beside a run: the honest split, the controls, the nuisances; paired differences, kept as beside.json."""
+"""Runs to compare a run with (honest split, controls, nuisances), paired differences; kept as beside.json."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ Kind = Literal["alone", "split", "shuffled", "random", "nuisance"]
 
 
 @dataclass(frozen=True)
-class Beside:
+class Control:
     """One other run on the same clips.
 
     kind: "alone", one of the stores that this run fuses; "split", the same question with speakers kept apart;
@@ -49,7 +49,7 @@ class Beside:
     p_value: float | None = None
 
 
-def compare(kind: Kind, name: str, folder: Path, run: Run, other: Run) -> Beside:
+def compare(kind: Kind, name: str, folder: Path, run: Run, other: Run) -> Control:
     """Score `other`, and pair it with `run` unless it asks another question.
 
     Raises InputError where the two did not test the same clips of the same groups.
@@ -66,11 +66,11 @@ def compare(kind: Kind, name: str, folder: Path, run: Run, other: Run) -> Beside
     (score,) = stats.headline_scores([other.predictions])
     layers = {point.layer: point.test for point in curve(other)}
     notes = tuple(note for note in other.notes if note not in run.notes)
-    return Beside(kind, name, folder.name, other.metric, chance, score, layers, minus, curve_minus, notes)
+    return Control(kind, name, folder.name, other.metric, chance, score, layers, minus, curve_minus, notes)
 
 
-def add(folder: Path, new: Sequence[Beside]) -> list[Beside]:
-    """Keep `new` in the run's folder beside what is there, replacing the same kind and name.
+def add(folder: Path, new: Sequence[Control]) -> list[Control]:
+    """Keep `new` in the run's folder next to what is there, replacing the same kind and name.
 
     Returns all of them. Raises StoreError for a damaged beside.json, DiskFullError.
     """
@@ -82,8 +82,8 @@ def add(folder: Path, new: Sequence[Beside]) -> list[Beside]:
     return every
 
 
-def read(folder: Path) -> list[Beside]:
-    """What was kept beside a run; none where nothing was. Raises StoreError."""
+def read(folder: Path) -> list[Control]:
+    """What was kept next to a run; none where nothing was. Raises StoreError."""
     try:
         content = read_hashed(folder / FILE)
         if content["format"] != FORMAT_VERSION:
@@ -95,19 +95,19 @@ def read(folder: Path) -> list[Beside]:
         raise StoreError(f"{folder.name}/{FILE} is damaged: {error}; remove it, then start the command again") from None
 
 
-def _to_json(one: Beside) -> dict[str, Any]:
+def _to_json(one: Control) -> dict[str, Any]:
     return {**asdict(one), "notes": list(one.notes), "shuffles": list(one.shuffles)}
 
 
-def _of_json(row: dict[str, Any]) -> Beside:
+def _of_json(row: dict[str, Any]) -> Control:
     curves = {name: {layer: Score(**score) for layer, score in row[name].items()} for name in ("curve", "curve_minus")}
     minus = None if row["minus"] is None else Score(**row["minus"])
-    told = {"score": Score(**row["score"]), "minus": minus, "notes": tuple(Note(*note) for note in row["notes"])}
-    told["shuffles"] = tuple(row["shuffles"])
-    return Beside(**{**row, **curves, **told})
+    fields = {"score": Score(**row["score"]), "minus": minus, "notes": tuple(Note(*note) for note in row["notes"])}
+    fields["shuffles"] = tuple(row["shuffles"])
+    return Control(**{**row, **curves, **fields})
 
 
-def _csv(every: Sequence[Beside]) -> str:
+def _csv(every: Sequence[Control]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(

@@ -17,7 +17,7 @@ def cut(predictions: Predictions, threshold: float) -> Predictions:
     """The same clips, each "NAME < 8" or "NAME >= 8" by its truth and by its prediction.
 
     Of levels the probability is the sum over those from the threshold up. A clip without the number is left out.
-    Raises PredictionsError for levels that are no numbers, several targets, and a threshold that no truth lies on both
+    Raises PredictionsError for levels that are no numbers, several targets, and a threshold that no truth is on both
     sides of.
     """
     task = predictions.task
@@ -31,12 +31,12 @@ def cut(predictions: Predictions, threshold: float) -> Predictions:
     if task.regression:
         kept = np.flatnonzero(~np.isnan(predictions.truth[:, 0]))
         truth, given = (
-            (own[kept, 0] >= threshold).astype(np.int64) for own in (predictions.truth, predictions.prediction)
+            (values[kept, 0] >= threshold).astype(np.int64) for values in (predictions.truth, predictions.prediction)
         )
         probability = np.full((len(kept), 2), np.nan)
     else:
         high = np.array([float(level) >= threshold for level in task.labels])
-        truth, given = (high[own].astype(np.int64) for own in (predictions.truth, predictions.prediction))
+        truth, given = (high[levels].astype(np.int64) for levels in (predictions.truth, predictions.prediction))
         above = predictions.probability[:, high].sum(axis=1)
         probability = np.column_stack([predictions.probability[:, ~high].sum(axis=1), above]).clip(max=1.0)
     if len(np.unique(truth)) < 2:
@@ -55,18 +55,18 @@ def cut(predictions: Predictions, threshold: float) -> Predictions:
 
 
 def alike(runs: Mapping[str, Run]) -> dict[str, Run]:
-    """Runs of a scale next to runs that asked for the same scale cut by a threshold: the former cut at the same place.
+    """Runs of a scale next to runs of the same scale cut by a threshold: the former cut at the same place.
 
-    runs: by folder name. Others, and all where two thresholds were asked for, are as they were.
+    runs: by folder name. Others, and all where there are two thresholds, are as they were.
     """
-    asked: dict[tuple[str, ...], set[float]] = {}
+    cuts: dict[tuple[str, ...], set[float]] = {}
     for run in runs.values():
         threshold = run.provenance.get("rules", {}).get("threshold")
         if threshold is not None:
-            asked.setdefault(run.task.columns, set()).add(float(threshold))
+            cuts.setdefault(run.task.columns, set()).add(float(threshold))
     found = dict(runs)
     for name, run in runs.items():
-        thresholds = asked.get(run.task.columns, set())
+        thresholds = cuts.get(run.task.columns, set())
         if (run.task.ordinal or run.task.regression) and len(thresholds) == 1:
             found[name] = _cut_run(run, *thresholds)
     return found
@@ -75,7 +75,7 @@ def alike(runs: Mapping[str, Run]) -> dict[str, Run]:
 def _cut_run(run: Run, threshold: float) -> Run:
     """Its scores on development, by which layers were chosen, are of the scale and so are not kept."""
     predictions = cut(run.predictions, threshold)
-    kept, layers = set(predictions.ids), {name: cut(own, threshold) for name, own in run.layers.items()}
+    kept, layers = set(predictions.ids), {name: cut(predicted, threshold) for name, predicted in run.layers.items()}
     (_, above) = predictions.task.labels
     return replace(
         run,

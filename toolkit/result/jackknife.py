@@ -86,10 +86,10 @@ def sums_without(predictions: Predictions, rows: FloatArray) -> tuple[FloatArray
     rows: (n_clips, columns).
     """
     units, member = units_of(predictions)
-    own = np.zeros((units, rows.shape[1]))
-    np.add.at(own, member, rows)
-    whole = own.sum(axis=0)
-    return whole, whole - own
+    sums = np.zeros((units, rows.shape[1]))
+    np.add.at(sums, member, rows)
+    whole = sums.sum(axis=0)
+    return whole, whole - sums
 
 
 def counts_without(several: Sequence[Predictions]) -> list[tuple[Totals, Totals]]:
@@ -123,7 +123,7 @@ def standard_error(without: FloatArray) -> float:
 
 
 def critical(groups: int) -> float:
-    """Student's t that 95 % lie within, for so many groups."""
+    """Student's t that 95 % are within, for so many groups."""
     return float(stdtrit(groups - 1, (1 + COVERAGE) / 2))
 
 
@@ -136,15 +136,15 @@ def score_of(
 ) -> Score:
     """A figure with its interval.
 
-    without: (units,) its value without each unit. groups: the speakers that it is about, all unless told; a label's
+    without: (units,) its value without each unit. groups: the speakers that it is about, all by default; a label's
     recall is about those who have the label. bounded: a score of 0 to 1, on the logit scale. signed: one of -1 to 1,
-    such as a correlation, on that of (1 + score) / 2, which is twice Fisher's z.
-    The interval reaches as far as the root of the mean squared error does: standard error and the jackknife's estimate
-    of bias, squared and added (Quenouille, 1956): the F1 of rare labels is too low in small samples.
-    Within EDGE of 0 or 1 the logit scale ends; an interval that begins there has at least the room of the one-sided
-    binomial limit for so many speakers (Clopper and Pearson, 1934), as if each were one trial, and no bias is told from
-    what is cut off there. There is no interval
-    where the figure is undefined without some speaker, is about fewer than 5, or is the same without any of them.
+    such as a correlation, on that of (1 + score) / 2, which is twice Fisher's z. The interval reaches as far as the
+    root of the mean squared error does: standard error and the jackknife's estimate of bias, squared and added
+    (Quenouille, 1956): the F1 of rare labels is too low in small samples. Within EDGE of 0 or 1 the logit scale ends;
+    an interval that begins there has at least the room of the one-sided binomial limit for so many speakers (Clopper
+    and Pearson, 1934), as if each were one trial, and no bias is estimated from what is cut off there. There is no
+    interval where the figure is undefined without some speaker, is about fewer than 5, or is the same without any of
+    them.
     """
     if signed:
         inside = score_of((1 + estimate) / 2, (1 + without) / 2, groups)

@@ -117,8 +117,8 @@ def headline_score(task: Task, truth: Truth, prediction: Truth) -> float | None:
     Returns:
         At most 1; None where undefined.
     """
-    own = totals(task, clip_rows(task, truth, prediction).sum(axis=0))
-    return missing(METRICS[headline(task)].function(own))
+    counted = totals(task, clip_rows(task, truth, prediction).sum(axis=0))
+    return missing(METRICS[headline(task)].function(counted))
 
 
 def decide(task: Task, probability: FloatArray, bars: FloatArray) -> Truth:
@@ -157,7 +157,7 @@ def criterion(task: Task, truth: Truth, given: FloatArray, known: Truth, loss: s
 
 
 def guess(predictions: Predictions) -> Predictions:
-    """The same clips by a guesser who hears nothing: what every chance level is the score of.
+    """The same clips by a guesser without audio: what every chance level is the score of.
 
     It gives every clip the label or level that occurs most often, the first of equals; of a multilabel task every label
     that occurs, to every clip, the best that guessing reaches in macro F1: 2 p / (1 + p) for a label of prevalence p;
@@ -178,7 +178,7 @@ def guess(predictions: Predictions) -> Predictions:
 
 
 def chance(predictions: Predictions, say: Language = ENGLISH) -> tuple[float, str]:
-    """What the guesser of `guess` scores in the headline metric on these very clips, and how to say so.
+    """What the guesser of `guess` scores in the headline metric on these very clips, and its name.
 
     UAR: 1 / the labels that occur, as any other guess does. Kappa and CCC: 0.
 

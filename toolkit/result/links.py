@@ -9,13 +9,13 @@ from toolkit.core.matmul import sigmoid
 from toolkit.result.kinds import Link
 
 
-def given_out(own: Tensor, link: Link, dim: int) -> Tensor:
+def given_out(logits: Tensor, link: Link, dim: int) -> Tensor:
     """Float64 probabilities, or numbers as they are, of the fitted labels along `dim`.
 
     cumulative: `own` has a column less, the log-odds of more than each level but the last; P(level) is a difference of
     two neighbours. Log-odds that are out of order count as their running minimum: no level has less than 0.
     """
-    exact = own.double()
+    exact = logits.double()
     if link == "softmax":
         return exact.softmax(dim=dim)
     if link == "sigmoid":

@@ -114,8 +114,8 @@ def f1_both_sides(counts: Counts) -> FloatArray:
     clips = counts.clips[..., None]
     having, rejected = hit + counts.false_negative, clips - hit - wrong
     each = np.zeros_like(hit)
-    for right, own in ((hit, having), (rejected, clips - having)):
-        each += np.nan_to_num(ratio(2 * right, 2 * right + wrong)) * own
+    for right, weight in ((hit, having), (rejected, clips - having)):
+        each += np.nan_to_num(ratio(2 * right, 2 * right + wrong)) * weight
     return ratio(each.mean(axis=-1), counts.clips)
 
 

@@ -1,4 +1,4 @@
-"""What a layer tells as callers come in: its online code length and a learning curve; kept beside a run."""
+"""How a layer learns as callers come in: its online code length and a learning curve; kept next to a run."""
 
 import csv
 import io
@@ -62,7 +62,7 @@ def write(folder: Path, online: Online) -> None:
 
 
 def read(folder: Path) -> Online | None:
-    """What was kept beside a run, None where nothing was. Raises StoreError."""
+    """What was kept next to a run, None where nothing was. Raises StoreError."""
     try:
         content = read_hashed(folder / FILE)
         if content["format"] != FORMAT_VERSION:

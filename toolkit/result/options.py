@@ -22,7 +22,9 @@ class CompareOptions(Spelt):
 
     RULES: ClassVar[tuple[Rule, ...]] = tuple(
         Rule(
-            option, lambda own: own.subgroups == "none", "has no effect with --subgroups none, which reads no manifest"
+            option,
+            lambda opts: opts.subgroups == "none",
+            "has no effect with --subgroups none, which reads no manifest",
         )
         for option in ("spellings", "unknown")
     )
@@ -67,7 +69,7 @@ class ScoreOptions(Spelt):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         LEVELS,
-        Rule("threshold", lambda own: own.kind not in SCALES,
+        Rule("threshold", lambda opts: opts.kind not in SCALES,
              "cuts a scale; it has no effect without --kind ordinal or regression"),
     )  # fmt: skip
 

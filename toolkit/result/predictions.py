@@ -19,7 +19,7 @@ MODEL = "model"  # the column of `toolkit predict`, which says whose word a row 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One prediction for each clip, from a model that never heard the clip's group.
+    """One prediction for each clip, from a model that never saw the clip's group.
 
     ids, groups: n_clips each. group: what the groups are, "speaker" or whatever else an interval resamples; without a
     known group every clip is its own, `groups == ids`.

@@ -24,10 +24,10 @@ def read_csv(
     say: Callable[[str], None] = lambda note: None,
     known: Predictions | None = None,
 ) -> Predictions:
-    """Read either form; the header tells which.
+    """Read either form; the header shows which.
 
     task: gives the labels, their order and the task's name; without it they come from the file. Columns id, speaker
-    (or, right behind the id, another one for what an interval resamples), fold and the probabilities may be missing:
+    (or, right after the id, another one for what an interval resamples), fold and the probabilities may be missing:
     ids are then row numbers from 1, every clip is its own group, and each `model` (of `toolkit predict`) is a fold, or
     all clips are of fold 0. rules: for two spellings of one label or group and for what names nothing, of which `say`
     is told; a run's own file is read as it was written. known: other predictions of the task, that give the truth of
@@ -84,17 +84,17 @@ def _settled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say:
             continue
         if set(pair) <= set(columns) and not cells[pair[0]][0].startswith("["):
             both = [cell for name in pair for cell in cells[name]]
-            own = settle(" and ".join(pair), both, lines * 2, rules, where=where)
-            cells |= {pair[0]: own.cells[: len(rows)], pair[1]: own.cells[len(rows) :]}
-            for note in own.notes:
+            settled = settle(" and ".join(pair), both, lines * 2, rules, where=where)
+            cells |= {pair[0]: settled.cells[: len(rows)], pair[1]: settled.cells[len(rows) :]}
+            for note in settled.notes:
                 say(str(note))
     for name in columns if rules.spellings == "merge" else ():
         if name.startswith(("truth:", "prediction:")):
             cells[name] = settle(name, cells[name], lines, rules, where=where).cells
     if (group := _group(columns)) in columns:
-        own = settle(group, cells[group], lines, rules, group=True, where=where)
-        cells[group] = own.cells
-        for note in own.notes:
+        settled = settle(group, cells[group], lines, rules, group=True, where=where)
+        cells[group] = settled.cells
+        for note in settled.notes:
             say(str(note))
     return [(line, list(row)) for line, row in zip(lines, zip(*(cells[name] for name in columns)))]
 
@@ -220,8 +220,8 @@ def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None,
             )
         positions = columns.index("truth"), columns.index("prediction")
         if rules.kind == "ordinal":
-            own = [row[columns.index(name)] for _, row in rows for name in ("truth", "prediction")]
-            levels = rules.levels or tuple(scored) or scales.levels_of(path.name, own)
+            cells = [row[columns.index(name)] for _, row in rows for name in ("truth", "prediction")]
+            levels = rules.levels or tuple(scored) or scales.levels_of(path.name, cells)
             return _accounted(path, columns, Task(path.stem, "ordinal", levels, (path.stem,)))
         labels = tuple(scored) or two_column.labels_of([(line, row[p]) for line, row in rows for p in positions])
         if len(labels) < 2:
@@ -246,7 +246,7 @@ def _accounted(path: Path, columns: list[str], found: Task) -> Task:
 
 
 def _group(columns: Sequence[str]) -> str:
-    """The column that an interval resamples: "speaker", or what stands right behind the id in its place."""
+    """The column that an interval resamples: "speaker", or what is right after the id in its place."""
     second = columns[1] if columns[0] == "id" and len(columns) > 1 else "speaker"
     plain = ":" not in second and second not in ("fold", MODEL, "truth", "prediction")
     return second if plain and "speaker" not in columns else "speaker"

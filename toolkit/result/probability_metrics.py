@@ -89,9 +89,9 @@ def ranked_per_label(predictions: Predictions, weights: FloatArray | None = None
     found = dict(zip(RANKED, _ranked_labels(predictions, pooled, np.arange(len(pooled)), weights)))
     if len(folds) > 1:
         clips = [np.flatnonzero(predictions.fold == fold) for fold in folds]
-        own = [_ranked_labels(predictions, predictions.probability, part, weights) for part in clips]
+        by_fold = [_ranked_labels(predictions, predictions.probability, part, weights) for part in clips]
         for number, name in enumerate(RANKED_BY_FOLD):
-            found[name] = mean_of_defined(np.stack([one[number] for one in own], axis=-1))
+            found[name] = mean_of_defined(np.stack([one[number] for one in by_fold], axis=-1))
     return found
 
 
@@ -100,8 +100,8 @@ def _ranked_labels(
 ) -> tuple[FloatArray, FloatArray]:
     """ROC-AUC and average precision of every label among some of the clips, (..., n_labels) each."""
     indicators = one_hot(predictions.task, predictions.truth)[clips]
-    own = None if weights is None else weights[..., clips]
-    pairs = [ranked(indicators[:, k], score[clips, k], own) for k in range(indicators.shape[1])]
+    weight = None if weights is None else weights[..., clips]
+    pairs = [ranked(indicators[:, k], score[clips, k], weight) for k in range(indicators.shape[1])]
     return np.stack([pair[0] for pair in pairs], axis=-1), np.stack([pair[1] for pair in pairs], axis=-1)
 
 

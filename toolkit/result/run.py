@@ -137,11 +137,11 @@ class Run:
         if self.losses and self.layers.keys() != self.losses.keys():
             raise ToolkitError(f"Run: layers {list(self.layers)}, losses of {list(self.losses)}")
         same = ("task", "ids", "groups", "group")
-        for layer, own in self.layers.items():
-            if any(getattr(own, name) != getattr(self.predictions, name) for name in same):
+        for layer, predictions in self.layers.items():
+            if any(getattr(predictions, name) != getattr(self.predictions, name) for name in same):
                 raise ToolkitError(f"Run: {layer} predicts another task or other clips than the chosen layers")
-            alike = np.array_equal(own.truth, self.predictions.truth, equal_nan=True)
-            if not (alike and np.array_equal(own.fold, self.predictions.fold)):
+            alike = np.array_equal(predictions.truth, self.predictions.truth, equal_nan=True)
+            if not (alike and np.array_equal(predictions.fold, self.predictions.fold)):
                 raise ToolkitError(f"Run: {layer} has another truth or fold than the chosen layers")
         for choice in self.choices:
             if choice.layer not in self.layers:

@@ -114,12 +114,12 @@ def _write_bytes(path: Path, data: bytes) -> None:
 
 def _tensors(run: Run) -> dict[str, Any]:
     tensors: dict[str, Any] = {}
-    for layer, own in run.layers.items():
+    for layer, predictions in run.layers.items():
         if not run.task.regression:
-            tensors[f"probability/{layer}"] = own.probability.astype(np.float32)
-        tensors[f"prediction/{layer}"] = own.prediction.astype(np.float32 if run.task.regression else np.int32)
-        if own.score is not None:
-            tensors[f"score/{layer}"] = own.score.astype(np.float32)
+            tensors[f"probability/{layer}"] = predictions.probability.astype(np.float32)
+        tensors[f"prediction/{layer}"] = predictions.prediction.astype(np.float32 if run.task.regression else np.int32)
+        if predictions.score is not None:
+            tensors[f"score/{layer}"] = predictions.score.astype(np.float32)
     return tensors
 
 

@@ -20,7 +20,7 @@ def plain_text(cell: str) -> str:
 
 
 def _inert(cell: str) -> str:
-    """The cell as it stands in the file; apostrophes before a formula's first sign are counted up, so none is lost."""
+    """The cell as it is written in the file; apostrophes before a formula's first sign are counted up; none is lost."""
     cell = plain_text(cell)
     return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in ',"\r\n') else cell
 

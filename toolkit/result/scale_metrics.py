@@ -48,8 +48,8 @@ def macro_absolute_error(table: FloatArray) -> FloatArray:
     array(0.5)
     """
     level = np.arange(table.shape[-1])
-    own = table.sum(axis=-1)
-    each = ratio((np.abs(level[:, None] - level) * table).sum(axis=-1), own)
+    sizes = table.sum(axis=-1)
+    each = ratio((np.abs(level[:, None] - level) * table).sum(axis=-1), sizes)
     return mean_of_defined(each)
 
 
@@ -78,8 +78,8 @@ def spearman_of_levels(table: FloatArray) -> FloatArray:
     clips = table.sum(axis=(-1, -2))[..., None]
     centred = []
     for axis in (-1, -2):
-        own = table.sum(axis=axis)
-        centred.append(np.cumsum(own, axis=-1) - own / 2 - clips / 2)  # a mid-rank less the mean rank
+        sizes = table.sum(axis=axis)
+        centred.append(np.cumsum(sizes, axis=-1) - sizes / 2 - clips / 2)  # a mid-rank less the mean rank
     first, second = centred
     joint = (table * first[..., :, None] * second[..., None, :]).sum(axis=(-1, -2))
     squares = (table.sum(axis=-1) * first**2).sum(axis=-1) * (table.sum(axis=-2) * second**2).sum(axis=-1)
@@ -108,8 +108,8 @@ class Moments:
         mean, other = ratio(truth, clips), ratio(given, clips)
         covariance = ratio(joint, clips) - mean * other
         variances = []
-        for square, own in ((ratio(truth_2, clips), mean), (ratio(given_2, clips), other)):
-            variance = square - own**2
+        for square, centre in ((ratio(truth_2, clips), mean), (ratio(given_2, clips), other)):
+            variance = square - centre**2
             variances.append(np.where(variance > STILL * square, variance, np.where(np.isnan(square), np.nan, 0.0)))
         return mean, other, *variances, np.where(variances[1] > 0, covariance, variances[1])
 

@@ -18,8 +18,8 @@ PRECISIONS = (0.5, 0.8, 0.9)
 class Operating:
     """One way to set a detector: as the run decided, or the lowest threshold with a precision.
 
-    precision: asked for, None for the run's own decisions. recall: with its 95 % interval. false_alarms: clips that are
-    wrongly given the label, an hour of audio; None where the hours are not known.
+    precision: the wanted one, None for the run's own decisions. recall: with its 95 % interval. false_alarms: clips
+    that are wrongly given the label, an hour of audio; None where the hours are not known.
     """
 
     precision: float | None

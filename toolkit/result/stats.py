@@ -136,11 +136,11 @@ def _interval(name: str, estimate: FloatArray | float, without: FloatArray, grou
     return score_of(estimate, without, groups)
 
 
-def _support(own: Totals) -> tuple[FloatArray, FloatArray]:
+def _support(summed: Totals) -> tuple[FloatArray, FloatArray]:
     """Clips that have each label and those that were given it, (..., n_labels); of a target those with a number."""
-    if isinstance(own, Moments):
-        return own.sums[..., 0], own.sums[..., 0]
-    return own.true_positive + own.false_negative, own.true_positive + own.false_positive
+    if isinstance(summed, Moments):
+        return summed.sums[..., 0], summed.sums[..., 0]
+    return summed.true_positive + summed.false_negative, summed.true_positive + summed.false_positive
 
 
 def _mean_without(predictions: Predictions, values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -155,9 +155,9 @@ def _speakers_of_each_label(series: Sequence[Predictions]) -> dict[str, list[int
     for one in series:
         units, member = members(one)
         rows = kinds.clip_rows(one.task, one.truth, one.prediction)
-        own = np.zeros((units, rows.shape[1]))
-        np.add.at(own, member, rows)
-        having, given = _support(kinds.totals(one.task, own))
+        sums = np.zeros((units, rows.shape[1]))
+        np.add.at(sums, member, rows)
+        having, given = _support(kinds.totals(one.task, sums))
         concerned = dict.fromkeys((*kinds.of(one.task).per_label, *kinds.of(one.task).ranked), having)
         concerned |= {} if one.task.regression else {"precision": given, "f1": having + given}
         for name, clips in concerned.items():
@@ -177,7 +177,7 @@ def _ranked(series: Sequence[Predictions]) -> dict[str, tuple[FloatArray, FloatA
             parts.append(ranked_per_label(one, (member != left_out[:, None]).astype(np.float64)))
         for name, whole in ranked_per_label(one).items():
             found.setdefault(name, []).append((whole, np.concatenate([part[name] for part in parts])))
-    return {name: mean_of(own) for name, own in found.items()}
+    return {name: mean_of(pairs) for name, pairs in found.items()}
 
 
 def headline_score(*series: Predictions) -> Score:
@@ -226,7 +226,7 @@ def may_be_best(layers: Sequence[Predictions]) -> list[bool]:
     spread = without[None] - without[:, None]
     error = np.sqrt((units - 1) / units * np.square(spread - spread.mean(axis=-1, keepdims=True)).sum(axis=-1))
     beaten = ahead > limit * error
-    return [not np.isnan(score) and not own.any() for score, own in zip(scores, beaten)]
+    return [not np.isnan(score) and not ahead.any() for score, ahead in zip(scores, beaten)]
 
 
 def caution(predictions: Predictions, say: Language = ENGLISH) -> str | None:

@@ -26,7 +26,7 @@ def columns(
     """By column, each tested clip's cell by its id; a window of a recording has the recording's.
 
     names: None for those of USUAL that the manifest has and that make groups. Raises InputError for a named column that
-    is not there, that does not tell 2 to MOST_PARTS groups apart, or where a tested clip is not in the manifest.
+    is not there, that does not have 2 to MOST_PARTS groups, or where a tested clip is not in the manifest.
     """
     ids = {clip for predictions in several for clip in predictions.ids}
     found = {}
@@ -62,7 +62,7 @@ def check_columns(manifest: Manifest, names: Sequence[str]) -> None:
 @dataclass(frozen=True)
 class Spread:
     """The headline metric on each caller's clips alone. scores: (n,), of the callers that have one, in no order that
-    tells who they are. clips: (n,), each one's clips. undefined: callers without a score."""
+    says who they are. clips: (n,), each one's clips. undefined: callers without a score."""
 
     scores: FloatArray
     clips: npt.NDArray[np.int64]
@@ -87,7 +87,7 @@ def spread(predictions: Predictions) -> Spread:
 
 @dataclass(frozen=True)
 class Part:
-    """The clips that share a value. callers: how many said them. score: the headline metric on these clips alone.
+    """The clips that share a value. callers: how many of them. score: the headline metric on these clips alone.
 
     gap: that minus the score on all other clips; p_value: of no gap, two-sided, corrected by Holm for the values of the
     column. Neither where one side has fewer than 5 callers.
@@ -122,23 +122,24 @@ def _part(predictions: Predictions, value: str, inside: npt.NDArray[np.bool_]) -
     all callers gives 24 % (docs/honesty.md).
     """
     _, member = members(predictions)
-    own, other = (_of_side(predictions, member, side) for side in (inside, ~inside))
-    both = np.intersect1d(own.callers, other.callers)
-    fewest = min(len(own.callers), len(other.callers))
-    score, gap = interval(METRICS[headline(predictions.task)], own.estimate, own.without), own.estimate - other.estimate
-    told = (value, int(inside.sum()), len(own.callers), score)
-    without = [own.without, other.without]
+    these, other = (_of_side(predictions, member, side) for side in (inside, ~inside))
+    both = np.intersect1d(these.callers, other.callers)
+    fewest = min(len(these.callers), len(other.callers))
+    score = interval(METRICS[headline(predictions.task)], these.estimate, these.without)
+    gap = these.estimate - other.estimate
+    about = (value, int(inside.sum()), len(these.callers), score)
+    without = [these.without, other.without]
     if fewest < FEWEST_GROUPS or np.isnan(gap) or any(np.isnan(side).any() for side in without):
-        return Part(*told, Score(missing(gap), None, None), None)
+        return Part(*about, Score(missing(gap), None, None), None)
     if len(both):
-        every = np.union1d(own.callers, other.callers)
+        every = np.union1d(these.callers, other.callers)
         joint = [
             np.where(
                 np.isin(every, side.callers),
                 side.without[np.searchsorted(side.callers, every).clip(max=len(side.callers) - 1)],
                 side.estimate,
             )
-            for side in (own, other)
+            for side in (these, other)
         ]
         error, freedom = standard_error(joint[0] - joint[1]), float(len(every) - 1)
     else:
@@ -147,10 +148,10 @@ def _part(predictions: Predictions, value: str, inside: npt.NDArray[np.bool_]) -
         parts_of = sum(one**2 / (len(side) - 1) for one, side in zip(variances, without))
         freedom = sum(variances) ** 2 / parts_of if parts_of else float(fewest - 1)
     if error < NO_ERROR:  # every caller alike on both sides
-        return Part(*told, Score(missing(gap), None, None), 1.0 if abs(gap) < NO_ERROR else None)
+        return Part(*about, Score(missing(gap), None, None), 1.0 if abs(gap) < NO_ERROR else None)
     half = float(stdtrit(freedom, (1 + COVERAGE) / 2)) * error
     p_value = 2 * float(stdtr(freedom, -abs(gap) / error))
-    return Part(*told, Score(float(gap), float(gap - half), float(gap + half)), p_value)
+    return Part(*about, Score(float(gap), float(gap - half), float(gap + half)), p_value)
 
 
 @dataclass(frozen=True)
@@ -164,10 +165,10 @@ class _Side:
 
 def _of_side(predictions: Predictions, member: npt.NDArray[np.intp], side: npt.NDArray[np.bool_]) -> _Side:
     function = METRICS[headline(predictions.task)].function
-    callers, own = np.unique(member[side], return_inverse=True)
+    callers, caller = np.unique(member[side], return_inverse=True)
     task = predictions.task
     rows = clip_rows(task, predictions.truth[side], predictions.prediction[side])
     sums = np.zeros((len(callers), rows.shape[1]))
-    np.add.at(sums, own, rows)
+    np.add.at(sums, caller, rows)
     whole = sums.sum(axis=0)
     return _Side(callers, function(totals(task, whole)), function(totals(task, whole - sums)))

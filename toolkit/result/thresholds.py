@@ -1,7 +1,7 @@
 """From probabilities to decisions, to scores that rounds can share, and the loss that a search minimises.
 
 A round's model is read against the clips it was fitted on: how often each label occurs there, and where the model's
-log-odds lie. So nothing of a test clip enters, and rounds whose models are not equally sure can be pooled.
+log-odds are. So nothing of a test clip enters, and rounds whose models are not equally sure can be pooled.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def log_odds(probability: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Scale:
-    """Where one model's log-odds lie on the clips it was fitted on: their mean and standard deviation, (n_labels,).
+    """Where one model's log-odds are on the clips it was fitted on: their mean and standard deviation, (n_labels,).
 
     Scores of different models must not be pooled as they are: an offset of one round's model moves its clips past all
     others (Forman and Scholz, Apples-to-apples in cross-validation studies, SIGKDD Explorations, 2010).
@@ -55,7 +55,7 @@ def thresholds_of(task: Task, truth: IntArray, scores: FloatArray) -> FloatArray
     """(n_labels,) for a multilabel task: per label, the standardised score above which its F1 is highest.
 
     truth, scores: (n, n_labels) of clips that no model was fitted on when it scored them, NaN for a label that its
-    model could not learn. A threshold lies half-way between two neighbouring scores; of equals, the one nearest to 0,
+    model could not learn. A threshold is half-way between two neighbouring scores; of equals, the one nearest to 0,
     the mean. NaN for a label without a positive, or with one score for every clip: `bars_of` decides it at 0.5. Empty
     for other tasks.
     """
@@ -134,9 +134,9 @@ def balanced_log_loss(task: Task, truth: IntArray, probability: FloatArray, prev
     false = -np.log(np.maximum(1 - found, FLOOR))
     losses = []
     for label in range(len(task.labels)):
-        own = having[:, label]
-        if task.multilabel and own.any() and not own.all():
-            losses.append((true[own, label].mean() + false[~own, label].mean()) / 2)
-        elif not task.multilabel and own.any():
-            losses.append(true[own, label].mean())
+        has = having[:, label]
+        if task.multilabel and has.any() and not has.all():
+            losses.append((true[has, label].mean() + false[~has, label].mean()) / 2)
+        elif not task.multilabel and has.any():
+            losses.append(true[has, label].mean())
     return float(np.mean(losses)) if losses else float("nan")

@@ -1,4 +1,4 @@
-"""The clips of a run's units (calls, speakers), and what each weighed in its unit's call; kept beside the run."""
+"""The clips of a run's units (calls, speakers), and what each weighed in its unit's call; kept next to the run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ FORMAT_VERSION = 1
 class Member:
     """One clip of a unit.
 
-    fold: that the unit was tested in, and weight: the share of the clip in what that round's model said of the unit, 0
+    fold: that the unit was tested in, and weight: the share of the clip in that round's prediction for the unit, 0
     to 1; None of a probe that gives clips no weights.
     """
 
@@ -39,7 +39,7 @@ def write(folder: Path, members: Sequence[Member]) -> None:
 
 
 def read(folder: Path) -> list[Member] | None:
-    """What was kept beside a run, None of a run on clips. Raises StoreError."""
+    """What was kept next to a run, None of a run on clips. Raises StoreError."""
     try:
         content = read_hashed(folder / FILE)
         if content["format"] != FORMAT_VERSION:

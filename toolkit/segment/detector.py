@@ -20,7 +20,7 @@ from toolkit.core.errors import MachineError
 FRAME = 512  # samples
 CONTEXT = 64  # samples of the frame before
 FRAME_SECONDS = FRAME / SAMPLE_RATE
-PIECE = 125  # frames, 4 s: what is heard with one state
+PIECE = 125  # frames, 4 s: processed with one state
 BEFORE = 62  # frames, 2 s: from which the state of a piece comes
 STATE = 128  # width of its LSTM
 MODEL = "silero_vad/data/silero_vad.onnx"
@@ -56,16 +56,16 @@ def listen(session: Any, blocks: Iterable[Samples]) -> Heard:
     """Hear a signal of any length. blocks: (n,) samples at SAMPLE_RATE, one after the other."""
     probabilities, powers = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for frames, samples in _pieces(blocks):
-        heard = np.empty((len(samples), BEFORE + PIECE), np.float32)
+        speech = np.empty((len(samples), BEFORE + PIECE), np.float32)
         state = np.zeros((2, len(samples), STATE), np.float32)
         for number in range(BEFORE + PIECE):
             frame = samples[:, number * FRAME : (number + 1) * FRAME + CONTEXT]
             given = {"input": frame, "state": state, "sr": np.array(SAMPLE_RATE)}
             probability, state = session.run(["output", "stateN"], given)
-            heard[:, number] = probability[:, 0]
-        probabilities.append(heard[:, BEFORE:].ravel()[:frames])
-        own = samples[:, CONTEXT + BEFORE * FRAME :].reshape(-1, FRAME)[:frames]
-        powers.append(np.square(own).mean(axis=1))
+            speech[:, number] = probability[:, 0]
+        probabilities.append(speech[:, BEFORE:].ravel()[:frames])
+        frames_there = samples[:, CONTEXT + BEFORE * FRAME :].reshape(-1, FRAME)[:frames]
+        powers.append(np.square(frames_there).mean(axis=1))
     return Heard(np.concatenate(probabilities), np.concatenate(powers))
 
 

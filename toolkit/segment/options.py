@@ -40,8 +40,8 @@ class SegmentOptions:
     """Write over a manifest that is there."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule("model", lambda own: own.speakers == 1, "has no effect with --speakers 1, which tells no voices apart"),
-        Rule("layer", lambda own: own.model is None, "has no effect without --model, whose layer it is"),
+        Rule("model", lambda opts: opts.speakers == 1, "has no effect with --speakers 1, which tells no voices apart"),
+        Rule("layer", lambda opts: opts.model is None, "has no effect without --model, whose layer it is"),
     )
 
     def check(self) -> None:

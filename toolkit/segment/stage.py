@@ -26,7 +26,7 @@ from toolkit.segment.turns import Mask, Turn, one_signal, own_speech, speech, tu
 from toolkit.segment.voices import two_voices
 
 BLOCK_SECONDS = 600  # decoded at once: 38 MB, however long the call
-VOICE = "voice"  # column of the voice that is heard, where two are told apart
+VOICE = "voice"  # column of the voice, where two are told apart
 SHOWN = 20  # calls that are named
 
 
@@ -95,9 +95,9 @@ class Plan:
             except AudioError as error:
                 return call, str(error)
 
-        heard = decode_pool.ahead(hear, self.calls, cores(), lambda result: result[0].seconds)
-        with closing(heard), self.place.bar("listening", len(self.calls), "calls") as advance:
-            for call, channels in heard:
+        decoded = decode_pool.ahead(hear, self.calls, cores(), lambda result: result[0].seconds)
+        with closing(decoded), self.place.bar("listening", len(self.calls), "calls") as advance:
+            for call, channels in decoded:
                 advance(1, call.seconds * len(call.channels))
                 if isinstance(channels, str):
                     failed[call.clip.id] = channels
@@ -110,12 +110,12 @@ class Plan:
                     channels, masks = [channels[first]], [masks[first]]
                 found[call.clip.id] = self._turns(call, channels, masks)
                 rows += self._rows(call, found[call.clip.id])
-        silent = tuple(call for call, own in found.items() if not own)
+        silent = tuple(call for call, spoken in found.items() if not spoken)
         if not rows:
-            told = Segmented(self.out, 0, 0, 0.0, silent, failed)
-            raise InputError(f"No turn in {len(self.corpus.clips):,} calls, and nothing was written\n  {told}")
+            summary = Segmented(self.out, 0, 0, 0.0, silent, failed)
+            raise InputError(f"No turn in {len(self.corpus.clips):,} calls, and nothing was written\n  {summary}")
         manifest.write(self.out, self._columns(), rows)
-        seconds = math.fsum(turn.end - turn.start for own in found.values() for turn in own)
+        seconds = math.fsum(turn.end - turn.start for spoken in found.values() for turn in spoken)
         return Segmented(self.out, len(rows), len(found) - len(silent), seconds, silent, failed, tuple(same))
 
     def _blocks(self, call: Call, channel: int | None, stop: Event) -> Iterator[Samples]:
@@ -138,9 +138,9 @@ class Plan:
             voices = two_voices(states, spans, masks[0])
         kept = [
             turn
-            for channel, mask, heard in zip(call.channels, masks, channels)
+            for channel, mask, signal in zip(call.channels, masks, channels)
             if call.kept in (None, channel)
-            for turn in turns(mask, heard.power, self.options, voices, channel)
+            for turn in turns(mask, signal.power, self.options, voices, channel)
         ]
         end = round(call.seconds, 3)
         kept = [replace(turn, end=min(turn.end, end)) for turn in kept if turn.start < end]
@@ -166,7 +166,7 @@ class Plan:
             start, end = (f"{round(base + seconds, 3):.10g}" for seconds in (turn.start, turn.end))
             channel = "" if turn.channel is None else str(turn.channel)
             speaker = clip.speaker or clip.id
-            own = {
+            row = {
                 **cells,
                 "id": f"{clip.id}{'#' + channel if channel else ''}:{start}-{end}",
                 "path": self.paths[clip.id],
@@ -177,7 +177,7 @@ class Plan:
                 VOICE: "" if turn.voice is None else f"voice-{turn.voice + 1}",
                 RECORDING: cells.get(RECORDING) or clip.id,
             }
-            yield [own[name] for name in self._columns()]
+            yield [row[name] for name in self._columns()]
 
 
 def plan(place: Place, options: SegmentOptions) -> Plan:
@@ -211,8 +211,8 @@ def _read(place: Place, calls: Path) -> Manifest:
 
 
 def _call(corpus: Manifest, clip: Clip, caller: int | None) -> Call:
-    asked = (corpus.audio_path(clip), clip.start, clip.end, clip.channel, clip.duration)
-    header = decode_pool.header(*asked, longest=math.inf)
+    segment = (corpus.audio_path(clip), clip.start, clip.end, clip.channel, clip.duration)
+    header = decode_pool.header(*segment, longest=math.inf)
     kept = caller if clip.channel is None else clip.channel
     if kept is not None and kept >= header.channels:
         counted = f"{header.channels} channels, counted from 0" if header.channels > 1 else "one channel"

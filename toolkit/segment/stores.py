@@ -60,6 +60,6 @@ def source(
     for call in needed:
         if not of[call]:
             raise InputError(f"{store.folder.name} holds no window of call {call!r}; {EXTRACT} makes such features")
-    asked = tuple(window for call in needed for window in of[call])
-    check_origins(replace(corpus, clips=asked), store, names_other, say)
+    clips = tuple(window for call in needed for window in of[call])
+    check_origins(replace(corpus, clips=clips), store, names_other, say)
     return Source(store, layer or store.layers[-1], of)

@@ -11,12 +11,12 @@ from scipy import ndimage
 from toolkit.segment.detector import FRAME_SECONDS, Floats, Heard
 from toolkit.segment.options import SegmentOptions
 
-HYSTERESIS = 0.15  # below the threshold speech that was found goes on, as in silero-vad's own code
+HYSTERESIS = 0.15  # below the threshold speech that was found continues, as in silero-vad's own code
 SMOOTHED = 9  # frames, 0.29 s: over which loudness is compared, and by which an echo may be late
 ALIKE_MEAN, ALIKE_DEVIATION = 3.0, 1.0  # decibels between two channels that are one signal
 
 Mask = npt.NDArray[np.bool_]
-Span = tuple[int, int]  # first frame, and the one behind the last
+Span = tuple[int, int]  # first frame, and the one after the last
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Turn:
     voice: int | None = None
 
 
-def speech(heard: Heard, threshold: float) -> Mask:
+def speech(signal: Heard, threshold: float) -> Mask:
     """(n_frames,) where there is speech: stretches that reach the threshold, as far as they stay just below it."""
-    stretches, count = ndimage.label(heard.probability >= threshold - HYSTERESIS)
-    reached = ndimage.maximum(heard.probability, stretches, np.arange(count + 1)) >= threshold
+    stretches, count = ndimage.label(signal.probability >= threshold - HYSTERESIS)
+    reached = ndimage.maximum(signal.probability, stretches, np.arange(count + 1)) >= threshold
     reached[0] = False
     return np.asarray(reached[stretches])
 
@@ -44,7 +44,7 @@ def one_signal(channels: Sequence[Heard], masks: Sequence[Mask]) -> bool:
     spoken = np.any(masks, axis=0)
     if len(channels) < 2 or not spoken.any():
         return False
-    first, *others = (10 * np.log10(heard.power[spoken] + 1e-10) for heard in channels)
+    first, *others = (10 * np.log10(signal.power[spoken] + 1e-10) for signal in channels)
     return all(abs(np.mean(one - first)) < ALIKE_MEAN and np.std(one - first) < ALIKE_DEVIATION for one in others)
 
 
@@ -52,16 +52,16 @@ def own_speech(channels: Sequence[Heard], masks: Sequence[Mask], decibels: float
     """Each channel's speech without frames that are another channel's voice: there that one speaks, or did within
     the last SMOOTHED frames, and is louder by `decibels`.
     """
-    power = [ndimage.uniform_filter1d(heard.power, SMOOTHED) for heard in channels]
+    power = [ndimage.uniform_filter1d(signal.power, SMOOTHED) for signal in channels]
     spoken = [
-        ndimage.maximum_filter1d(np.where(mask, own, 0.0), SMOOTHED, origin=SMOOTHED // 2)
-        for mask, own in zip(masks, power)
+        ndimage.maximum_filter1d(np.where(mask, level, 0.0), SMOOTHED, origin=SMOOTHED // 2)
+        for mask, level in zip(masks, power)
     ]
     factor = 10 ** (decibels / 10)
     found = []
-    for number, (mask, own) in enumerate(zip(masks, power)):
+    for number, (mask, level) in enumerate(zip(masks, power)):
         others = [other for at, other in enumerate(spoken) if at != number]
-        found.append(mask & (own * factor >= np.max(others, axis=0)) if others else mask)
+        found.append(mask & (level * factor >= np.max(others, axis=0)) if others else mask)
     return found
 
 
@@ -85,9 +85,9 @@ def turns(mask: Mask, power: Floats, options: SegmentOptions, voices: npt.NDArra
     found = []
     for number, (first, last, voice) in enumerate(parts):
         before = parts[number - 1][1] if number else -first
-        behind = parts[number + 1][0] if number + 1 < len(parts) else 2 * len(mask)
+        following = parts[number + 1][0] if number + 1 < len(parts) else 2 * len(mask)
         start = first * FRAME_SECONDS - min(options.pad, (first - before) / 2 * FRAME_SECONDS)
-        stop = last * FRAME_SECONDS + min(options.pad, (behind - last) / 2 * FRAME_SECONDS)
+        stop = last * FRAME_SECONDS + min(options.pad, (following - last) / 2 * FRAME_SECONDS)
         found.append(Turn(round(max(start, 0.0), 3), round(min(stop, end), 3), channel, voice))
     return found
 

@@ -29,12 +29,12 @@ def two_voices(states: Floats, spans: npt.NDArray[np.float64], mask: Mask) -> np
     voices = np.zeros(len(mask), np.intp)
     if len(kept) < 2:
         return voices
-    own = states[kept].astype(np.float64)
-    own = (own - own.mean(axis=0)) / np.maximum(own.std(axis=0), 1e-8)
-    own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-8)
-    centres = KMeans(2, n_init=10, random_state=0).fit(own).cluster_centers_
+    scaled = states[kept].astype(np.float64)
+    scaled = (scaled - scaled.mean(axis=0)) / np.maximum(scaled.std(axis=0), 1e-8)
+    scaled /= np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-8)
+    centres = KMeans(2, n_init=10, random_state=0).fit(scaled).cluster_centers_
     centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-8)
-    nearer = own @ (centres[1] - centres[0])
+    nearer = scaled @ (centres[1] - centres[0])
     votes = np.zeros(len(mask) + 1)
     count = np.zeros(len(mask) + 1)
     for (first, last), vote in zip(frames[kept], nearer):
@@ -45,5 +45,5 @@ def two_voices(states: Floats, spans: npt.NDArray[np.float64], mask: Mask) -> np
     nearest = covered[np.abs(np.searchsorted(covered, np.arange(len(mask))).clip(0, len(covered) - 1))]
     votes = np.where(count > 0, votes, votes[nearest])
     voices = (votes > 0).astype(np.intp)
-    heard = np.flatnonzero(mask)
-    return 1 - voices if len(heard) and voices[heard[0]] else voices
+    speaking = np.flatnonzero(mask)
+    return 1 - voices if len(speaking) and voices[speaking[0]] else voices

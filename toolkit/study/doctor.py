@@ -61,9 +61,9 @@ def _machine() -> Iterator[Finding]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     yield Finding("memory", f"{memory / 1e9:.1f} GB, {artifacts.cores()} cores may be used" if memory else "unknown")
     yield Finding("audio", " ".join(suffix.removeprefix(".") for suffix in SUFFIXES))
-    for module, told in EXTRAS.items():
+    for module, purpose in EXTRAS.items():
         there = importlib.util.find_spec(module) is not None
-        yield Finding("extra", f"{told}: {'installed' if there else 'not installed'}")
+        yield Finding("extra", f"{purpose}: {'installed' if there else 'not installed'}")
     for sentence in platform.lacking():
         yield Finding("system", sentence, well=False)
 
@@ -71,13 +71,13 @@ def _machine() -> Iterator[Finding]:
 def _workspace(place: Place) -> Iterator[Finding]:
     free = shutil.disk_usage(place.folder).free
     yield Finding("disk", f"{free / 1e9:.1f} GB free for the workspace", well=free > 1e9)
-    for about, look in (("manifest", _manifest), ("models", _models), ("features", _features), ("result", _runs)):
-        yield _told(about, look, place)
+    for about, check in (("manifest", _manifest), ("models", _models), ("features", _features), ("result", _runs)):
+        yield _checked(about, check, place)
 
 
-def _told(about: str, look: Callable[[Place], Finding], place: Place) -> Finding:
+def _checked(about: str, check: Callable[[Place], Finding], place: Place) -> Finding:
     try:
-        return look(place)
+        return check(place)
     except ManifestError as error:
         return Finding(about, f"{len(error.defects)} defects; `toolkit manifest check` names them", well=False)
     except (ToolkitError, OSError, ValueError, KeyError) as error:
@@ -100,9 +100,9 @@ def _models(place: Place) -> Finding:
             families[inspect(folder, name).backbone.family] += 1
         except ToolkitError:
             bad += 1
-    told = [f"{count} {family}" for family, count in sorted(families.items())]
-    told += [f"{bad} damaged or of no known family; `toolkit models show NAME` says which" if bad else ""]
-    return Finding("models", ", ".join(filter(None, told)) or "none yet; `toolkit models fetch NAME`", well=not bad)
+    counted = [f"{count} {family}" for family, count in sorted(families.items())]
+    counted += [f"{bad} damaged or of no known family; `toolkit models show NAME` says which" if bad else ""]
+    return Finding("models", ", ".join(filter(None, counted)) or "none yet; `toolkit models fetch NAME`", well=not bad)
 
 
 def _features(place: Place) -> Finding:
@@ -122,5 +122,5 @@ def _runs(place: Place) -> Finding:
     from toolkit.result.listing import listing
 
     states = Counter(str(row["state"]) for row in listing(place.result).rows)
-    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no runs yet"
-    return Finding("result", told, well=not states["damaged"])
+    counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no runs yet"
+    return Finding("result", counted, well=not states["damaged"])

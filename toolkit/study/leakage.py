@@ -19,7 +19,7 @@ def leakage_inflation(optimistic: Iterable[tuple[Path, Path, str]]) -> Iterator[
     for folder, other, language in optimistic:
         run = read(folder)
         if other.name not in [one.folder for one in controls.read(folder)]:
-            _set_beside(folder, run, other, language)
+            _add_control(folder, run, other, language)
         (score,) = stats.headline_scores([run.predictions])
         (one,) = (one for one in controls.read(folder) if one.folder == other.name)
         yield (
@@ -28,7 +28,7 @@ def leakage_inflation(optimistic: Iterable[tuple[Path, Path, str]]) -> Iterator[
         )
 
 
-def _set_beside(folder: Path, run: Run, other: Path, language: str) -> None:
+def _add_control(folder: Path, run: Run, other: Path, language: str) -> None:
     from toolkit.result.report import run_page  # which loads what draws
 
     title = f"{run.predictions.group}s kept apart"

@@ -25,14 +25,14 @@ from toolkit.finetune.options import FinetuneOptions
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.load import choose_device
 from toolkit.models.own_code import OwnCheckpoint
-from toolkit.probe import asked as probing
+from toolkit.probe import tasks as probe_tasks
 from toolkit.probe.options import ProbeOptions
 from toolkit.probe.registry import PROBES
 from toolkit.result.options import CompareOptions, ContrastOptions
 from toolkit.result.report import contrast_stage
 from toolkit.result.subgroups import check_columns
 from toolkit.study.recipe import Table, placed, read
-from toolkit.study.shapes import DEALT, LABELLED, SPELT, asked, options, shapes
+from toolkit.study.shapes import DEALT, LABELLED, SPELT, options, parse, shapes
 
 T = TypeVar("T")
 TO_COME = "the probe run of this study"
@@ -49,11 +49,11 @@ class Following(Generic[T]):
 
 @dataclass(frozen=True)
 class Target:
-    """One question of a study. options: of its probing, whose stores are named once they are there. asked: what those
+    """One question of a study. options: of its probing, whose stores are named once they are there. tasks: what those
     make of the corpus."""
 
     options: ProbeOptions
-    asked: probing.Asked
+    tasks: probe_tasks.Tasks
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def plan(place: Place, recipe: Path, own_code: bool = False) -> Study:
     study, extract, probe, compare = (tables[name][0] for name in ("study", "extract", "probe", "compare"))
     place = _placed(place, study)
     with placed(extract, otherwise="model"):
-        wanted = asked(extract, ExtractOptions)
+        wanted = parse(extract, ExtractOptions)
         for name in names(wanted.model):
             if code_file(name) and not own_code:
                 raise InputError(f"Bad model {name!r}: it is code, which is run; type --own-code if you trust it")
@@ -118,21 +118,21 @@ def plan(place: Place, recipe: Path, own_code: bool = False) -> Study:
     corpus = cut(place.corpus(), extracted.options.windows)
     models = names(extracted.options.model)
     fused = _fused(probe, models)
-    own = {table.values["name"]: table for table in tables["target"]}
-    for name, table in own.items():
+    target_tables = {table.values["name"]: table for table in tables["target"]}
+    for name, table in target_tables.items():
         if name not in study.values["target"]:
             raise table.refusal("name", one_of("name", name, study.values["target"]))
     targets = {
-        name: _target(own.get(name), study, probe, (*models, *fused), corpus, name)
+        name: _target(target_tables.get(name), study, probe, (*models, *fused), corpus, name)
         for name in dict.fromkeys(study.values["target"])
     }
     (first, *_) = targets.values()
-    if first.options.device == "cuda" and set(first.asked.probes) != {"lightgbm"}:
+    if first.options.device == "cuda" and set(first.tasks.probes) != {"lightgbm"}:
         with placed(probe):
             choose_device("cuda")
     backbones = dict(zip(models, extracted.checkpoints))
     seed = _given(study, ("seed",))
-    tunings = [_following(table, FinetuneOptions, first.asked.probes, **seed) for table in tables["finetune"]]
+    tunings = [_following(table, FinetuneOptions, first.tasks.probes, **seed) for table in tables["finetune"]]
     questions = [question for target in targets.values() for question in _trained_on(target)]
     for table, one in zip(tables["finetune"], tunings):
         for name in one.models or [name for name in models if isinstance(backbones[name], Checkpoint)]:
@@ -146,16 +146,16 @@ def plan(place: Place, recipe: Path, own_code: bool = False) -> Study:
                 by_layer = not PROBES[one.probe].all_layers
                 tuning.check(one.options, backbone, probed, by_layer, questions)
     contrasts = [
-        _following(table, ContrastOptions, first.asked.probes, **_given(study, SPELT)) for table in tables["contrast"]
+        _following(table, ContrastOptions, first.tasks.probes, **_given(study, SPELT)) for table in tables["contrast"]
     ]
     for table, held in zip(tables["contrast"], contrasts):
         for target in targets.values():
             with placed(table, otherwise="by"):
-                contrast_stage.check(held.options, target.asked.questions[0].task, target.options.unit, corpus)
+                contrast_stage.check(held.options, target.tasks.questions[0].task, target.options.unit, corpus)
         for name in held.models:
             if name not in models:
                 raise table.refusal("model", one_of("model", name, models))
-    compared = asked(
+    compared = parse(
         compare, CompareOptions, **_given(study, SPELT if compare.values.get("subgroups") != "none" else ())
     )
     with placed(compare, otherwise="subgroups"):
@@ -181,18 +181,18 @@ def _placed(place: Place, study: Table) -> Place:
         if any(Path(path).is_absolute() for path in paths):
             elsewhere = f"; {VARIABLE} names folders elsewhere" if key == "audio-root" else ""
             raise study.refusal(key, f"{key} is an absolute path; expected one from the workspace{elsewhere}")
-    own = replace(
+    here = replace(
         place,
         manifest=place.manifest if name is None else place.folder / name,
         audio_root=[place.folder / root for root in roots] or place.audio_root,
         command=None,
     )
-    if not own.manifest_file.is_file():
-        raise study.refusal("manifest", f"no file {own.manifest_file.name!r} in the workspace; expected the manifest")
+    if not here.manifest_file.is_file():
+        raise study.refusal("manifest", f"no file {here.manifest_file.name!r} in the workspace; expected the manifest")
     for root in roots:
         if not (place.folder / root).is_dir():
             raise study.refusal("audio-root", f"no folder {root!r} in the workspace; expected the one of the audio")
-    return own
+    return here
 
 
 def _target(
@@ -203,16 +203,16 @@ def _target(
     given = {**_given(study, ("seed", *DEALT)), **(_given(table, LABELLED) if table else {})}
     try:
         with placed(*tables[:-1], probe, otherwise=""):
-            own = asked(probe, ProbeOptions, model=list(models), target=name, **given)
+            chosen = parse(probe, ProbeOptions, model=list(models), target=name, **given)
             if any(SEPARATOR in name for name in models):
-                probing.check_fused_options(own)
-        found = probing.ask(corpus, own)
+                probe_tasks.check_fused_options(chosen)
+        found = probe_tasks.build_tasks(corpus, chosen)
     except LabelError as error:
         raise study.refusal("target", str(error)) from None
     except InputError as error:
         with placed(*tables, otherwise="name" if table else "target"):
             raise error
-    return Target(own, found)
+    return Target(chosen, found)
 
 
 def _fused(probe: Table, models: Sequence[str]) -> tuple[str, ...]:
@@ -229,8 +229,8 @@ def _fused(probe: Table, models: Sequence[str]) -> tuple[str, ...]:
 
 
 def _trained_on(target: Target) -> list[EvaluationTask]:
-    honest = target.asked.honest
-    return [target.asked.questions[0], *([honest] if honest else [])]
+    honest = target.tasks.honest
+    return [target.tasks.questions[0], *([honest] if honest else [])]
 
 
 def _following(table: Table, stage: type[T], probes: Sequence[str], **given: Any) -> Following[T]:
@@ -239,7 +239,8 @@ def _following(table: Table, stage: type[T], probes: Sequence[str], **given: Any
     if probe not in probes:
         raise table.refusal("probe", one_of("probe", probe, probes))
     with placed(table):
-        own = asked(table, stage, origin=TO_COME, **{key: one for key, one in given.items() if key not in table.values})
-        if isinstance(own, FinetuneOptions):
-            _ = own.recipe
-    return Following(own, tuple(dict.fromkeys(table.values.get("model", ()))), probe)
+        missing = {key: one for key, one in given.items() if key not in table.values}
+        chosen = parse(table, stage, origin=TO_COME, **missing)
+        if isinstance(chosen, FinetuneOptions):
+            _ = chosen.recipe
+    return Following(chosen, tuple(dict.fromkeys(table.values.get("model", ()))), probe)

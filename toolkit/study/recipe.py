@@ -1,4 +1,4 @@
-"""A study's recipe, a TOML file: read and checked; whatever is wrong is said by file, line and column."""
+"""A study's recipe, a TOML file: read and checked; whatever is wrong is reported by file, line and column."""
 
 import difflib
 import math
@@ -55,7 +55,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a table takes. needed: keys without which it says nothing. many: it may stand several times, [[name]]."""
+    """What a table takes. needed: keys without which it means nothing. many: it may come several times, [[name]]."""
 
     options: Mapping[str, Option]
     needed: Sequence[str] = ()
@@ -83,7 +83,7 @@ class Table:
 def read(file: Path, shapes: Mapping[str, Shape]) -> dict[str, tuple[Table, ...]]:
     """The tables of a recipe by name, each of `shapes` with as many as it has, a single empty one where it has none.
 
-    A table that may stand several times has none instead. Raises RecipeError for the first thing that is wrong.
+    A table that may come several times has none instead. Raises RecipeError for the first thing that is wrong.
     """
     text = _text(file)
     try:

@@ -17,7 +17,7 @@ from toolkit.study.recipe import Option, Shape, Table, placed
 T = TypeVar("T")
 SPELT = tuple(field.name for field in dataclasses.fields(Spelt))
 LABELLED = tuple(field.name for field in dataclasses.fields(Labelled))
-DEALT = ("folds", "group_by", "split_by", *LABELLED)  # how every stage deals the clips out: said in [study]
+DEALT = ("folds", "group_by", "split_by", *LABELLED)  # how every stage deals the clips out: set in [study]
 # A study gives these itself.
 LEFT_OUT = {
     ProbeOptions: ("model", "target", "seed", *DEALT),
@@ -71,12 +71,12 @@ def _option(field: str, hint: Any) -> Option:
     return Option(str if hint is Path else hint, False, about.least, about.most, field)
 
 
-def asked(table: Table, stage: type[T], **more: Any) -> T:
+def parse(table: Table, stage: type[T], **more: Any) -> T:
     """A stage's options as a table gives them. more: fields that it does not give, or that win over it.
 
     Raises RecipeError for options that do not go together.
     """
     known = options(stage, LEFT_OUT.get(stage, ()))
-    own = {known[key].parameter: value for key, value in table.values.items() if key in known}
+    given = {known[key].parameter: value for key, value in table.values.items() if key in known}
     with placed(table):
-        return made(stage, **{**own, **more})
+        return made(stage, **{**given, **more})

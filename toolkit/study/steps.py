@@ -16,7 +16,7 @@ from toolkit.finetune import stage as tuning
 from toolkit.finetune.options import FinetuneOptions
 from toolkit.models.checkpoint import locate
 from toolkit.probe import stage as probing
-from toolkit.probe.asked import fused_probes
+from toolkit.probe.tasks import fused_probes
 from toolkit.result import controls
 from toolkit.result.compare import PAGE
 from toolkit.result.report import compare_stage, contrast_stage
@@ -60,7 +60,7 @@ PLANS: dict[str, Callable[[Place, Any], Any]] = {
 
 
 class Taken(Protocol):
-    """What a step left. folders: in features/ or result/, in the order of what was asked for. cached: all of it was
+    """What a step made. folders: in features/ or result/, in the order requested. cached: all of it was
     there already."""
 
     @property
@@ -165,7 +165,7 @@ class StudyResult:
 def run(study: Study, dry_run: bool = False) -> StudyResult:
     """Take every step, saying what the study's place says; or only look which are done."""
     if dry_run:
-        return StudyResult(tuple((str(step), made.cached) for step, made in asked(study)))
+        return StudyResult(tuple((str(step), made.cached) for step, made in steps_of(study)))
     steps: list[tuple[str, bool]] = []
 
     def take(step: Step) -> Taken:
@@ -205,26 +205,26 @@ def walk(study: Study, take: Take) -> Outcome:
     return outcome
 
 
-def asked(study: Study, look: bool = True) -> list[tuple[Step, Taken]]:
-    """The steps, none taken: with the folders of those that are finished, if looked for, and guesses for the rest."""
+def steps_of(study: Study, check: bool = True) -> list[tuple[Step, Taken]]:
+    """The steps, none taken: with the folders of those that are finished, if `check`, and guesses for the rest."""
     found: list[tuple[Step, Taken]] = []
 
-    def ask(step: Step) -> Taken:
-        folders = step.finished() if look else None
+    def step_taken(step: Step) -> Taken:
+        folders = step.finished() if check else None
         found.append((step, Done(step.guess if folders is None else folders, folders is not None)))
         return found[-1][1]
 
-    walk(study, ask)
+    walk(study, step_taken)
     return found
 
 
 def _target(study: Study, name: str, target: Target, stores: Sequence[Path], take: Take, outcome: Outcome) -> None:
     """Every step of one target; where clips are split one by one, fine-tuned once more with the groups kept apart."""
-    result, probes = study.place.result, target.asked.probes
+    result, probes = study.place.result, target.tasks.probes
     store_of, seeds = dict(zip(study.names, (store.name for store in stores), strict=True)), target.options.seeds
     fusions = [SEPARATOR.join(store_of[part] for part in one.split(SEPARATOR)) for one in study.fused]
     options = replace(target.options, model=[*store_of.values(), *fusions])
-    task, deals = target.asked.questions[0].task.name, len(target.asked.questions)
+    task, deals = target.tasks.questions[0].task.name, len(target.tasks.questions)
     each = [(model, checkpoint.name, probe) for model, checkpoint in zip(study.names, study.checkpoints)
             for probe in probes]  # fmt: skip
     fused = [(one, probe) for one in study.fused for probe in fused_probes(target.options, probes)]
@@ -232,22 +232,22 @@ def _target(study: Study, name: str, target: Target, stores: Sequence[Path], tak
     guess = tuple(result / f"{task}-{backbone}-{probe}" for backbone, probe in named for _ in range(seeds * deals))
     made = take(Step("probe", study.place, options, guess))
     series = [made.folders[at : at + seeds] for at in range(0, len(made.folders), seeds * deals)]  # on one deal
-    frozen = {(model, probe): own[0] for (model, _, probe), own in zip(each, series[: len(each)], strict=True)}
-    honest = {run: other for run in frozen.values() if target.asked.honest and (other := _kept_apart(run))}
+    frozen = {(model, probe): runs_of[0] for (model, _, probe), runs_of in zip(each, series[: len(each)], strict=True)}
+    honest = {run: other for run in frozen.values() if target.tasks.honest and (other := _kept_apart(run))}
     page = i18n.of(options.language).file(REPORT)
     outcome.pages += [(f"{name}, {probe} probe of {model}", run / page) for (model, probe), run in frozen.items()]
     outcome.pages += [
-        (f"{name}, {probe} probe of {one}", own[0] / page)
-        for (one, probe), own in zip(fused, series[len(each) :], strict=True)
+        (f"{name}, {probe} probe of {one}", runs_of[0] / page)
+        for (one, probe), runs_of in zip(fused, series[len(each) :], strict=True)
     ]
     outcome.optimistic += [(run, other, options.language) for run, other in honest.items()]
-    runs, honest_runs = list(dict.fromkeys(run for own in series for run in own)), list(honest.values())
-    for asked_of in study.contrasts:
-        for model in asked_of.models or study.names:
-            own = replace(asked_of.options, origin=frozen[model, asked_of.probe].name)
-            page = i18n.of(own.language).file(REPORT)
-            contrasted = take(Step("contrast", study.place, own))
-            title = f"{name}, callers by {own.by}, {asked_of.probe} probe of {model}"
+    runs, honest_runs = list(dict.fromkeys(run for each_of in series for run in each_of)), list(honest.values())
+    for contrast in study.contrasts:
+        for model in contrast.models or study.names:
+            chosen = replace(contrast.options, origin=frozen[model, contrast.probe].name)
+            page = i18n.of(chosen.language).file(REPORT)
+            contrasted = take(Step("contrast", study.place, chosen))
+            title = f"{name}, callers by {chosen.by}, {contrast.probe} probe of {model}"
             outcome.pages += [(title, folder / page) for folder in contrasted.folders]
     for one in study.tunings:
         for model in one.models or study.tunable:

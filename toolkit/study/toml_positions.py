@@ -1,4 +1,4 @@
-"""Where each key and value of a TOML text stands, which tomllib does not tell."""
+"""Where each key and value of a TOML text is, which tomllib does not give."""
 
 import re
 import tomllib

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from toolkit.corpus.labels import Task
 from toolkit.predict import timeline, timeline_page
 from toolkit.result import compare, stats
 from toolkit.result.metrics import METRICS
-from toolkit.result.report import colours, compare_page, narrative, overview, overview_page, run_page, terminal
+from toolkit.result.report import colours, compare_page, narrative, run_page, terminal
 from toolkit.result.report.page import Page
 from toolkit.result.run import Run, curve
 
@@ -34,7 +33,6 @@ def pages(run_of: RunOf, language: str, **changes: object) -> dict[str, Page]:
     say, run = of(language), run_of(layers=3, clips=120, **changes)
     run = replace(run, provenance={**run.provenance, "seconds": 3.0, "extraction_seconds": 9.0})
     runs = {"a": run, "b": replace(run, probe="mlp"), "c": tuned(run)}
-    entries = [overview.Entry(one.backbone, Path(name), one) for name, one in runs.items() if not one.tuned]
     mix = replace(of_all_layers(run), weights={layer: (0.2, 0.3, 0.1, 0.2, 0.4) for layer in run.layers})
     found = made(MOOD, [(0, 20), (20, 80)], [(0.8, 0.1, 0.1), (0.2, 0.7, 0.1)])
     return {
@@ -42,7 +40,7 @@ def pages(run_of: RunOf, language: str, **changes: object) -> dict[str, Page]:
         "mix": run_page.page(mix, curve(mix), stats.evaluate(mix.predictions), (), say),
         "tuned": run_page.page(runs["c"], curve(runs["c"]), stats.evaluate(run.predictions), (), say),
         "compare": compare_page.page(compare.compare(runs), say),
-        "overview": overview_page.page(overview.lines(entries), say),
+        "frozen": compare_page.page(compare.compare({name: runs[name] for name in "ab"}), say),
         "timeline": timeline_page.page({"call": found}, [(found, timeline.summary(found, ()))], (), "a-run", 0, say),
     }
 
@@ -144,16 +142,14 @@ def test_a_probe_has_one_colour_on_every_page(run_of: RunOf) -> None:
             for series, found in zip(scale.get("domain", ()), scale.get("range", ())):
                 ranges.setdefault(series.removeprefix("frozen, ").removesuffix(", lora"), set()).add(found)
     assert ranges == {"linear probe": {linear}, "mlp probe": {mlp}, "fine-tuned": {fine}}
-    (scale,) = {
-        json.dumps(one["scale"]) for one in parts(drawn["overview"].specs["backbones"], "color") if "scale" in one
-    }
+    (scale,) = {json.dumps(one["scale"]) for one in parts(drawn["frozen"].specs["layers"], "color") if "scale" in one}
     assert json.loads(scale)["range"] == [linear, mlp]
 
 
 def test_looks_tell_curves_of_one_probe_apart() -> None:
-    several = colours.looks_of(["linear", "mlp", "linear"])
+    several = colours.styles_of(["linear", "mlp", "linear"])
     assert several[0].colour == several[2].colour and several[0].dash != several[2].dash
-    alone = colours.looks_of(["linear"] * 8)
+    alone = colours.styles_of(["linear"] * 8)
     assert len({look.colour for look in alone}) == 8 and alone[0].colour == colours.colour_of("linear")
     assert len(set(colours.others(20, "linear"))) == 20
 

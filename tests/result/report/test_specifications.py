@@ -18,7 +18,7 @@ from toolkit.predict import timeline_page
 from toolkit.result import compare, controls, run_files, stats
 from toolkit.result import run as result_run
 from toolkit.result.online import Online
-from toolkit.result.report import charts, compare_charts, compare_files, overview, overview_page, run_charts
+from toolkit.result.report import charts, compare_charts, compare_files, run_charts
 from toolkit.result.report.charts import DARK, LIGHT, MARK, Spec, themed
 from toolkit.result.run import Run, curve
 
@@ -55,10 +55,8 @@ def of_runs(run_of: RunOf) -> dict[str, Spec]:
     run = run_of(layers=3, clips=120)
     run = replace(run, provenance={**run.provenance, "seconds": 3.0, "extraction_seconds": 9.0})
     sex = {clip: "fm"[number % 2] for number, clip in enumerate(run.predictions.ids)}
-    entries = [overview.Entry(name, Path(name), run) for name in "ab"]
     return {
         **compare_charts.specs(compare.compare({"a": run, "b": tuned(run)}, {"sex": sex}), ENGLISH),
-        **overview_page.specs(overview.lines(entries), ENGLISH),
         **timeline_page.specs({"call": made(MOOD, [(0, 20), (20, 80)], [(0.8, 0.1, 0.1), (0.2, 0.7, 0.1)])}),
     }
 
@@ -71,7 +69,7 @@ def test_every_chart_is_valid_and_takes_the_colours_and_the_width_it_is_given(ru
     }  # fmt: skip
     assert runs.keys() == {
         "dumbbell", "cost", "layers", "labels", "reliability", "spread", "gaps-1", "confusion-frozen",
-        "confusion-tuned", "backbones", "call",
+        "confusion-tuned", "call",
     }  # fmt: skip
     for spec in (*single.values(), *multi.values(), *runs.values()):
         for palette, other in ((LIGHT, DARK), (DARK, LIGHT)):

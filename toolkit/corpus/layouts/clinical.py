@@ -59,12 +59,12 @@ def _eatd(corpus: Corpus) -> Iterator[Cells]:
             if not trimmed:
                 corpus.pass_over("answers without audio")
                 continue
-            said = folder / f"{question}.txt"
+            transcript = folder / f"{question}.txt"
             yield {
                 "path": f"{place}/{trimmed[0]}", "speaker": folder.name,
                 "split": "train" if folder.name.startswith("t") else "test", "question": question, "sds": f"{index:g}",
                 "depressed": str(int(index >= DEPRESSED_SDS)),
-                "text": said.read_text(encoding="utf-8").strip() if said.is_file() else "",
+                "text": transcript.read_text(encoding="utf-8").strip() if transcript.is_file() else "",
             }  # fmt: skip
 
 
@@ -95,9 +95,9 @@ def _androids(task: str, first: int) -> Reader:
                 for fold, cell in enumerate(row[first : first + 5], start=1):
                     if match := ANDROIDS_NAME.search(cell):
                         folds[match.group()] = str(fold)
-        own = [path for path in corpus.audio if f"{task}-Task/" in path]
-        parts = [path for path in own if "/audio_clip/" in path]
-        for path in parts or own:
+        recordings = [path for path in corpus.audio if f"{task}-Task/" in path]
+        parts = [path for path in recordings if "/audio_clip/" in path]
+        for path in parts or recordings:
             match = ANDROIDS_NAME.search(Path(path).parent.name if parts else "") or ANDROIDS_NAME.search(path)
             if not match or match.group() not in folds:
                 corpus.pass_over("audio files of no person in fold-lists.csv")

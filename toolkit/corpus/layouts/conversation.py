@@ -26,9 +26,9 @@ NO_AUDIO = "rows without their audio file"
 
 
 def _iemocap(corpus: Corpus) -> Iterator[Cells]:
-    said: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for file in sorted(corpus.root.glob("Session[1-5]/dialog/transcriptions/*.txt")):
-        said |= dict(IEMOCAP_TEXT.findall(file.read_text(encoding="utf-8", errors="replace")))
+        texts |= dict(IEMOCAP_TEXT.findall(file.read_text(encoding="utf-8", errors="replace")))
     for file in sorted(corpus.root.glob("Session[1-5]/dialog/EmoEvaluation/*.txt")):
         for turn in IEMOCAP_TURN.finditer(file.read_text(encoding="utf-8", errors="replace")):
             _, _, name, session, sex, emotion, valence, arousal, dominance = turn.groups()
@@ -39,7 +39,7 @@ def _iemocap(corpus: Corpus) -> Iterator[Cells]:
             yield {
                 "id": name, "path": path, "speaker": f"Ses0{session}{sex}", "split": session, "recording": file.stem,
                 "sex": "male" if sex == "M" else "female", "emotion": IEMOCAP_EMOTIONS.get(emotion, ""),
-                "valence": valence, "arousal": arousal, "dominance": dominance, "text": said.get(name, ""),
+                "valence": valence, "arousal": arousal, "dominance": dominance, "text": texts.get(name, ""),
             }  # fmt: skip
 
 

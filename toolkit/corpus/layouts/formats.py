@@ -57,11 +57,11 @@ def _kaldi(corpus: Corpus) -> Iterator[Cells]:
     turns = _pairs(segments) if segments.is_file() else {name: name for name in scp}
     more = {path.name.removeprefix("utt2"): _pairs(path) for path in sorted(folder.glob("utt2*"))
             if path.name.removeprefix("utt2") not in rates}  # fmt: skip
-    more = {"speaker" if name == "spk" else name: own for name, own in more.items()}
+    more = {"speaker" if name == "spk" else name: column for name, column in more.items()}
     if (folder / "text").is_file():
         more["text"] = _pairs(folder / "text")
-    for utterance, said in turns.items():
-        recording, *times = said.split()
+    for utterance, segment in turns.items():
+        recording, *times = segment.split()
         source = scp.get(recording, "")
         if source.endswith("|"):
             raise InputError(f"wav.scp: {recording} is a command's output; write it to a file and name that")
@@ -72,9 +72,9 @@ def _kaldi(corpus: Corpus) -> Iterator[Cells]:
         found = {"id": utterance, "path": path}
         if times:
             if len(times) != 2:
-                raise InputError(f"segments: {utterance} {said}: expected recording, start and end (seconds)")
+                raise InputError(f"segments: {utterance} {segment}: expected recording, start and end (seconds)")
             found |= {"recording": recording, "start": times[0], "end": times[1]}
-        yield found | {name: own.get(utterance, "") for name, own in more.items()}
+        yield found | {name: column.get(utterance, "") for name, column in more.items()}
 
 
 def _pairs(file: Path) -> dict[str, str]:
@@ -104,10 +104,10 @@ def _audformat(corpus: Corpus) -> Iterator[Cells]:
         for row in corpus.table(header.parent / f"db.{name}.csv", "file"):
             file, start, end = row.pop("file"), _seconds(row.pop("start", "")), _seconds(row.pop("end", ""))
             whole = not start and not end
-            own = of_files.setdefault(file, {}) if whole else of_segments.setdefault((file, start, end), {})
-            own |= {column: cell for column, cell in row.items() if cell}
+            labels = of_files.setdefault(file, {}) if whole else of_segments.setdefault((file, start, end), {})
+            labels |= {column: cell for column, cell in row.items() if cell}
             if part:
-                own["split"] = SPLITS.get(part, part)
+                labels["split"] = SPLITS.get(part, part)
     for (file, start, end), cells in (of_segments or {(file, "", ""): {} for file in of_files}).items():
         path = corpus.finder.find(file)
         if path is None:
@@ -124,7 +124,7 @@ def _seconds(text: str) -> str:
 
 
 def _audio_folder(corpus: Corpus) -> Iterator[Cells]:
-    """metadata.csv or .jsonl beside the audio, or in a folder for each part of the split."""
+    """metadata.csv or .jsonl next to the audio, or in a folder for each part of the split."""
     files = sorted([*corpus.root.rglob("metadata.csv"), *corpus.root.rglob("metadata.jsonl")])
     if not files:
         raise InputError(

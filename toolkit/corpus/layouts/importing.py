@@ -15,7 +15,7 @@ from toolkit.corpus.layouts.row import Cells, Corpus
 
 FIRST = ("id", "path", "start", "end", "speaker", manifest.RECORDING, "split")
 PUBLISHED = "published_split"
-MOST_LABELS = 12  # values of a column whose counts are told
+MOST_LABELS = 12  # values of a column whose counts are listed
 
 
 def corpus(
@@ -30,7 +30,7 @@ def corpus(
     """Write a manifest of a corpus, by what its own names and tables say.
 
     A published split that does not keep speakers apart becomes the column `published_split`, which nothing takes for
-    one. Rows that a later command would refuse are left out and told.
+    one. Rows that a later command would refuse are left out and reported.
 
     Args:
         layout: A name of `LAYOUTS`.
@@ -51,24 +51,24 @@ def corpus(
         read = Corpus(root, write_audio=folder)
         rows = list(row.read(read))
     if not rows:
-        told = "".join(f"; {count:,} {reason} passed over" for reason, count in sorted(read.skipped.items()))
-        raise InputError(f"Nothing in {root.resolve().name}/ follows the layout {layout} ({row.about}){told}")
+        passed_over = "".join(f"; {count:,} {reason} passed over" for reason, count in sorted(read.skipped.items()))
+        raise InputError(f"Nothing in {root.resolve().name}/ follows the layout {layout} ({row.about}){passed_over}")
     leaks = _leaks(rows)
     columns = {
-        PUBLISHED if name == "split" and leaks else name: [own.get(name, "") for own in rows]
+        PUBLISHED if name == "split" and leaks else name: [cells.get(name, "") for cells in rows]
         for name in _columns(rows, text)
     }
     found, made = written(write_audio or root, out, columns, read.skipped)
-    said = [*_counts(found), *([f"{leaks}, so that its split is the column {PUBLISHED}"] if leaks else [])]
-    return replace(made, said=said)
+    notes = [*_counts(found), *([f"{leaks}, so that its split is the column {PUBLISHED}"] if leaks else [])]
+    return replace(made, notes=notes)
 
 
 def _columns(rows: Sequence[Cells], text: bool) -> list[str]:
     """The manifest's own first, then the corpus's, in the order in which they came."""
-    for own in rows:
-        own.setdefault("id", own["path"])
-    named = dict.fromkeys(name for own in rows for name in own if any(own.values()))
-    filled = [name for name in named if any(own.get(name) for own in rows) and (text or name != manifest.TEXT)]
+    for cells in rows:
+        cells.setdefault("id", cells["path"])
+    named = dict.fromkeys(name for cells in rows for name in cells if any(cells.values()))
+    filled = [name for name in named if any(cells.get(name) for cells in rows) and (text or name != manifest.TEXT)]
     return [name for name in FIRST if name in filled] + [name for name in filled if name not in FIRST]
 
 
@@ -76,8 +76,8 @@ def _leaks(rows: Sequence[Cells]) -> str:
     """A speaker, or else a recording, that the published split has on two sides; "" for none."""
     for column in ("speaker", manifest.RECORDING):
         sides: dict[str, str] = {}
-        for own in rows:
-            value, split = own.get(column, ""), own.get("split", "")
+        for cells in rows:
+            value, split = cells.get(column, ""), cells.get("split", "")
             if value and split and sides.setdefault(value, split) != split:
                 return f"{column} {value!r} is in the parts {sides[value]!r} and {split!r} of the published split"
     return ""
@@ -86,5 +86,5 @@ def _leaks(rows: Sequence[Cells]) -> str:
 def _counts(found: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """A sentence on each column that has few values."""
     for name, cells in found.items():
-        if name not in (*FIRST, manifest.TEXT) and len(own := Counter(cells)) <= MOST_LABELS:
-            yield f"{name}: " + ", ".join(f"{own[value]:,} {value or '(none)'}" for value in sorted(own))
+        if name not in (*FIRST, manifest.TEXT) and len(counts := Counter(cells)) <= MOST_LABELS:
+            yield f"{name}: " + ", ".join(f"{counts[value]:,} {value or '(none)'}" for value in sorted(counts))

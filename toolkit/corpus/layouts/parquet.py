@@ -78,7 +78,7 @@ def _labels(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
     """By column, the names that its numbers stand for."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        return {name: own["names"] for name, own in features.items() if own.get("_type") == "ClassLabel"}
+        return {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
     except (KeyError, ValueError, TypeError, AttributeError):  # a table that datasets did not write
         return {}
 
@@ -112,7 +112,7 @@ def _path(corpus: Corpus, file: Path, number: int, audio: Mapping[str, Any]) -> 
             f"{file.name} holds the audio itself, and a manifest names files; say where to write them: --write-audio "
             "FOLDER"
         )
-    suffix = next((own for head, own in HEADS.items() if content.startswith(head)), Path(name).suffix.lower())
+    suffix = next((suffix for head, suffix in HEADS.items() if content.startswith(head)), Path(name).suffix.lower())
     if suffix not in SUFFIXES:
         return None
     path = corpus.write_audio / file.with_suffix("") / f"{number:06d}{suffix}"

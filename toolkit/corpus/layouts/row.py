@@ -52,8 +52,8 @@ class Corpus:
         """The one file of that name. Raises InputError where there is none, or several."""
         found = sorted(self.root.rglob(name))
         if len(found) != 1:
-            told = "there are several" if found else "there is none"
-            raise InputError(f"Expected one file {name} below {self.root.resolve().name}/, and {told}")
+            how_many = "there are several" if found else "there is none"
+            raise InputError(f"Expected one file {name} below {self.root.resolve().name}/, and {how_many}")
         return found[0]
 
     def table(self, file: Path, *columns: str) -> list[Cells]:
@@ -105,10 +105,10 @@ def named(
         for path in corpus.audio:
             match = compiled.search(path)
             cells = {name: value or "" for name, value in match.groupdict().items()} if match else {}
-            if not match or any(cells[column] not in own for column, own in known.items()):
+            if not match or any(cells[column] not in names for column, names in known.items()):
                 corpus.pass_over("audio files whose names do not follow the layout")
                 continue
-            cells |= {column: own[cells[column]] for column, own in known.items()}
+            cells |= {column: names[cells[column]] for column, names in known.items()}
             yield {"path": path, **cells, **more(cells)}
 
     return read

@@ -56,7 +56,7 @@ def measure(samples: Samples) -> Measured:
         )
     exact = samples.astype(np.float64)
     frames = np.lib.stride_tricks.sliding_window_view(exact, FRAME)[::HOP]
-    f0 = pitch(exact)[1 : len(frames) + 1]  # DIO's frame k + 1 lies 2.5 ms before the middle of ours
+    f0 = pitch(exact)[1 : len(frames) + 1]  # DIO's frame k + 1 is 2.5 ms before the middle of ours
     framewise, magnitude = spectral(frames)
     voiced = f0 > 0
     pairs = np.flatnonzero(voiced[1:] & voiced[:-1])  # frames whose next one is voiced, too
@@ -176,9 +176,9 @@ def mel_bands() -> csr_array:
         return 2_595 * np.log10(1 + hertz / 700)
 
     edges = np.linspace(mel(20.0), mel(SAMPLE_RATE / 2), MEL_BANDS + 2)
-    own = mel(np.fft.rfftfreq(FFT, 1 / SAMPLE_RATE))
+    bins = mel(np.fft.rfftfreq(FFT, 1 / SAMPLE_RATE))
     low, middle, high = (edges[start : start + MEL_BANDS, None] for start in range(3))
-    return csr_array(np.maximum(0, np.minimum((own - low) / (middle - low), (high - own) / (high - middle))))
+    return csr_array(np.maximum(0, np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))))
 
 
 def _begin() -> Measure:

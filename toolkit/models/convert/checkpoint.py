@@ -22,7 +22,7 @@ from toolkit.models.convert import ct2, whisper_files
 from toolkit.models.files import CONFIG, PREPROCESSOR, WEIGHTS
 
 KERNEL = 3  # of both convolutions
-# Scalars beside the weights. A value: what Whisper has, anything else would compute another function. None: not used
+# Scalars next to the weights. A value: what Whisper has, anything else would compute another function. None: not used
 # by the numbers that a Hugging Face folder gives.
 SCALARS: dict[str, int | None] = {
     "encoder/num_heads": None,
@@ -54,7 +54,7 @@ class Piece:
 def convert(source: Path | Sequence[Path], out: Path, *, dtype: DType = "float32") -> Path:
     """Write the Hugging Face folder `out` from a CTranslate2 Whisper, and return it.
 
-    source: a folder with model.bin, one file, or its parts in order; config.json and tokenizer.json lie beside the
+    source: a folder with model.bin, one file, or its parts in order; config.json and tokenizer.json are next to the
     (first) file. dtype: "float32", or "stored" to keep float16 and bfloat16 as they are (int8 and int16 weights are
     multiplied out to float32 either way). `out` appears whole or not at all.
 
@@ -63,14 +63,14 @@ def convert(source: Path | Sequence[Path], out: Path, *, dtype: DType = "float32
     """
     container = ct2.read(source)
     first = source if isinstance(source, Path) else source[0]
-    beside = first if first.is_dir() else first.parent
+    home = first if first.is_dir() else first.parent
     if container.specification != "WhisperSpec":
         raise CheckpointError(one_of("CTranslate2 model", container.specification, ["WhisperSpec"]))
     reader = _Reader(container)
     pieces = list(_pieces(reader))
     reader.check_all_is_used(pieces)
-    tokens = whisper_files.special_tokens(whisper_files.read_beside(beside, "tokenizer.json"))
-    hints = whisper_files.read_beside(beside, CONFIG)
+    tokens = whisper_files.special_tokens(whisper_files.read_companion(home, "tokenizer.json"))
+    hints = whisper_files.read_companion(home, CONFIG)
     types = [reader.written_type(piece, dtype) for piece in pieces]
     config = whisper_files.configuration(
         {piece.name: piece.shape for piece in pieces},
@@ -86,7 +86,7 @@ def convert(source: Path | Sequence[Path], out: Path, *, dtype: DType = "float32
     }
     with committed_folder(out) as folder:
         _write_safetensors(folder / WEIGHTS, reader, pieces, types)
-        shutil.copyfile(beside / "tokenizer.json", folder / "tokenizer.json")
+        shutil.copyfile(home / "tokenizer.json", folder / "tokenizer.json")
         for name, value in small_files.items():
             whisper_files.write_json(folder / name, value)
     return out

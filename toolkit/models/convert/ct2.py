@@ -33,7 +33,7 @@ NUMPY_TYPES = {"float32": "<f4", "int8": "<i1", "int16": "<i2", "int32": "<i4", 
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable as it lies in the file. raw: a view of the file's bytes; bfloat16 is held as its 16 bits."""
+    """One variable as it is in the file. raw: a view of the file's bytes; bfloat16 is held as its 16 bits."""
 
     name: str
     stored: StoredType
@@ -87,7 +87,7 @@ def _mapped(path: Path) -> bytes | mmap.mmap:
 
 
 def parse(data: bytes | mmap.mmap, label: str = MODEL_FILE) -> Container:
-    """The container in `data`; `label` stands for it in errors. Raises CheckpointError."""
+    """The container in `data`; `label` names it in errors. Raises CheckpointError."""
     cursor = _Cursor(data, label)
     version = cursor.integer("<I", "the version")
     if version not in VERSIONS:
@@ -171,5 +171,5 @@ def _variable(cursor: _Cursor) -> Variable:
     values = np.frombuffer(cursor.data, dtype, count, at) if count else np.zeros(0, dtype)
     try:
         return Variable(name, stored, values.reshape(shape))
-    except ValueError:  # a zero beside dimensions whose product numpy cannot hold
+    except ValueError:  # a zero next to dimensions whose product numpy cannot hold
         raise cursor.error(f"{name!r} has impossible dimensions {shape}", start) from None

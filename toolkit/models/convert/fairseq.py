@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 SUFFIXES = (".pt", ".pth")
-SCOPES = ("w2v_encoder.w2v_model.", "w2v_model.", "wav2vec2.", "model.", "")  # what stands before the names
+SCOPES = ("w2v_encoder.w2v_model.", "w2v_model.", "wav2vec2.", "model.", "")  # what comes before the names
 KERNELS, STRIDES = [10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2]
 HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16}
 CONVOLUTION = r"feature_extractor\.conv_layers\.(\d+)\."
@@ -125,22 +125,22 @@ def _config(
         "conv_bias": "feature_extractor.conv_layers.0.conv.bias" in weights,
         "num_feat_extract_layers": count,
         "feat_extract_norm": "layer" if layered else "group",
-        "do_stable_layer_norm": _said(found, "layer_norm_first", layered),
+        "do_stable_layer_norm": _flag(found, "layer_norm_first", layered),
         "num_conv_pos_embeddings": place.shape[2],
         "num_conv_pos_embedding_groups": width // place.shape[1],
     }
     if buckets is not None:
         config |= {"num_buckets": len(buckets), "max_bucket_distance": int(_setting(found, "max_distance") or 800)}
-    return config, _said(found, "normalize", layered)
+    return config, _flag(found, "normalize", layered)
 
 
-def _said(found: Any, key: str, otherwise: bool) -> bool:
+def _flag(found: Any, key: str, otherwise: bool) -> bool:
     value = _setting(found, key)
     return value if isinstance(value, bool) else otherwise
 
 
 def _setting(found: Any, key: str, depth: int = 0) -> Any:
-    """A plain value of that name among the settings that lie beside the weights, however deep; None without."""
+    """A plain value of that name among the settings next to the weights, however deep; None without."""
     inside = found.__dict__ if isinstance(found, Inert) else found
     if not isinstance(inside, dict) or depth > 8:
         return None

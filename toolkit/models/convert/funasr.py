@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "config.yaml"
 WRAPPERS = ("model", "state_dict", "model_state_dict")  # under which programs that train save weights
-# Packages whose objects lie beside the weights: settings, none of which is read.
+# Packages whose objects are next to the weights: settings, none of which is read.
 TRAINERS = frozenset(("argparse", "collections", "enum", "fairseq", "numpy", "omegaconf", "pathlib", "typing"))
 KINDS: dict[str, Callable[..., "Converted"]] = {
     "Emotion2vec": emotion2vec.converted,

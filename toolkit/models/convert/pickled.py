@@ -32,7 +32,7 @@ def convert(source: Path, out: Path) -> Checkpoint:
     """Write the checkpoint folder `out` from a transformers folder whose weights are pickled, and return it, checked.
 
     source: the folder, or a cache of the Hugging Face hub (models--ORGANISATION--NAME); its configuration,
-    preprocessor and tokenizer are copied. Where `out` is `source` itself, the weights are written beside the others.
+    preprocessor and tokenizer are copied. Where `out` is `source` itself, the weights are written next to the others.
     The result appears whole or not at all.
 
     Raises CheckpointError where a pickle is damaged, holds more than tensors, or the result is no checkpoint that can

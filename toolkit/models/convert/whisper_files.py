@@ -125,7 +125,7 @@ def generation(config: Mapping[str, Any], hints: Mapping[str, Any], tokens: Mapp
     return {key: value for key, value in values.items() if value is not None}
 
 
-def read_beside(folder: Path, file: str) -> dict[str, Any]:
+def read_companion(folder: Path, file: str) -> dict[str, Any]:
     """A JSON object that came next to model.bin. Raises CheckpointError."""
     missing = f"There is no {file} next to model.bin; expected CTranslate2's folder as it came"
     return read_object(folder / file, f"The {file} next to model.bin", missing)

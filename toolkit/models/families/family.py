@@ -25,15 +25,15 @@ class Feed:
         states: names of the modules whose outputs are the states, a star for one part of a name; "" for those that
             transformers itself records as `hidden_states`, the last one as it gives it.
         first: the first layer that is kept; 1 where what enters the layers is of another width.
-        fixed: seconds that the model hears whatever the clip lasts; 0: the clip's own.
-        packed: clips lie behind one another, in one tensor of (mel bins, frames).
+        fixed: seconds that the model takes whatever the clip lasts; 0: the clip's own.
+        packed: clips follow one another, in one tensor of (mel bins, frames).
         special: tokens in front of others that are patches of a spectrogram; these are put into the order of time.
         rates: samples a second that a checkpoint of the family may ask for, by its own preprocessor.
-        varies: widths and frames a second differ by layer, which lie in the store one by one.
-        whole: every state is about all that is heard, a short clip being repeated.
+        varies: widths and frames a second differ by layer, which are in the store one by one.
+        whole: every state is about the whole input, a short clip being repeated.
         channels_first: states are (batch, width, frames).
         shortest: samples; a shorter clip is padded with zeros.
-        longest: seconds, behind which the extractor would cut without a word; 0: it does not.
+        longest: seconds, after which the extractor would cut without a word; 0: it does not.
     """
 
     features: str = "input_values"
@@ -71,9 +71,9 @@ class Family:
         encoder: (model, feature extractor, device, precision, last layer) -> `encoder.Encoder`.
         trainable: (model, feature extractor, layer) -> a module that is a `trainable.Trainable`; empty for a family
             that cannot be fine-tuned.
-        fixed_context: its encoder hears windows of fixed length, behind which a decoder can be run: `encoder` also gets
+        fixed_context: its encoder takes windows of fixed length, after which a decoder can be run: `encoder` also gets
             `context` and `decoder`, `trainable` gets `context`.
-        reads: it reads text, and hears nothing.
+        reads: it reads text, not audio.
         feed: how transformers' own forward is fed; None for a family with an encoder of its own.
         section: of config.json, dotted, that is the model's own config; "" for all of it.
         layers: key of that section, or a function of it.

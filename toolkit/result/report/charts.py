@@ -163,7 +163,7 @@ def padded(values: Iterable[float | None]) -> alt.Scale:
     return alt.Scale(domain=[min(known) - margin, max(known) + margin], nice=False, zero=False, padding=MARKER)
 
 
-def told_apart(rows: Iterable[Mapping[str, Any]]) -> tuple[alt.Color, alt.Shape]:
+def encodings(rows: Iterable[Mapping[str, Any]]) -> tuple[alt.Color, alt.Shape]:
     """Colour and shape of points by their "series" with a legend: each row's "colour", and a diamond where "tuned"."""
     found = {row["series"]: row for row in rows}
     colours = alt.Scale(domain=list(found), range=[row["colour"] for row in found.values()])

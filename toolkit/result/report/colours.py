@@ -1,4 +1,4 @@
-"""One colour a probe, on every page and in both themes (Okabe and Ito, 2008, less the yellow); dashes tell the rest."""
+"""One colour a probe, on every page and in both themes (Okabe and Ito, 2008, less the yellow); dashes for the rest."""
 
 import zlib
 from collections import Counter
@@ -17,8 +17,8 @@ DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 3), (1, 4))
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a line or a point is told from others."""
+class Style:
+    """How a line or a point differs from others."""
 
     colour: str
     dash: tuple[int, ...] = DASHES[0]
@@ -38,19 +38,19 @@ def colour_of(probe: str) -> str:
     return PROBES.get(probe) or OTHERS[zlib.crc32(probe.encode()) % len(OTHERS)]
 
 
-def looks_of(probes: Sequence[str]) -> list[Look]:
+def styles_of(probes: Sequence[str]) -> list[Style]:
     """Of curves by their probes: a colour a probe and a dash a curve of it; of a single probe a colour a curve."""
     if len(set(probes)) == 1:
-        return [Look(colour_of(probes[0])), *others(len(probes) - 1, probes[0])]
+        return [Style(colour_of(probes[0])), *others(len(probes) - 1, probes[0])]
     seen = Counter[str]()
-    looks = []
+    styles = []
     for probe in probes:
-        looks.append(Look(colour_of(probe), DASHES[seen[probe] % len(DASHES)]))
+        styles.append(Style(colour_of(probe), DASHES[seen[probe] % len(DASHES)]))
         seen[probe] += 1
-    return looks
+    return styles
 
 
-def others(number: int, probe: str) -> list[Look]:
+def others(number: int, probe: str) -> list[Style]:
     """Of so many curves that are drawn with one of this probe and are not of other probes."""
     free = [colour for colour in (*OTHERS, *PROBES.values()) if colour != colour_of(probe)]
-    return [Look(free[place % len(free)], DASHES[place // len(free) % len(DASHES)]) for place in range(number)]
+    return [Style(free[place % len(free)], DASHES[place // len(free) % len(DASHES)]) for place in range(number)]

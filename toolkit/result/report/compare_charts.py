@@ -10,7 +10,7 @@ from toolkit.core.i18n import Language
 from toolkit.result import metrics
 from toolkit.result.compare import Comparison, Line
 from toolkit.result.report import compare_narrative, curves, label_charts, narrative, pair_charts
-from toolkit.result.report.charts import COLOUR, chart_of, padded, specifications, titled, told_apart, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, encodings, padded, specifications, titled, zoomable
 from toolkit.result.report.colours import colour_of
 
 ROW_PIXELS = 34
@@ -45,11 +45,11 @@ def dumbbell(comparison: Comparison, say: Language) -> Any:
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=300))
     axis_title = say("compare.on_test", metric=metric)
     x = alt.X("value:Q", scale=scale, title=axis_title, axis=alt.Axis(tickCount=6))
-    colour, shape = told_apart(rows)
+    colour, shape = encodings(rows)
     tooltip = [
         alt.Tooltip("name:N", title=" "),
         alt.Tooltip("way:N", title=say("column.way")),
-        alt.Tooltip("told:N", title=say("common.interval", name=metric)),
+        alt.Tooltip("text:N", title=say("common.interval", name=metric)),
     ]
     base = chart_of(rows).encode(y=y, color=colour, tooltip=tooltip)
     bar = (
@@ -77,9 +77,12 @@ def _rows(comparison: Comparison, say: Language) -> list[dict[str, Any]]:
         if not line.run.tuned and line.score.estimate is not None:
             frozen.setdefault(line.run.backbone, line)
     tuned = [line for line in comparison.lines if line.run.tuned and line.score.estimate is not None]
+    if not tuned:  # each by itself
+        probes = [line for line in comparison.lines if line.score.estimate is not None]
+        return [_row(compare_narrative.name(line, comparison, say), line, None, say) for line in probes]
     rows = []
     for line in tuned:
-        name = f"{line.run.backbone}, {line.way}{compare_narrative.apart(line, comparison)}"
+        name = f"{line.run.backbone}, {line.train_mode}{compare_narrative.apart(line, comparison)}"
         probe = frozen.get(line.run.backbone)
         if probe is not None:
             rows.append(_row(name, probe, None, say))
@@ -89,7 +92,7 @@ def _rows(comparison: Comparison, say: Language) -> list[dict[str, Any]]:
 
 
 def _row(name: str, line: Line, start: float | None, say: Language) -> dict[str, Any]:
-    return {"name": name, "way": compare_narrative.way(line, say), "from": start, **_score(line, say)}
+    return {"name": name, "way": compare_narrative.training(line, say), "from": start, **_score(line, say)}
 
 
 def cost(comparison: Comparison, say: Language) -> Any:
@@ -100,7 +103,7 @@ def cost(comparison: Comparison, say: Language) -> Any:
         {
             "name": compare_narrative.name(line, comparison, say),
             "seconds": line.seconds,
-            "told_seconds": f"{line.seconds:,.0f}",
+            "seconds_text": f"{line.seconds:,.0f}",
             **_score(line, say),
         }
         for line in sorted(timed, key=lambda line: line.seconds or 0.0)
@@ -112,11 +115,11 @@ def cost(comparison: Comparison, say: Language) -> Any:
     across = alt.Scale(type="log", domain=[min(seconds) / 1.5, max(seconds) * 1.5], nice=False)
     x = alt.X("seconds:Q", scale=across, title=say("compare.cost_axis"), axis=alt.Axis(format="~s", tickCount=6))
     scale_y = alt.Y("value:Q", scale=scale, title=say("compare.on_test", metric=metric))
-    colour, shape = told_apart(rows)
+    colour, shape = encodings(rows)
     tooltip = [
         alt.Tooltip("name:N", title=" "),
-        alt.Tooltip("told:N", title=say("common.interval", name=metric)),
-        alt.Tooltip("told_seconds:N", title=say("compare.seconds_told")),
+        alt.Tooltip("text:N", title=say("common.interval", name=metric)),
+        alt.Tooltip("seconds_text:N", title=say("compare.seconds_told")),
     ]
     base = chart_of(rows).encode(x=x, tooltip=tooltip)
     interval = base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(
@@ -162,9 +165,9 @@ def _names(
 
 def _score(line: Line, say: Language) -> dict[str, Any]:
     bounds = {"value": line.score.estimate, "lower": line.score.lower, "upper": line.score.upper}
-    look = {
+    style = {
         "series": say(f"compare.{line.kind}_series", probe=line.run.probe),
         "colour": colour_of(line.run.probe),
         "tuned": line.run.tuned,
     }
-    return {**bounds, **look, "told": compare_narrative.told(line, say)}
+    return {**bounds, **style, "text": compare_narrative.tooltip_text(line, say)}

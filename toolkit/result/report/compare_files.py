@@ -33,12 +33,12 @@ def terminal(comparison: Comparison) -> TerminalTable:
         table.add_column(name, justify="right", no_wrap=True)
     for line in comparison.lines:
         minus = line.difference.score
-        behind = "best probe" if line is comparison.frozen else "" if minus is None else str(minus)
+        difference = "best probe" if line is comparison.frozen else "" if minus is None else str(minus)
         costs = compare_narrative.costs(line)
         table.add_row(
             Text(line.run.backbone), Text(compare_narrative.row(line, comparison)), compare_narrative.runs(line),
             Text(line.layers_chosen), str(line.score),
-            behind, compare_narrative.p_text(line), costs["trained_parameters"][0],
+            difference, compare_narrative.p_text(line), costs["trained_parameters"][0],
             "" if line.seconds is None else f"{line.seconds:,.0f}", costs["peak_memory_bytes"][0],
             style="bold" if line in comparison.best else None,
         )  # fmt: skip
@@ -48,8 +48,8 @@ def terminal(comparison: Comparison) -> TerminalTable:
 def write(result: Path, comparison: Comparison, say: Language = ENGLISH) -> Path:
     """Commit table, LaTeX, figures and page to result/TASK-compare-SIG12/, and return that folder.
 
-    The same runs share a folder, and what stands there, drawn of the same runs by the same version, is left as it is.
-    The page and its figures are in English; in another language beside it, where `say` is one. Raises DiskFullError.
+    The same runs share a folder, and what is there, drawn of the same runs by the same version, is left as it is.
+    The page and its figures are in English; in another language next to it, where `say` is one. Raises DiskFullError.
     """
     names = [name for line in comparison.lines for name in line.runs]
     sha256 = signature({"runs": sorted(names)})
@@ -107,14 +107,14 @@ def to_latex(comparison: Comparison) -> str:
     heads = ["backbone", "", "layers", *(title(name) for name in names), "difference", "$p$", "parameters", "s"]
     rows = [[_escaped(head) if head != "$p$" else head for head in heads]]
     for line in comparison.lines:
-        behind = "" if line.difference.score is None else _interval(line.difference.score, signed=True)
+        difference = "" if line.difference.score is None else _interval(line.difference.score, signed=True)
         seconds = "" if line.seconds is None else f"{line.seconds:,.0f}"
         scores = [_interval(line.evaluation.overall[name]) for name in names]
         texts = [
             _escaped(cell) for cell in (line.run.backbone, compare_narrative.row(line, comparison), line.layers_chosen)
         ]
         parameters, _ = compare_narrative.costs(line)["trained_parameters"]
-        rows.append([*texts, *scores, behind, compare_narrative.p_text(line), parameters, seconds])
+        rows.append([*texts, *scores, difference, compare_narrative.p_text(line), parameters, seconds])
     body = [" & ".join(row) + r" \\" for row in rows]
     columns = "lll" + "r" * (len(heads) - 3)
     lines = [f"\\begin{{tabular}}{{{columns}}}", r"\hline", body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}"]

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.core.i18n import ENGLISH, Language
-from toolkit.result import stats
+from toolkit.result import kinds, stats
 from toolkit.result.compare import COSTS, Comparison, Line
 from toolkit.result.jackknife import FEWEST_TESTED, Score
 from toolkit.result.paired import EQUAL, LEVEL, Difference
 from toolkit.result.report import narrative
 
-# In a run's provenance, that tell two rows of a table apart
+# In a run's provenance, by which two rows of a table may differ
 SETTINGS = ("recipe", "features", "trials", "minutes", "inner_folds", "context", "learnt_from", "layers", "seed")
-MOST_SETTINGS = 3  # that a row is told apart by
+MOST_SETTINGS = 3  # that distinguish rows
 
 
 def answer(comparison: Comparison, say: Language = ENGLISH) -> str:
@@ -23,8 +23,8 @@ def answer(comparison: Comparison, say: Language = ENGLISH) -> str:
 def sentences(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
     """The answer and those that belong to it; a sentence for all predictions that were made elsewhere."""
     elsewhere = [line for line in comparison.lines if line.kind == "outside"]
-    own = [] if elsewhere and comparison.tuned is None else _frozen_or_tuned(comparison, say)
-    return [*own, *(_elsewhere(line, comparison, say) for line in elsewhere)]
+    main = [] if elsewhere and comparison.tuned is None else _frozen_or_tuned(comparison, say)
+    return [*main, *(_elsewhere(line, comparison, say) for line in elsewhere)]
 
 
 def _elsewhere(line: Line, comparison: Comparison, say: Language) -> str:
@@ -38,7 +38,7 @@ def _elsewhere(line: Line, comparison: Comparison, say: Language) -> str:
     kind = "level" if found.p_value >= LEVEL else "ahead" if found.score.estimate > 0 else "back"
     signed = f"{100 * found.score.estimate:+z.1f}"
     return say(f"compare.outside_{kind}", **fields, signed=signed, points=signed.lstrip("+-"),
-               interval=points(found.score), p=p_told(found.p_value))  # fmt: skip
+               interval=points(found.score), p=p_text_of(found.p_value))  # fmt: skip
 
 
 def _frozen_or_tuned(comparison: Comparison, say: Language) -> list[str]:
@@ -48,10 +48,12 @@ def _frozen_or_tuned(comparison: Comparison, say: Language) -> list[str]:
     difference holds for the methods, and whether the two are shown to be equal.
     """
     frozen, tuned = comparison.frozen, comparison.tuned
-    if frozen is None or tuned is None:
-        return [say("compare.only_tuned" if frozen is None else "compare.only_frozen")]
+    if frozen is None:
+        return [say("compare.only_tuned")]
+    if tuned is None:
+        return _best_of_frozen(comparison, frozen, say)
     metric, probe = narrative.metric_in_full(comparison.run, say), _probe(frozen, say)
-    fields = {"backbone": tuned.run.backbone, "way": tuned.way, "probe": probe, "metric": metric}
+    fields = {"backbone": tuned.run.backbone, "way": tuned.train_mode, "probe": probe, "metric": metric}
     run = say("compare.tuned_run", **fields)
     gained, found = tuned.difference.score, tuned.difference
     if gained is None or gained.estimate is None:
@@ -64,7 +66,7 @@ def _frozen_or_tuned(comparison: Comparison, say: Language) -> list[str]:
     if found.p_value is None:
         many = narrative.unit(comparison.run.predictions, say)
         return [say("compare.untested", **fields, interval=points(gained), fewest=FEWEST_TESTED, unit=many)]
-    fields |= {"interval": points(gained), "p": p_told(found.p_value)}
+    fields |= {"interval": points(gained), "p": p_text_of(found.p_value)}
     shown = found.p_value < LEVEL
     kind = "level" if not shown else "gains" if gained.estimate > 0 else "loses"
     more = [say(f"compare.{kind}", **fields)]
@@ -72,15 +74,31 @@ def _frozen_or_tuned(comparison: Comparison, say: Language) -> list[str]:
         more.append(say("compare.training_took", seconds=f"{tuned.seconds:,.0f}"))
     more.append(_as_methods(found, shown, narrative.unit(frozen.run.predictions, say), say))
     if found.equal_p is not None and found.equal_p < LEVEL:
-        more.append(say("compare.equal", points=f"{100 * EQUAL:.0f}", p=p_told(found.equal_p)))
+        more.append(say("compare.equal", points=f"{100 * EQUAL:.0f}", p=p_text_of(found.equal_p)))
     return [*more, *_learnt_from(frozen, tuned, say)]
+
+
+def _best_of_frozen(comparison: Comparison, best: Line, say: Language) -> list[str]:
+    """Who is best by development, and what it scores."""
+    probes, several = sum(line.kind == "frozen" for line in comparison.lines), len(best.runs)
+    chance, _ = kinds.chance(best.run.predictions)
+    answer = say(
+        "compare.only_frozen",
+        runs=say.counted(probes, "run"),
+        model=narrative.model(best.run, best.run.backbone, best.choices, say),
+        metric=narrative.metric_in_full(best.run, say),
+        unseen=narrative.unseen(best.run, say),
+        score=say.figure(best.score),
+        chance=say.figure(chance),
+    )
+    return [answer] if several == 1 else [answer, say("compare.mean_of_series", runs=say.counted(several, "run"))]
 
 
 def _as_methods(found: Difference, shown: bool, unit: str, say: Language) -> str:
     """unit: what intervals are over, in the plural."""
     assert found.method is not None and found.method_p is not None
     holds = "holds" if found.method_p < LEVEL else "open" if shown else "neither"
-    return say(f"compare.method_{holds}", unit=unit, interval=points(found.method), p=p_told(found.method_p))
+    return say(f"compare.method_{holds}", unit=unit, interval=points(found.method), p=p_text_of(found.method_p))
 
 
 def _learnt_from(frozen: Line, tuned: Line, say: Language) -> list[str]:
@@ -103,16 +121,16 @@ def points(score: Score) -> str:
     return f"[{100 * score.lower:+z.1f}, {100 * score.upper:+z.1f}]"
 
 
-def p_told(p_value: float) -> str:
+def p_text_of(p_value: float) -> str:
     """
-    >>> p_told(0.04321), p_told(0.00001)
+    >>> p_text_of(0.04321), p_text_of(0.00001)
     ('p = 0.043', 'p < 0.001')
     """
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def _probe(line: Line, say: Language) -> str:
-    choices = [choice for run in line.runs.values() for choice in run.choices]
+    choices = line.choices
     layers, all_layers = {choice.layer for choice in choices}, {line.run.probe}  # a mix has one layer, itself
     kind = "probe_on_all" if layers == all_layers else "probe_on_layer" if len(layers) == 1 else "probe_of"
     if line.run.fusion:
@@ -128,9 +146,9 @@ def _times(tuned: Line, frozen: Line, say: Language) -> str:
     return say("compare.times", times=f"{times:,.0f}" if times >= 10 else f"{times:.2g}")
 
 
-def way(line: Line, say: Language = ENGLISH) -> str:
+def training(line: Line, say: Language = ENGLISH) -> str:
     """ "fine-tuned, lora" or "linear probe"."""
-    return say(f"compare.way_{line.kind}", way=line.way, probe=line.run.probe)
+    return say(f"compare.way_{line.kind}", way=line.train_mode, probe=line.run.probe)
 
 
 def name(line: Line, comparison: Comparison, say: Language = ENGLISH) -> str:
@@ -141,8 +159,8 @@ def name(line: Line, comparison: Comparison, say: Language = ENGLISH) -> str:
 
 
 def row(line: Line, comparison: Comparison, say: Language = ENGLISH) -> str:
-    """How it was trained, and what tells it from others that were trained so."""
-    return way(line, say) + apart(line, comparison)
+    """How it was trained, and how it differs from others that were trained so."""
+    return training(line, say) + apart(line, comparison)
 
 
 def apart(line: Line, comparison: Comparison) -> str:
@@ -156,13 +174,13 @@ def apart(line: Line, comparison: Comparison) -> str:
     names = dict.fromkeys(name for one in settings for name in one)
     differing = [name for name in names if len({repr(one.get(name)) for one in settings}) > 1][:MOST_SETTINGS]
     texts = [", ".join(f"{name.replace('_', ' ')} {one.get(name, '–')}" for name in differing) for one in settings]
-    own = next(text for other, text in zip(alike, texts) if other is line)
-    more = [line.folder[-4:]] if texts.count(own) > 1 else []
-    return "".join(f", {text}" for text in (own, *more) if text)
+    this = next(text for other, text in zip(alike, texts) if other is line)
+    more = [line.folder[-4:]] if texts.count(this) > 1 else []
+    return "".join(f", {text}" for text in (this, *more) if text)
 
 
 def _settings(provenance: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What a run was asked to do, by name; what was measured, and the seed that a series varies, are left out."""
+    """What a run's options were, by name; what was measured, and the seed that a series varies, are left out."""
     for name in SETTINGS:
         value = provenance.get(name)
         if isinstance(value, Mapping):
@@ -171,7 +189,7 @@ def _settings(provenance: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def told(line: Line, say: Language = ENGLISH) -> str:
+def tooltip_text(line: Line, say: Language = ENGLISH) -> str:
     """For a tooltip: the score, and the difference where there is one."""
     if line.difference.score is None:
         return say.figure(line.score)
@@ -179,7 +197,7 @@ def told(line: Line, say: Language = ENGLISH) -> str:
 
 
 def runs(line: Line, say: Language = ENGLISH) -> str:
-    """How many runs a line is the mean of, and how far they lie apart; "1" for a single one."""
+    """How many runs a line is the mean of, and how far they are apart; "1" for a single one."""
     if len(line.runs) == 1:
         return "1"
     return say("compare.runs_spread", number=len(line.runs), spread=say.figure(line.spread_of_runs))
@@ -193,7 +211,7 @@ def cautions(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
     caution = stats.caution(comparison.run.predictions, say)
     notes += [caution] if caution else []
     notes += [
-        say("compare.no_difference", backbone=line.run.backbone, way=way(line, say), why=line.why)
+        say("compare.no_difference", backbone=line.run.backbone, way=training(line, say), why=line.why)
         for line in comparison.lines
         if line.why
     ]

@@ -24,6 +24,7 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
         "groups": say.counted(len(set(run.predictions.groups)), run.predictions.group),
         "runs": say.counted(len(comparison.lines), "run"),
     }
+    all_frozen = all(line.kind == "frozen" for line in comparison.lines)
     best: dict[str, Line] = {line.kind: line for line in comparison.best}
     first, *more = compare_narrative.sentences(comparison, say)
     names = {kind: compare_narrative.name(line, comparison, say) for kind, line in best.items()}
@@ -32,11 +33,17 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
         specs,
         {
             **fields,
-            "title": say("compare.title", task=run.task.name),
+            "title": say("compare.title_frozen" if all_frozen else "compare.title", task=run.task.name),
             "answer": first,
             "terms": narrative.terms(run, say),
             "protocol": say("common.sentences").join(
-                [*more, say("compare.protocol", line=narrative.protocol_line(run, say))]
+                [
+                    *more,
+                    say(
+                        "compare.protocol_frozen" if all_frozen else "compare.protocol",
+                        line=narrative.protocol_line(run, say),
+                    ),
+                ]
             ),
             "cautions": compare_narrative.cautions(comparison, say),
             "figures": {name: _drawing(comparison, name, spec, fields, names, say) for name, spec in specs.items()},

@@ -40,7 +40,7 @@ class ComparisonResult:
 
     @property
     def answer(self) -> str:
-        """The sentence that stands first on the page."""
+        """The first sentence of the page."""
         return compare_narrative.answer(self.comparison)
 
     def table(self) -> "pd.DataFrame":
@@ -96,7 +96,7 @@ class Plan:
         return tuple(results)
 
     def _columns(self, runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
-        """What `subgroups` names, or what is usual; nothing where no whole manifest is there and none is asked for."""
+        """What `subgroups` names, or what is usual; nothing where no whole manifest is there and none is named."""
         place, asked_for = self.place, self.options.subgroups
         file, asked = place.manifest_file, place.manifest is not None or asked_for is not None
         if asked_for == "none" or not (asked or file.is_file()):

@@ -8,11 +8,15 @@ from toolkit.result import metrics
 from toolkit.result.compare import Comparison, Line
 from toolkit.result.report import compare_narrative, run_tables
 from toolkit.result.report.label_charts import label_metric
-from toolkit.result.report.overview_page import p_cell
 from toolkit.result.report.page import Cell, Row, Table, count_cell, number_cell, score_cell, table
 
 SHARES = {"minimum": 0.0, "tenth": 0.1, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "ninetieth": 0.9,
           "maximum": 1.0}  # fmt: skip
+
+
+def p_cell(p_value: float | None) -> Cell:
+    """A p-value; where there is none it sorts behind all others."""
+    return Cell("", True, 2.0) if p_value is None else Cell(f"{p_value:.4f}", True, p_value)
 
 
 class Tables:

@@ -66,8 +66,8 @@ def write(
         for language in languages:
             contrast_page.page(contrast, run, run_folder.name, language).write(folder)
 
-    told = {"run": run_folder.name, "asked": {key: value for key, value in asked.items() if value is not None}}
-    return draw_once(folder, STANDING, facts, draw, told)
+    about = {"run": run_folder.name, "asked": {key: value for key, value in asked.items() if value is not None}}
+    return draw_once(folder, STANDING, facts, draw, about)
 
 
 def table_csv(contrast: Contrast) -> str:

@@ -34,29 +34,29 @@ def strip(contrast: Contrast, measure: Measure, run: Run, say: Language) -> Any:
     values, many = calls.values["prediction", measure], say.many(contrast.predictions.group)
     rows = []
     for side, group in enumerate(contrast.groups):
-        own = [place for place in np.flatnonzero(contrast.side == side) if not np.isnan(values[place])]
+        places = [place for place in np.flatnonzero(contrast.side == side) if not np.isnan(values[place])]
         # In the order of their values, dealt over the row's height by the golden ratio: no two neighbours touch.
-        for rank, place in enumerate(sorted(own, key=lambda place: float(values[place]))):
+        for rank, place in enumerate(sorted(places, key=lambda place: float(values[place]))):
             height = (rank * 0.6180339887) % 1 * 2 - 1
             rows.append({"group": contrast_words.value_of(group, say), "value": float(values[place]),
                          "height": height, "clips": int(calls.clips[place])})  # fmt: skip
     row = contrast.row(measure, "prediction")
     assert row is not None
     means = [{"group": contrast_words.value_of(group, say), "mean": mean.estimate, "lower": mean.lower,
-              "upper": mean.upper, "told": say.figure(mean)}
+              "upper": mean.upper, "text": say.figure(mean)}
              for group, mean in zip(contrast.groups, row.means)]  # fmt: skip
     bounds = [bound for mean in row.means for bound in (mean.lower, mean.upper)]
     scale = padded([*(float(value) for value in values[contrast.side >= 0] if not np.isnan(value)), *bounds])
     y = alt.Y("group:N", sort=None, title=contrast.column, axis=alt.Axis(labelLimit=180))
     offset = alt.YOffset("height:Q", scale=alt.Scale(domain=[-1.6, 1.6]))
     x = alt.X("value:Q", scale=scale, title=name, axis=alt.Axis(tickCount=6))
-    told = [alt.Tooltip("value:Q", title=name, format=".3f"), alt.Tooltip("clips:Q", title=say("figure.clips"))]
+    tips = [alt.Tooltip("value:Q", title=name, format=".3f"), alt.Tooltip("clips:Q", title=say("figure.clips"))]
     points = (
         chart_of(rows)
         .mark_point(size=28, filled=True, opacity=0.45, color=PREDICTED)
-        .encode(y=y, x=x, yOffset=offset, tooltip=told)
+        .encode(y=y, x=x, yOffset=offset, tooltip=tips)
     )
-    tooltip = [alt.Tooltip("told:N", title=say("common.interval", name=say("contrast.mean", callers=many)))]
+    tooltip = [alt.Tooltip("text:N", title=say("common.interval", name=say("contrast.mean", callers=many)))]
     middle = chart_of(means).encode(y=y, tooltip=tooltip)
     rule = middle.mark_rule(strokeWidth=2.5, color=COLOUR.ink).encode(x=alt.X("lower:Q", scale=scale), x2="upper:Q")
     mark = middle.mark_point(size=110, filled=True, opacity=1, shape="diamond", color=COLOUR.ink).encode(
@@ -74,7 +74,7 @@ def differences(contrast: Contrast, run: Run, say: Language) -> Any:
         if row.measure.kind == "share":
             bounds = {"value": row.difference.estimate, "lower": row.difference.lower, "upper": row.difference.upper}
             rows.append({"label": row.measure.label, "source": contrast_words.source(row.source, say), **bounds,
-                         "told": say.figure(row.difference), "p": contrast_words.p_text(row.welch_p)})  # fmt: skip
+                         "text": say.figure(row.difference), "p": contrast_words.p_text(row.welch_p)})  # fmt: skip
     names = [contrast_words.source(source, say) for source in ("prediction", "truth")]
     drawn = [row[part] for row in rows for part in ("value", "lower", "upper")]
     scale = padded([*drawn, 0.0])  # type: ignore[list-item]
@@ -84,21 +84,21 @@ def differences(contrast: Contrast, run: Run, say: Language) -> Any:
     name = say("contrast.difference_axis", first=contrast_words.value_of(contrast.groups[0], say),
                second=contrast_words.value_of(contrast.groups[1], say))  # fmt: skip
     tooltip = [alt.Tooltip("label:N", title=say("figure.label")), alt.Tooltip("source:N", title=" "),
-               alt.Tooltip("told:N", title=say("common.interval", name=say("contrast.difference"))),
+               alt.Tooltip("text:N", title=say("common.interval", name=say("contrast.difference"))),
                alt.Tooltip("p:N", title=say("contrast.column_welch"))]  # fmt: skip
     base = chart_of(rows).encode(
         y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=180)), color=colour, tooltip=tooltip
     )
     layers = [chart_of([{"value": 0.0}]).mark_rule(color=COLOUR.faint).encode(x=alt.X("value:Q", scale=scale))]
     for offset, source in zip((-6, 6), names):
-        own = base.transform_filter({"field": "source", "equal": source})
+        one = base.transform_filter({"field": "source", "equal": source})
         layers.append(
-            own.mark_rule(strokeWidth=1.8, yOffset=offset).encode(
+            one.mark_rule(strokeWidth=1.8, yOffset=offset).encode(
                 x=alt.X("lower:Q", scale=scale, title=name), x2="upper:Q"
             )
         )
         layers.append(
-            own.mark_point(size=80, filled=True, opacity=1, yOffset=offset).encode(
+            one.mark_point(size=80, filled=True, opacity=1, yOffset=offset).encode(
                 x=alt.X("value:Q", scale=scale, title=name, axis=alt.Axis(tickCount=6)), shape=shape
             )
         )

@@ -44,7 +44,7 @@ class ContrastResult:
 
     @property
     def answer(self) -> str:
-        """The sentence that stands first on the page."""
+        """The first sentence of the page."""
         return contrast_words.answer(self.contrast)
 
     def table(self) -> "pd.DataFrame":

@@ -1,4 +1,4 @@
-"""What is said of two groups of callers: the finding in a sentence, and the names of what is measured."""
+"""The words on two groups of callers: the finding in a sentence, and the names of what is measured."""
 
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result.calls import Measure, Source
@@ -44,12 +44,12 @@ def answer(contrast: Contrast, say: Language = ENGLISH) -> str:
         differ = sum(one.welch_p is not None and one.welch_p < LEVEL for one in shares)
         return say("contrast.answer_labels", **fields, labels=say.counted(len(shares), "label"), differ=differ)
     by_time = "time" if contrast.calls.timed else "clips"
-    told = {"one": say.figure(row.means[0].estimate), "other": say.figure(row.means[1].estimate),
+    figures = {"one": say.figure(row.means[0].estimate), "other": say.figure(row.means[1].estimate),
             "difference": say.figure(row.difference), "share": say(f"contrast.share_{by_time}")}  # fmt: skip
     if row.welch_p is None or row.difference.estimate is None:
-        return say("contrast.answer_bare", **fields, **told)
+        return say("contrast.answer_bare", **fields, **figures)
     shown = "alike" if row.welch_p >= LEVEL else "more" if row.difference.estimate > 0 else "less"
-    return say(f"contrast.answer_{shown}", **fields, **told, p=p_text(row.welch_p))
+    return say(f"contrast.answer_{shown}", **fields, **figures, p=p_text(row.welch_p))
 
 
 def truth(contrast: Contrast, say: Language = ENGLISH) -> str:

@@ -8,11 +8,11 @@ import altair as alt
 
 from toolkit.core.i18n import Language
 from toolkit.result import kinds, metrics
-from toolkit.result.controls import Beside
+from toolkit.result.controls import Control
 from toolkit.result.jackknife import Score
 from toolkit.result.report import narrative
 from toolkit.result.report.charts import COLOUR, chart_of, padded, titled, zoomable
-from toolkit.result.report.colours import Look, colour_of, looks_of, others
+from toolkit.result.report.colours import Style, colour_of, others, styles_of
 from toolkit.result.run import Point, Run
 
 HEIGHT = 300
@@ -24,7 +24,7 @@ class Curve:
     """One line. scores: by layer, in order of depth; places: of each layer on the axis, its number or 0 to 1."""
 
     name: str
-    look: Look
+    style: Style
     scores: Mapping[str, Score]
     places: Sequence[float]
 
@@ -67,18 +67,18 @@ def chart(
                     "x": x,
                     "layer": layer,
                     "series": curve.name,
-                    "told": say.figure(score),
+                    "text": say.figure(score),
                     "value": score.estimate,
                 }
                 rows.append({**row, "lower": score.lower, "upper": score.upper})
     names = [curve.name for curve in curves]
-    colours, dashes = [curve.look.colour for curve in curves], [list(curve.look.dash) for curve in curves]
+    colours, dashes = [curve.style.colour for curve in curves], [list(curve.style.dash) for curve in curves]
     drawn = [row[name] for row in rows for name in ("lower", "upper", "value") if row[name] is not None]
     below = bool(drawn) and rule < min(drawn) - ROOM * (max(drawn) - min(drawn))
     scale = padded([*drawn] if below else [*drawn, rule])
     columns = 1 if sum(map(len, names)) > 30 else 3  # letters that a phone has room for
-    look: dict[str, Any] = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 3}
-    legend = alt.Legend(title=None, orient="top", columns=columns, labelLimit=0, **look)
+    style: dict[str, Any] = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 3}
+    legend = alt.Legend(title=None, orient="top", columns=columns, labelLimit=0, **style)
     colour = alt.Color("series:N", sort=None, scale=alt.Scale(domain=names, range=colours), legend=legend)
     counted = list(range(int(ends[1]) + 1)) if ends[1] > 1 else [0, 0.25, 0.5, 0.75, 1]  # layers, or a share of depth
     axis = alt.Axis(values=counted, format="d" if ends[1] > 1 else ".2f", labelOverlap=True)
@@ -88,7 +88,7 @@ def chart(
     tooltip = [
         alt.Tooltip("series:N", title=" "),
         alt.Tooltip("layer:N", title=say("figure.layer")),
-        alt.Tooltip("told:N", title=say("common.interval", name=y_title)),
+        alt.Tooltip("text:N", title=say("common.interval", name=y_title)),
     ]
     base = chart_of(rows).encode(x=x, color=colour, tooltip=tooltip)
     y = alt.Y("value:Q", scale=scale, title=y_title)
@@ -98,12 +98,12 @@ def chart(
     constant = chart_of([{"rule": rule, "name": f"↓ {rule_name}" if below else rule_name}])
     rule_mark = constant.mark_rule(strokeDash=[2, 3], color=COLOUR.faint, strokeWidth=1.5, clip=True)
     height = alt.YValue(HEIGHT) if below else alt.Y("rule:Q", scale=scale)
-    told = constant.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
+    label = constant.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
         x=alt.value(0), y=height, text="name:N"
     )
     channels = ("y",) if level else ("x", "y")
     known = rule_mark.encode(y=alt.Y("rule:Q", scale=scale))
-    return zoomable(alt.layer(band, line, known, told).properties(height=HEIGHT), *channels)
+    return zoomable(alt.layer(band, line, known, label).properties(height=HEIGHT), *channels)
 
 
 def over_depth(named: Sequence[tuple[str, Run, Mapping[str, Score]]], title: str, say: Language) -> Any:
@@ -111,38 +111,40 @@ def over_depth(named: Sequence[tuple[str, Run, Mapping[str, Score]]], title: str
 
     named: each curve's name, run and scores; the runs are of one task.
     """
-    looks = looks_of([run.probe for _, run, _ in named])
-    lines = [Curve(name, look, scores, depths(len(scores))) for (name, _, scores), look in zip(named, looks)]
+    styles = styles_of([run.probe for _, run, _ in named])
+    lines = [Curve(name, style, scores, depths(len(scores))) for (name, _, scores), style in zip(named, styles)]
     run = named[0][1]
     chance, _ = kinds.chance(run.predictions)
-    told = say("chance.short", value=f"{chance:.3f}")
-    drawn = chart(lines, say, metrics.title(run.metric, say), say("figure.depth_axis"), chance, told)
+    label = say("chance.short", value=f"{chance:.3f}")
+    drawn = chart(lines, say, metrics.title(run.metric, say), say("figure.depth_axis"), chance, label)
     return drawn.properties(title=titled(title, [narrative.protocol_line(run, say), say("figure.bands")]))
 
 
-def beside_charts(
-    run: Run, points: Sequence[Point], beside: Sequence[Beside], say: Language
+def control_charts(
+    run: Run, points: Sequence[Point], compared: Sequence[Control], say: Language
 ) -> dict[str, tuple[str, Any]]:
     """Title and chart by file name: the run with its controls, what it has over them, and what else a layer knows."""
     title = narrative.run_title(run, say)
     metric, (chance, _) = metrics.title(run.metric, say), kinds.chance(run.predictions)
-    own, first = {point.layer: point.test for point in points}, Look(colour_of(run.probe))
+    test, first = {point.layer: point.test for point in points}, Style(colour_of(run.probe))
     charts: dict[str, tuple[str, Any]] = {}
-    x_title = say("figure.layer_axis_numbers" if "encoder.0" in own else "figure.layer_axis")
-    controls = [one for one in beside if one.kind not in ("nuisance", "alone")]
+    x_title = say("figure.layer_axis_numbers" if "encoder.0" in test else "figure.layer_axis")
+    controls = [one for one in compared if one.kind not in ("nuisance", "alone")]
     if controls:
-        names = [narrative.beside_name(run, one, say) for one in controls]
-        looks = others(len(controls), run.probe)
-        lines = [Curve(run.task.name, first, own, numbered(own))]
-        lines += [Curve(name, look, one.curve, numbered(one.curve)) for name, look, one in zip(names, looks, controls)]
-        told = say("chance.short", value=f"{chance:.3f}")
+        names = [narrative.control_name(run, one, say) for one in controls]
+        styles = others(len(controls), run.probe)
+        lines = [Curve(run.task.name, first, test, numbered(test))]
+        lines += [
+            Curve(name, style, one.curve, numbered(one.curve)) for name, style, one in zip(names, styles, controls)
+        ]
+        label = say("chance.short", value=f"{chance:.3f}")
         charts["controls"] = (
             say("figure.controls_title", title=title),
-            chart(lines, say, metric, x_title, chance, told),
+            chart(lines, say, metric, x_title, chance, label),
         )
         over = [
-            Curve(say("beside.minus", name=name), look, one.curve_minus, numbered(one.curve_minus))
-            for name, look, one in zip(names, looks, controls)
+            Curve(say("control.minus", name=name), style, one.curve_minus, numbered(one.curve_minus))
+            for name, style, one in zip(names, styles, controls)
             if one.curve_minus
         ]
         if over:  # in the same colours as in the other chart
@@ -151,13 +153,13 @@ def beside_charts(
                 say("figure.selectivity_title", title=title),
                 chart(over, say, y_title, x_title, 0.0, say("figure.no_gain")),
             )
-    nuisances = [one for one in beside if one.kind == "nuisance"]
+    nuisances = [one for one in compared if one.kind == "nuisance"]
     if nuisances:
-        looks = others(len(nuisances), run.probe)
-        lines = [Curve(say("figure.target", task=run.task.name), first, _above_chance(own, chance), numbered(own))]
+        styles = others(len(nuisances), run.probe)
+        lines = [Curve(say("figure.target", task=run.task.name), first, _above_chance(test, chance), numbered(test))]
         lines += [
-            Curve(one.name, look, _above_chance(one.curve, one.chance), numbered(one.curve))
-            for one, look in zip(nuisances, looks)
+            Curve(one.name, style, _above_chance(one.curve, one.chance), numbered(one.curve))
+            for one, style in zip(nuisances, styles)
         ]
         charts["nuisance"] = (
             say("figure.nuisance_title", title=title),

@@ -17,7 +17,7 @@ from toolkit.result.stats import Evaluation
 
 
 def label_metric(task: Task) -> str:
-    """What tells a label's score: its F1, or its recall where a clip has one label or level; of a number its CCC."""
+    """The metric of a label: its F1, or its recall where a clip has one label or level; of a number its CCC."""
     return "concordance_correlation" if task.regression else "f1" if task.multilabel else "recall"
 
 
@@ -34,7 +34,7 @@ def per_label(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Any:
     names = [say("figure.label_interval", name=name), say("figure.prevalence_series")]
     tooltip = [
         alt.Tooltip("label:N", title=say("figure.label")),
-        alt.Tooltip("told:N", title=say("common.interval", name=name)),
+        alt.Tooltip("text:N", title=say("common.interval", name=name)),
         alt.Tooltip("support:Q", title=say("figure.clips"), format=","),
         alt.Tooltip("prevalence:Q", title=say("figure.share_of_clips"), format=".3f"),
     ]
@@ -66,7 +66,7 @@ def _label_row(label: str, score: Score, support: int, clips: int, say: Language
         "value": score.estimate,
         "lower": score.lower,
         "upper": score.upper,
-        "told": say.figure(score),
+        "text": say.figure(score),
         "support": support,
         "prevalence": support / clips,
     }

@@ -41,11 +41,11 @@ def layer_weights(run: Run, say: Language) -> Any:
     spread = base.mark_rule(color=COLOUR.ink, strokeWidth=1.5).encode(y="lowest:Q", y2="highest:Q")
     equal = chart_of([{"equal": 1 / len(rows), "name": say("figure.weights_equal")}])
     rule = equal.mark_rule(strokeDash=[4, 3], color=COLOUR.faint, strokeWidth=1.5).encode(y="equal:Q")
-    told = equal.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
+    label = equal.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
         x=alt.value(0), y="equal:Q", text="name:N"
     )
     heading = titled(
         say("figure.weights_title", title=narrative.run_title(run, say)),
         [narrative.protocol_line(run, say), say("figure.weights_spread", rounds=len(run.choices))],
     )
-    return alt.layer(bars, spread, rule, told).properties(title=heading, height=HEIGHT)
+    return alt.layer(bars, spread, rule, label).properties(title=heading, height=HEIGHT)

@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result import kinds, metrics, stats
-from toolkit.result.controls import Beside
+from toolkit.result.controls import Control
 from toolkit.result.jackknife import FEWEST_GROUPS, MOST_UNITS
 from toolkit.result.paired import widening
 from toolkit.result.predictions import Predictions
@@ -150,8 +150,8 @@ def _dealt(run: Run) -> str:
 
 def _who_leaks(run: Run) -> str:
     """Who may be on both sides where clips are dealt out one by one; windows of a recording never are."""
-    own = run.predictions.group
-    return "speaker" if own in ("clip", "recording") else own
+    group = run.predictions.group
+    return "speaker" if group in ("clip", "recording") else group
 
 
 def unseen(run: Run, say: Language = ENGLISH) -> str:
@@ -161,18 +161,18 @@ def unseen(run: Run, say: Language = ENGLISH) -> str:
     return say("run.unseen", groups=say.many(run.folds.group_by))
 
 
-def beside_name(run: Run, other: Beside, say: Language = ENGLISH) -> str:
+def control_name(run: Run, other: Control, say: Language = ENGLISH) -> str:
     """A nuisance's name, or what kind of run this is."""
     group = say.name("noun", run.predictions.group)
     if other.kind == "nuisance":
         return other.name
-    return say(f"beside.name_{other.kind}", group=group, name=other.name)
+    return say(f"control.name_{other.kind}", group=group, name=other.name)
 
 
-def beside(run: Run, other: Beside, say: Language = ENGLISH) -> str:
+def control(run: Run, other: Control, say: Language = ENGLISH) -> str:
     """What another run says about this one."""
-    told = say(
-        f"beside.{other.kind}{_gain(other)}",
+    sentence = say(
+        f"control.{other.kind}{_gain(other)}",
         name=other.name,
         metric=inside(metrics.title(other.metric, say)) if other.kind == "nuisance" else metric_name(run, say),
         group=say.name("noun", run.predictions.group),
@@ -183,19 +183,19 @@ def beside(run: Run, other: Beside, say: Language = ENGLISH) -> str:
         others=say("common.list").join(name for name in run.backbone.split("+") if name != other.name),
     )
     if not other.shuffles:
-        return told
+        return sentence
     many = say(
-        "beside.shuffles",
+        "control.shuffles",
         shuffles=len(other.shuffles),
         mean=say.figure(mean(other.shuffles)),
         low=say.figure(min(other.shuffles)),
         high=say.figure(max(other.shuffles)),
         p=say.figure(other.p_value),
     )
-    return say("common.sentences").join([told, many])
+    return say("common.sentences").join([sentence, many])
 
 
-def _gain(other: Beside) -> str:
+def _gain(other: Control) -> str:
     """Of a store alone: whether the fusion is shown to be above it."""
     if other.kind != "alone":
         return ""

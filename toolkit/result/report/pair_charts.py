@@ -10,7 +10,7 @@ from toolkit.result import metrics
 from toolkit.result.compare import Comparison, Line
 from toolkit.result.jackknife import Score
 from toolkit.result.report import compare_narrative, narrative
-from toolkit.result.report.charts import COLOUR, chart_of, padded, titled, told_apart, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, encodings, padded, titled, zoomable
 from toolkit.result.report.colours import colour_of
 from toolkit.result.report.label_charts import label_metric
 
@@ -37,8 +37,8 @@ def labels(comparison: Comparison, say: Language) -> Any:
         evaluation = line.evaluation
         for label, scores in evaluation.per_label.items():
             share = evaluation.support[label] / evaluation.clips
-            look = _look(line, comparison, say)
-            rows.append({"row": label, "prevalence": share, **look, **_told(scores[key], say)})
+            style = _style(line, comparison, say)
+            rows.append({"row": label, "prevalence": share, **style, **_bounds(scores[key], say)})
     name = say(f"metric.{key}")
     tick = (
         chart_of([row for row in rows if row["series"] == rows[0]["series"]])
@@ -55,8 +55,8 @@ def gaps(comparison: Comparison, column: str, say: Language) -> Any:
     rows = []
     for line, parts in comparison.gaps[column]:
         for part in parts:
-            row = {"row": part.value or say("gaps.unknown"), **_look(line, comparison, say)}
-            rows.append({**row, **_told(part.score, say), "gap": say.figure(part.gap)})
+            row = {"row": part.value or say("gaps.unknown"), **_style(line, comparison, say)}
+            rows.append({**row, **_bounds(part.score, say), "gap": say.figure(part.gap)})
     drawn = [row[name] for row in rows for name in ("value", "lower", "upper")]
     extra = [alt.Tooltip("gap:N", title=say("column.gap"))]
     metric = metrics.title(comparison.run.metric, say)
@@ -64,17 +64,17 @@ def gaps(comparison: Comparison, column: str, say: Language) -> Any:
     return _points(comparison, rows, say, metric, title, padded(drawn), extra, [])
 
 
-def _told(score: Score, say: Language) -> dict[str, Any]:
+def _bounds(score: Score, say: Language) -> dict[str, Any]:
     bounds = {"value": score.estimate, "lower": score.lower, "upper": score.upper}
-    return {**bounds, "told": say.figure(score)}
+    return {**bounds, "text": say.figure(score)}
 
 
 def _across(field: str) -> alt.Y:
     return alt.Y(field, sort=None, title=None, axis=alt.Axis(labelLimit=180))
 
 
-def _look(line: Line, comparison: Comparison, say: Language) -> dict[str, Any]:
-    """How a run's points are named and told from the other's."""
+def _style(line: Line, comparison: Comparison, say: Language) -> dict[str, Any]:
+    """How a run's points are named and drawn."""
     name = compare_narrative.name(line, comparison, say)
     return {"series": name, "colour": colour_of(line.run.probe), "tuned": line.run.tuned}
 
@@ -89,21 +89,21 @@ def _points(
     extra: Sequence[alt.Tooltip],
     under: Sequence[Any],
 ) -> Any:
-    """Points with intervals, a row for each `row`, the runs one under the other in it. under: what lies beneath."""
-    colour, shape = told_apart(rows)
+    """Points with intervals, a row for each `row`, the runs one under the other in it. under: what is beneath."""
+    colour, shape = encodings(rows)
     tooltip = [
         alt.Tooltip("row:N", title=" "),
         alt.Tooltip("series:N", title=say("column.way")),
-        alt.Tooltip("told:N", title=say("common.interval", name=metric)),
+        alt.Tooltip("text:N", title=say("common.interval", name=metric)),
         *extra,
     ]
     base = chart_of(rows).encode(y=_across("row:N"), color=colour, tooltip=tooltip)
     layers, names = list(under), list(dict.fromkeys(row["series"] for row in rows))
     for number, name in enumerate(names):
         offset = 0 if len(names) == 1 else (-6, 6)[number]  # pixels
-        own = base.transform_filter({"field": "series", "equal": name})
-        rule = own.mark_rule(strokeWidth=1.8, yOffset=offset)
-        point = own.mark_point(size=80, filled=True, opacity=1, yOffset=offset)
+        part = base.transform_filter({"field": "series", "equal": name})
+        rule = part.mark_rule(strokeWidth=1.8, yOffset=offset)
+        point = part.mark_point(size=80, filled=True, opacity=1, yOffset=offset)
         layers.append(rule.encode(x=alt.X("lower:Q", scale=scale, title=metric), x2="upper:Q"))
         x = alt.X("value:Q", scale=scale, title=metric, axis=alt.Axis(tickCount=6))
         layers.append(point.encode(x=x, shape=shape))
@@ -119,9 +119,9 @@ def reliability(comparison: Comparison, say: Language) -> Any:
         for one in line.calibration.bins if line.calibration is not None else ():
             if one.predicted is not None:
                 count = say("compare.of_clips", number=one.count)
-                row = {"predicted": one.predicted, "count": one.count, "clips": count, **_told(one.happened, say)}
-                rows.append({**row, **_look(line, comparison, say)})
-    colour, shape = told_apart(rows)
+                row = {"predicted": one.predicted, "count": one.count, "clips": count, **_bounds(one.happened, say)}
+                rows.append({**row, **_style(line, comparison, say)})
+    colour, shape = encodings(rows)
     scale = alt.Scale(domain=[0, 1])
     tenths = alt.Axis(format=".1f", values=[tenth / 10 for tenth in range(11)])
     x = alt.X("predicted:Q", scale=scale, title=say("compare.predicted_axis"), axis=tenths)
@@ -129,7 +129,7 @@ def reliability(comparison: Comparison, say: Language) -> Any:
     tooltip = [
         alt.Tooltip("series:N", title=" "),
         alt.Tooltip("predicted:Q", title=say("column.predicted_mean"), format=".3f"),
-        alt.Tooltip("told:N", title=say("column.happened")),
+        alt.Tooltip("text:N", title=say("column.happened")),
         alt.Tooltip("clips:N", title=say("column.clips")),
     ]
     base = chart_of(rows).encode(x=x, color=colour, tooltip=tooltip)
@@ -156,13 +156,13 @@ def spreads(comparison: Comparison, say: Language) -> Any:
     metric = metrics.title(comparison.run.metric, say)
     boxes, lines = [], []
     for line in comparison.best:
-        found, look = line.spread, _look(line, comparison, say)
+        found, style = line.spread, _style(line, comparison, say)
         shares = {"low": 0.1, "left": 0.25, "median": 0.5, "right": 0.75, "high": 0.9}
-        boxes.append({**look, **{name: found.quantile(share) for name, share in shares.items()}})
+        boxes.append({**style, **{name: found.quantile(share) for name, share in shares.items()}})
         if len(found.scores) <= MOST_DRAWN:
             pairs = zip(found.scores.tolist(), found.clips.tolist())
-            lines += [{**look, "value": score, "clips": clips} for score, clips in pairs]
-    colour, _ = told_apart(boxes)
+            lines += [{**style, "value": score, "clips": clips} for score, clips in pairs]
+    colour, _ = encodings(boxes)
     colour.legend = None
     scale = padded([row["value"] for row in lines] + [row[name] for row in boxes for name in ("low", "high")])
     x: Callable[[str], alt.X] = lambda field: alt.X(f"{field}:Q", scale=scale, title=metric, axis=alt.Axis(tickCount=6))  # noqa: E731

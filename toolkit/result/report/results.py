@@ -1,7 +1,7 @@
 """Finished runs in Python's hands: frames, charts, the page."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from toolkit.core.errors import InputError
 from toolkit.core.i18n import ENGLISH, of
-from toolkit.result import controls, online, stats
-from toolkit.result.report import narrative, overview
-from toolkit.result.report.overview import Entry, Line
+from toolkit.result import online, stats
+from toolkit.result.controls import Control
+from toolkit.result.controls import read as read_controls
+from toolkit.result.report import narrative
+from toolkit.result.report.compare_stage import ComparisonResult
 from toolkit.result.run import PREDICTIONS, REPORT, Point, Run, curve
 from toolkit.result.run_files import read
 from toolkit.result.safe_csv import read_table
@@ -30,8 +32,8 @@ class RunResult:
     Attributes:
         folder: Holds all of it.
         run: Predictions of every layer, choices of every round, provenance.
-        cached: Whether it existed before it was asked for.
-        beside: Controls, nuisances and speaker-disjoint splits that were run with it.
+        cached: Whether it existed already.
+        controls: Controls, nuisances and speaker-disjoint splits that were run with it.
         language: Of the page and the figures, en or zh.
         failed: Clips that could not be decoded: the reason by id.
     """
@@ -39,7 +41,7 @@ class RunResult:
     folder: Path
     run: Run
     cached: bool = True
-    beside: tuple[controls.Beside, ...] = ()
+    controls: tuple[Control, ...] = ()
     language: str = "en"
     failed: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,7 +55,7 @@ class RunResult:
         Raises:
             StoreError: The run is missing, unfinished or damaged.
         """
-        return cls(folder, read(folder), True, tuple(controls.read(folder)))
+        return cls(folder, read(folder), True, tuple(read_controls(folder)))
 
     def drawn(self) -> Self:
         """Itself, with its page in its language; the English one was drawn when the run was written."""
@@ -139,7 +141,7 @@ class RunResult:
         from toolkit.result.report import charts, run_charts
 
         say, kept = of(self.language), online.read(self.folder)
-        specs = run_charts.specs(self.run, self.points, self.evaluation, say, self.beside, kept)
+        specs = run_charts.specs(self.run, self.points, self.evaluation, say, self.controls, kept)
         if self.run.task.regression and name.startswith(run_charts.BLAND):  # only where somebody asks for it
             specs |= run_charts.bland_altman(self.run, say)
         chart: alt.Chart = charts.figure(specs, name)
@@ -169,41 +171,17 @@ class RunResult:
 
 @dataclass(frozen=True)
 class RunResults:
-    """The runs of a stage, in the order asked for.
+    """The runs of a stage, in the order requested.
 
     Attributes:
         series: By the backbone's name, runs that differ only in their training seed or in how the folds were dealt.
-        lines: Of the table over several series, the best on development first.
-        folder: Of the page over several series; None for one.
+        comparison: Of several series, with a page of its own; None for one.
         language: Of the page and the figures, en or zh.
     """
 
     series: tuple[tuple[str, tuple[RunResult, ...]], ...]
-    lines: tuple[Line, ...] = ()
-    folder: Path | None = None
+    comparison: ComparisonResult | None = None
     language: str = "en"
-
-    @classmethod
-    def of(
-        cls, result: Path, series: Sequence[tuple[str, tuple[RunResult, ...]]], language: str = "en"
-    ) -> "RunResults":
-        """Gather finished runs; several series get a page of their own.
-
-        Args:
-            result: Folder of the runs.
-            series: As the attribute.
-            language: Of that page.
-        """
-        if len(series) < 2:
-            return cls(tuple(series), language=language)
-        entries = [
-            Entry(name, runs[0].folder, runs[0].run, {other.name: other.run for other in runs[1:]})
-            for name, runs in series
-        ]
-        from toolkit.result.report import overview_files  # which loads what draws
-
-        lines = overview.lines(entries)
-        return cls(tuple(series), tuple(lines), overview_files.write(result, lines, of(language)), language)
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
@@ -223,7 +201,7 @@ class RunResults:
     @property
     def report(self) -> Path:
         """The page of all runs."""
-        return self.runs[0].report if self.folder is None else self.folder / of(self.language).file(REPORT)
+        return self.runs[0].report if self.comparison is None else self.comparison.report
 
     def table(self) -> "pd.DataFrame":
         """The layer curves of all runs: the rows of `RunResult.table`, and the run's name in the column `run`."""

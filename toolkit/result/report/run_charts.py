@@ -7,7 +7,7 @@ import altair as alt
 
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result import kinds, metrics
-from toolkit.result.controls import Beside
+from toolkit.result.controls import Control
 from toolkit.result.online import Online
 from toolkit.result.report import curves, narrative, number_charts, run_online
 from toolkit.result.report.charts import COLOUR, chart_of, padded, specifications, titled, zoomable
@@ -26,10 +26,10 @@ def specs(
     points: Sequence[Point],
     evaluation: Evaluation,
     say: Language = ENGLISH,
-    beside: Sequence[Beside] = (),
+    compared: Sequence[Control] = (),
     online: Online | None = None,
 ) -> dict[str, Any]:
-    """Charts by the figures' file names. beside: runs to draw it with."""
+    """Charts by the figures' file names. compared: runs to draw it with."""
     # of a mix, in place of a curve of one point; a fusion has none
     curve = {"weights": layer_weights(run, say)} if run.weights else {"layers": layer_curve(run, points, say)}
     drawn = dict({} if run.fusion else curve)
@@ -40,7 +40,7 @@ def specs(
     if online is not None:
         drawn["callers"] = run_online.chart(run, online, say)
     line = narrative.protocol_line(run, say)
-    for figure, (title, chart) in curves.beside_charts(run, points, beside, say).items():
+    for figure, (title, chart) in curves.control_charts(run, points, compared, say).items():
         heading = titled(title, [line, say("figure.probe_bands", probe=run.probe)])
         drawn[figure] = chart.properties(title=heading)
     return drawn
@@ -68,7 +68,7 @@ def layer_curve(run: Run, points: Sequence[Point], say: Language = ENGLISH) -> A
             "upper": point.test.upper,
             "development": point.development,
             "chosen": say("figure.chosen_in", number=point.chosen, rounds=rounds) if point.chosen else "",
-            "told": say.figure(point.test),
+            "text": say.figure(point.test),
         }
         for point in points
     ]
@@ -79,7 +79,7 @@ def layer_curve(run: Run, points: Sequence[Point], say: Language = ENGLISH) -> A
     scale = padded([chance, *drawn])
     tooltip = [
         alt.Tooltip("name:N", title=say("figure.layer")),
-        alt.Tooltip("told:N", title=say("figure.test_interval", metric=name)),
+        alt.Tooltip("text:N", title=say("figure.test_interval", metric=name)),
         alt.Tooltip("development:Q", title=say("figure.development"), format=".3f"),
         alt.Tooltip("chosen:N", title=say("figure.chosen")),
     ]
@@ -107,17 +107,17 @@ def layer_curve(run: Run, points: Sequence[Point], say: Language = ENGLISH) -> A
         .mark_point(size=190, strokeWidth=2.5, color=COLOUR.ink, filled=False)
         .encode(y=alt.Y("test:Q", scale=scale))
     )
-    chance_told = say("chance.named", how=how, value=f"{chance:.3f}")
-    constant = chart_of([{"chance": chance, "name": chance_told}])
+    chance_label = say("chance.named", how=how, value=f"{chance:.3f}")
+    constant = chart_of([{"chance": chance, "name": chance_label}])
     rule = constant.mark_rule(strokeDash=[2, 3], color=COLOUR.faint, strokeWidth=1.5).encode(
         y=alt.Y("chance:Q", scale=scale)
     )
-    told = constant.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
+    label = constant.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
         x=alt.value(0), y=alt.Y("chance:Q", scale=scale), text="name:N"
     )
     unit = narrative.unit(run.predictions, say)
     subtitle = [narrative.protocol_line(run, say), say("figure.layers_rings", unit=unit)]
     kind = "figure.layers_title_tuned" if run.tuned else "figure.layers_title"
     heading = titled(say(kind, title=narrative.run_title(run, say), probe=run.probe.removeprefix(TUNED)), subtitle)
-    layers = alt.layer(band, rule, told, dashed, line, ring)
+    layers = alt.layer(band, rule, label, dashed, line, ring)
     return zoomable(layers.properties(title=heading, height=300), "y")

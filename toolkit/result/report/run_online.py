@@ -35,7 +35,7 @@ def sentence(run: Run, online: Online, say: Language) -> str:
 def chart(run: Run, online: Online, say: Language) -> Any:
     """The learning curve of the layer with the shortest code; the band reaches from the worst order to the best."""
     rows = [
-        {"callers": count, "mean": mean, "low": low, "high": high, "told": f"{mean:.3f} ({low:.3f} – {high:.3f})"}
+        {"callers": count, "mean": mean, "low": low, "high": high, "text": f"{mean:.3f} ({low:.3f} – {high:.3f})"}
         for count, mean, low, high in online.curve(online.best)
     ]
     metric, unit = metrics.title(run.metric, say), narrative.unit(run.predictions, say)
@@ -47,7 +47,7 @@ def chart(run: Run, online: Online, say: Language) -> Any:
     x = alt.X(
         "callers:Q", scale=across, title=title, axis=alt.Axis(values=[row["callers"] for row in rows], format="d")
     )
-    tooltip = [alt.Tooltip("callers:Q", title=title), alt.Tooltip("told:N", title=metric)]
+    tooltip = [alt.Tooltip("callers:Q", title=title), alt.Tooltip("text:N", title=metric)]
     base = chart_of(rows).encode(x=x, tooltip=tooltip)
     band = base.mark_area(opacity=0.2, color=colour).encode(y=alt.Y("low:Q", scale=scale, title=metric), y2="high:Q")
     point = alt.OverlayMarkDef(size=45, filled=True, color=colour)

@@ -10,7 +10,7 @@ from toolkit.result import controls, kinds, metrics, stats
 from toolkit.result import online as online_file
 from toolkit.result import units as units_file
 from toolkit.result.columns import Columns
-from toolkit.result.controls import Beside
+from toolkit.result.controls import Control
 from toolkit.result.online import Online
 from toolkit.result.report import narrative, number_charts, run_charts, run_online, run_tables, run_units
 from toolkit.result.report.label_charts import (
@@ -32,18 +32,18 @@ def draw(
     run: Run,
     points: Sequence[Point],
     evaluation: Evaluation,
-    beside: Sequence[Beside] = (),
+    compared: Sequence[Control] = (),
     say: Language = ENGLISH,
 ) -> Path:
     """Commit a run's page and its figures (PDF, SVG, PNG) to its folder; return the page. Raises DiskFullError."""
     return page(
-        run, points, evaluation, beside, say, online_file.read(folder), columns_file.read(folder),
+        run, points, evaluation, compared, say, online_file.read(folder), columns_file.read(folder),
         units_file.read(folder) or (),
     ).write(folder)  # fmt: skip
 
 
 def redraw(folder: Path, run: Run, say: Language = ENGLISH) -> Path:
-    """`draw`, with what is kept beside the run. Raises StoreError for what is damaged there, DiskFullError."""
+    """`draw`, with what is kept next to the run. Raises StoreError for what is damaged there, DiskFullError."""
     return draw(folder, run, curve(run), stats.evaluate(run.predictions), controls.read(folder), say)
 
 
@@ -51,7 +51,7 @@ def page(
     run: Run,
     points: Sequence[Point],
     evaluation: Evaluation,
-    beside: Sequence[Beside] = (),
+    compared: Sequence[Control] = (),
     say: Language = ENGLISH,
     online: Online | None = None,
     columns: Columns | None = None,
@@ -59,15 +59,15 @@ def page(
 ) -> Page:
     """The page. points: `toolkit.result.run.curve` of the run; evaluation: of its chosen predictions.
 
-    beside: other runs to show it with, controls and nuisances. online: what was kept of more and more callers. columns:
-    of features that have names. members: the clips of a run's units.
+    compared: other runs to show it with, controls and nuisances. online: what was kept of more and more callers.
+    columns: of features that have names. members: the clips of a run's units.
     """
-    alone = [one for one in beside if one.kind == "alone"]
-    split = [one for one in beside if one.kind == "split"]
-    controls = [one for one in beside if one.kind not in ("nuisance", "alone")]
-    nuisances = [one for one in beside if one.kind == "nuisance"]
-    specs = run_charts.specs(run, points, evaluation, say, beside, online)
-    told = [say(note) for one in beside for note in one.notes]
+    alone = [one for one in compared if one.kind == "alone"]
+    split = [one for one in compared if one.kind == "split"]
+    controls = [one for one in compared if one.kind not in ("nuisance", "alone")]
+    nuisances = [one for one in compared if one.kind == "nuisance"]
+    specs = run_charts.specs(run, points, evaluation, say, compared, online)
+    notes = [say(note) for one in compared for note in one.notes]
     return filled(
         "report.html",
         specs,
@@ -77,21 +77,21 @@ def page(
             "terms": narrative.terms(run, say),
             "cautions": [
                 *narrative.cautions(run, evaluation, say),
-                *(narrative.beside(run, one, say) for one in split),
+                *(narrative.control(run, one, say) for one in split),
             ],
             "cards": _cards(run, evaluation, say),
             "protocol": narrative.protocol(run, evaluation, say),
             "figures": _figures(run, points, evaluation, specs, say),
-            "alone": [narrative.beside(run, one, say) for one in alone],
+            "alone": [narrative.control(run, one, say) for one in alone],
             "alone_table": run_tables.alone(run, alone, say),
             "columns": run_tables.columns(columns, say),
             "columns_text": say(f"report.columns_text_{columns.probe}") if columns else "",
             "units": run_units.carried(run, members, say),
-            "controls": [narrative.beside(run, one, say) for one in controls],
+            "controls": [narrative.control(run, one, say) for one in controls],
             "controls_table": run_tables.controls(run, points, controls, say),
-            "nuisances": [narrative.beside(run, one, say) for one in nuisances],
+            "nuisances": [narrative.control(run, one, say) for one in nuisances],
             "nuisances_table": run_tables.nuisances(run, points, nuisances, say),
-            "beside_notes": list(dict.fromkeys(told)),
+            "control_notes": list(dict.fromkeys(notes)),
             "may_be_best": narrative.may_be_best(points, say),
             "layers": run_tables.layers(run, points, say),
             "choices": run_tables.choices(run, say),
@@ -122,10 +122,10 @@ def _cards(run: Run, evaluation: Evaluation, say: Language) -> list[dict[str, st
     cards = []
     for metric in (name for name in names if name in evaluation.overall):
         score = evaluation.overall[metric]
-        told = say("common.no_interval")
+        detail = say("common.no_interval")
         if score.lower is not None:
-            told = say("common.bounds", lower=say.figure(score.lower), upper=say.figure(score.upper))
-        cards.append({"name": metrics.title(metric, say), "value": say.figure(score.estimate), "detail": told})
+            detail = say("common.bounds", lower=say.figure(score.lower), upper=say.figure(score.upper))
+        cards.append({"name": metrics.title(metric, say), "value": say.figure(score.estimate), "detail": detail})
     return [*cards, {"name": say("chance.card"), "value": say.figure(chance), "detail": how}]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from toolkit.core.i18n import Language
 from toolkit.result import kinds, metrics, stats
 from toolkit.result.columns import Columns
-from toolkit.result.controls import Beside
+from toolkit.result.controls import Control
 from toolkit.result.probability_metrics import measure
 from toolkit.result.report import narrative, number_charts
 from toolkit.result.report.label_charts import (
@@ -53,7 +53,7 @@ def layers(run: Run, points: Sequence[Point], say: Language) -> Table:
     return table([*heads, say("column.chosen_rounds"), say("column.may_be_best")], rows)
 
 
-def alone(run: Run, alone: Sequence[Beside], say: Language) -> Table:
+def alone(run: Run, alone: Sequence[Control], say: Language) -> Table:
     """The fusion, and each of its stores with the difference to it."""
     (whole,) = stats.headline_scores([run.predictions])
     rows = [Row([Cell(run.backbone), score_cell(whole, say), Cell("")], chosen=True)]
@@ -78,12 +78,12 @@ def columns(columns: Columns | None, say: Language) -> Table:
     return table([say(f"column.{key}") for key in ("column", "share", "share_range", "speaks_for")], rows)
 
 
-def controls(run: Run, points: Sequence[Point], controls: Sequence[Beside], say: Language) -> Table:
+def controls(run: Run, points: Sequence[Point], controls: Sequence[Control], say: Language) -> Table:
     """The run, and each control with the difference to it; the chosen layers first, then layer by layer."""
     cell = partial(score_cell, say=say)
     columns = [say("column.layer"), run.task.name]
     for control in controls:
-        columns += [narrative.beside_name(run, control, say), say("column.difference")]
+        columns += [narrative.control_name(run, control, say), say("column.difference")]
     (chosen,) = stats.headline_scores([run.predictions])
     pairs = [score for control in controls for score in (control.score, control.minus)]
     rows = [Row([Cell(say("column.chosen_on_development")), *map(cell, (chosen, *pairs))], chosen=True)]
@@ -94,7 +94,7 @@ def controls(run: Run, points: Sequence[Point], controls: Sequence[Beside], say:
     return table(columns, rows)
 
 
-def nuisances(run: Run, points: Sequence[Point], nuisances: Sequence[Beside], say: Language) -> Table:
+def nuisances(run: Run, points: Sequence[Point], nuisances: Sequence[Control], say: Language) -> Table:
     chance, _ = kinds.chance(run.predictions)
     cell = partial(score_cell, say=say)
     names = [(run.task.name, chance), *((nuisance.name, nuisance.chance) for nuisance in nuisances)]
@@ -180,8 +180,8 @@ def detectors(run: Run, say: Language) -> Table:
                 number_cell("" if one.false_alarms is None else f"{one.false_alarms:.1f}", one.false_alarms),
             ]
         )
-        for label, ways in screening(run.predictions, run.tested_hours).items()
-        for one in ways
+        for label, working_points in screening(run.predictions, run.tested_hours).items()
+        for one in working_points
     ]
     heads = [say(f"column.{key}") for key in ("label", "set_to", "recall_interval", "false_alarms")]
     return table(heads, rows, texts=2)
@@ -240,8 +240,8 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
-        told = list(map(_plain, value))
-        return ", ".join(told if len(told) <= MOST_LISTED else [*told[:3], f"... {told[-1]} ({len(told)})"])
+        texts = list(map(_plain, value))
+        return ", ".join(texts if len(texts) <= MOST_LISTED else [*texts[:3], f"... {texts[-1]} ({len(texts)})"])
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -14,17 +14,17 @@ HEAVIEST = 3  # clips of a unit
 
 def carried(run: Run, members: Sequence[Member], say: Language) -> Table:
     """A row a unit: truth, prediction, clips, and those of most weight; no row of a probe that weighs no clips."""
-    own: dict[str, list[Member]] = {}
+    of_unit: dict[str, list[Member]] = {}
     for one in members:
         if one.weight is not None:
-            own.setdefault(one.unit, []).append(one)
-    said, rows = run.predictions, list[Row]()
-    for number, unit in enumerate(said.ids):
-        if unit not in own or len(rows) == MOST_UNITS:
+            of_unit.setdefault(one.unit, []).append(one)
+    tested, rows = run.predictions, list[Row]()
+    for number, unit in enumerate(tested.ids):
+        if unit not in of_unit or len(rows) == MOST_UNITS:
             continue
-        heaviest = sorted(own[unit], key=lambda one: -(one.weight or 0.0))[:HEAVIEST]
+        heaviest = sorted(of_unit[unit], key=lambda one: -(one.weight or 0.0))[:HEAVIEST]
         truth, predicted = (
-            ", ".join(value_cells(run.task, values[number].tolist())) for values in (said.truth, said.prediction)
+            ", ".join(value_cells(run.task, values[number].tolist())) for values in (tested.truth, tested.prediction)
         )
         rows.append(
             Row(
@@ -32,7 +32,7 @@ def carried(run: Run, members: Sequence[Member], say: Language) -> Table:
                     Cell(unit),
                     Cell(truth),
                     Cell(predicted),
-                    count_cell(len(own[unit])),
+                    count_cell(len(of_unit[unit])),
                     number_cell(f"{100 * (heaviest[0].weight or 0.0):.0f}", heaviest[0].weight or 0.0),
                     Cell(", ".join(f"{one.clip} ({100 * (one.weight or 0.0):.0f} %)" for one in heaviest)),
                 ]

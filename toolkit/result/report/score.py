@@ -65,11 +65,11 @@ def score_file(path: Path, task: Task | None = None, rules: Rules = REFUSE) -> S
     """
     notes: list[str] = []
     predictions = read_csv(path, task, rules, notes.append)
-    own = predictions.task
-    if rules.kind == "auto" and own.kind == "multiclass" and all(map(NUMBER.fullmatch, own.labels)):
+    found = predictions.task
+    if rules.kind == "auto" and found.kind == "multiclass" and all(map(NUMBER.fullmatch, found.labels)):
         raise PredictionsError(
-            f"{path.name} holds {len(own.labels)} different numbers, {own.labels[0]} to {own.labels[-1]}: as classes "
-            "their order is lost. Say --kind regression, --kind ordinal, or --kind classes"
+            f"{path.name} holds {len(found.labels)} different numbers, {found.labels[0]} to {found.labels[-1]}: as "
+            "classes their order is lost. Say --kind regression, --kind ordinal, or --kind classes"
         )
     if rules.threshold is not None:
         predictions = cut(predictions, rules.threshold)

@@ -9,21 +9,21 @@ from toolkit.core.artifacts import commit_json, sha256_of_file, signature
 
 
 def draw_once(
-    folder: Path, file: str, facts: Mapping[str, Any], draw: Callable[[], None], told: Mapping[str, Any] | None = None
+    folder: Path, file: str, facts: Mapping[str, Any], draw: Callable[[], None], about: Mapping[str, Any] | None = None
 ) -> Path:
     """Fill a folder, unless its `file` says that it was drawn of these facts and no other file of it has changed.
 
-    draw: writes everything but `file`, which is committed last. told: more for it. Returns the folder.
+    draw: writes everything but `file`, which is committed last. about: more for it. Returns the folder.
     """
     drawn_of = signature(facts)
-    if not _stands(folder, file, drawn_of):
+    if not _is_current(folder, file, drawn_of):
         (folder / file).unlink(missing_ok=True)
         draw()
-        commit_json(folder / file, {"drawn_of": drawn_of, **(told or {}), "files": _files_of(folder, file)})
+        commit_json(folder / file, {"drawn_of": drawn_of, **(about or {}), "files": _files_of(folder, file)})
     return folder
 
 
-def _stands(folder: Path, file: str, drawn_of: str) -> bool:
+def _is_current(folder: Path, file: str, drawn_of: str) -> bool:
     try:
         found = json.loads((folder / file).read_text("utf-8"))
         return bool(found["drawn_of"] == drawn_of and found["files"] == _files_of(folder, file))

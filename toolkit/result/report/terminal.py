@@ -9,7 +9,7 @@ from rich.text import Text
 
 from toolkit.core.i18n import ENGLISH
 from toolkit.result import metrics
-from toolkit.result.controls import Beside
+from toolkit.result.controls import Control
 from toolkit.result.jackknife import Score, decimal
 from toolkit.result.report import narrative
 from toolkit.result.run import Point, Run
@@ -20,10 +20,12 @@ BAR_CELLS = 12
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def summary(run: Run, points: Sequence[Point], evaluation: Evaluation, others: Sequence[Beside] = ()) -> RenderableType:
-    """All that `toolkit probe` ends with: the curve, the labels, the answer, the runs beside it, what to mind."""
+def summary(
+    run: Run, points: Sequence[Point], evaluation: Evaluation, others: Sequence[Control] = ()
+) -> RenderableType:
+    """All that `toolkit probe` ends with: the curve, the labels, the answer, the compared runs, what to mind."""
     lines = [Text(narrative.answer(run, evaluation), style="bold"), Text(narrative.chosen(run))]
-    lines += [Text(narrative.beside(run, other)) for other in others]
+    lines += [Text(narrative.control(run, other)) for other in others]
     notes = [Text(f"note: {note}", style="yellow") for note in narrative.cautions(run, evaluation)]
     if run.left_out:
         notes.append(Text(f"note: {ENGLISH.counted(len(run.left_out), 'clip')} left out", style="yellow"))
@@ -53,8 +55,8 @@ def per_label(evaluation: Evaluation) -> Table:
         return _per_target(evaluation)
     table = _table("label", "clips", "precision", "recall, 95 %", "F1, 95 %")
     for label, scores in evaluation.per_label.items():
-        told = (decimal(scores["precision"].estimate), str(scores["recall"]), str(scores["f1"]))
-        table.add_row(Text(label), f"{evaluation.support[label]:,}", *told)
+        figures = (decimal(scores["precision"].estimate), str(scores["recall"]), str(scores["f1"]))
+        table.add_row(Text(label), f"{evaluation.support[label]:,}", *figures)
     return table
 
 
@@ -64,8 +66,8 @@ def _per_target(evaluation: Evaluation) -> Table:
     table = _table("target", "clips", "CCC, 95 %", *map(metrics.title, names[1:]))
     for label, scores in evaluation.per_label.items():
         first, *rest = (scores[name] for name in names)
-        told = (str(first), *(decimal(score.estimate) for score in rest))
-        table.add_row(Text(label), f"{evaluation.support[label]:,}", *told)
+        figures = (str(first), *(decimal(score.estimate) for score in rest))
+        table.add_row(Text(label), f"{evaluation.support[label]:,}", *figures)
     return table
 
 
@@ -94,7 +96,7 @@ def _bounds(score: Score) -> str:
 
 
 def _table(first: str, *numbers: str) -> Table:
-    """The first column is text, the rest are numbers, right-aligned so that the decimal points stand in line."""
+    """The first column is text, the rest are numbers, right-aligned so that the decimal points line up."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column(first, overflow="ellipsis", no_wrap=True, max_width=24)
     for name in numbers:

@@ -14,7 +14,7 @@ HEARS_30 = replace(  # Whisper's kin
     normalises_input=False,
 )
 
-OMNI = replace(  # clips behind one another
+OMNI = replace(  # clips after one another
     HEARS_30,
     prefix="thinker.audio_tower.",
     feed=Feed("input_features", "", prepare=f"{OURS}:packed", states="layers.*", packed=True),

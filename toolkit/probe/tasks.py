@@ -1,4 +1,4 @@
-"""What a probing asks, whatever the features; all that can be refused of it before there are any."""
+"""The tasks of a probing, whatever the features; all that can be refused of it before there are any."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ from toolkit.probe.data import Data, check
 from toolkit.probe.fused_rows import EARLY, LATE, fused_name
 from toolkit.probe.fused_rows import check as check_fused
 from toolkit.probe.nuisance import MEASURED
-from toolkit.probe.nuisance import ask as nuisance_of
+from toolkit.probe.nuisance import build_task as nuisance_task
 from toolkit.probe.options import ProbeOptions
 from toolkit.probe.registry import PROBES
 from toolkit.result.run import FUSIONS
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a probing asks, whatever the features.
+class Tasks:
+    """What a probing evaluates, whatever the features.
 
     questions: on each deal of the folds, the first with the controls. honest: the first with its groups kept apart,
-    where its clips are split one by one and they can be. units: that are asked about in place of clips.
+    where its clips are split one by one and they can be. units: that are labelled in place of clips.
     """
 
     probes: tuple[str, ...]
@@ -45,7 +45,7 @@ class Asked:
     units: Units | None = None
 
 
-def ask(corpus: Manifest, options: ProbeOptions) -> Asked:
+def build_tasks(corpus: Manifest, options: ProbeOptions) -> Tasks:
     """What can be refused of a probing before there are features.
 
     corpus: cut as they are, or will be.
@@ -82,12 +82,12 @@ def ask(corpus: Manifest, options: ProbeOptions) -> Asked:
     check_repeats(corpus, options.split_by, [one.folds for one in questions])
     for name in names(options.nuisance):
         if name not in MEASURED:
-            nuisance_of(questions[0], corpus, name)
+            nuisance_task(questions[0], corpus, name)
     honest = honest_of(questions[0])
     for question in [*questions, *([honest] if honest else [])]:
         data = Data(question.task, question.truth, question.groups, question.folds, np.arange(len(question.truth)), {})
         check(data, list(question.folds.rounds()), options.inner_folds)
-    return Asked(probes, tuple(questions), honest, units)
+    return Tasks(probes, tuple(questions), honest, units)
 
 
 def known_device(device: str, probes: Sequence[str]) -> str:
@@ -96,25 +96,25 @@ def known_device(device: str, probes: Sequence[str]) -> str:
         return device
     first, *others = PROBES.values()
     shared = [name for name in first.devices if all(name in row.devices for row in others)]
-    own = [
+    others_have = [
         f"{name} (of --probe {probe} alone)"
         for probe, row in PROBES.items()
         for name in row.devices
         if name not in shared
     ]
-    raise InputError(one_of("device", device, [*shared, *own]))
+    raise InputError(one_of("device", device, [*shared, *others_have]))
 
 
 def fused_probes(options: ProbeOptions, probes: Sequence[str]) -> tuple[str, ...]:
-    """What a fusion's runs are called after: each probe in every way that is asked for."""
-    return tuple(fused_name(way, probe) for probe, way in product(probes, names(options.fusion) or (EARLY,)))
+    """What a fusion's runs are called after: each probe by every fusion that is asked for."""
+    return tuple(fused_name(fusion, probe) for probe, fusion in product(probes, names(options.fusion) or (EARLY,)))
 
 
 def check_fused_options(options: ProbeOptions) -> None:
-    """Raises InputError for what is asked of one store alone."""
-    for way in names(options.fusion):
-        if way not in FUSIONS:
-            raise InputError(one_of("--fusion", way, FUSIONS))
+    """Raises InputError for what only one store can have."""
+    for fusion in names(options.fusion):
+        if fusion not in FUSIONS:
+            raise InputError(one_of("--fusion", fusion, FUSIONS))
     for probe in PROBES if ALL in names(options.probe) else names(options.probe):
         check_fused(probe)
     for option, given in (
