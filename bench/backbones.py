@@ -41,7 +41,7 @@ def facts(name: str) -> list[str]:
     family, variant = FAMILIES[kind], name.removeprefix(kind).lstrip("-")
     feed = family.feed
     listed = [f"{row.name} ({row.licence})" for row in BACKBONES.values() if row.family == kind]
-    if name != next(one for one, own in variants().items() if own == kind):
+    if name != next(one for one, each in variants().items() if each == kind):
         listed = []  # once a family
     mode = zoo.ZOO[name].mode if feed else OWN
     reads = "samples" if (feed.features == "input_values" if feed else not family.mel_bins) else "spectrogram"

@@ -115,12 +115,12 @@ def mlp(options: argparse.Namespace) -> Iterator[str]:
         f"{sum(map(sum, epochs))} epochs of one network"
     )
     jobs = []
-    for (train, _), own in zip(case.parts(), epochs):
+    for (train, _), counts in zip(case.parts(), epochs):
         matrices = {name: layer.matrix(name)[train] for name in ("mean", "std", "both")}
         standardised = {name: scaler_of(matrix)(matrix) for name, matrix in matrices.items()}
         jobs += [
             (standardised[str(setting["statistics"])], case.truth[train], setting, count)
-            for setting, count in zip(settings, own)
+            for setting, count in zip(settings, counts)
         ]
     jobs = [jobs[number] for number in np.random.default_rng(0).permutation(len(jobs))]
     for threads in (os.cpu_count() or 1, 1):
@@ -156,13 +156,19 @@ def boosting(options: argparse.Namespace) -> Iterator[str]:
             counts = np.bincount(truth[train], minlength=labels)
             weights = setting.pop("class_weights")
             of = len(train) / (labels * counts) if weights == "balanced" else np.ones(labels)
-            own = {**setting, "objective": "multiclass", "num_class": labels, "verbosity": -1, "num_threads": threads}
+            parameters = {
+                **setting,
+                "objective": "multiclass",
+                "num_class": labels,
+                "verbosity": -1,
+                "num_threads": threads,
+            }
             fitted = lightgbm.Dataset(matrix[train], truth[train], weight=of[truth[train]])
             valid = lightgbm.Dataset(
                 matrix[development], truth[development], weight=of[truth[development]], reference=fitted
             )
             stop = lightgbm.early_stopping(15, verbose=False)
-            booster = lightgbm.train(own, fitted, 200, valid_sets=[valid], callbacks=[stop])
+            booster = lightgbm.train(parameters, fitted, 200, valid_sets=[valid], callbacks=[stop])
             probability = np.asarray(booster.predict(matrix[development], num_threads=threads))
             return loss(targets, truth[development], targets.natural(probability, weights))
 

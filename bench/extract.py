@@ -148,9 +148,9 @@ class Bench:
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
         return batches(lengths, self.encoder.padded_samples, self.budget)
 
-    def error(self, way: str) -> float:
+    def error(self, method: str) -> float:
         """The largest relative error of a mean against the loop's, over clips and layers."""
-        exact, found = self.plain.means["loop"], self.plain.means.get(way)
+        exact, found = self.plain.means["loop"], self.plain.means.get(method)
         if found is None:
             store = self.result.store
             found = np.stack([store.layer(name).mean for name in store.layers], axis=1)
@@ -168,22 +168,24 @@ def compare(
     bench = Bench(checkpoint_of(name, folder), corpus, options, Path(tempfile.mkdtemp(dir=folder)))
     bench.first_extract()
     every = ("loop", "padded", "half", "sorted", *["compiled"] * (bench.device.type == "cuda"), "floor", "extract")
-    ways = {way: getattr(bench.plain if way in DTYPES else bench, way) for way in every if way not in skip}
-    seconds = {way: float("inf") for way in ways}
+    methods = {
+        method: getattr(bench.plain if method in DTYPES else bench, method) for method in every if method not in skip
+    }
+    seconds = {method: float("inf") for method in methods}
     for _ in range(repeats):
-        for way, run in ways.items():
-            seconds[way] = min(seconds[way], run())
+        for method, run in methods.items():
+            seconds[method] = min(seconds[method], run())
     context = f", {bench.options.context} context" if bench.whisper else ""
     clips = len(corpus.clips)
     print(f"\n{name}{context}, {clips} clips, {bench.audio_seconds:,.0f} s of audio, {bench.dtype}, {bench.device}")
     print(f"  {'':9}{'seconds':>9}{'s a clip':>10}{'audio s/s':>11}{'loop / it':>11}{'it / floor':>12}{'off by':>10}")
-    for way, took in seconds.items():
-        dtype = DTYPES.get(way, bench.dtype)
-        compared = "loop" in seconds and (way in bench.plain.means or way == "extract")
-        error = f"{bench.error(way):10.1e}" if compared else f"{'-':>10}"
+    for method, took in seconds.items():
+        dtype = DTYPES.get(method, bench.dtype)
+        compared = "loop" in seconds and (method in bench.plain.means or method == "extract")
+        error = f"{bench.error(method):10.1e}" if compared else f"{'-':>10}"
         against_loop = f"{seconds['loop'] / took:.2f}" if "loop" in seconds else "-"
         print(
-            f"  {way:9}{took:9.2f}{took / clips:10.4f}{bench.audio_seconds / took:11.1f}{against_loop:>11}"
+            f"  {method:9}{took:9.2f}{took / clips:10.4f}{bench.audio_seconds / took:11.1f}{against_loop:>11}"
             f"{took / seconds['floor']:12.3f}{error}  {dtype}"
         )
     print(f"  padding {bench.padding():.1%} of what a shard computes; batches of {bench.budget:g} s")
@@ -205,14 +207,14 @@ def front_end(corpus: Manifest, device: torch.device, workers: int) -> None:
         lengths = on_device([len(clip) for clip in batch], device)
         return normalise(waveforms(batch, (len(batch), max(map(len, batch))), device), lengths)
 
-    ways: dict[str, Callable[[list[Samples]], object]] = {
+    methods: dict[str, Callable[[list[Samples]], object]] = {
         "decode + resample": lambda batch: None,
         "  + normalise (wav2vec 2.0)": normalised,
         "  + log-mel, clip context": lambda batch: log_mel(batch, 2 * max(-(-len(clip) // 320) for clip in batch)),
         "  + log-mel, full context": lambda batch: log_mel(batch),
     }
     print(f"\nfront end, {len(corpus.clips)} clips, {workers} decoding threads, device {device}")
-    for way, run in ways.items():
+    for method, run in methods.items():
         best = float("inf")
         for _ in range(3):
             began, samples = now(), list[Samples]()
@@ -223,7 +225,7 @@ def front_end(corpus: Manifest, device: torch.device, workers: int) -> None:
                 run([samples[position] for position in batch])
             audio = sum(map(len, samples)) / SAMPLE_RATE
             best = min(best, now() - began)
-        print(f"  {way:30}{audio / best:9,.0f} audio s/s{1e3 * best / len(corpus.clips):8.2f} ms a clip", flush=True)
+        print(f"  {method:30}{audio / best:9,.0f} audio s/s{1e3 * best / len(corpus.clips):8.2f} ms a clip", flush=True)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ class Step:
 
 def table(model: str, clips: int, times: int, *more: str) -> Step:
     """`extract` against its floor, on clips * times. Plain loops take too long there; see `loops`."""
-    skipped = [word for way in ("loop", "padded", "half", "sorted", "compiled") for word in ("--skip", way)]
+    skipped = [word for method in ("loop", "padded", "half", "sorted", "compiled") for word in ("--skip", method)]
     command = ("bench/extract.py", "--model", model, "--clips", str(clips), "--times", str(times), *skipped, *more)
     return Step(f"table {model} {clips * times:,} {' '.join(more)}".strip(), command, 60)
 

@@ -131,11 +131,11 @@ def scikit_learn(manifest: Path, data: Path, model: Path, target: str) -> None:
 def toolkit(title: str, place: Sequence[str], model: Path, target: str, folder: Path, layers: str, trials: int) -> None:
     (folder / "models").mkdir(parents=True)
     shutil.copytree(model, folder / "models" / model.name)
-    own = [sys.executable, "-m", "toolkit"]
+    toolkit_command = [sys.executable, "-m", "toolkit"]
     place = [*place, "-w", str(folder)]
-    extract = [*own, "extract", "-m", model.name, *(["--layers", layers] if layers else []), *place]
+    extract = [*toolkit_command, "extract", "-m", model.name, *(["--layers", layers] if layers else []), *place]
     probe = [
-        *own,
+        *toolkit_command,
         "probe",
         "--model",
         model.name,

@@ -45,7 +45,7 @@ class PlainLoops:
     def compiled(self) -> float:
         return self._in_batches("compiled", "compiled", PADDED_BATCH)
 
-    def _in_batches(self, way: str, which: str, size: int) -> float:
+    def _in_batches(self, method: str, which: str, size: int) -> float:
         """What a researcher writes: clips sorted by length where a batch has several, each layer's mean over a clip's
         own frames.
         """
@@ -58,10 +58,10 @@ class PlainLoops:
             batch = [int(place) for place in order[first : first + size]]
             states = self._states(self._inputs([samples[place] for place in batch]), model)
             for row, place in enumerate(batch):
-                own = self._own(len(samples[place]))
-                means[place] = torch.stack([layer[row, :own].float().mean(dim=0) for layer in states]).cpu().numpy()
+                frames = self._frames_of(len(samples[place]))
+                means[place] = torch.stack([layer[row, :frames].float().mean(dim=0) for layer in states]).cpu().numpy()
         took = self.now() - began
-        self.means[way] = np.stack([means[place] for place in range(len(samples))])
+        self.means[method] = np.stack([means[place] for place in range(len(samples))])
         return took
 
     def padded(self) -> float:
@@ -86,7 +86,7 @@ class PlainLoops:
         padding: dict[str, Any] = {} if self.whisper else {"padding": True}
         return self.extractor(clips, sampling_rate=SAMPLE_RATE, return_tensors="pt", **padding)
 
-    def _own(self, samples: int) -> int:
+    def _frames_of(self, samples: int) -> int:
         """Frames of a clip."""
         if self.whisper:
             return -(-samples // 320)

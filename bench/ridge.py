@@ -21,21 +21,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in (("clips", 4800), ("width", 768), ("folds", 5), ("strengths", 30), ("targets", 3)):
         parser.add_argument(f"--{name}", type=int, default=value)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
-    matrix = generator.standard_normal((asked.clips, asked.width)) @ generator.standard_normal((asked.width,) * 2)
+    matrix = generator.standard_normal((args.clips, args.width)) @ generator.standard_normal((args.width,) * 2)
     matrix = (matrix - matrix.mean(axis=0)) / matrix.std(axis=0)
-    truth = matrix[:, : asked.targets] + generator.standard_normal((asked.clips, asked.targets))
-    fold, penalties = np.arange(asked.clips) % asked.folds, np.logspace(-3, 5, asked.strengths)
-    parts = [(matrix[fold != own], truth[fold != own], matrix[fold == own]) for own in range(asked.folds)]
+    truth = matrix[:, : args.targets] + generator.standard_normal((args.clips, args.targets))
+    fold, penalties = np.arange(args.clips) % args.folds, np.logspace(-3, 5, args.strengths)
+    parts = [(matrix[fold != tested], truth[fold != tested], matrix[fold == tested]) for tested in range(args.folds)]
 
     began = time.process_time()
     ours = []
     for train, known, held_out in parts:
         coefficients, intercepts = solve(decompose(train), known, penalties)
-        side_by_side = np.moveaxis(coefficients, 1, 0).reshape(asked.width, -1)
-        given = (held_out @ side_by_side).reshape(-1, asked.strengths, asked.targets)
+        side_by_side = np.moveaxis(coefficients, 1, 0).reshape(args.width, -1)
+        given = (held_out @ side_by_side).reshape(-1, args.strengths, args.targets)
         ours.append(np.moveaxis(given, 1, 0) + intercepts[:, None])
     own_seconds = time.process_time() - began
     began = time.process_time()
@@ -45,7 +45,7 @@ def main() -> None:
     ]
     seconds = time.process_time() - began
     apart = max(float(np.abs(one - other).max()) for one, other in zip(ours, theirs, strict=True))
-    print(f"{asked.folds} folds, {asked.strengths} strengths, {asked.targets} targets, {asked.clips} x {asked.width}")
+    print(f"{args.folds} folds, {args.strengths} strengths, {args.targets} targets, {args.clips} x {args.width}")
     print(f"toolkit {own_seconds:.2f} s, scikit-learn {seconds:.2f} s: {seconds / own_seconds:.0f} times")
     print(f"predictions apart by {apart:.0e} at most")
 

@@ -55,33 +55,31 @@ def flops(backbone: Backbone, seconds: float) -> float:
     return front * seconds + frames * (positional + 2 * CHANNELS * backbone.width) + layers_flops(backbone, frames)
 
 
-def tables(asked: argparse.Namespace) -> None:
+def tables(args: argparse.Namespace) -> None:
     """Per backbone, then together."""
-    clips = asked.hours * HOUR / asked.clip
+    clips = args.hours * HOUR / args.clip
     shards = -(-clips // CLIPS_PER_SHARD)
-    decoding = asked.hours * HOUR / asked.decoded / HOUR
-    print(
-        f"{asked.hours:,.0f} hours in clips of {asked.clip:g} s: {clips:,.0f} clips, {shards:,.0f} shards a backbone."
-    )
-    print(f"Decoding: {decoding:,.1f} core hours a backbone, at {asked.decoded:,.0f} s of audio a second and core.\n")
+    decoding = args.hours * HOUR / args.decoded / HOUR
+    print(f"{args.hours:,.0f} hours in clips of {args.clip:g} s: {clips:,.0f} clips, {shards:,.0f} shards a backbone.")
+    print(f"Decoding: {decoding:,.1f} core hours a backbone, at {args.decoded:,.0f} s of audio a second and core.\n")
     print("| backbone | GFLOP a clip | GPU hours | decoding, hours of a GPU's cores | store, GB |", end="")
-    print("".join(f" {gpus} GPU{'s' * (gpus > 1)}, h |" for gpus in asked.gpus))
-    print("|---" * (5 + len(asked.gpus)) + "|")
+    print("".join(f" {gpus} GPU{'s' * (gpus > 1)}, h |" for gpus in args.gpus))
+    print("|---" * (5 + len(args.gpus)) + "|")
     total = [0.0, 0.0, 0.0]
     for name in SIX:
         backbone = BACKBONES[name]
-        compute = clips * flops(backbone, asked.clip) / (asked.peak * 1e12 * asked.share) / HOUR
-        size = clips * ((backbone.layers + 1) * backbone.width * 2 * 2 + asked.sidecar) / 1e9
-        waiting = decoding / asked.cores
+        compute = clips * flops(backbone, args.clip) / (args.peak * 1e12 * args.share) / HOUR
+        size = clips * ((backbone.layers + 1) * backbone.width * 2 * 2 + args.sidecar) / 1e9
+        waiting = decoding / args.cores
         total = [total[0] + compute, total[1] + waiting, total[2] + size]
-        cells = [f"{flops(backbone, asked.clip) / 1e9:,.0f}", f"{compute:.2f}", f"{waiting:.2f}", f"{size:,.0f}"]
-        hours = [f"{(compute + waiting) / gpus:.2f}" for gpus in asked.gpus]
+        cells = [f"{flops(backbone, args.clip) / 1e9:,.0f}", f"{compute:.2f}", f"{waiting:.2f}", f"{size:,.0f}"]
+        hours = [f"{(compute + waiting) / gpus:.2f}" for gpus in args.gpus]
         print("| " + " | ".join([name, *cells, *hours]) + " |")
-    hours = [f"{(total[0] + total[1]) / gpus:.2f}" for gpus in asked.gpus]
+    hours = [f"{(total[0] + total[1]) / gpus:.2f}" for gpus in args.gpus]
     print("| " + " | ".join(["all six", "", f"{total[0]:.1f}", f"{total[1]:.1f}", f"{total[2]:,.0f}", *hours]) + " |\n")
-    print("| | " + " | ".join(f"{gpus} GPU{'s' * (gpus > 1)}" for gpus in asked.gpus) + " |")
-    print("|---" * (1 + len(asked.gpus)) + "|")
-    audio = asked.hours * HOUR * asked.audio_rate * 2
+    print("| | " + " | ".join(f"{gpus} GPU{'s' * (gpus > 1)}" for gpus in args.gpus) + " |")
+    print("|---" * (1 + len(args.gpus)) + "|")
+    audio = args.hours * HOUR * args.audio_rate * 2
     rows: dict[str, Callable[[int], str]] = {
         "audio read from shared storage, all six, MB/s": lambda gpus: (
             f"{6 * audio / 1e6 / ((total[0] + total[1]) / gpus * HOUR):,.0f}"
@@ -90,17 +88,17 @@ def tables(asked: argparse.Namespace) -> None:
             f"{6 * shards / ((total[0] + total[1]) / gpus * HOUR):,.2f}"
         ),
         "share of the driver's time in committing": lambda gpus: (
-            f"{6 * shards * asked.commit / ((total[0] + total[1]) / gpus * HOUR):.1%}"
+            f"{6 * shards * args.commit / ((total[0] + total[1]) / gpus * HOUR):.1%}"
         ),
     }
     for title, cell in rows.items():
-        print(f"| {title} | " + " | ".join(cell(gpus) for gpus in asked.gpus) + " |")
-    own = clips * (asked.manifest + 6 * asked.sidecars) / HOUR
-    print(f"\nFiles: {6 * 2 * shards:,.0f}. Memory of the driver: {clips * asked.clip_bytes / 1e9:,.0f} GB.")
+        print(f"| {title} | " + " | ".join(cell(gpus) for gpus in args.gpus) + " |")
+    took = clips * (args.manifest + 6 * args.sidecars) / HOUR
+    print(f"\nFiles: {6 * 2 * shards:,.0f}. Memory of the driver: {clips * args.clip_bytes / 1e9:,.0f} GB.")
     print(
-        f"The driver alone, one command for all six: {own:.1f} h of its own, before the first task and after the last,"
+        f"The driver alone, one command for all six: {took:.1f} h of its own, before the first task and after the last,"
     )
-    print(f"and {clips * asked.stat / HOUR:.1f} h of asking shared storage for each file.")
+    print(f"and {clips * args.stat / HOUR:.1f} h of asking shared storage for each file.")
 
 
 def measure() -> None:
@@ -198,9 +196,9 @@ def fit(count: int, width: int = 768, settings: int = 10) -> dict[str, float]:
     fitter = LinearFitter(layer, Task("t", "binary", ("no", "yes"), ("t",)), truth)
     train, development = np.split(generator.permutation(count)[: count * 4 // 5], [count * 3 // 5])
     strengths = np.logspace(-5, 3, settings).tolist()
-    asked = [{"C": C, "statistics": "mean", "class_weights": "none"} for C in strengths]
+    settings = [{"C": C, "statistics": "mean", "class_weights": "none"} for C in strengths]
     began = time.process_time()
-    fitter.search(train, development, asked, "round 0")
+    fitter.search(train, development, settings, "round 0")
     return {"clips": count, "s a fit": (time.process_time() - began) / settings}
 
 
@@ -221,11 +219,11 @@ def main() -> None:
     parser.add_argument("--sidecars", type=float, default=1.1e-5, help="and to read it back from its sidecar")
     parser.add_argument("--stat", type=float, default=3e-4, help="seconds of a question to shared storage; assumed")
     parser.add_argument("--commit", type=float, default=0.01, help="seconds to commit a shard; assumed")
-    asked = parser.parse_args()
-    if asked.measure:
+    args = parser.parse_args()
+    if args.measure:
         measure()
     else:
-        tables(asked)
+        tables(args)
 
 
 if __name__ == "__main__":

@@ -117,26 +117,26 @@ def errors(truth: dict[str, list[Turn]], found: pd.DataFrame, who: str | None, c
     """
     total = np.zeros(4)
     for call, turns in truth.items():
-        own = found[found.recording == call]
-        which = np.zeros(len(own), int) if who is None else own[who].astype("category").cat.codes.to_numpy()
-        steps = round(max(turns[-1][1], own.end.max()) / STEP) + 1
-        true, heard = drawn(turns, steps), drawn(list(zip(own.start, own.end, which)), steps)
+        of_call = found[found.recording == call]
+        which = np.zeros(len(of_call), int) if who is None else of_call[who].astype("category").cat.codes.to_numpy()
+        steps = round(max(turns[-1][1], of_call.end.max()) / STEP) + 1
+        true, detected = drawn(turns, steps), drawn(list(zip(of_call.start, of_call.end, which)), steps)
         if who is None:
             true = np.stack([true.any(axis=0), np.zeros(steps, bool)])
         near = np.zeros(steps, bool)
         for edge in (edge for start, end, _ in turns for edge in (start, end)):
             near[max(0, round((edge - collar) / STEP)) : round((edge + collar) / STEP)] = collar > 0
-        true, heard = true[:, ~near], heard[:, ~near]
-        ways = permutations((0, 1)) if match else [(0, 1)]
-        both = np.minimum(true.sum(axis=0), heard.sum(axis=0))
-        wrong = min((both - (true & heard[list(way)]).sum(axis=0)).sum() for way in ways)
-        missed = np.maximum(true.sum(axis=0) - heard.sum(axis=0), 0).sum()
-        false = np.maximum(heard.sum(axis=0) - true.sum(axis=0), 0).sum()
+        true, detected = true[:, ~near], detected[:, ~near]
+        orders = permutations((0, 1)) if match else [(0, 1)]
+        both = np.minimum(true.sum(axis=0), detected.sum(axis=0))
+        wrong = min((both - (true & detected[list(order)]).sum(axis=0)).sum() for order in orders)
+        missed = np.maximum(true.sum(axis=0) - detected.sum(axis=0), 0).sum()
+        false = np.maximum(detected.sum(axis=0) - true.sum(axis=0), 0).sum()
         total += (missed, false, wrong, true.sum())
     return 100 * total[:3] / total[3]
 
 
-def told(
+def report(
     name: str, truth: dict[str, list[Turn]], found: pd.DataFrame, who: str | None = None, match: bool = False
 ) -> None:
     cells = []
@@ -159,7 +159,7 @@ def main(corpus: Path | None, workspace: Path | None, models: list[str]) -> None
                 study.segment_calls(folder / "calls.csv", speakers=1, crosstalk=decibels, overwrite=True)
                 found = pd.read_csv(folder / "manifest.csv", dtype={"recording": str})
                 without = ", the rule off" if decibels > 100 else ""
-                told(kind.name + without, truth, found, "channel" if kind.stereo else None)
+                report(kind.name + without, truth, found, "channel" if kind.stereo else None)
         for kind in KINDS[:2] if models else ():
             folder = Path(place) / kind.name
             truth = calls_of(corpus, kind, folder)
@@ -176,7 +176,7 @@ def main(corpus: Path | None, workspace: Path | None, models: list[str]) -> None
                         folder / "calls.csv", model=store.folder.name, layer=layer, out=out, overwrite=True
                     )
                     found = pd.read_csv(out, dtype={"recording": str})
-                    told(f"{kind.name}; {store.backbone} {layer}", truth, found, "voice", match=True)
+                    report(f"{kind.name}; {store.backbone} {layer}", truth, found, "voice", match=True)
 
 
 if __name__ == "__main__":

@@ -30,20 +30,20 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--probe", default="mil")
     parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     generator = np.random.default_rng(0)
-    cuts = np.sort(generator.choice(np.arange(1, asked.clips), asked.units - 1, replace=False))
-    members = tuple(np.split(np.arange(asked.clips), cuts))
-    truth = generator.permutation(np.arange(asked.units) % 2)
-    clips = generator.standard_normal((asked.clips, asked.width), dtype=np.float32)
-    for label, own in zip(truth, members):
-        clips[own[: 1 + len(own) // 20], :40] += label
-    ids = tuple(f"clip{row}" for row in range(asked.clips))
-    units = tuple(f"call{unit}" for unit in range(asked.units))
-    speakers = tuple(f"s{unit % 100}" for unit in range(asked.units))
+    cuts = np.sort(generator.choice(np.arange(1, args.clips), args.units - 1, replace=False))
+    members = tuple(np.split(np.arange(args.clips), cuts))
+    truth = generator.permutation(np.arange(args.units) % 2)
+    clips = generator.standard_normal((args.clips, args.width), dtype=np.float32)
+    for label, members_of in zip(truth, members):
+        clips[members_of[: 1 + len(members_of) // 20], :40] += label
+    ids = tuple(f"clip{row}" for row in range(args.clips))
+    units = tuple(f"call{unit}" for unit in range(args.units))
+    speakers = tuple(f"s{unit % 100}" for unit in range(args.units))
     layer = LayerFeatures("layer", ids, clips, clips[:, :0])
     task = Task("risk", "binary", ("no", "yes"), ("risk",))
-    folds = make(units, speakers, one_hot(task, truth), asked.folds, 0)
+    folds = make(units, speakers, one_hot(task, truth), args.folds, 0)
     position = np.array([units.index(unit) for unit in folds.ids])
     data = Data(task, truth[position], tuple(speakers[row] for row in position), folds, position, {},
                 ("mean", "std", MAX))  # fmt: skip
@@ -57,12 +57,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = StudyFile(Path(folder) / STUDY_FILE)
         begun = time.perf_counter()
-        here(View(), data, list(folds.rounds())[: asked.rounds], asked.probe, Budget(asked.trials), 0, file, "cpu",
-             asked.workers, lambda name, done, total: None)  # fmt: skip
+        here(View(), data, list(folds.rounds())[: args.rounds], args.probe, Budget(args.trials), 0, file, "cpu",
+             args.workers, lambda name, done, total: None)  # fmt: skip
         seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{asked.probe}: {asked.clips:,} clips in {asked.units:,} units, {asked.trials} trials, {asked.rounds} of "
-          f"{asked.folds} rounds: {seconds:.0f} s, peak {peak:.1f} GiB")  # fmt: skip
+    print(f"{args.probe}: {args.clips:,} clips in {args.units:,} units, {args.trials} trials, {args.rounds} of "
+          f"{args.folds} rounds: {seconds:.0f} s, peak {peak:.1f} GiB")  # fmt: skip
 
 
 if __name__ == "__main__":

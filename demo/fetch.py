@@ -100,7 +100,7 @@ def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[st
 def _last_line(result: subprocess.CompletedProcess[str]) -> str:
     """What the tool said last, as the reason: without its own prefix and full stop."""
     lines = [line.strip() for line in (result.stderr + "\n" + result.stdout).splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith(("E:", "ERROR:", "dpkg-deb: error:"))] or lines
-    if not said:
+    errors = [line for line in lines if line.startswith(("E:", "ERROR:", "dpkg-deb: error:"))] or lines
+    if not errors:
         return f"exit code {result.returncode}"
-    return said[-1].removeprefix("E:").removeprefix("ERROR:").removeprefix("dpkg-deb: error:").strip().rstrip(".")
+    return errors[-1].removeprefix("E:").removeprefix("ERROR:").removeprefix("dpkg-deb: error:").strip().rstrip(".")

@@ -42,18 +42,18 @@ def main(folder: Path) -> None:
         spoken = synthesiser.speak(text, f"{VOICE}+{voice}") / 32_768
         return soxr.resample(spoken, synthesiser.rate, SAMPLES_PER_SECOND)  # type: ignore[no-any-return]
 
-    said = cycle(SAID)
+    sentences = cycle(SAID)
     for number, voice in enumerate(CALLERS, start=1):
         call: list[np.ndarray] = []
         for turn in range(TURNS):
             answer = speak(ANSWER, "f3" if voice.startswith("m") else "m3")
             mood = list(MOODS)[(turn + number) % len(MOODS)]
-            own = speak(next(said), voice, mood)
+            speech = speak(next(sentences), voice, mood)
             start = (sum(map(len, call)) + len(answer)) / SAMPLES_PER_SECOND
-            call += [np.stack([answer, 0 * answer], axis=1), np.stack([0 * own, own], axis=1)]
+            call += [np.stack([answer, 0 * answer], axis=1), np.stack([0 * speech, speech], axis=1)]
             label = mood if (number * TURNS + turn) % 10 else None
             rows.append((f"录音\\来电{number:02}.WAV", f"C{number:02}", 2, clock(start),
-                         clock(start + len(own) / SAMPLES_PER_SECOND), label, None))  # fmt: skip
+                         clock(start + len(speech) / SAMPLES_PER_SECOND), label, None))  # fmt: skip
         soundfile.write(folder / "录音" / f"来电{number:02}.wav", np.concatenate(call), SAMPLES_PER_SECOND)
     rows[40] = (*rows[40][:4], "待定", *rows[40][5:])
     rows += [(None,) * 7] * 3

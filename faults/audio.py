@@ -58,10 +58,10 @@ def hostile(folder: Path) -> Outcome:
     sidecars = [json.loads(path.read_text()) for path in workspace.glob("features/*/shard-*.json")]
     stored = {clip[0] for sidecar in sidecars for clip in sidecar["clips"]}
     failed = {clip[0]: clip[2] for sidecar in sidecars for clip in sidecar["failed"]}
-    told = set(re.findall(r"failed: clip '([^']+)'", ended.said))
+    reported = set(re.findall(r"failed: clip '([^']+)'", ended.output))
     betrayed = [name for name in short if not _silent(workspace / name)]
     right = (
-        ended.code == 3 and stored | set(failed) == set(listed) and told == set(failed) and set(good) <= stored
+        ended.code == 3 and stored | set(failed) == set(listed) and reported == set(failed) and set(good) <= stored
         and slowest <= SECONDS and not set(bad) & stored and not betrayed
         and not [reason for reason in failed.values() if not reason or str(workspace) in reason]
     )  # fmt: skip

@@ -34,10 +34,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Ended:
-    """code: of exit, or minus the signal. said: standard output and error. calls: that changed the armed folder."""
+    """code: of exit, or minus the signal. output: standard output and error. calls: that changed the armed folder."""
 
     code: int
-    said: str
+    output: str
     calls: int
     seconds: float
 

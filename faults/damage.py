@@ -23,7 +23,7 @@ def damage(folder: Path) -> Outcome:
     made = study.make(folder / "study")
     for command in (study.extract, study.probe, study.finetune):
         ended = run(lambda command=command: command(made))
-        assert not ended.code, ended.said
+        assert not ended.code, ended.output
     whole = study.contents(made)
     (probed,) = made.glob("result/high-mine-linear-*/run.json")
     (trained,) = made.glob("result/high-mine-finetune-*/run.json")
@@ -97,12 +97,12 @@ def _mended(made: Path, probed: Path, store: Path, whole: dict[str, bytes]) -> s
 
         honest = Pipeline._window
 
-        def told(self, window, *rest):  # type: ignore[no-untyped-def]
+        def reporting(self, window, *rest):  # type: ignore[no-untyped-def]
             with log.open("a") as file:
                 file.write("clip\n" * len(window))
             return honest(self, window, *rest)
 
-        Pipeline._window = told  # type: ignore[method-assign]
+        Pipeline._window = reporting  # type: ignore[method-assign]
         study.extract(made)
 
     def probe() -> None:
@@ -116,10 +116,10 @@ def _mended(made: Path, probed: Path, store: Path, whole: dict[str, bytes]) -> s
         study_file._evaluate_batch = again
         study.probe(made)
 
-    assert not (ended := run(extract)).code, ended.said
+    assert not (ended := run(extract)).code, ended.output
     (probed / "predictions.csv").write_bytes(b"damaged")
     (probed / "run.json").unlink()
-    assert not (ended := run(probe)).code, ended.said
+    assert not (ended := run(probe)).code, ended.output
     computed = log.read_text().split()
     same = "the same" if study.contents(made) == whole else "other"
     return (

@@ -113,7 +113,7 @@ class Disk:
 
     def _renamed_unseen(self, inode: int, path: str) -> None:
         """safetensors renames its temporary file by a system call of its own, past the C library."""
-        for old in [name for name, own in self.now.items() if own == inode]:
+        for old in [name for name, each in self.now.items() if each == inode]:
             self._names(str(Path(path).parent), [(path, inode), (old, None)])
 
     def _names(self, folder: str, names: list[tuple[str, int | None]]) -> None:

@@ -69,8 +69,8 @@ def tmpfs(folder: Path) -> Outcome:
                 if not ended.code:
                     break
                 done += 1
-                if ended.code != 4 or not SENTENCE.search(ended.said):
-                    lacking.append(f"{size} kB: {ended.code} {ended.said[-200:]}")
+                if ended.code != 4 or not SENTENCE.search(ended.output):
+                    lacking.append(f"{size} kB: {ended.code} {ended.output[-200:]}")
             else:
                 lacking.append("it never ended")
         finally:
@@ -82,7 +82,7 @@ def tmpfs(folder: Path) -> Outcome:
 def _every_call(folder: Path, made: Path, began: Callable[[Path], None], *keep: str) -> Outcome:
     workspace = study.fresh(made, folder / "full", *keep)
     whole = run(lambda: began(workspace), Arm(workspace, KILL_BEFORE, -1))
-    assert not whole.code, whole.said
+    assert not whole.code, whole.output
     expected, calls = study.contents(workspace), whole.calls
     wrong: list[str] = []
     went_on: set[str] = set()
@@ -94,8 +94,8 @@ def _every_call(folder: Path, made: Path, began: Callable[[Path], None], *keep: 
             survived += 1
             other += study.contents(workspace) != expected
             continue
-        if ended.code != 4 or not SENTENCE.search(ended.said) or "Traceback" in ended.said:
-            wrong.append(f"call {number}: exit code {ended.code}, {ended.said.strip()[-300:]}")
+        if ended.code != 4 or not SENTENCE.search(ended.output) or "Traceback" in ended.output:
+            wrong.append(f"call {number}: exit code {ended.code}, {ended.output.strip()[-300:]}")
         state = _state(workspace)
         if state not in went_on:  # many calls leave the same behind
             went_on.add(state)

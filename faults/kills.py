@@ -26,11 +26,11 @@ def extraction(folder: Path) -> Outcome:
 
         honest = Pipeline._window
 
-        def told(self, window, *rest):  # type: ignore[no-untyped-def]
-            _tell(workspace, *(item.clip.id for item in window))
+        def reporting(self, window, *rest):  # type: ignore[no-untyped-def]
+            _report(workspace, *(item.clip.id for item in window))
             return honest(self, window, *rest)
 
-        Pipeline._window = told  # type: ignore[method-assign]
+        Pipeline._window = reporting  # type: ignore[method-assign]
         study.extract(workspace)
 
     return _campaign(folder, EXTRACTIONS, study.make(folder / "study"), began, clips_of, "clips")
@@ -52,7 +52,7 @@ def search(folder: Path) -> Outcome:
             return search(file, name, *rest)
 
         def evaluated(done, size, *rest):  # type: ignore[no-untyped-def]
-            _tell(workspace, *(f"{here.name}/{len(done) + number}" for number in range(size)))
+            _report(workspace, *(f"{here.name}/{len(done) + number}" for number in range(size)))
             return evaluate(done, size, *rest)
 
         probe_run.search, study_file._evaluate_batch = searched, evaluated
@@ -69,11 +69,11 @@ def training(folder: Path) -> Outcome:
 
         honest = finetune_run.train
 
-        def told(job, round_, *rest):  # type: ignore[no-untyped-def]
-            _tell(workspace, f"round-{round_.fold}.json")
+        def reporting(job, round_, *rest):  # type: ignore[no-untyped-def]
+            _report(workspace, f"round-{round_.fold}.json")
             return honest(job, round_, *rest)
 
-        finetune_run.train = told
+        finetune_run.train = reporting
         study.finetune(workspace)
 
     return _campaign(folder, SEARCHES, study.make(folder / "study"), began, rounds_of, "rounds")
@@ -112,7 +112,7 @@ def trials_of(workspace: Path) -> dict[str, bytes]:
     return found
 
 
-def _tell(workspace: Path, *names: str) -> None:
+def _report(workspace: Path, *names: str) -> None:
     """What is computed now, beside the workspace, where a kill cannot undo it."""
     with (workspace.parent / "computed").open("a") as file:
         file.write("".join(f"{name}\n" for name in names))
@@ -130,7 +130,7 @@ def _campaign(
     generator = random.Random(0)
     whole = study.fresh(made, folder / "whole", *keep)
     undisturbed = run(lambda: began(whole), Arm(whole, KILL_BEFORE, -1))
-    assert not undisturbed.code, undisturbed.said
+    assert not undisturbed.code, undisturbed.output
     expected, kept, calls = study.contents(whole), committed(whole), undisturbed.calls
     seconds = processor_seconds(study.fresh(made, folder / "killed", *keep), began)
     done = lost = again = other = campaigns = 0
@@ -149,7 +149,7 @@ def _campaign(
             ended = run(lambda: began(workspace), Arm(workspace, how, generator.randrange(calls)))
         else:
             ended = _killed_at(generator.uniform(0.05, 1.0) * seconds, lambda: began(workspace))
-        assert ended.killed or not ended.code, ended.said
+        assert ended.killed or not ended.code, ended.output
         after = committed(workspace)
         finished = not ended.killed
         if not (what == "rounds" and _run_is_whole(workspace)):  # it has taken its rounds up, and tidies them away

@@ -26,10 +26,10 @@ def damaged(folder: Path) -> Outcome:
     """75 each of safetensors, configuration files, LightGBM text and CTranslate2 containers."""
     made = study.make(folder / "study")
     assert not run(lambda: study.extract(made)).code
-    assert not (ended := run(lambda: study.probe(made, "--probe", "lightgbm"))).code, ended.said
+    assert not (ended := run(lambda: study.probe(made, "--probe", "lightgbm"))).code, ended.output
     log = folder / "log"
     ended = run(lambda: log.write_text(json.dumps(_all(made, folder))))
-    assert not ended.code, f"it crashed: {ended.code} {ended.said}"
+    assert not ended.code, f"it crashed: {ended.code} {ended.output}"
     counts = collections.Counter({tuple(key.split("/")): count for key, count in json.loads(log.read_text()).items()})
     by = {what: sum(count for (_, found), count in counts.items() if found == what) for _, what in counts}
     kinds = ", ".join(f"{counts[kind, 'refused']} {kind}" for kind in sorted({kind for kind, _ in counts}))

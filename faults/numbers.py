@@ -42,7 +42,7 @@ def not_finite(folder: Path) -> Outcome:
         sounds = {clip: soundfile.read(made / f"{clip}.wav", dtype="float32")[0] for clip in (*spoilt, *large)}
 
         def states(self, given):  # type: ignore[no-untyped-def]
-            who = [next((clip for clip, own in sounds.items() if np.array_equal(own, one)), None) for one in given]
+            who = [next((clip for clip, each in sounds.items() if np.array_equal(each, one)), None) for one in given]
             for layer, found in enumerate(honest(self, given)):
                 with torch.inference_mode():
                     for row, clip in enumerate(who):
@@ -75,7 +75,7 @@ def not_finite(folder: Path) -> Outcome:
         f"{float32} shards in float32, and {beyond} named (beyond float32 too); {broken} non-finite arrays in the "
         f"store, {len(extra)} other clips lost"
     )
-    assert ended.code == 3, ended.said
+    assert ended.code == 3, ended.output
     right = named == len(wanted) and not broken and not extra and float32 > 0
     return Outcome(len(wanted) + len(large), sentence, right and lost <= set(failed))
 
@@ -110,12 +110,14 @@ def memory(folder: Path) -> Outcome:
 
             ended = run(extract)
             done += 1
-            told = ended.said.count("needs more memory than there is")
+            named = ended.output.count("needs more memory than there is")
             longest = sum(number % 7 == 6 for number in range(study.CLIPS))
             expected = {0: (4, 1), 1: (3, longest)}.get(most, (0, 0))
             recorded = any(workspace.glob("features/*/shard-*.json"))  # where none fits, none has failed
-            if (ended.code, told) != expected or recorded != bool(most):
-                wrong.append(f"{failure} beyond {most}: exit code {ended.code}, {told} clips named {ended.said[-200:]}")
+            if (ended.code, named) != expected or recorded != bool(most):
+                wrong.append(
+                    f"{failure} beyond {most}: exit code {ended.code}, {named} clips named {ended.output[-200:]}"
+                )
     real = _for_real(made, folder / "real")
     sentence = (
         f"{done} runs with memory for 8, 4, 2, 1 and 0 clips, told in {len(FAILURES)} ways: "
@@ -141,11 +143,11 @@ def _for_real(made: Path, workspace: Path) -> tuple[str, bool]:
         study.extract(workspace)
 
     ended = run(extract)
-    named = "failed: clip 'clip0' at 1200.0 s it needs more memory than there is" in ended.said
-    assert ended.code == 3, ended.said
-    right = named and f"{study.CLIPS} clips tried" in ended.said
+    named = "failed: clip 'clip0' at 1200.0 s it needs more memory than there is" in ended.output
+    assert ended.code == 3, ended.output
+    right = named and f"{study.CLIPS} clips tried" in ended.output
     return (
         "under a real limit of address space a clip of 20 minutes was named and the rest stored"
         if right
-        else f"under a real limit: exit code {ended.code} {ended.said[-400:]}"
+        else f"under a real limit: exit code {ended.code} {ended.output[-400:]}"
     ), right

@@ -19,17 +19,17 @@ def cuts(folder: Path) -> Outcome:
     """100: 60 of extract, 25 of probe, 15 of finetune."""
     made = study.make(folder / "study")
     assert not run(lambda: study.extract(made)).code
-    ways: dict[str, tuple[Callable[[Path], None], Callable[[Path], dict[str, bytes]], tuple[str, ...]]] = {
+    writers: dict[str, tuple[Callable[[Path], None], Callable[[Path], dict[str, bytes]], tuple[str, ...]]] = {
         "extract": (_extract, clips_of, ()),
         "probe": (_probe, trials_of, ("features",)),
         "finetune": (_finetune, rounds_of, ()),
     }
     total = lost = other = promises = 0
-    for name, (began, committed, keep) in ways.items():
+    for name, (began, committed, keep) in writers.items():
         whole = study.fresh(made, folder / "whole", *keep)
         before = Disk(whole)
         ended = run(lambda began=began, whole=whole: began(whole), Arm(whole, RECORD, record=folder / "record"))
-        assert not ended.code, ended.said
+        assert not ended.code, ended.output
         done, expected, kept = list(calls(folder / "record")), study.contents(whole), committed(whole)
         assert len(done) > 50, f"{name}: only {len(done)} calls were recorded"
         generator = random.Random(name)
@@ -55,7 +55,7 @@ def cuts(folder: Path) -> Outcome:
                 lost += sum(found.get(key) is None or (key in kept and found[key] != kept[key]) for key in wanted)
                 promises += len(wanted)
             ended = run(lambda began=began, workspace=workspace: began(workspace))
-            assert not ended.code, f"{name}, cut at call {moment} of {len(done)}: {ended.said}"
+            assert not ended.code, f"{name}, cut at call {moment} of {len(done)}: {ended.output}"
             other += study.contents(workspace) != expected
             total += 1
     sentence = (

@@ -30,8 +30,8 @@ def two(folder: Path) -> Outcome:
         before, began = study.contents(made), time.monotonic()
         ended = run(lambda command=command: command(made))
         slowest = max(slowest, time.monotonic() - began)
-        if ended.code != 4 or "Another run is writing" not in ended.said or study.contents(made) != before:
-            wrong.append(f"{command.__name__}: exit code {ended.code}, {ended.said[-200:]}")
+        if ended.code != 4 or "Another run is writing" not in ended.output or study.contents(made) != before:
+            wrong.append(f"{command.__name__}: exit code {ended.code}, {ended.output[-200:]}")
         os.kill(holder, signal.SIGUSR1)
         status = os.waitstatus_to_exitcode(os.waitpid(holder, 0)[1])
         if status:
@@ -90,21 +90,27 @@ def stopped(folder: Path) -> Outcome:
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             for _ in range(SIGNALS):
                 study.fresh(made, workspace, *keep)
-                at, told = generator.uniform(0.1, 0.9) * seconds, []
+                at, interrupted_at = generator.uniform(0.1, 0.9) * seconds, []
 
-                def until(used: float, at: float = at, number: int = number, told: list[float] = told) -> int | None:
+                def until(
+                    used: float, at: float = at, number: int = number, interrupted_at: list[float] = interrupted_at
+                ) -> int | None:
                     if used < at:
                         return None
-                    told.append(time.monotonic())
+                    interrupted_at.append(time.monotonic())
                     return number
 
                 ended = run(partial(command, workspace), until=until)
-                if not told or not ended.code:
+                if not interrupted_at or not ended.code:
                     continue  # it was done before
                 sent += 1
-                slowest = max(slowest, time.monotonic() - told[0])
-                if ended.code != code or "start the same command again" not in ended.said or "Traceback" in ended.said:
-                    wrong.append(f"{command.__name__}: exit code {ended.code}, {ended.said[-300:]}")
+                slowest = max(slowest, time.monotonic() - interrupted_at[0])
+                if (
+                    ended.code != code
+                    or "start the same command again" not in ended.output
+                    or "Traceback" in ended.output
+                ):
+                    wrong.append(f"{command.__name__}: exit code {ended.code}, {ended.output[-300:]}")
                 again = run(partial(command, workspace))
                 other += bool(again.code) or study.contents(workspace) != expected
     sentence = (

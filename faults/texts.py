@@ -10,9 +10,9 @@ from faults.rows import Outcome
 
 ROOT = Path(__file__).parent.parent
 WRONG = (
-    "tests/test_manifest.py::test_a_wrong_manifest_is_refused_by_its_line",
-    "tests/test_recipes.py::test_a_wrong_recipe_is_refused_by_line_and_column",
-    "tests/test_cli_run.py::test_a_wrong_recipe_is_one_sentence_before_a_model_loads",
+    "tests/corpus/test_manifest.py::test_a_wrong_manifest_is_refused_by_its_line",
+    "tests/study/test_recipe.py::test_a_wrong_recipe_is_refused_by_line_and_column",
+    "tests/cli/test_run_refusals.py::test_a_wrong_recipe_is_one_sentence_before_a_model_loads",
 )
 EXAMPLES = 1_000  # a reader and kind
 
@@ -20,24 +20,26 @@ EXAMPLES = 1_000  # a reader and kind
 def wrong(folder: Path) -> Outcome:
     """Manifests by line and column's name, recipes by line and column; all before a model is loaded."""
     counts = []
-    told = True
+    passed = True
     for test in WRONG:
-        code, said = _pytest(folder, test)
-        found = re.search(r"(\d+) passed", said)
+        code, output = _pytest(folder, test)
+        found = re.search(r"(\d+) passed", output)
         counts.append(int(found[1]) if found else 0)
-        told &= code == 0
+        passed &= code == 0
     manifests, recipes = counts[0], counts[1] + counts[2]
     sentence = (
         f"{manifests} manifests refused by line and column, {recipes} recipes by line and column, before a model was "
-        f"loaded: {'all' if told else 'NOT all'} of them"
+        f"loaded: {'all' if passed else 'NOT all'} of them"
     )
-    return Outcome(manifests + recipes, sentence, told and min(manifests, recipes) >= 30)
+    return Outcome(manifests + recipes, sentence, passed and min(manifests, recipes) >= 30)
 
 
 def fuzz(folder: Path) -> Outcome:
     """Any bytes, and valid files mutated, to the readers of manifests, recipes, CSV, folds and CTranslate2."""
-    code, said = _pytest(folder, "-s", "tests/fuzz", TOOLKIT_FUZZ=str(EXAMPLES))
-    counts = {name: int(count.replace(",", "")) for name, count in re.findall(r"^(.+): ([\d,]+)$", said, re.MULTILINE)}
+    code, output = _pytest(folder, "-s", "tests/fuzz", TOOLKIT_FUZZ=str(EXAMPLES))
+    counts = {
+        name: int(count.replace(",", "")) for name, count in re.findall(r"^(.+): ([\d,]+)$", output, re.MULTILINE)
+    }
     read = sum(count for name, count in counts.items() if name.endswith(", read"))
     refused = sum(count for name, count in counts.items() if name.endswith(", refused"))
     most = max((count for name, count in counts.items() if name.endswith("bytes taken")), default=0)

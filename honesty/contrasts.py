@@ -26,8 +26,10 @@ def draw(random: Generator, callers: tuple[int, int], gap: float) -> tuple[Drawn
         odds = -0.5 + 0.9 * random.standard_normal(len(group))
     speaker = speakers(random, len(group), CLIPS)
     truth = (random.random(len(speaker)) < 1 / (1 + np.exp(-odds[speaker]))).astype(np.int64)
-    said = random.random(len(speaker)) < np.where(truth == 1, RECALL, FALSE)
-    return Drawn(BINARY, speaker, truth, np.stack([np.where(said, 0.0, 1.0), np.where(said, 1.0, 0.0)], axis=1)), group
+    positive = random.random(len(speaker)) < np.where(truth == 1, RECALL, FALSE)
+    return Drawn(
+        BINARY, speaker, truth, np.stack([np.where(positive, 0.0, 1.0), np.where(positive, 1.0, 0.0)], axis=1)
+    ), group
 
 
 @cache
@@ -62,7 +64,7 @@ def coverage(callers: tuple[int, int], wanted: int, quiet: bool = False) -> list
         Row(
             f"95 % interval of the difference of two groups of callers in their negative share, {name} "
             f"({planted()[source]:.3f})",
-            _told(callers),
+            _described(callers),
             len(found),
             *share(column, LEAST, MOST),
         )
@@ -77,13 +79,13 @@ def null(callers: tuple[int, int], wanted: int, quiet: bool = False) -> list[Row
 
     found = studies(f"no contrast, {callers[0]} and {callers[1]} callers", case, wanted, sum(callers) + 1, quiet)
     return [
-        Row(f"no difference of two groups of callers: p < 0.05 by {name}", _told(callers), len(found),
+        Row(f"no difference of two groups of callers: p < 0.05 by {name}", _described(callers), len(found),
             *share(column, 0.0, 0.06))
         for name, column in zip(("Welch's t", "permutation"), found.T)
     ]  # fmt: skip
 
 
-def _told(callers: tuple[int, int]) -> str:
+def _described(callers: tuple[int, int]) -> str:
     return f"{callers[0]} and {callers[1]} callers"
 
 

@@ -57,11 +57,11 @@ def draw(random: np.random.Generator) -> tuple[Predictions, list[str], IntArray]
     caller = np.repeat(np.arange(len(group)), CLIPS)
     truth = (random.random(len(caller)) < negative[caller]).astype(np.int64)
     counts = np.where(truth[:, None] == 1, VOICES[voice, :2], VOICES[voice, 2:])
-    said = (random.random(len(caller)) < counts[:, 0] / counts.sum(axis=1)).astype(np.int64)
+    predicted = (random.random(len(caller)) < counts[:, 0] / counts.sum(axis=1)).astype(np.int64)
     names = [f"s{number:03d}" for number in caller.tolist()]
     ids = tuple(f"{name}@{SECONDS * at}-{SECONDS * (at + 1)}" for name, at in zip(names, np.arange(len(names)) % CLIPS))
     nothing = np.full((len(caller), 2), np.nan)
-    return Predictions(BINARY, ids, tuple(names), caller % 5, truth, said, nothing), names, group
+    return Predictions(BINARY, ids, tuple(names), caller % 5, truth, predicted, nothing), names, group
 
 
 def rows_of(random: np.random.Generator) -> list[Difference]:
@@ -72,11 +72,11 @@ def rows_of(random: np.random.Generator) -> list[Difference]:
 
 
 def coverage(wanted: int, quiet: bool = False) -> list[Row]:
-    asked = [(source, measure) for measure in MEASURES for source in SOURCES]
+    keys = [(source, measure) for measure in MEASURES for source in SOURCES]
 
     def case(random: np.random.Generator) -> list[float]:
         found = {(row.source, row.measure): row.difference for row in rows_of(random)}
-        return [float(found[key].lower <= planted()[key] <= found[key].upper) for key in asked]  # type: ignore[operator]
+        return [float(found[key].lower <= planted()[key] <= found[key].upper) for key in keys]  # type: ignore[operator]
 
     found = studies("hotline of EmoDB", case, wanted, 46, quiet)
     return [
@@ -87,7 +87,7 @@ def coverage(wanted: int, quiet: bool = False) -> list[Row]:
             len(found),
             *share(column, LEAST, MOST),
         )
-        for (source, measure), column in zip(asked, found.T)
+        for (source, measure), column in zip(keys, found.T)
     ]
 
 

@@ -55,9 +55,9 @@ def coverage(name: str, draw: Draw, metric: str, speakers: int, wanted: int, qui
         return float(score.lower <= truth <= score.upper), score.upper - score.lower
 
     found = studies(f"{name}, {speakers} speakers", case, wanted, speakers, quiet)
-    told, held = share(found[:, 0], LEAST, MOST)
+    text, held = share(found[:, 0], LEAST, MOST)
     without = "" if len(found) == wanted else f"; {wanted - len(found)} studies gave no interval"
-    words = f"{told}, {found[:, 1].mean():.3f} wide on average{without}"
+    words = f"{text}, {found[:, 1].mean():.3f} wide on average{without}"
     return Row(f"95 % interval of {name} (truth {truth:.3f})", f"{speakers} speakers", len(found), words, held)
 
 
@@ -82,8 +82,8 @@ def slope(speakers: int, wanted: int, quiet: bool = False) -> Row:
         return (float(found.slope.lower <= truth <= found.slope.upper),)
 
     found = studies(f"calibration slope, {speakers} speakers", case, wanted, speakers, quiet)
-    told, held = share(found[:, 0], LEAST, MOST)
-    return Row("95 % interval of the calibration slope", f"{speakers} speakers", len(found), told, held)
+    text, held = share(found[:, 0], LEAST, MOST)
+    return Row("95 % interval of the calibration slope", f"{speakers} speakers", len(found), text, held)
 
 
 def rows(part: float) -> list[Row]:

@@ -35,8 +35,8 @@ def features(random: Generator, speaker: IntArray, truth: IntArray, signal: floa
     """
     count = int(speaker.max()) + 1
     common = np.random.default_rng(7).standard_normal(WIDTH)
-    own = mixed(random, (count, WIDTH), models, 0.5) / np.sqrt(WIDTH)
-    direction = signal * common / np.linalg.norm(common) + own
+    each = mixed(random, (count, WIDTH), models, 0.5) / np.sqrt(WIDTH)
+    direction = signal * common / np.linalg.norm(common) + each
     voice, noise = (mixed(random, (size, WIDTH), models, 0.5) for size in (count, len(speaker)))
     return np.asarray(voice[:, speaker] + noise + (truth - 0.5)[:, None] * direction[:, speaker])
 
@@ -112,14 +112,14 @@ def pooled(count: int, signal: float, prior: float, wanted: int, quiet: bool = F
     outside = features(large, speaker, truth, signal, 1)[0]
 
     def case(random: Generator) -> tuple[float, float, float, float] | None:
-        own = speakers(random, count, 30.0)
-        own_truth = labels(random, own, prior)
-        deal = dealt(random, own, own_truth, 5)
+        others = speakers(random, count, 30.0)
+        others_truth = labels(random, others, prior)
+        deal = dealt(random, others, others_truth, 5)
         if deal is None:
             return None
-        predictions, models = probed(deal, own_truth, features(random, own, own_truth, signal, 1)[0])
+        predictions, models = probed(deal, others_truth, features(random, others, others_truth, signal, 1)[0])
         whole = measure(predictions)
-        raw = float(roc_auc(own_truth, predictions.probability[:, 1]))
+        raw = float(roc_auc(others_truth, predictions.probability[:, 1]))
         odds = [((outside - m["mean"]) / m["scale"]) @ m["coefficients"][:, 0] for m in models]
         real = float(np.mean([float(roc_auc(truth, one)) for one in odds]))
         return whole["roc_auc"] or 0.0, raw, whole["roc_auc_by_fold"] or 0.0, real

@@ -33,14 +33,14 @@ def null(name: str, draw: Pair, metric: str, speakers: int, wanted: int, quiet: 
         return None if found is None else (found,)
 
     values = studies(f"p of {name}, {speakers} speakers", case, wanted, 1_000 + speakers, quiet)[:, 0]
-    told, held = share(values < 0.05, 0.0, 0.06)
+    text, held = share(values < 0.05, 0.0, 0.06)
     strict, _ = share(values < 0.01, 0.0, 0.02)
     uniform = float(kstest(values, "uniform").pvalue)
     families = values[: len(values) // FAMILY * FAMILY].reshape(-1, FAMILY)
     least = np.array([min(holm(family.tolist())) for family in families])
     together, family_held = share(least < 0.05, 0.0, 0.06)
     study = f"{speakers} speakers, two models alike"
-    words = f"p < .05 in {told}, p < .01 in {strict}; uniform by Kolmogorov and Smirnov: p = {uniform:.2f}"
+    words = f"p < .05 in {text}, p < .01 in {strict}; uniform by Kolmogorov and Smirnov: p = {uniform:.2f}"
     return [
         Row(f"p-value of a difference, {name}", study, len(values), words, held),
         Row(f"Holm over {FAMILY}, {name}", study, len(families), f"any p < .05 in {together}", family_held),
@@ -59,8 +59,8 @@ def equal(speakers: int, wanted: int, quiet: bool = False) -> Row:
         return None if found is None else (float(found < 0.05),)
 
     found = studies(f"equal, {speakers} speakers", case, wanted, 3_000 + speakers, quiet)
-    told, held = share(found[:, 0], 0.0, 0.05)
-    return Row("equal within 2 points", f"{speakers} speakers, two models 2 points apart", len(found), told, held)
+    text, held = share(found[:, 0], 0.0, 0.05)
+    return Row("equal within 2 points", f"{speakers} speakers, two models 2 points apart", len(found), text, held)
 
 
 def _of_signal(signal: float) -> Pair:
@@ -76,9 +76,9 @@ def gap(callers: int, inside: int, wanted: int, quiet: bool = False) -> Row:
         return None if one.p_value is None else (float(one.p_value < 0.05),)
 
     found = studies(f"gap of {inside} of {callers}", case, wanted, 4_000 + callers + inside, quiet)
-    told, held = share(found[:, 0], 0.0, 0.06)
+    text, held = share(found[:, 0], 0.0, 0.06)
     study = f"{inside} of {callers} callers, who are like the others"
-    return Row("p-value of a gap", study, len(found), f"p < .05 in {told}", held)
+    return Row("p-value of a gap", study, len(found), f"p < .05 in {text}", held)
 
 
 def layers(speakers: int, wanted: int, quiet: bool = False) -> Row:
@@ -91,8 +91,8 @@ def layers(speakers: int, wanted: int, quiet: bool = False) -> Row:
         return float(all(found[3:6])), float(sum(found))
 
     found = studies(f"layers, {speakers} speakers", case, wanted, 5_000 + speakers, quiet)
-    told, held = share(found[:, 0], 0.95, 1.0)
-    words = f"all three in {told}; {found[:, 1].mean():.1f} of 8 layers on average"
+    text, held = share(found[:, 0], 0.95, 1.0)
+    words = f"all three in {text}; {found[:, 1].mean():.1f} of 8 layers on average"
     return Row("the best layers are among those that may be", f"{speakers} speakers, 8 layers", len(found), words, held)
 
 

@@ -70,8 +70,8 @@ def speakers(random: Generator, count: int, clips: float, spread: float = 0.8) -
 
 def mixed(random: Generator, shape: Sequence[int], models: int, shared: float) -> FloatArray:
     """(models, *shape) normal deviates that correlate by `shared` between models."""
-    own = random.standard_normal((models, *shape))
-    return np.asarray(np.sqrt(shared) * random.standard_normal(tuple(shape)) + np.sqrt(1 - shared) * own)
+    each = random.standard_normal((models, *shape))
+    return np.asarray(np.sqrt(shared) * random.standard_normal(tuple(shape)) + np.sqrt(1 - shared) * each)
 
 
 def binary(

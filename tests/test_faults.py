@@ -37,7 +37,7 @@ def start(mode, at, record=None):
     return children.run(commit, children.Arm(folder, mode, at, record))
 
 whole = start(children.RECORD, 0, Path(sys.argv[2]))
-assert whole.code == 0, whole.said
+assert whole.code == 0, whole.output
 for mode in (children.FULL, children.KILL_BEFORE, children.KILL_WITHIN):
     for at in range(whole.calls):
         ended = start(mode, at)
@@ -45,7 +45,7 @@ for mode in (children.FULL, children.KILL_BEFORE, children.KILL_WITHIN):
         assert a in ("old", "another" * 3000), (mode, at, a[:20])
         assert not b.exists() or b.read_text() == "first" * 3000, (mode, at)
         if mode == children.FULL:
-            assert (ended.code, "bytes are free" in ended.said) in ((70, True), (0, False)), ended.said
+            assert (ended.code, "bytes are free" in ended.output) in ((70, True), (0, False)), ended.output
             assert not list(folder.rglob("*.tmp")), (mode, at)
         else:
             assert ended.killed

@@ -51,9 +51,9 @@ def test_every_command_takes_a_scale_or_refuses_it_by_name(run: Run, study: Path
         assert code == 0, (words, out, err)
         return out
 
-    def refused(told: str, *words: object) -> None:
+    def refused(sentence: str, *words: object) -> None:
         code, out, err = run(*words, *place)
-        assert code == 2 and told in err and err.count("\n") == 1 and "Traceback" not in err, (words, out, err)
+        assert code == 2 and sentence in err and err.count("\n") == 1 and "Traceback" not in err, (words, out, err)
 
     refused("--kind regression to predict the number, --kind ordinal", "probe", "-m", "mine", "-t", "risk", *QUICK)
     out = works(*NUMBERS, "--control", "shuffled", "--shuffles", "2", "--nuisance", "sex", "--language", "zh")
@@ -115,21 +115,24 @@ def test_a_scale_is_fine_tuned_on_its_probes_folds_and_compared_with_it(run: Run
         again = read_csv(made / "predictions.csv", done.task)
         for name in ("prediction", "probability", *(("score",) if done.task.ordinal else ())):
             np.testing.assert_array_equal(getattr(again, name), getattr(done.predictions, name))
-    for told, *words in (
+    for sentence, *words in (
         ("--loss ccc has no effect: risk is no regression", "--from", levels.name, "--loss", "ccc"),
         ("--class-weights balanced has no effect: risk holds levels", "--model", "mine", "--target", "risk", "--kind",
          "ordinal", "--folds", "3", "--class-weights", "balanced"),
         ("Bad --loss 'l1'", "--from", numbers.name, "--loss", "l1"),
     ):  # fmt: skip
         code, _, err = run("finetune", *words, *place)
-        assert code == 2 and told in err and err.count("\n") == 1, err
-    for kind, expected, told in (("regression", 0, "--loss ccc"), ("ordinal", 2, "line 9, column 8: --loss ccc has")):
+        assert code == 2 and sentence in err and err.count("\n") == 1, err
+    for kind, expected, sentence in (
+        ("regression", 0, "--loss ccc"),
+        ("ordinal", 2, "line 9, column 8: --loss ccc has"),
+    ):
         recipe = f"""
             [study]\ntarget = "risk"\nkind = "{kind}"\nfolds = "3"\n[extract]\nmodel = "mine"
             [[finetune]]\nloss = "ccc"\n"""
         (study / "recipe.toml").write_text(textwrap.dedent(recipe), encoding="utf-8")
         code, out, err = run("run", study / "recipe.toml", "--dry-run", *place)
-        assert code == expected and told in out + err, (out, err)
+        assert code == expected and sentence in out + err, (out, err)
 
 
 def test_a_prediction_with_truth_is_scored_as_the_run_is(run: Run, study: Path, tmp_path: Path) -> None:
@@ -159,12 +162,12 @@ def test_a_scale_is_cut_at_a_threshold_from_the_same_predictions(run: Run, study
     truth, given = (own >= 2 for own in (levels.run.predictions.truth, levels.run.predictions.prediction))
     recalls = [(given == side)[truth == side].mean() for side in (False, True)]
     assert found["metrics"]["unweighted_average_recall"]["estimate"] == pytest.approx(np.mean(recalls))
-    for words, told in (
+    for words, sentence in (
         (("--kind", "ordinal", "--threshold", "9"), "no truth is on its other side"),
         (("--kind", "ordinal", "--levels", "1,2"), "unknown column 'probability:3'"),
     ):
         code, _, err = run("score", levels.folder / "predictions.csv", *words)
-        assert code == 2 and told in err
+        assert code == 2 and sentence in err
 
 
 def test_in_python_numbers_have_frames_and_figures(study: Path) -> None:

@@ -48,8 +48,8 @@ def test_the_command_and_the_method_make_one_and_the_same_run(run: Run, study: P
 
 
 def test_results_are_json_on_the_command_line_too(run: Run, study: Path, probed: ProbeResult) -> None:
-    asked = ("--model", "made-up", "--target", "mood", "--folds", 3, "--trials", 2, "-w", study)
-    code, out, err = run("probe", *asked, "--json", "--quiet")
+    words = ("--model", "made-up", "--target", "mood", "--folds", 3, "--trials", 2, "-w", study)
+    code, out, err = run("probe", *words, "--json", "--quiet")
     (found,) = json.loads(out)["runs"]
     assert code == 0 and err == "" and found == json.loads(json.dumps(probed.to_json()))
     (study / "result" / "mood-stopped-linear-0" / ".training").mkdir(parents=True)
@@ -203,11 +203,11 @@ def test_arrays_that_do_not_belong_together_are_refused(given: dict[str, Any], s
 
 def test_a_caller_is_purged_from_python_too(study: Path, tmp_path: Path) -> None:
     shutil.copytree(study, tmp_path / "study", ignore=shutil.ignore_patterns("result"))
-    told: list[str] = []
-    workspace = toolkit.open(tmp_path / "study", say=told.append)
-    assert workspace.purge(speaker="s0", dry_run=True) is None and told[0] == "12 clips go"
+    messages: list[str] = []
+    workspace = toolkit.open(tmp_path / "study", say=messages.append)
+    assert workspace.purge(speaker="s0", dry_run=True) is None and messages[0] == "12 clips go"
     left = workspace.purge(speaker="s0", manifest_too=True)
-    assert left is not None and not left.found and "found nowhere" in told[-1]
+    assert left is not None and not left.found and "found nowhere" in messages[-1]
     assert {clip.speaker for clip in workspace.manifest.clips} == {f"s{number}" for number in range(1, 6)}
     assert all(len(store.ids) == 60 for store in workspace.stores())
     with pytest.raises(InputError, match="Say who goes: speaker NAME, or clip ID"):

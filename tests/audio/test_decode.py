@@ -160,9 +160,9 @@ def test_segments_that_the_file_does_not_hold_are_refused(
     start: float, end: float | None, sentence: str, write_sound: WriteSound
 ) -> None:
     path = write_sound("a.wav", seconds=1)
-    for look in (decode.decode, decode.header):
+    for read in (decode.decode, decode.header):
         with pytest.raises(AudioError, match=sentence):
-            look(path, start, end)
+            read(path, start, end)
 
 
 def test_an_end_or_a_duration_may_be_a_little_off(write_sound: WriteSound) -> None:

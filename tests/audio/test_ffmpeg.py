@@ -199,9 +199,9 @@ def test_without_the_extra_the_format_is_named_and_what_to_type(
         (("amr", "libopencore_amrnb"), "AMR"),
         (("wav", "g722"), "WAV of a codec"),
     ):
-        for look in (decode.decode, decode.header):
+        for read in (decode.decode, decode.header):
             with pytest.raises(AudioError) as refused:
-                look(shutil.copy(files[key], tmp_path / files[key].name))
+                read(shutil.copy(files[key], tmp_path / files[key].name))
             assert f"is {name}" in str(refused.value)
             assert (
                 "`pip install 'speech-layer-toolkit[formats]'` adds it; expected WAV, RF64, AIFF, FLAC, OGG or MP3"
@@ -228,9 +228,9 @@ print(found.sha256)
 def test_a_git_lfs_pointer_is_called_one(name: str, tmp_path: Path) -> None:
     oid = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
     (tmp_path / name).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n")
-    for look in (decode.decode, decode_pool.header):
+    for read in (decode.decode, decode_pool.header):
         with pytest.raises(AudioError, match="is a Git LFS pointer, not the audio; run `git lfs pull`"):
-            look(tmp_path / name)
+            read(tmp_path / name)
 
 
 def test_a_voice_message_of_wechat_is_called_one(tmp_path: Path) -> None:

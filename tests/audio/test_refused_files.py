@@ -32,9 +32,9 @@ def test_what_cannot_be_opened_is_named_at_once(tmp_path: Path) -> None:
         ("text.wav", "cannot be decoded: Format not recognised"),
         ("raw.raw", "cannot be decoded"),
     ):
-        for look in (decode.decode, decode.header):
+        for function in (decode.decode, decode.header):
             with pytest.raises(AudioError, match=sentence) as caught:
-                look(tmp_path / name)
+                function(tmp_path / name)
             assert str(tmp_path) not in str(caught.value)
     with pytest.raises(AudioError, match="is not a regular file"):
         decode.decode(Path("/dev/zero"))
@@ -159,9 +159,9 @@ def forged_flac(path: Path, frames: int) -> None:
 def test_a_forged_header_is_refused_before_anything_is_allocated(write_sound: WriteSound) -> None:
     path = write_sound("a.flac")
     forged_flac(path, 2**36 - 1)
-    for look in (decode.decode, decode.header):
+    for read in (decode.decode, decode.header):
         with pytest.raises(AudioError, match="whole frames for 8000 of 68719476735 samples"):
-            look(path)
+            read(path)
     with pytest.raises(AudioError, match="whole frames for 8000 of"):
         decode.decode(path, start=100, end=200)
 

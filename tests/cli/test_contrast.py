@@ -133,7 +133,7 @@ def put(name: str, *cells: str) -> Edit:
 
 
 @pytest.mark.parametrize(
-    ("edit", "asked", "sentence"),
+    ("edit", "options", "sentence"),
     [
         (as_it_is, {"by": "suicide"}, "Bad --by 'suicide', expected one of .*suicidal"),
         (as_it_is, {"by": "risk"}, r"'risk' has 3 values \('mid', 'low', 'high'\)"),
@@ -149,12 +149,12 @@ def put(name: str, *cells: str) -> Edit:
     ],
 )  # fmt: skip
 def test_each_refusal_is_one_sentence(
-    tmp_path: Path, study: Path, run: Run, edit: Edit, asked: dict[str, object], sentence: str
+    tmp_path: Path, study: Path, run: Run, edit: Edit, options: dict[str, object], sentence: str
 ) -> None:
     place = toolkit.open(study if edit is as_it_is else make_study(tmp_path / "s", edit)).place
     there = sorted(place.result.iterdir())
     words = {"by": "--by", "groups": "--groups", "unit": "--unit", "negative": "--negative", "least": "--least-clips"}
-    typed = [word for name, value in asked.items() for word in (words[name], str(value))]
+    typed = [word for name, value in options.items() for word in (words[name], str(value))]
     code, out, err = run("contrast", "--from", NAME, *typed, "-w", place.folder)
     assert (code, out) == (2, "") and pd.Series([err]).str.contains(sentence).all(), err
     assert len(err.strip().splitlines()) == 1 and sorted(place.result.iterdir()) == there

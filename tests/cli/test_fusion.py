@@ -38,20 +38,20 @@ def study(tmp_path: Path, run: Run) -> Path:
 
 
 def test_a_fusion_says_what_each_store_adds_on_the_clips_that_both_have(run: Run, study: Path) -> None:
-    asked = ("--target", "mood", "--folds", 4, "--trials", 6, "-w", study)
-    code, _out, err = run("probe", "--model", "one+two", "--fusion", "early", "--fusion", "late", *asked,
+    words = ("--target", "mood", "--folds", 4, "--trials", 6, "-w", study)
+    code, _out, err = run("probe", "--model", "one+two", "--fusion", "early", "--fusion", "late", *words,
                          "--nuisance", "duration", "--language", "zh")  # fmt: skip
     assert code == 0, err
     runs = {}
     for way in ("early", "late"):
         (folder,) = study.glob(f"result/mood-one+two-{way}-linear-*")
         runs[way] = folder
-        beside = json.loads((folder / "beside.json").read_text())["beside"]
-        kinds = [(one["kind"], one["name"]) for one in beside]
+        controls = json.loads((folder / "beside.json").read_text())["beside"]
+        kinds = [(one["kind"], one["name"]) for one in controls]
         assert kinds == [("alone", "one"), ("alone", "two"), ("nuisance", "duration")]
-        assert all(one["minus"]["estimate"] > 0.1 for one in beside[:2]), beside[:2]
+        assert all(one["minus"]["estimate"] > 0.1 for one in controls[:2]), controls[:2]
         page, chinese = ((folder / name).read_text() for name in ("report.html", "report.zh.html"))
-        yes = beside[0]["minus"]["lower"] > 0
+        yes = controls[0]["minus"]["lower"] > 0
         answer = "Yes: one alone scores" if yes else "It is not shown: one alone scores"
         assert f"Does adding two to one help? {answer}" in page and "What each store adds" in page
         assert yes or way == "late"
@@ -59,9 +59,9 @@ def test_a_fusion_says_what_each_store_adds_on_the_clips_that_both_have(run: Run
         assert f"在 one 上加入 two 有增益吗？{'有' if yes else '尚无证据'}" in chinese and "96 个中有 95 个" in chinese
         assert "one:layer = one.1" in page and "two:layer = two.1" in page
         assert [
-            json.loads((study / "result" / one["folder"] / "folds.json").read_text())["ids"] for one in beside[:2]
+            json.loads((study / "result" / one["folder"] / "folds.json").read_text())["ids"] for one in controls[:2]
         ] == [json.loads((folder / "folds.json").read_text())["ids"]] * 2
-    again = run("probe", "--model", "one+two", *asked)
+    again = run("probe", "--model", "one+two", *words)
     assert again[0] == 0 and "is finished already" in again[2]
 
     code, _, err = run("compare", runs["early"], runs["late"], *study.glob("result/mood-one-linear-*"), "-w", study)
@@ -84,17 +84,17 @@ def test_a_fusion_says_what_each_store_adds_on_the_clips_that_both_have(run: Run
 
 
 def test_a_store_that_has_all_clips_is_probed_alone_once(run: Run, study: Path) -> None:
-    asked = ("--target", "mood", "--folds", 4, "--trials", 2, "-w", study, "--manifest", study / "two.csv")
-    assert run("probe", "--model", "two", *asked)[0] == 0
+    words = ("--target", "mood", "--folds", 4, "--trials", 2, "-w", study, "--manifest", study / "two.csv")
+    assert run("probe", "--model", "two", *words)[0] == 0
     (before,) = study.glob("result/mood-two-linear-*")
     stamp = (before / "run.json").stat().st_mtime_ns
-    assert run("probe", "--model", "one+two", *asked)[0] == 0
+    assert run("probe", "--model", "one+two", *words)[0] == 0
     assert list(study.glob("result/mood-two-linear-*")) == [before]
     assert (before / "run.json").stat().st_mtime_ns == stamp
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "sentence"),
     [
         (("--model", "one+one"), "one store is named twice"),
         (("--model", "one+three"), "No features of 'three'"),
@@ -106,9 +106,9 @@ def test_a_store_that_has_all_clips_is_probed_alone_once(run: Run, study: Path) 
         (("--model", "one+two", "--control", "shuffled"), "give --shuffles 0"),
     ],
 )
-def test_what_cannot_be_fused_is_refused_by_name(run: Run, study: Path, more: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_fused_is_refused_by_name(run: Run, study: Path, more: tuple[str, ...], sentence: str) -> None:
     code, _, err = run("probe", *more, "--target", "mood", "--folds", 4, "-w", study)
-    assert code == (4 if "three" in said else 2) and said in " ".join(err.split())
+    assert code == (4 if "three" in sentence else 2) and sentence in " ".join(err.split())
 
 
 def test_a_view_has_the_shared_clips_in_the_first_one_s_order(study: Path) -> None:

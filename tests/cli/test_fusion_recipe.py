@@ -65,17 +65,17 @@ def test_a_study_probes_each_store_and_their_fusions_and_compares_all(run: Run, 
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "sentence"),
     [
         ('"tiny-hubert"', "line 14, column 8: bad fuse 'tiny-hubert', expected different models joined by \"+\""),
         ('"acoustic+acoustic"', "line 14, column 8: bad fuse 'acoustic+acoustic'"),
         ('"tiny-hubert+pitch"', "line 14, column 8: Bad fuse 'pitch'"),
     ],
 )
-def test_what_cannot_be_fused_is_refused_at_its_place(run: Run, study: Path, value: str, said: str) -> None:
+def test_what_cannot_be_fused_is_refused_at_its_place(run: Run, study: Path, value: str, sentence: str) -> None:
     (study / "study.toml").write_text(RECIPE.replace('"tiny-hubert+acoustic"', value))
     code, _, err = run("run", study / "study.toml", "-w", study)
-    assert code == 2 and said in err
+    assert code == 2 and sentence in err
     assert not (study / "features").exists()
 
 

@@ -124,8 +124,8 @@ def test_clips_split_one_by_one_show_both_figures_and_the_inflation(run: Run, st
         "probe", "--model", "made-up", "--target", "own", "--folds", 3, "--trials", 2, "--split-by", "clip", "-w", study
     )
     assert code == 0, err
-    said = " ".join(out.split())
-    assert "speakers are on both sides, so the scores are optimistic" in said and "the inflation is" in said
+    output = " ".join(out.split())
+    assert "speakers are on both sides, so the scores are optimistic" in output and "the inflation is" in output
     (row, *_) = beside(study, "own-made-up-linear-*")
     assert row["kind"] == "split" and float(row["difference_lower"]) > 0.02
     reports = [path for path in (study / "result").glob("own-made-up-linear-*") if (path / "beside.csv").exists()]
@@ -204,8 +204,8 @@ def test_a_budget_of_minutes_ends_the_search_and_says_what_each_layer_got(run: R
         "probe", "--model", "made-up", "--target", "mood", "--folds", 3, "--minutes", 0.001, "-w", study
     )
     assert code == 0, err
-    told = " ".join(out.split())
-    assert "The search had 0.001 minutes" in told and "got 10 to 10 trials: encoder.0 10 10 10" in told
+    output = " ".join(out.split())
+    assert "The search had 0.001 minutes" in output and "got 10 to 10 trials: encoder.0 10 10 10" in output
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in (study / "result").glob("mood-made-up-*/run.json")]
     assert 0.001 in [run["provenance"].get("minutes") for run in runs]
 

@@ -41,19 +41,19 @@ def test_the_recipes_that_come_along_can_be_followed(run: Run, study: Path, path
     read(path, shapes())
     grown(study)
     text = tiny_of(path).replace('dtype = "float16"', 'dtype = "float32"')
-    code, asked, err = run("run", recipe(study, text), "--dry-run")
+    code, printed, err = run("run", recipe(study, text), "--dry-run")
     assert code == 0, err
     fused = path.stem == "pitch-fusion"
     tunes = path.stem in ("corrected", "paper-binary", "paper-multilabel")
-    assert ("encoder-frozen" in asked, "--fusion early --fusion late" in asked) == (tunes, fused)
-    assert "toolkit compare" in asked
-    contrasts = [line for line in asked.splitlines() if "toolkit contrast" in line]
+    assert ("encoder-frozen" in printed, "--fusion early --fusion late" in printed) == (tunes, fused)
+    assert "toolkit compare" in printed
+    contrasts = [line for line in printed.splitlines() if "toolkit contrast" in line]
     assert len(contrasts) == (2 if path.stem == "hotline-contrast" else 0)
     assert all(line.endswith("--by suicidal --groups 1,0") for line in contrasts), contrasts
-    kinds = ["--kind ordinal" in line for line in asked.splitlines() if "toolkit probe" in line]
+    kinds = ["--kind ordinal" in line for line in printed.splitlines() if "toolkit probe" in line]
     assert kinds == ([False, True] if path.stem == "call-risk" else [False] * len(kinds))
     leaks = path.stem == "paper-binary"  # the paper's other experiment tests callers who were never heard
-    assert ("--split-by clip" in asked, "# speakers kept apart" in asked) == (leaks, leaks)
+    assert ("--split-by clip" in printed, "# speakers kept apart" in printed) == (leaks, leaks)
 
 
 def test_the_papers_numbers_are_its_codes(run: Run, study: Path) -> None:
@@ -61,9 +61,9 @@ def test_the_papers_numbers_are_its_codes(run: Run, study: Path) -> None:
 
     def told(path: Path) -> list[str]:
         text = tiny_of(path).replace('dtype = "float16"', 'dtype = "auto"')
-        code, asked, err = run("run", recipe(study, text), "--dry-run")
+        code, printed, err = run("run", recipe(study, text), "--dry-run")
         assert code == 0, err
-        lines = [shlex.split(line, comments=True)[6:] for line in asked.splitlines() if " finetune " in line]
+        lines = [shlex.split(line, comments=True)[6:] for line in printed.splitlines() if " finetune " in line]
         return [" ".join(word for word in words if word != "--note" and " " not in word) for words in lines]
 
     plain = "--head-epochs 0 --weight-decay 0.0 --warmup 0.0"
@@ -90,8 +90,8 @@ def test_float16_is_refused_in_time_where_there_is_no_cuda(
     text = tiny_of(RECIPES / "paper-binary.toml")
     code, _, err = run("run", recipe(study, text))
     line = text[: text.index('dtype = "float16"')].count("\n") + 1
-    said = f"toolkit: study.toml, line {line}, column 9: --dtype float16 trains on CUDA devices alone; take"
-    assert code == 2 and err.startswith(said)
+    sentence = f"toolkit: study.toml, line {line}, column 9: --dtype float16 trains on CUDA devices alone; take"
+    assert code == 2 and err.startswith(sentence)
     assert not (study / "features").exists()
 
 

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 def test_a_study_from_recipe_to_comparison_then_it_stands(run: Run, study: Path) -> None:
     name = recipe(study, SMALL.replace("# more of study", "seed = 3"))
-    code, asked, _ = run("run", name, "--dry-run")
+    code, printed, _ = run("run", name, "--dry-run")
     assert code == 0 and not (study / "features").exists() and not (study / "result").exists()
-    lines = asked.splitlines()
+    lines = printed.splitlines()
     assert [line.split()[:4] for line in lines] == [
         ["to", "do", "toolkit", step] for step in ("extract", "probe", "finetune", "compare")
     ]
@@ -38,15 +38,15 @@ def test_a_study_from_recipe_to_comparison_then_it_stands(run: Run, study: Path)
     code, again, err = run("run", name)
     assert (code, again[again.index("Made, or") :]) == (0, told)
     assert [f"step {number} of 4 is finished already" in err for number in (1, 2, 3, 4)] == [True, True, True, False]
-    code, asked, _ = run("run", name, "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["done", "done", "done", "to"]
+    code, printed, _ = run("run", name, "--dry-run")
+    assert [line.split()[0] for line in printed.splitlines()] == ["done", "done", "done", "to"]
     # each line is the very command: typed by hand, it finds the same run
-    code, _, err = run(*asked.splitlines()[2].split()[2:])
+    code, _, err = run(*printed.splitlines()[2].split()[2:])
     assert code == 0 and "is finished already" in err
 
     (study / "manifest.csv").write_text((study / "manifest.csv").read_text().replace(",s5,", ",s4,"))
-    code, asked, _ = run("run", name, "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["done", "to", "to", "to"]
+    code, printed, _ = run("run", name, "--dry-run")
+    assert [line.split()[0] for line in printed.splitlines()] == ["done", "to", "to", "to"]
 
 
 @pytest.mark.parametrize("own_split", [None, "speakers", "clips"])
@@ -66,8 +66,8 @@ def test_the_papers_split_is_run_beside_the_honest_one(run: Run, study: Path, ow
     html = (leaking / "report.html").read_text(encoding="utf-8")
     assert "speakers kept apart" in html and ("split column is not used" in html) == bool(own_split)
     assert out.count("all side by side") == 2
-    code, asked, _ = run("run", name, "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["done"] * 4 + ["to"] * 2
+    code, printed, _ = run("run", name, "--dry-run")
+    assert [line.split()[0] for line in printed.splitlines()] == ["done"] * 4 + ["to"] * 2
 
 
 def test_clips_that_fail_make_the_exit_code_3_and_the_study_goes_on(run: Run, study: Path) -> None:
@@ -93,13 +93,13 @@ def test_a_failure_stops_with_its_step_named(run: Run, study: Path, monkeypatch:
 
 def test_the_random_control_is_made_on_the_way(run: Run, study: Path) -> None:
     text = SMALL.replace("# more of probe", 'control = ["random"]').split("[[finetune]]")[0]
-    code, asked, _ = run("run", recipe(study, text), "--dry-run")
+    code, printed, _ = run("run", recipe(study, text), "--dry-run")
     assert code == 0
-    assert [line.split()[3] for line in asked.splitlines()] == ["models", "extract", "probe"]
+    assert [line.split()[3] for line in printed.splitlines()] == ["models", "extract", "probe"]
     code, out, err = run("run", study / "study.toml")
     assert code == 0 and (study / "models" / "tiny-whisper-random").is_dir() and "random weights" in out, err
-    code, asked, _ = run("run", study / "study.toml", "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["done", "done"]
+    code, printed, _ = run("run", study / "study.toml", "--dry-run")
+    assert [line.split()[0] for line in printed.splitlines()] == ["done", "done"]
 
 
 def test_seeds_of_probes_and_tunings_are_runs_of_one_study(run: Run, study: Path) -> None:
@@ -118,17 +118,17 @@ def test_seeds_of_probes_and_tunings_are_runs_of_one_study(run: Run, study: Path
     (origin,) = {one[2] for one in told["finetune-head"]}
     first = json.loads((study / "result" / origin / "run.json").read_text())["provenance"]
     assert (first["deal"], first["seed"]) == (0, 0)  # of the first deal, which the tunings share
-    code, asked, _ = run("run", name, "--dry-run")
-    assert [line.split()[0] for line in asked.splitlines()] == ["done", "done", "done", "to"]
+    code, printed, _ = run("run", name, "--dry-run")
+    assert [line.split()[0] for line in printed.splitlines()] == ["done", "done", "done", "to"]
 
 
 def test_a_probe_stands_once_its_shuffles_and_its_learning_curve_are_there(run: Run, study: Path) -> None:
     text = SMALL.split("[[finetune]]")[0]
 
     def stands(more: str) -> bool:
-        code, asked, err = run("run", recipe(study, text.replace("# more of probe", more)), "--dry-run")
+        code, printed, err = run("run", recipe(study, text.replace("# more of probe", more)), "--dry-run")
         assert code == 0, err
-        return asked.splitlines()[-1].startswith("done")
+        return printed.splitlines()[-1].startswith("done")
 
     assert run("run", recipe(study, text.replace("# more of probe", 'control = "shuffled"\nshuffles = 2')))[0] == 0
     assert stands("") and stands('control = "shuffled"\nshuffles = 2')
@@ -147,8 +147,8 @@ def test_every_table_takes_every_option_of_its_command_but_those_that_the_recipe
 
 
 def test_a_recipe_is_followed_from_python_to_the_same_files(run: Run, study: Path) -> None:
-    name, said = recipe(study, SMALL), list[str]()
-    space = toolkit.open(study, say=said.append)
+    name, messages = recipe(study, SMALL), list[str]()
+    space = toolkit.open(study, say=messages.append)
     planned = space.run(name, dry_run=True)
     assert (
         [made for _, made in planned.steps] == [False] * 4 and not planned.pages and not (study / "features").exists()
@@ -157,10 +157,10 @@ def test_a_recipe_is_followed_from_python_to_the_same_files(run: Run, study: Pat
     assert [title for title, _ in made.pages] == [
         "high, linear probe of tiny-whisper", "high, tiny-whisper fine-tuned (head)", "high: all side by side",
     ]  # fmt: skip
-    assert all(page.is_file() for _, page in made.pages) and "toolkit compare" in said[-1] + said[-2]
+    assert all(page.is_file() for _, page in made.pages) and "toolkit compare" in messages[-1] + messages[-2]
     assert list(made.table()["command"]) == [command for command, _ in made.steps]
-    code, asked, err = run("run", name, "--dry-run")
-    assert code == 0 and [line.split()[0] for line in asked.splitlines()] == ["done", "done", "done", "to"], err
+    code, printed, err = run("run", name, "--dry-run")
+    assert code == 0 and [line.split()[0] for line in printed.splitlines()] == ["done", "done", "done", "to"], err
     with pytest.raises(RecipeError, match="line 3, column 9: folds 2: at least 3"):
         space.run(recipe(study, SMALL.replace("folds = 3", "folds = 2")))
 

@@ -151,9 +151,9 @@ def test_what_is_false_in_a_recipe_is_typed_so(run: Run, corpus: Path, tmp_path:
     more = "refit-on-development = false\nseeds = 3\ngradient-checkpointing = false"
     text = SMALL.replace("# more of finetune", more)
     text = text.replace('"head"', '"lora"')
-    code, asked, err = run("run", recipe(tmp_path, text), "--dry-run", "-w", corpus)
+    code, printed, err = run("run", recipe(tmp_path, text), "--dry-run", "-w", corpus)
     assert code == 0, err
-    (line,) = (line for line in asked.splitlines() if " finetune " in line)
+    (line,) = (line for line in printed.splitlines() if " finetune " in line)
     assert " --no-refit-on-development" in line and " --seeds 3" in line and "gradient-checkpointing" not in line
 
 

@@ -65,7 +65,7 @@ def newest(study: Path) -> result_run.Run:
 
 
 @pytest.mark.parametrize(
-    ("name", "target", "told"),
+    ("name", "target", "sentence"),
     [
         ("speakers", "mood", "column 'speaker': 's0' (line 3 and 6 more) and 'S0' (line 2)"),
         ("moods", "mood", "column 'mood': 'joy' (line 4 and 17 more) and 'Joy' (line 2 and 5 more)"),
@@ -73,13 +73,13 @@ def newest(study: Path) -> result_run.Run:
     ],
 )
 def test_check_and_probe_name_both_and_a_merge_gives_the_clean_run(
-    run: Run, study: Path, name: str, target: str, told: str
+    run: Run, study: Path, name: str, target: str, sentence: str
 ) -> None:
     check = ("manifest", "check", "-w", study, "--manifest", study / f"{name}.csv")
     code, out, _ = run(*check)
-    assert code == 2 and told in out.replace("\n", " ") and "--spellings merge" in out
+    assert code == 2 and sentence in out.replace("\n", " ") and "--spellings merge" in out
     code, _, err = probe(run, study, name, target)
-    assert code == 2 and told in err and not list(study.glob(f"result/{name}"))
+    assert code == 2 and sentence in err and not list(study.glob(f"result/{name}"))
     assert run(*check, "--spellings", "merge")[0] == run(*check, "--spellings", "keep")[0] == 0
     assert probe(run, study, "clean", target)[0] == 0
     code, _, err = probe(run, study, name, target, "--spellings", "merge")

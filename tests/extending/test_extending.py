@@ -49,13 +49,13 @@ def start(site: Path, *words: object) -> subprocess.CompletedProcess[str]:
 Done = tuple[int, str, str]  # exit code, standard output, standard error
 
 
-def carried_out(site: str, asked: list[list[str]], answer: Connection) -> None:
+def carried_out(site: str, requests: list[list[str]], answer: Connection) -> None:
     """Commands one after the other in a process of their own that finds the site's packages."""
     sys.path.insert(0, site)
     os.chdir(site)
     undraw(pytest.MonkeyPatch())
     found: list[Done] = []
-    for words in asked:
+    for words in requests:
         sys.argv = ["toolkit", *words]
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
@@ -132,14 +132,14 @@ def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Pat
     rows = np.random.default_rng(0).standard_normal((36, 8))
     rows[:, 0] += 1.5 * np.array([(35 - number) % 2 for number in range(36)])
     np.save(study / "rows.npy", rows)
-    asked = ("probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 2, "--probe")
+    words = ("probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 2, "--probe")
     explained, _, _, nearly = commands(
         site,
         study,
         ("probe", "--explain"),
         ("features", "import", "mine", study / "rows.npy", "--ids", study / "ids.txt"),
-        (*asked, "shrinkage-lda"),
-        (*asked, "shrinkage-ldo"),
+        (*words, "shrinkage-lda"),
+        (*words, "shrinkage-ldo"),
     )
     assert "of the covariance: 0 as the clips have it" in explained[1]
     assert nearly[0] == 2 and "did you mean 'shrinkage-lda'?" in nearly[2]
@@ -160,7 +160,7 @@ def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Pat
     before = source.read_text()
     try:
         source.write_text(before + "\n# a line that may change what is computed\n")
-        again, other = commands(site, study, (*asked, "shrinkage-lda"), predict)
+        again, other = commands(site, study, (*words, "shrinkage-lda"), predict)
         assert again[0] == 0 and other[0] == 4 and "shrinkage-lda 1.0, which has other files now" in other[2]
     finally:
         source.write_text(before)
@@ -227,8 +227,8 @@ def test_the_family_is_extracted_probed_and_fine_tuned_and_its_package_is_named(
     before = source.read_text()
     try:
         source.write_text(before + "\n# a line that may change what is computed\n")
-        asked = ("predict", "--from", probed.name, study / "3.wav"), ("finetune", "--from", probed.name)
-        for code, _, err in commands(site, study, *asked):
+        words = ("predict", "--from", probed.name, study / "3.wav"), ("finetune", "--from", probed.name)
+        for code, _, err in commands(site, study, *words):
             assert code == 4 and "nemotron-family 1.0, which has other files now" in err
     finally:
         source.write_text(before)

@@ -123,8 +123,8 @@ def test_it_is_extracted_probed_and_predicted_by_the_names_of_its_columns(run: R
     assert run("extract", "--model", "acoustic", "-w", study)[0] == 3  # nothing is missing, two cannot be had
     assert values(find(study / "features", "acoustic")) == before
 
-    asked = ("--target", "register", "--folds", 3, "--trials", 3, "-w", study)
-    code, out, err = run("probe", "--model", "acoustic", "--probe", "linear", "--probe", "lightgbm", *asked)
+    words = ("--target", "register", "--folds", 3, "--trials", 3, "-w", study)
+    code, out, err = run("probe", "--model", "acoustic", "--probe", "linear", "--probe", "lightgbm", *words)
     assert code == 0, err
     for probe in ("linear", "lightgbm"):
         (folder,) = study.glob(f"result/register-acoustic-{probe}-*")
@@ -139,7 +139,7 @@ def test_it_is_extracted_probed_and_predicted_by_the_names_of_its_columns(run: R
     code, out, err = run("predict", "--from", folder, study / "new.wav", "-w", study, "--output", study / "said")
     assert code == 0, err
     assert ",high," in (study / "said" / "predictions.csv").read_text()
-    code, _, err = run("probe", "--model", "acoustic", "--control", "random", *asked)
+    code, _, err = run("probe", "--model", "acoustic", "--control", "random", *words)
     assert code == 4 and "acoustic is an acoustic set, which has no weights" in err
     code, _, err = run("finetune", "--from", folder, "-w", study)
     assert code == 2 and "acoustic set, which has no weights" in err

@@ -113,15 +113,15 @@ def test_batches_hold_every_clip_once_within_the_budget() -> None:
 
 
 def test_the_budget_grows_until_memory_refuses() -> None:
-    asked: list[int] = []
+    requests: list[int] = []
 
     def run(count: int) -> None:
-        asked.append(count)
+        requests.append(count)
         if count > 4:
             raise torch.OutOfMemoryError
 
     assert find_budget(run, cost=32_000) in (2.0, 4.0, 8.0)
-    assert asked[:2] == [1, 1] and max(asked) <= 8
+    assert requests[:2] == [1, 1] and max(requests) <= 8
 
 
 def test_a_moment_of_another_program_does_not_end_the_search_for_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,10 +50,10 @@ def test_changed_clips_are_computed_again_and_the_others_keep_their_bytes(tmp_pa
     old, corrected = means(before), calls(tmp_path, 1, 0.7, 1.4)
     with pytest.raises(InputError, match=r"'c1' is not what .* --changed recompute, give the new recordings new ids"):
         extract(corrected, hubert, tmp_path / "features", OPTIONS)
-    said: list[str] = []
-    done = extract(corrected, hubert, tmp_path / "features", RECOMPUTE, said.append)
+    messages: list[str] = []
+    done = extract(corrected, hubert, tmp_path / "features", RECOMPUTE, messages.append)
     assert (done.new, done.before, mark(before) is None) == (1, 2, False)
-    assert any(sentence.startswith("1 clips are other audio than before: what tiny-hubert-") for sentence in said)
+    assert any(sentence.startswith("1 clips are other audio than before: what tiny-hubert-") for sentence in messages)
     new = means(done.store)
     assert new.keys() == old.keys() and not np.array_equal(new["c1"], old["c1"])
     for clip in ("c0", "c2"):

@@ -23,11 +23,11 @@ def test_it_gives_the_store_that_the_cpu_gives(
     checkpoint = locate(str(folder), tmp_path / "models")
     options = Options(context="clip", dtype="float32", frames=("encoder.1",), device="cpu")
     here = extract(clips, checkpoint, tmp_path / "here", options)
-    said: list[str] = []
+    messages: list[str] = []
     with DEVICES[name]() as device:
         monkeypatch.setattr("toolkit.extract.setup.choose_device", lambda name: device)
-        there = extract(clips, checkpoint, tmp_path / "there", options, said.append)
-    assert any(f"on {device}" in sentence for sentence in said)
+        there = extract(clips, checkpoint, tmp_path / "there", options, messages.append)
+    assert any(f"on {device}" in sentence for sentence in messages)
     assert (there.new, there.failed) == (here.new, here.failed)
     for layer in here.store.layers:
         one, other = there.store.layer(layer), here.store.layer(layer)

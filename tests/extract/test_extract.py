@@ -73,11 +73,11 @@ def test_whisper_decoder_and_context_are_stores_of_their_own(tmp_path: Path, whi
 
 def test_frames_are_kept_and_their_price_is_said(tmp_path: Path, hubert: Checkpoint) -> None:
     clips = corpus(tmp_path, count=3)
-    said: list[str] = []
+    messages: list[str] = []
     store = extract(
-        clips, hubert, tmp_path / "features", Options(dtype="float32", frames=("encoder.1",)), said.append
+        clips, hubert, tmp_path / "features", Options(dtype="float32", frames=("encoder.1",)), messages.append
     ).store
-    assert any("will take" in sentence and "bytes" in sentence for sentence in said)
+    assert any("will take" in sentence and "bytes" in sentence for sentence in messages)
     pooled = store.layer("encoder.1").mean
     for row, (clip, frames) in enumerate(store.frames("encoder.1")):
         assert clip == store.ids[row]
@@ -176,9 +176,9 @@ def test_check_writes_its_verdict_into_the_store_it_guards(
 def test_long_recordings_become_windows_that_know_their_recording(tmp_path: Path, hubert: Checkpoint) -> None:
     clips = corpus(tmp_path, count=4)
     options = Options(dtype="float32", window=0.5, hop=0.25)
-    said: list[str] = []
-    done = extract(clips, hubert, tmp_path / "features", options, said.append)
-    assert any(sentence.startswith("4 recordings are ") for sentence in said)
+    messages: list[str] = []
+    done = extract(clips, hubert, tmp_path / "features", options, messages.append)
+    assert any(sentence.startswith("4 recordings are ") for sentence in messages)
     cut_up = [clip for clip in done.store.clips.values() if clip.recording]
     assert cut_up and all(clip.id.startswith(f"{clip.recording}@") and clip.samples == 8_000 for clip in cut_up)
     assert "clip0" in done.store.ids  # 0.3 s: no longer than a window

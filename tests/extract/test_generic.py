@@ -40,12 +40,12 @@ def sew(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 def test_stored_features_are_those_of_each_clip_alone(tmp_path: Path, bert: Checkpoint, sew: Checkpoint) -> None:
     for checkpoint, modes in ((bert, {"masked", "equal"}), (sew, {"mended", "equal"})):
         clips = corpus(tmp_path)
-        said: list[str] = []
-        done = extract(clips, checkpoint, tmp_path / "features", Options(frames="encoder.2"), said.append)
+        messages: list[str] = []
+        done = extract(clips, checkpoint, tmp_path / "features", Options(frames="encoder.2"), messages.append)
         assert (done.new, done.failed, done.flags["unbatched"]) == (7, {}, 0)
         settings = done.store.settings
         assert settings["batches"]["mode"] in modes and settings["dtype"] == "float32"
-        assert any("24 clips were off by" in sentence for sentence in said)
+        assert any("24 clips were off by" in sentence for sentence in messages)
         proof = json.loads((done.store.folder / "proof.json").read_text())
         assert proof["errors"][settings["batches"]["mode"]] <= generic.BOUND
         alone = load(checkpoint, torch.device("cpu"), torch.float32).in_mode("alone")  # type: ignore[attr-defined]

@@ -53,20 +53,20 @@ def test_it_is_extracted_probed_and_asked_about_new_audio(run: Run, study: Path)
     assert code["sha256"] in page and settings["weights_sha256"] in page
 
     assert run("predict", "--from", folder.name, "3.wav")[0] == 0  # whose features are there
-    asked = ("predict", "--from", folder.name, "new.wav", "--own-code", "mine.py:large")
+    words = ("predict", "--from", folder.name, "new.wav", "--own-code", "mine.py:large")
     new = study / "new.wav"
     sound, rate = soundfile.read(study / "3.wav", dtype="float32")
     soundfile.write(new, sound[:-50], rate, subtype="FLOAT")
-    status, _, err = run(*asked[:-2])
+    status, _, err = run(*words[:-2])
     assert status == 2 and "for 1 clips without features that must be run again, which takes --own-code" in err
-    status, _, err = run(*asked)
+    status, _, err = run(*words)
     assert status == 0 and "mine.py is code of your own, and is run" in err, err
     soundfile.write(new, sound[:-70], rate, subtype="FLOAT")
     own.write(study, "def prepare", "# other source\n\n\ndef prepare")
-    status, _, err = run(*asked)
+    status, _, err = run(*words)
     assert status == 4 and "mine.py:large is not the code that mood-mine-large-linear-" in err
     own.write(study, "manual_seed(3)", "manual_seed(4)")
-    status, _, err = run(*asked)
+    status, _, err = run(*words)
     assert status == 4 and "mine-large has other weights than those" in err
 
 
@@ -101,7 +101,7 @@ def test_a_store_is_found_by_the_file_that_made_it_and_no_other(run: Run, study:
     wanted = hashlib.sha256((study / "mine.py").read_bytes()).hexdigest()
     assert code == 0 and wanted in kept.read_text(), err
     own.write(study, "manual_seed(3)", "manual_seed(5)")
-    for model, said in [
+    for model, sentence in [
         (
             "mine.py:large",
             "No features of 'mine.py:large' in features/ (there: mine-large); `toolkit extract --model mine",
@@ -109,7 +109,7 @@ def test_a_store_is_found_by_the_file_that_made_it_and_no_other(run: Run, study:
         ("gone.py:large", "--model gone.py: there is no such file; its features are called gone-large"),
     ]:
         code, _, err = run("probe", "--model", f"{model}+mine-large", *options)
-        assert code == 4 and said in err and "Traceback" not in err, err
+        assert code == 4 and sentence in err and "Traceback" not in err, err
 
 
 def test_an_onnx_graph_is_extracted_probed_and_asked_about_new_audio(run: Run, study: Path) -> None:
@@ -151,7 +151,7 @@ def test_started_again_the_finished_store_stands_and_other_code_gets_its_own(run
 
 def test_it_is_not_fine_tuned_nor_sent_to_other_machines(run: Run, study: Path) -> None:
     folder = probed(run, study)
-    for words, said in [
+    for words, sentence in [
         (("finetune", "--from", folder.name), "probed features of code of your own, which cannot be fine-tuned"),
         (("finetune", "--model", "./mine.py:large", "--target", "mood"), "is code of your own, no checkpoint"),
         (("models", "randomise", "./mine.py:large"), "is code of your own, no checkpoint"),
@@ -161,7 +161,7 @@ def test_it_is_not_fine_tuned_nor_sent_to_other_machines(run: Run, study: Path) 
         (("extract", "--model", "gone.py:large"), "the file cannot be read"),
     ]:
         code, out, err = run(*words)
-        assert (code, out) == (2, "") and said in err and err.count("\n") <= 2, (words, err)
+        assert (code, out) == (2, "") and sentence in err and err.count("\n") <= 2, (words, err)
     own.write(study, "torch.manual_seed(3)", "1 / 0")
     code, _, err = run("extract", "--model", "mine.py:large")
     assert code == 4 and "toolkit: mine-large: mine.py:large fails: ZeroDivisionError division by zero" in err
@@ -172,8 +172,8 @@ def test_a_recipe_runs_a_file_only_when_that_is_typed(run: Run, study: Path) -> 
     (study / "r.toml").write_text(RECIPE.format(model="./mine.py:large"))
     (study / "mine.py").write_text("import pathlib\n\npathlib.Path('ran').touch()\n" + own.GOOD)
     code, _, err = run("run", "r.toml")
-    said = "r.toml, line 6, column 9: Bad model './mine.py:large': it is code, which is run; type --own-code"
-    assert code == 2 and said in err
+    sentence = "r.toml, line 6, column 9: Bad model './mine.py:large': it is code, which is run; type --own-code"
+    assert code == 2 and sentence in err
     assert run("run", "r.toml", "--dry-run")[0] == 2
     with pytest.raises(RecipeError, match="own_code"):
         toolkit.open(study).run("r.toml")
@@ -182,10 +182,10 @@ def test_a_recipe_runs_a_file_only_when_that_is_typed(run: Run, study: Path) -> 
     assert code == 0 and (study / "ran").exists() and list(study.glob("result/mood-mine-large-linear-*")), err
     code, out, _ = run("run", "r.toml", "--own-code", "--dry-run")
     assert code == 0 and out.count("done    toolkit") == 2
-    for more, said in [("control = 'random'", "line 9, column 11: mine-large is code, of which"),
+    for more, sentence in [("control = 'random'", "line 9, column 11: mine-large is code, of which"),
                        ("[[finetune]]\ntrain = 'head'", "model mine-large cannot be fine-tuned")]:  # fmt: skip
         (study / "r.toml").write_text(RECIPE.format(model="./mine.py:large") + more)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=sentence):
             toolkit.open(study).run("r.toml", own_code=True)
 
 

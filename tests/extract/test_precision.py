@@ -62,10 +62,10 @@ def test_bfloat16_that_strays_falls_back_to_float32_and_is_remembered(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = corpus(tmp_path, count=3)
-    said: list[str] = []
-    first = extract(clips, hubert, tmp_path / "features", TIGHT, said.append)
+    messages: list[str] = []
+    first = extract(clips, hubert, tmp_path / "features", TIGHT, messages.append)
     assert first.store.settings["dtype"] == "float32"
-    assert any("float32: bfloat16 differs from float32 by 0.0" in sentence for sentence in said)
+    assert any("float32: bfloat16 differs from float32 by 0.0" in sentence for sentence in messages)
     monkeypatch.setattr(setup, "load", lambda *_, **__: pytest.fail("what was measured is remembered"))
     assert extract(clips, hubert, tmp_path / "features", TIGHT).store.folder == first.store.folder
     assert len(list((tmp_path / "features").iterdir())) == 1
@@ -76,17 +76,17 @@ def test_bfloat16_that_was_asked_for_is_measured_too_and_does_not_decide_for_aut
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = corpus(tmp_path, count=3)
-    said: list[str] = []
-    close = extract(clips, hubert, tmp_path / "close", Options(dtype="bfloat16", bound=0.5), said.append)
+    messages: list[str] = []
+    close = extract(clips, hubert, tmp_path / "close", Options(dtype="bfloat16", bound=0.5), messages.append)
     assert close.store.settings["dtype"] == "bfloat16" and (close.store.folder / PRECISION_FILE).exists()
-    assert any("bfloat16: for the test; it differs from float32 by" in sentence for sentence in said)
-    strays = extract(clips, hubert, tmp_path / "strays", Options(dtype="bfloat16", bound=1e-9), said.append)
+    assert any("bfloat16: for the test; it differs from float32 by" in sentence for sentence in messages)
+    strays = extract(clips, hubert, tmp_path / "strays", Options(dtype="bfloat16", bound=1e-9), messages.append)
     assert strays.store.settings["dtype"] == "bfloat16"
-    assert any("as asked for, but it differs from float32 by" in sentence for sentence in said)
+    assert any("as asked for, but it differs from float32 by" in sentence for sentence in messages)
     monkeypatch.setattr(setup.Session, "_measure", lambda _: pytest.fail("what was measured is remembered"))
-    assert Session(hubert, tmp_path / "strays", TIGHT, None, said.append).found() is None
+    assert Session(hubert, tmp_path / "strays", TIGHT, None, messages.append).found() is None
     assert extract(clips, hubert, tmp_path / "strays", TIGHT).store.settings["dtype"] == "float32"
-    found = Session(hubert, tmp_path / "strays", TIGHT, None, said.append).found()
+    found = Session(hubert, tmp_path / "strays", TIGHT, None, messages.append).found()
     assert found is not None and found.settings["dtype"] == "float32"
 
 
@@ -180,7 +180,7 @@ def encoders(
     monkeypatch: pytest.MonkeyPatch, bend: Callable[[Precision, torch.Tensor], torch.Tensor]
 ) -> list[Precision]:
     """Encoders are float32's whose states are bent, the same on every machine."""
-    asked: list[Precision] = []
+    requests: list[Precision] = []
 
     class Bent:
         def __init__(self, encoder: Encoder, precision: Precision) -> None:
@@ -194,12 +194,12 @@ def encoders(
                 yield replace(layer, values=bend(self.precision, layer.values))
 
     def loaded(checkpoint: Checkpoint, device: torch.device, precision: Precision, **options: object) -> object:
-        asked.append(precision)
+        requests.append(precision)
         encoder = load(checkpoint, device, FLOAT32)
         return encoder if precision == FLOAT32 else Bent(encoder, precision)
 
     monkeypatch.setattr(setup, "load", loaded)
-    return asked
+    return requests
 
 
 @pytest.mark.parametrize(("faster", "dtype"), [(True, "split-bfloat16"), (False, "float32")])

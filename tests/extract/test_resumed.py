@@ -31,10 +31,10 @@ def test_started_again_it_does_only_what_is_missing(
     clips = corpus(tmp_path)
     extract(clips, hubert, tmp_path / "features", Options(dtype="float32"))
     more = corpus(tmp_path, count=9)
-    said: list[str] = []
-    done = extract(more, hubert, tmp_path / "features", Options(dtype="float32"), said.append)
+    messages: list[str] = []
+    done = extract(more, hubert, tmp_path / "features", Options(dtype="float32"), messages.append)
     assert (done.new, done.before) == (2, 7)
-    assert any("7 of 9 clips are in" in sentence and "2 are missing" in sentence for sentence in said)
+    assert any("7 of 9 clips are in" in sentence and "2 are missing" in sentence for sentence in messages)
     monkeypatch.setattr(setup, "load", lambda *_, **__: pytest.fail("a finished store needs no model"))
     again = extract(more, hubert, tmp_path / "features", Options(dtype="float32"))
     assert (again.new, again.before) == (0, 9)
@@ -68,14 +68,14 @@ def test_an_id_that_means_another_file_is_refused_however_alike_the_files_are(
     (tmp_path / "moved").mkdir()
     for name in ("1.wav", "2.wav"):
         (tmp_path / name).rename(tmp_path / "moved" / name)
-    said: list[str] = []
+    messages: list[str] = []
     manifests.write(tmp_path / "manifest.csv", ("id", "path"), [("row0", "moved/1.wav"), ("row1", "moved/2.wav")])
     moved = manifests.read(tmp_path / "manifest.csv")
-    assert extract(moved, hubert, tmp_path / "features", options, said.append).before == 2
-    assert any(sentence.startswith("2 clips come from other or newer files") for sentence in said)
-    before, said[:] = store_of(tmp_path / "features"), []
-    again = extract(moved, hubert, tmp_path / "features", options, said.append)
-    assert again.before == 2 and not any("other or newer files" in sentence for sentence in said)
+    assert extract(moved, hubert, tmp_path / "features", options, messages.append).before == 2
+    assert any(sentence.startswith("2 clips come from other or newer files") for sentence in messages)
+    before, messages[:] = store_of(tmp_path / "features"), []
+    again = extract(moved, hubert, tmp_path / "features", options, messages.append)
+    assert again.before == 2 and not any("other or newer files" in sentence for sentence in messages)
     assert store_of(tmp_path / "features") == before and not [defect for _, defect in again.store.verify() if defect]
 
 

@@ -61,8 +61,8 @@ def test_a_column_is_read_fused_with_speech_and_asked_of_new_audio(run: Run, stu
     page, chinese = ((folder / name).read_text() for name in ("report.html", "report.zh.html"))
     assert "Does adding reads to hears help?" in page and "Does adding hears to reads help?" in page
     assert "在 hears 上加入 reads 有增益吗？" in chinese
-    beside = json.loads((folder / "beside.json").read_text())["beside"]
-    assert [one["name"] for one in beside] == ["hears", "reads"]
+    controls = json.loads((folder / "beside.json").read_text())["beside"]
+    assert [one["name"] for one in controls] == ["hears", "reads"]
     # the run's own clips get what was said of them, new ones are read; neither is without its text
     own = run("predict", "--from", folder.name, "--manifest", "manifest.csv")
     assert own[0] == 0, own
@@ -72,12 +72,12 @@ def test_a_column_is_read_fused_with_speech_and_asked_of_new_audio(run: Run, stu
     new = [(f"n{one[0]}", f"new{one[1]}", *one[2:]) for one in rows()]
     manifest.write(study / "new.csv", COLUMNS, new)
     manifest.write(study / "mute.csv", COLUMNS[:-1], [one[:-1] for one in new])
-    asked = run("predict", "--from", folder.name, "--manifest", "new.csv")
-    assert asked[0] == 0 and len(list(study.glob("predictions/*/predictions.csv"))) == 2, asked
+    printed = run("predict", "--from", folder.name, "--manifest", "new.csv")
+    assert printed[0] == 0 and len(list(study.glob("predictions/*/predictions.csv"))) == 2, printed
     for words in (("--manifest", "mute.csv"), ("new3.wav",)):
         code, _, err = run("predict", "--from", folder.name, *words)
         assert code == 2 and "No text: the manifest has no column 'text'" in err and err.count("toolkit:") == 1, err
-    told = [*done, *again, *probed, *own, *asked]
+    told = [*done, *again, *probed, *own, *printed]
     for words in (("compare",), ("manifest", "check"), ("features", "list"), ("runs",)):
         code, out, err = run(*words)
         assert code in (0, 2) and "No label" not in out
@@ -140,7 +140,7 @@ def test_a_clip_without_text_and_one_with_too_long_a_text_are_named_and_left_out
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "sentence"),
     [
         (("--model", "reads", "--layers", "0-1"), "--layers: reads reads text"),
         (("--model", "reads", "--dtype", "bfloat16"), "--dtype bfloat16: reads reads text"),
@@ -150,10 +150,10 @@ def test_a_clip_without_text_and_one_with_too_long_a_text_are_named_and_left_out
         (("--model", "hears", "--cut-text"), "--cut-text has no effect"),
     ],
 )
-def test_what_means_nothing_is_refused(run: Run, study: Path, words: tuple[str, ...], said: str) -> None:
+def test_what_means_nothing_is_refused(run: Run, study: Path, words: tuple[str, ...], sentence: str) -> None:
     tiny.hubert(study / "models" / "hears")
     code, out, err = run("extract", *words)
-    assert (code, out) == (2, "") and said in err, err
+    assert (code, out) == (2, "") and sentence in err, err
 
 
 def test_what_reads_is_neither_fine_tuned_nor_randomised(run: Run, study: Path) -> None:

@@ -163,7 +163,7 @@ def written_in(study: Path, language: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("gone", "words", "said"),
+    ("gone", "words", "sentence"),
     [
         ("", ("--model", "reads", "--language", "zh"), "reads reads text"),
         ("", ("--model", "hears", "--language", "zh"), "hears writes no text, expected a Whisper with its decoder"),
@@ -172,12 +172,12 @@ def written_in(study: Path, language: str) -> str:
         ("generation_config.json", ASKED[1:], "writes has no generation_config.json, by which a Whisper writes"),
     ],
 )
-def test_what_cannot_write_is_refused(run: Run, study: Path, gone: str, words: tuple[str, ...], said: str) -> None:
+def test_what_cannot_write_is_refused(run: Run, study: Path, gone: str, words: tuple[str, ...], sentence: str) -> None:
     tiny.hubert(study / "models" / "hears")
     if gone:
         (study / "models" / "writes" / gone).unlink()
     code, out, err = run("transcribe", *words)
-    assert code in (2, 4) and out == "" and said in err and err.count("toolkit:") == 1, err
+    assert code in (2, 4) and out == "" and sentence in err and err.count("toolkit:") == 1, err
     assert not (study / "features").exists()
 
 
@@ -207,9 +207,9 @@ def test_a_run_on_transcripts_predicts_new_audio_once_that_is_transcribed(run: R
     assert run("probe", "--model", "reads", "--target", "mood", "--folds", 3, "--trials", 1)[0] == 0
     (folder,) = study.glob("result/mood-reads-linear-*")
     manifest.write(new, ("id", "path"), [("n1", "1.wav"), ("n2", "2.wav")])
-    asked = ("predict", "--from", folder.name, "--manifest", new)
-    code, _, err = run(*asked)
+    words = ("predict", "--from", folder.name, "--manifest", new)
+    code, _, err = run(*words)
     assert code == 2 and "2 of 2 clips have no transcript in writes-" in err and err.count("toolkit:") == 1, err
     assert run(*ASKED, "--manifest", new)[0] == 0
-    code, _, err = run(*asked)
+    code, _, err = run(*words)
     assert code == 0 and "2 clips are new to the run" in err, err

@@ -26,9 +26,9 @@ def test_an_embedding_is_probed_drawn_and_compared_like_a_backbone(run: Run, stu
     np.save(study / "noise.npy", np.random.default_rng(1).standard_normal((2, N, WIDTH)))
     assert embed(run, study, "noise.npy", "--ids", study / "ids.txt", name="noise")[0] == 0
 
-    asked = ("--target", "mood", "--folds", 3, "--trials", 3, "-w", study)
+    words = ("--target", "mood", "--folds", 3, "--trials", 3, "-w", study)
     nuisances = ("--nuisance", "duration,loudness", "--control", "shuffled", "--shuffles", 0)
-    code, out, err = run("probe", "--model", "theirs", *asked, *nuisances)
+    code, out, err = run("probe", "--model", "theirs", *words, *nuisances)
     assert code == 0, err
     (folder,) = (study / "result").glob("mood-theirs-linear-*")
     for winner in winners.read(folder / "winners"):
@@ -39,13 +39,13 @@ def test_an_embedding_is_probed_drawn_and_compared_like_a_backbone(run: Run, stu
     assert len(told) == 1
     html = (folder / "report.html").read_text(encoding="utf-8")
     assert "imported from a file" in html and "middle" in html and "what enters the first" not in html
-    beside = {row["name"] for row in csv.DictReader((folder / "beside.csv").read_text().splitlines())}
-    assert {"duration", "loudness"} <= beside
+    controls = {row["name"] for row in csv.DictReader((folder / "beside.csv").read_text().splitlines())}
+    assert {"duration", "loudness"} <= controls
 
     for probe in ("mlp", "lightgbm", "mix"):
-        code, out, err = run("probe", "--model", "theirs", "--probe", probe, *asked)
+        code, out, err = run("probe", "--model", "theirs", "--probe", probe, *words)
         assert code == 0, (probe, err)
-    assert run("probe", "--model", "noise", *asked)[0] == 0
+    assert run("probe", "--model", "noise", *words)[0] == 0
     other = next((study / "result").glob("mood-noise-linear-*"))
     code, out, err = run("compare", folder, other, "-w", study)
     assert code == 0 and "theirs" in out and "noise" in out, err
@@ -57,7 +57,7 @@ def test_an_embedding_is_probed_drawn_and_compared_like_a_backbone(run: Run, stu
     soundfile.write(study / "new.wav", np.sin(np.arange(900)), 16_000)
     code, _, err = run("predict", "--from", folder.name, study / "new.wav", "-w", study)
     assert code == 2 and "were imported from a file" in err and "1 clips are not in that store" in err
-    code, _, err = run("probe", "--model", "theirs", *asked, "--control", "random")
+    code, _, err = run("probe", "--model", "theirs", *words, "--control", "random")
     assert code == 4 and "`toolkit features import theirs-random`" in err
 
 

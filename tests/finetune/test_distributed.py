@@ -30,16 +30,16 @@ def copied(study: Path, workspace: Path) -> Path:
     return workspace
 
 
-def together(words: list[str], said: Path) -> list[BaseProcess]:
+def together(words: list[str], sentence: Path) -> list[BaseProcess]:
     """Two processes of one training, as a launcher of processes leaves them."""
-    said.touch()
+    sentence.touch()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     both = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
             "ACCELERATE_MIXED_PRECISION": "bf16"}  # fmt: skip
     ranks = [both | {"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
-    return [children.start(children.command, words, rank, str(said), str(said)) for rank in ranks]
+    return [children.start(children.command, words, rank, str(sentence), str(sentence)) for rank in ranks]
 
 
 def test_two_processes_one_of_them_killed_predict_what_one_predicts(run: Run, study: Path, tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_two_processes_one_of_them_killed_predict_what_one_predicts(run: Run, st
     first, second = together(words, tmp_path / "killed")
     children.killed_once_there(second, shared, "result/*/.training/round-1/selection/trusted.json")
     assert children.ended(first) != 0
-    said = tmp_path / "said"
-    assert [children.ended(child) for child in together(words, said)] == [0, 0], said.read_text()
-    assert_same(alone, shared, said.read_text())
+    applied = tmp_path / "said"
+    assert [children.ended(child) for child in together(words, applied)] == [0, 0], applied.read_text()
+    assert_same(alone, shared, applied.read_text())
 
 
 @pytest.mark.slow  # the launcher itself, which starts Python three times
@@ -73,9 +73,9 @@ def test_the_launcher_starts_processes_that_predict_what_one_predicts(run: Run, 
     assert_same(alone, shared, done.stdout + done.stderr)
 
 
-def assert_same(alone: Path, shared: Path, said: str) -> None:
-    assert said.count("36 clips predicted") == 1 and said.count("in 2 processes, float32") == 1
-    assert "round that tests fold 0" not in said  # it was there already
+def assert_same(alone: Path, shared: Path, sentence: str) -> None:
+    assert sentence.count("36 clips predicted") == 1 and sentence.count("in 2 processes, float32") == 1
+    assert "round that tests fold 0" not in sentence  # it was there already
     one, two = (
         run_files.read(folder)
         for workspace in (alone, shared)

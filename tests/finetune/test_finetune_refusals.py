@@ -56,9 +56,9 @@ def test_runs_that_cannot_be_compared_are_refused_with_the_reason(run: Run, tmp_
 
 
 def test_a_manifest_that_is_named_for_its_groups_must_be_whole(run: Run, study: Path, probed: Path) -> None:
-    for name, said in (("nothing.csv", "there is no such file"), ("1.wav", "is not UTF-8")):
+    for name, sentence in (("nothing.csv", "there is no such file"), ("1.wav", "is not UTF-8")):
         code, _, err = run("compare", probed.name, "--manifest", study / name, "-w", study)
-        assert code == 2 and said in err
+        assert code == 2 and sentence in err
     code, _, err = run("compare", "/", "-w", study)
     assert code == 2 and "Bad result '/'" in err
 

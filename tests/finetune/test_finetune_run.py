@@ -153,13 +153,15 @@ def test_a_fold_without_positives_is_named_and_a_round_that_cannot_learn_the_lab
     done = run_files.read(folder)
     column = done.predictions.truth[:, 2]
     (home,) = set(done.predictions.fold[column == 1].tolist())  # the one fold that has positives
-    said = " ".join(out.split())
+    output = " ".join(out.split())
     for round_ in done.folds.rounds():
         sentence = f"In the round that tests fold {round_.fold} 'rare' does not vary in the training clips; "
         late = f"{sentence}until the epoch is chosen, it is predicted at its prevalence."
         never = f"{sentence}it is predicted at its prevalence."
         trained, developed = (column[part].any() for part in (round_.train, round_.development))
-        assert (late in said, never in said) == (developed, round_.fold == home) and trained == (sentence not in said)
+        assert (late in output, never in output) == (developed, round_.fold == home) and trained == (
+            sentence not in output
+        )
         given = done.predictions.probability[done.predictions.fold == round_.fold, 2]
         assert (given == 0).all() == (round_.fold == home)
     scores = json.loads((folder / "metrics.json").read_text())["labels"]["rare"]
@@ -195,15 +197,17 @@ def test_a_round_whose_probe_chose_too_low_a_layer_trains_the_head_alone_and_say
     run_files.write(tmp_path / "low", low_run)
     code, out, err = finetune(run, study, "--from", tmp_path / "low", "--train", "lora", "--top", 2, "--epochs", 1)
     assert code == 0, err
-    said = "In the round that tests fold 0 the probe chose encoder.0, too low for --train lora; that round trains the"
-    assert " ".join(out.split()).count(said) == 1
+    sentence = (
+        "In the round that tests fold 0 the probe chose encoder.0, too low for --train lora; that round trains the"
+    )
+    assert " ".join(out.split()).count(sentence) == 1
     found = {}
     for folder in (study / "result").glob("high-tiny-hubert-finetune-lora-*"):
         done = run_files.read(folder)
         found[done.choices[0].setting["layer"]] = done
     first = found["encoder.0"]
     assert [choice.setting["train"] for choice in first.choices] == ["head", "lora", "lora"]
-    assert [*map(str, first.notes)] == [f"{said} head alone."] and len(first.predictions.ids) == 36
+    assert [*map(str, first.notes)] == [f"{sentence} head alone."] and len(first.predictions.ids) == 36
     assert "head, lora, lora" in out  # the two rows differ in it
 
 
@@ -217,9 +221,9 @@ def test_seeds_are_runs_of_one_series_and_their_spread_is_shown(run: Run, study:
     rows = [line for line in out.splitlines() if "noisy-tiny-hubert-finetune-head-" in line and "report" not in line]
     scores = [headline_score(one.task, one.predictions.truth, one.predictions.prediction) for one in done]
     mean, deviation = np.mean(scores), np.std(scores, ddof=1)
-    said = f"UAR {mean:.3f} on average over 4 runs (2 deals of the folds, 2 training seeds), standard deviation "
-    said += f"{deviation:.3f}"
-    assert len(rows) == 4 and said in out and "folds' seed" in out
+    sentence = f"UAR {mean:.3f} on average over 4 runs (2 deals of the folds, 2 training seeds), standard deviation "
+    sentence += f"{deviation:.3f}"
+    assert len(rows) == 4 and sentence in out and "folds' seed" in out
 
 
 def test_the_layers_of_all_rounds_have_one_name() -> None:

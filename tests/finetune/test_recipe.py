@@ -108,15 +108,15 @@ def test_a_recipe_that_cannot_be_is_refused(options: dict[str, object], sentence
 
 
 @pytest.mark.parametrize(
-    ("train", "layer", "said"),
+    ("train", "layer", "sentence"),
     [("lora", "encoder.0", "needs 1 layers, .* after 0"), ("top-2", "encoder.1", "needs 2 layers, .* after 1"),
      ("top-6", "decoder.1", "needs 6 layers, .* after 5")],
 )  # fmt: skip
 def test_a_round_too_shallow_for_the_recipe_is_refused_before_the_first_is_trained(
-    train: str, layer: str, said: str
+    train: str, layer: str, sentence: str
 ) -> None:
     check_depth(Recipe(train=train), {0: "decoder.2", 1: "decoder.3"}, 4)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=sentence):
         check_depth(Recipe(train=train), {0: "decoder.2", 1: layer}, 4)
 
 

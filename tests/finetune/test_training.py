@@ -104,10 +104,10 @@ def test_numbers_that_are_not_finite_end_the_run_with_a_sentence(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     recipe = Recipe("full", learning_rate=1e30, head_lr=1e-3, max_grad_norm=0.0, epochs=2, head_epochs=0)
-    said = (
+    sentence = (
         "Epoch 1 of the round that tests fold 0: the backbone diverged and gives no finite numbers in float32; take a "
     )
-    with pytest.raises(MachineError, match=f"^{said}smaller --learning-rate than 1e\\+30$"):
+    with pytest.raises(MachineError, match=f"^{sentence}smaller --learning-rate than 1e\\+30$"):
         one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.2")
 
 
@@ -118,33 +118,35 @@ def test_the_clip_that_gives_no_number_is_named_before_the_first_epoch_and_in_on
     (round_, *_) = question.folds.rounds()
     spoilt = question.folds.ids[round_.train[5]]
     job.recordings.samples[spoilt][100] = np.nan
-    said = f"untrained backbone gives no finite numbers for clip '{spoilt}' in "
-    with pytest.raises(MachineError, match=f"{said}float32; leave the clip out$"):
+    message = f"untrained backbone gives no finite numbers for clip '{spoilt}' in "
+    with pytest.raises(MachineError, match=f"{message}float32; leave the clip out$"):
         train(job, round_, "encoder.1", tmp_path, lambda sentence: None)
     other = replace(job, recipe=replace(job.recipe, dtype="bfloat16"))
-    with pytest.raises(MachineError, match=f"{said}bfloat16; take --dtype float32, or leave the clip out$"):
+    with pytest.raises(MachineError, match=f"{message}bfloat16; take --dtype float32, or leave the clip out$"):
         train(other, round_, "encoder.1", tmp_path, lambda sentence: None)
     whole = epochs.layer_of
     monkeypatch.setattr(epochs, "layer_of", lambda *given: whole(*given).nan_to_num())
-    said = (
+    message = (
         f"Epoch 1 of the round that tests fold 0: the backbone gives no finite numbers for clip '{spoilt}' in float32"
     )
-    with pytest.raises(MachineError, match=f"^{said}; leave it out$"):
+    with pytest.raises(MachineError, match=f"^{message}; leave it out$"):
         train(job, round_, "encoder.1", tmp_path, lambda sentence: None)
 
 
 def test_a_head_that_diverges_is_what_the_sentence_is_about(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
-    said = (
+    sentence = (
         "^The head's first fit diverged in epoch [0-9] of 9, in the round that tests fold 0; take a smaller --head-lr"
     )
-    with pytest.raises(MachineError, match=f"{said} than 1e\\+38$"):
+    with pytest.raises(MachineError, match=f"{sentence} than 1e\\+38$"):
         one_round(
             manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", head_lr=1e38, head_epochs=9), "encoder.1"
         )
-    said = "^Epoch 1 of the round that tests fold 0: the head diverged and gives no finite numbers in bfloat16; take a "
-    with pytest.raises(MachineError, match=f"{said}smaller --head-lr than 1e\\+38, or take --dtype float32$"):
+    sentence = (
+        "^Epoch 1 of the round that tests fold 0: the head diverged and gives no finite numbers in bfloat16; take a "
+    )
+    with pytest.raises(MachineError, match=f"{sentence}smaller --head-lr than 1e\\+38, or take --dtype float32$"):
         recipe = Recipe("head", head_lr=1e38, max_grad_norm=0.0, warmup=0.0, head_epochs=0, dtype="bfloat16")
         one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
 

@@ -157,11 +157,11 @@ def test_what_is_no_such_file_is_one_sentence(tmp_path: Path) -> None:
         ({"model": {"a": 3}}, "theirs.pt is no state_dict of tensors by name"),
         ({"cfg": re.compile("a"), "model": theirs}, "theirs.pt is damaged or holds more than tensors"),
     ]
-    for found, said in cases:
+    for found, sentence in cases:
         torch.save(found, tmp_path / "theirs.pt")
         with pytest.raises(CheckpointError) as refused:
             convert(tmp_path / "theirs.pt", tmp_path / "out")
-        assert said in str(refused.value) and str(tmp_path) not in str(refused.value), refused.value
+        assert sentence in str(refused.value) and str(tmp_path) not in str(refused.value), refused.value
         assert not (tmp_path / "out").exists()
     with pytest.raises(CheckpointError, match=r"There is no file gone\.pt, expected fairseq's or torchaudio's"):
         convert(tmp_path / "gone.pt", tmp_path / "out")

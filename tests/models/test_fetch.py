@@ -54,8 +54,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_fetched_folder_is_checked_recorded_and_pinned(hub: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    checkpoint = fetch(SOURCE, tmp_path / "models", said.append)
+    messages: list[str] = []
+    checkpoint = fetch(SOURCE, tmp_path / "models", messages.append)
     target = tmp_path / "models" / "tiny-hubert"
     assert checkpoint.folder == target and checkpoint.backbone.layers == 3
     assert names(target) == ["config.json", "fetched.json", "model.safetensors", "preprocessor_config.json"]
@@ -63,7 +63,7 @@ def test_a_fetched_folder_is_checked_recorded_and_pinned(hub: Path, tmp_path: Pa
     assert (record["hub_id"], record["commit"]) == (SOURCE.hub_id, COMMIT) and "converted_from" not in record
     assert record["files"]["config.json"]["bytes"] == (target / "config.json").stat().st_size
     assert names(tmp_path / "models") == ["tiny-hubert"]
-    assert "c0ffeec0ffee: 3 files" in said[0] and str(tmp_path) not in said[0]
+    assert "c0ffeec0ffee: 3 files" in messages[0] and str(tmp_path) not in messages[0]
 
 
 def test_a_pickle_becomes_safetensors_of_the_same_values(hub: Path, tmp_path: Path) -> None:
@@ -228,9 +228,9 @@ def test_what_broke_off_goes_on_where_it_was(hub: Path, served: Hub, tmp_path: P
     (part,) = (tmp_path / "models" / STAGING).rglob("*.part")
     came = part.stat().st_size
     assert 10_000_000 <= came <= 15_000_000
-    served.broken, said, before = None, list[str](), len(served.asked)
-    target = fetch(SOURCE, tmp_path / "models", said.append).folder
-    assert any("of it came before; going on from there" in sentence for sentence in said)
+    served.broken, messages, before = None, list[str](), len(served.asked)
+    target = fetch(SOURCE, tmp_path / "models", messages.append).folder
+    assert any("of it came before; going on from there" in sentence for sentence in messages)
     asked = [one for one in served.asked[before:] if one.startswith("GET") and "/resolve/" in one]
     assert asked == [f"GET /somebody/tiny-hubert/resolve/{COMMIT}/model.safetensors bytes={came}-"]
     assert (target / "model.safetensors").read_bytes() == weights.read_bytes()
@@ -251,10 +251,10 @@ def test_what_was_kept_of_other_files_is_not_mixed_with_these(hub: Path, served:
 
 @pytest.mark.parametrize("lengths", [True, False])
 def test_a_mirror_that_tells_no_sizes(hub: Path, served: Hub, tmp_path: Path, lengths: bool) -> None:
-    served.sizes, served.lengths, said = False, lengths, list[str]()
-    target = fetch(SOURCE, tmp_path / "models", said.append).folder
+    served.sizes, served.lengths, messages = False, lengths, list[str]()
+    target = fetch(SOURCE, tmp_path / "models", messages.append).folder
     assert (target / "model.safetensors").read_bytes() == (hub / "model.safetensors").read_bytes()
-    assert "of unknown size" in said[0] and "No sizes are known" in said[-1]
+    assert "of unknown size" in messages[0] and "No sizes are known" in messages[-1]
 
 
 def test_the_command_takes_an_id_and_a_mirror_by_its_variable(hub: Path, served: Hub, tmp_path: Path) -> None:

@@ -152,14 +152,14 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "change", "said"), WRONG, ids=[said[:40] for _, _, said in WRONG])
+@pytest.mark.parametrize(("kind", "change", "sentence"), WRONG, ids=[sentence[:40] for _, _, sentence in WRONG])
 def test_settings_that_do_not_fit_are_one_sentence(
-    kind: str, change: Callable[[dict[str, Any]], object], said: str, tmp_path: Path
+    kind: str, change: Callable[[dict[str, Any]], object], sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError) as refused:
         convert(made(kind, tmp_path, change), tmp_path / "out")
     text = str(refused.value)
-    assert said in text and str(tmp_path) not in text, text
+    assert sentence in text and str(tmp_path) not in text, text
     assert not (tmp_path / "out").exists()
 
 

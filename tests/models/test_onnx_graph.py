@@ -129,7 +129,7 @@ class Spectrum(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("net", "sizes", "free", "said"),
+    ("net", "sizes", "free", "sentence"),
     [
         (Pooled(), (1, 8_000), (0, 1), "net.onnx has no output '*' of three axes, (batch, frames, width); its outputs"),
         (Halved(), (1, 8_000), (0, 1), "net.onnx gives hidden.0 (axis0, "),
@@ -141,16 +141,16 @@ class Spectrum(nn.Module):
     ids=["no states", "float16", "spectrogram", "one length", "channels first", "widths"],
 )
 def test_a_graph_that_does_not_do_is_one_sentence(
-    net: nn.Module, sizes: tuple[int, ...], free: tuple[int, ...], said: str, tmp_path: Path
+    net: nn.Module, sizes: tuple[int, ...], free: tuple[int, ...], sentence: str, tmp_path: Path
 ) -> None:
-    refused(tmp_path, onnx_files.write(tmp_path / "net.onnx", net, sizes, free), said)
+    refused(tmp_path, onnx_files.write(tmp_path / "net.onnx", net, sizes, free), sentence)
 
 
-def refused(folder: Path, typed: object, said: str, kind: type[Exception] = CheckpointError) -> None:
+def refused(folder: Path, typed: object, sentence: str, kind: type[Exception] = CheckpointError) -> None:
     with pytest.raises(kind) as refusal:
         loaded(found(folder, typed))
     text = str(refusal.value)
-    assert said in text and "\n" not in text and str(folder) not in text, text
+    assert sentence in text and "\n" not in text and str(folder) not in text, text
 
 
 def test_other_kinds_of_input_names_and_files_are_one_sentence(

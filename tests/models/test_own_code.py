@@ -27,16 +27,16 @@ CPU = torch.device("cpu")
 CLIPS = [tiny.speech_like(seconds, seed=n) for n, seconds in enumerate((0.31, 1.7, 0.02, 0.9, 0.31))]
 
 
-def found(folder: Path, file: Path, factory: str = "large", said: list[str] | None = None) -> OwnCheckpoint:
-    checkpoint = locate_or_run(f"{file}:{factory}", folder / "models", silent if said is None else said.append)
+def found(folder: Path, file: Path, factory: str = "large", messages: list[str] | None = None) -> OwnCheckpoint:
+    checkpoint = locate_or_run(f"{file}:{factory}", folder / "models", silent if messages is None else messages.append)
     assert isinstance(checkpoint, OwnCheckpoint)
     return checkpoint
 
 
 def test_every_layer_is_what_the_module_gives_a_clip_alone(tmp_path: Path) -> None:
-    said: list[str] = []
-    checkpoint = found(tmp_path, own.write(tmp_path), said=said)
-    assert said == ["mine.py is code of your own, and is run"]
+    messages: list[str] = []
+    checkpoint = found(tmp_path, own.write(tmp_path), messages=messages)
+    assert messages == ["mine.py is code of your own, and is run"]
     row = checkpoint.backbone
     assert (checkpoint.name, row.family, row.layers, row.width, row.frame_rate) == ("mine-large", "own code", 2, 16, 50)
     encoder: Any = load(checkpoint, CPU, torch.float32)
@@ -108,18 +108,18 @@ WRONG = [  # what stands in the file, what in its place, what is said
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new", "said"), WRONG, ids=[new for _, new, _ in WRONG])
-def test_what_is_wrong_with_the_code_is_one_sentence(tmp_path: Path, old: str, new: str, said: str) -> None:
+@pytest.mark.parametrize(("old", "new", "sentence"), WRONG, ids=[new for _, new, _ in WRONG])
+def test_what_is_wrong_with_the_code_is_one_sentence(tmp_path: Path, old: str, new: str, sentence: str) -> None:
     with pytest.raises(CheckpointError) as refused:
         load(found(tmp_path, own.write(tmp_path, old, new)), CPU, torch.float32)
     text = str(refused.value)
     assert text.startswith("mine-large: ") or text.startswith("mine"), text
-    assert said in text and "\n" not in text and str(tmp_path) not in text, text
+    assert sentence in text and "\n" not in text and str(tmp_path) not in text, text
     assert refused.value.exit_code == 4
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "sentence"),
     [
         ("gone.py:large", "--model gone.py:large: the file cannot be read: No such file or directory"),
         ("mine.py", "--model mine.py names no factory, expected mine.py:FACTORY"),
@@ -130,11 +130,11 @@ def test_what_is_wrong_with_the_code_is_one_sentence(tmp_path: Path, old: str, n
         ),
     ],
 )
-def test_what_is_typed_wrongly_is_bad_input(tmp_path: Path, typed: str, said: str) -> None:
+def test_what_is_typed_wrongly_is_bad_input(tmp_path: Path, typed: str, sentence: str) -> None:
     own.write(tmp_path)
     with pytest.raises(InputError) as refused:
         locate_or_run(str(tmp_path / typed), tmp_path / "models", silent)
-    assert said in str(refused.value) and refused.value.exit_code == 2
+    assert sentence in str(refused.value) and refused.value.exit_code == 2
 
 
 def test_nothing_is_shadowed_and_only_who_may_runs_it(tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_installed_package_adds_a_model_by_name(tmp_path: Path, site: Path) -> None:
-    said: list[str] = []
-    checkpoint = locate_or_run("theirs", tmp_path / "models", said.append)
-    assert isinstance(checkpoint, OwnCheckpoint) and checkpoint.name == "theirs" and not said
+    messages: list[str] = []
+    checkpoint = locate_or_run("theirs", tmp_path / "models", messages.append)
+    assert isinstance(checkpoint, OwnCheckpoint) and checkpoint.name == "theirs" and not messages
     stated = checkpoint.stated["model plugin"]
     assert (stated["distribution"], stated["version"], len(stated["sha256"])) == ("their-backbone", "1.0", 64)
     assert load(checkpoint, CPU, torch.float32).layer_names[-1] == "encoder.2"

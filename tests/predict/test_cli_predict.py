@@ -103,8 +103,8 @@ def test_a_long_new_recording_gets_a_timeline_from_the_mean_of_all_rounds(run: R
     calls.mkdir(exist_ok=True)
     soundfile.write(calls / "call one.wav", np.concatenate(sounds), 16_000)
     (calls / "broken.wav").write_bytes((calls / "call one.wav").read_bytes()[:9_000])
-    asked = ("--from", runs(study)[kind].name, calls, "--window", 0.4, "--hop", 0.2)
-    code, out, err = predict(run, study, *asked)
+    words = ("--from", runs(study)[kind].name, calls, "--window", 0.4, "--hop", 0.2)
+    code, out, err = predict(run, study, *words)
     assert code == 3 and "failed: clip 'broken.wav'" in err and "mean of 3 rounds' models" in err
     folder = made(study)
     with (folder / "timeline.csv").open() as file:
@@ -121,16 +121,16 @@ def test_a_long_new_recording_gets_a_timeline_from_the_mean_of_all_rounds(run: R
     assert list(json.loads((folder / "predict.json").read_text())["failed"]) == ["broken.wav"]
     assert not (folder / "paper.csv").exists() and not list(folder.parent.glob(".*"))
 
-    code, _, err = predict(run, study, *asked)
+    code, _, err = predict(run, study, *words)
     assert code == 3 and "is finished already" in err
     before = {path.name: path.read_bytes() for path in folder.glob("*.*") if path.name != "predict.json"}
-    code, out, err = predict(run, study, *asked, "--language", "zh")
+    code, out, err = predict(run, study, *words, "--language", "zh")
     assert code == 3 and "is finished already" not in err and f"{folder.name}/timeline.zh.html" in out
     assert "call one.wav" in (folder / "timeline.zh.html").read_text() and (folder / "figures.zh").is_dir()
     assert {name: (folder / name).read_bytes() for name in before} == before  # the same numbers, and the English page
-    code, _, err = predict(run, study, *asked, "--language", "zh")
+    code, _, err = predict(run, study, *words, "--language", "zh")
     assert code == 3 and "is finished already" in err
-    code, _, err = predict(run, study, *asked, "--round", 2)
+    code, _, err = predict(run, study, *words, "--round", 2)
     assert code == 3 and "the model of round 2" in err
 
 
@@ -189,7 +189,7 @@ def test_what_cannot_be_predicted_with_is_refused(run: Run, study: Path, tmp_pat
     (tmp_path / "linked").symlink_to(study)
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside" / "out.wav").symlink_to(sound)
-    for words, code, said in (
+    for words, code, sentence in (
         ((*linear,), 2, "audio files or folders, or --manifest"),
         ((*linear, sound, "--manifest", study / "manifest.csv"), 2, "one of the two"),
         ((*linear, sound, "--output", tmp_path), 2, "nothing is written over"),
@@ -206,7 +206,7 @@ def test_what_cannot_be_predicted_with_is_refused(run: Run, study: Path, tmp_pat
         (("--from", "nothing", sound), 2, "Bad result 'nothing'"),
     ):
         found, _, err = predict(run, study, *words)
-        assert (found, said in err) == (code, True), (words, err)
+        assert (found, sentence in err) == (code, True), (words, err)
         assert str(tmp_path) not in err
 
 
@@ -218,9 +218,9 @@ def test_models_of_another_run_or_none_and_another_backbone_are_refused(run: Run
     weights = folders["finetune-head"] / "weights"
     described = json.loads((weights / "round-1.json").read_text())
 
-    def refused(kind: str, said: str) -> None:
+    def refused(kind: str, sentence: str) -> None:
         code, _, err = predict(run, workspace, "--from", folders[kind].name, new)
-        assert code in (2, 4) and said in err, err
+        assert code in (2, 4) and sentence in err, err
 
     (weights / "round-1.json").write_text(json.dumps({**described, "epoch": 7}))
     refused("finetune-head", "round-1.json is damaged, or of an older version: ValueError('it has been changed")

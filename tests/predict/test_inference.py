@@ -64,40 +64,40 @@ def test_own_words_keep_their_bits_and_others_are_means_of_probabilities_and_of_
     found = assign(run, KNOWN, [("b", "B"), ("new", "N")], None)
     rounds = [Round(np.array([0.1, 0.9])), Round(np.array([0.3, 0.3])), Round(np.array([0.2, 0.9]))]
     third = 1 / 3
-    said = together(TASK, found, rounds, [np.array([[0.1, 0.6]]), np.array([[third, 0.2], [0.4, 0.6]]),
+    applied = together(TASK, found, rounds, [np.array([[0.1, 0.6]]), np.array([[third, 0.2], [0.4, 0.6]]),
                                         np.array([[0.4, 0.6]])])  # fmt: skip
-    assert said.models == ("round-1", "mean") and said.probability[0, 0] == third
-    np.testing.assert_allclose(said.probability[1], (0.3, 0.6))
-    np.testing.assert_allclose(said.thresholds[1], (0.2, 0.7))
-    assert said.decision.tolist() == [[1, 0], [1, 0]]
+    assert applied.models == ("round-1", "mean") and applied.probability[0, 0] == third
+    np.testing.assert_allclose(applied.probability[1], (0.3, 0.6))
+    np.testing.assert_allclose(applied.thresholds[1], (0.2, 0.7))
+    assert applied.decision.tolist() == [[1, 0], [1, 0]]
 
 
 def test_the_label_of_a_class_is_decided_by_the_mean_of_the_shares_that_the_models_were_taught_with(run: Run) -> None:
     task = Task("mood", "multiclass", ("a", "b"), ("mood",))
     found = assign(run, KNOWN, [("b", "B"), ("new", "N")], None)
     rounds = [Round(np.array([0.9, 0.1])), Round(np.array([0.5, 0.5])), Round(np.array([0.7, 0.3]))]
-    said = together(task, found, rounds, [np.array([[0.7, 0.3]]), np.array([[0.6, 0.4], [0.6, 0.4]]),
+    applied = together(task, found, rounds, [np.array([[0.7, 0.3]]), np.array([[0.6, 0.4], [0.6, 0.4]]),
                                         np.array([[0.8, 0.2]])])  # fmt: skip
-    np.testing.assert_allclose(said.thresholds, [[0.5, 0.5], [0.7, 0.3]])
-    np.testing.assert_allclose(said.probability, [[0.6, 0.4], [0.7, 0.3]])
-    assert said.decision.tolist() == [0, 0]
+    np.testing.assert_allclose(applied.thresholds, [[0.5, 0.5], [0.7, 0.3]])
+    np.testing.assert_allclose(applied.probability, [[0.6, 0.4], [0.7, 0.3]])
+    assert applied.decision.tolist() == [0, 0]
     surer = together(task, found, rounds, [np.array([[0.6, 0.4]]), np.array([[0.6, 0.4]] * 2), np.array([[0.8, 0.2]])])
     assert surer.decision.tolist() == [0, 1]  # 0.667 of a class that 0.7 of the training clips had
 
 
 def test_with_the_truth_the_csv_is_read_as_predictions(run: Run, tmp_path: Path) -> None:
     found = assign(run, KNOWN, [("b", "B"), ("new", "N")], 0)
-    said = together(
+    applied = together(
         TASK, found, [Round(np.zeros(2))] * 3, [np.full((1, 2), 0.7), np.full((1, 2), 1 / 3), np.empty((0, 2))]
     )
     path = tmp_path / "predictions.csv"
-    path.write_text(inference.to_csv(said, ["=b", "new"], Known(np.eye(2, dtype=np.int64), ("s", "t"), "speaker")))
+    path.write_text(inference.to_csv(applied, ["=b", "new"], Known(np.eye(2, dtype=np.int64), ("s", "t"), "speaker")))
     again = read_csv(path)
-    np.testing.assert_array_equal(again.score, said.score.astype(np.float32))
+    np.testing.assert_array_equal(again.score, applied.score.astype(np.float32))
     assert again.fold.tolist() == [1, 0]  # a fold for each model, "round-0" and "round-1"
     assert again.ids == ("=b", "new") and again.groups == ("s", "t") and again.task.labels == TASK.labels
-    np.testing.assert_array_equal(again.probability, said.probability.astype(np.float32))
-    head, first, _ = inference.to_csv(said, ["=b", "new"], None).splitlines()
+    np.testing.assert_array_equal(again.probability, applied.probability.astype(np.float32))
+    head, first, _ = inference.to_csv(applied, ["=b", "new"], None).splitlines()
     assert head == "id,model,prediction:fear,prediction:joy,probability:fear,probability:joy,score:fear,score:joy"
     assert first.startswith("'=b,round-1,1,1,")
 
@@ -108,8 +108,8 @@ def test_clips_are_ranked_by_their_own_rounds_scores_and_by_the_mean_of_all(run:
     scales = [Scale(np.full(2, 2.0), np.ones(2)), Scale(np.zeros(2), np.full(2, 2.0)), Scale(np.zeros(2), np.ones(2))]
     rounds = [Round(np.full(2, 0.5), scale) for scale in scales]
     scores = [np.array([[0.5, -1.0], [0.2, 0.4]]), np.array([[1.5, 0.0], [0.3, 0.4]]), np.array([[0.7, 1.0]])]
-    said = together(TASK, found, rounds, [one.probability(own) for one, own in zip(scales, scores)])
-    np.testing.assert_allclose(said.score, [[0.5, -1.0], [1.5, 0.0], [0.4, 0.6]], atol=1e-12)
+    applied = together(TASK, found, rounds, [one.probability(own) for one, own in zip(scales, scores)])
+    np.testing.assert_allclose(applied.score, [[0.5, -1.0], [1.5, 0.0], [0.4, 0.6]], atol=1e-12)
 
 
 def test_a_round_that_could_not_learn_a_label_has_no_say_in_it(run: Run) -> None:
@@ -117,17 +117,20 @@ def test_a_round_that_could_not_learn_a_label_has_no_say_in_it(run: Run) -> None
     found = assign(run, KNOWN, [("a", "A"), ("new", "N")], None)
     rounds = [Round(np.array([bar, 0.5]), prevalence=np.array([share, 0.0]))
               for bar, share in ((0.5, 0.0), (0.5, 1.0), (0.2, 0.3))]  # fmt: skip
-    said = together(TASK, found, rounds, [np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 0.0]]),
+    applied = together(TASK, found, rounds, [np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 0.0]]),
                                           np.array([[0.25, 0.0]])])  # fmt: skip
-    assert said.probability.tolist() == [[0, 0], [0.25, 0]] and said.thresholds.tolist() == [[0.5, 0.5], [0.2, 0.5]]
-    assert said.decision.tolist() == [[0, 0], [1, 0]]
-    np.testing.assert_allclose(said.score[1, 0], np.log(0.25 / 0.75))
+    assert applied.probability.tolist() == [[0, 0], [0.25, 0]] and applied.thresholds.tolist() == [
+        [0.5, 0.5],
+        [0.2, 0.5],
+    ]
+    assert applied.decision.tolist() == [[0, 0], [1, 0]]
+    np.testing.assert_allclose(applied.score[1, 0], np.log(0.25 / 0.75))
     two = [rounds[2], rounds[0], Round(np.array([0.4, 0.5]), prevalence=np.array([0.6, 0.0]))]
     values = [np.array([[0.5, 0.0]] * 2), np.array([[0.0, 0.0]]), np.array([[0.3, 0.0]])]
-    said = together(TASK, found, two, values)
-    np.testing.assert_allclose(said.probability, [[0.5, 0], [0.4, 0]])
-    np.testing.assert_allclose(said.thresholds, [[0.2, 0.5], [0.3, 0.5]])
-    assert said.decision[1].tolist() == [1, 0]  # the mean of all is below its bar: 0.267 against 0.367
+    applied = together(TASK, found, two, values)
+    np.testing.assert_allclose(applied.probability, [[0.5, 0], [0.4, 0]])
+    np.testing.assert_allclose(applied.thresholds, [[0.2, 0.5], [0.3, 0.5]])
+    assert applied.decision[1].tolist() == [1, 0]  # the mean of all is below its bar: 0.267 against 0.367
 
 
 def test_a_damaged_list_of_clips_is_refused(tmp_path: Path) -> None:

@@ -127,14 +127,14 @@ def test_what_units_cannot_be_predicted_with_is_refused(run: Run, study: Path) -
     clips = [("x", "3.wav", "one", "0"), ("y", "20.wav", "one", "1"), ("z", "31.wav", "", "1")]
     manifests.write(study / "none.csv", ("id", "path", "call", "bad"), clips)
     manifests.write(study / "two.csv", ("id", "path", "call", "bad"), clips[:2])
-    for told, *words in (
+    for sentence, *words in (
         ("Manifest line 4, column 'call': '', expected the name of the clip's unit", "--manifest", study / "none.csv"),
         ("differ in 'bad': '0' in manifest line 2", "--manifest", study / "two.csv"),
         ("--window is for the timeline of a recording, and bad-tiny-hubert", study / "3.wav", "--window", "1"),
         ("is of units, each of several clips", study / "3.wav", "--final"),
     ):
         code, _, err = predict(run, study, *linear, *words)
-        assert code == 2 and told in err and err.count("\n") <= 2, (words, err)
+        assert code == 2 and sentence in err and err.count("\n") <= 2, (words, err)
 
 
 def test_of_whole_recordings_that_were_cut_a_file_is_a_unit_and_else_its_folder(study: Path, tmp_path: Path) -> None:

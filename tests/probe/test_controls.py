@@ -25,8 +25,8 @@ def question(groups: tuple[str, ...], truth: IntArray, task: Task = MOOD) -> Eva
 def test_each_group_gets_the_labels_of_one_group(seed: int, groups: int) -> None:
     member = np.repeat(np.arange(groups), 8)
     truth = np.random.default_rng(seed).integers(0, 3, len(member))
-    asked = question(tuple(f"s{number}" for number in member), truth)
-    changed = shuffled(asked, seed).truth
+    task = question(tuple(f"s{number}" for number in member), truth)
+    changed = shuffled(task, seed).truth
     before, after = (sorted(sorted(values[member == g].tolist()) for g in range(groups)) for values in (truth, changed))
     assert before == after
 
@@ -42,8 +42,8 @@ def test_a_label_of_the_whole_group_stays_one() -> None:
 def test_groups_sorted_by_label_do_not_keep_their_labels() -> None:
     """Where every speaker's clips stand in the same order, moving labels in their order would change nothing."""
     member, truth = np.repeat(np.arange(10), 30), np.tile(np.repeat(np.arange(3), 10), 10)
-    asked = question(tuple(f"s{k}" for k in member), truth)
-    agreement = [(shuffled(asked, seed).truth == truth).mean() for seed in range(20)]
+    task = question(tuple(f"s{k}" for k in member), truth)
+    agreement = [(shuffled(task, seed).truth == truth).mean() for seed in range(20)]
     assert np.mean(agreement) == pytest.approx(1 / 3, abs=0.03)
 
 

@@ -38,23 +38,23 @@ def target(speakers: Manifest) -> EvaluationTask:
 
 
 def test_a_column_that_folds_can_answer_keeps_them(speakers: Manifest, target: EvaluationTask) -> None:
-    asked = build_task(target, speakers, "sex")
-    assert asked.folds is target.folds and asked.task.labels == ("f", "m") and asked.groups == target.groups
+    question = build_task(target, speakers, "sex")
+    assert question.folds is target.folds and question.task.labels == ("f", "m") and question.groups == target.groups
 
 
 def test_the_speakers_identity_is_asked_with_clips_dealt_out(speakers: Manifest, target: EvaluationTask) -> None:
-    asked = build_task(target, speakers, "speaker")
-    assert asked.folds.group_by == "clip" and asked.groups == asked.folds.ids and asked.group == "clip"
-    assert "clips were dealt out one by one" in str(asked.notes[-1])
-    for one in asked.folds.rounds():
-        assert set(asked.truth[one.test]) == set(asked.truth[one.train]) == set(range(6))
+    task = build_task(target, speakers, "speaker")
+    assert task.folds.group_by == "clip" and task.groups == task.folds.ids and task.group == "clip"
+    assert "clips were dealt out one by one" in str(task.notes[-1])
+    for one in task.folds.rounds():
+        assert set(task.truth[one.test]) == set(task.truth[one.train]) == set(range(6))
 
 
 def test_a_quantity_becomes_four_classes_in_its_order(speakers: Manifest, target: EvaluationTask) -> None:
     values = {f"c{k}": float(k) for k in range(60)}
-    asked = build_task(target, speakers, "duration", values)
-    assert asked.truth.tolist() == sorted(asked.truth.tolist()) and set(Counter(asked.truth).values()) == {15}
-    assert asked.task.labels == ("1: to 14.8 s", "2: 14.8 s to 29.5 s", "3: 29.5 s to 44.2 s", "4: above 44.2 s")
+    question = build_task(target, speakers, "duration", values)
+    assert question.truth.tolist() == sorted(question.truth.tolist()) and set(Counter(question.truth).values()) == {15}
+    assert question.task.labels == ("1: to 14.8 s", "2: 14.8 s to 29.5 s", "3: 29.5 s to 44.2 s", "4: above 44.2 s")
     age = build_task(target, speakers, "age")
     assert len(age.task.labels) == 4 and "quartiles" in str(age.notes[0])
 
@@ -63,10 +63,10 @@ def test_ties_make_fewer_classes_and_clips_without_features_do_not_move_the_cuts
     speakers: Manifest, target: EvaluationTask
 ) -> None:
     values = {f"c{k}": 1.0 if k < 40 else 2.0 for k in range(60)}
-    asked = build_task(target, speakers, "duration", values)
-    assert asked.task.kind == "binary" and Counter(asked.truth.tolist()) == {0: 40, 1: 20}
+    question = build_task(target, speakers, "duration", values)
+    assert question.task.kind == "binary" and Counter(question.truth.tolist()) == {0: 40, 1: 20}
     less = build_task(target, speakers, "duration", {clip: value for clip, value in values.items() if clip != "c59"})
-    assert less.task.labels == asked.task.labels
+    assert less.task.labels == question.task.labels
 
 
 def test_what_does_not_vary_or_is_not_there_is_refused(speakers: Manifest, target: EvaluationTask) -> None:

@@ -50,15 +50,15 @@ def test_a_search_that_was_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path:
 
 def test_finished_trials_are_not_evaluated_again(tmp_path: Path) -> None:
     run(tmp_path / "a.jsonl", 20)
-    asked: list[int] = []
+    requests: list[int] = []
 
     def counted(settings: Sequence[Setting], report: Report) -> list[float]:
-        asked.append(len(settings))
+        requests.append(len(settings))
         return losses(settings, report)
 
     file = StudyFile(tmp_path / "a.jsonl")
     search(file, "linear encoder.0 round 0", "same", SPACE, 30, 0, counted)
-    assert asked == [BATCH]
+    assert requests == [BATCH]
 
 
 def test_optuna_itself_reads_the_file_and_finds_only_finished_trials(tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ def question(corpus: Corpus) -> EvaluationTask:
 
 
 def shuffles(corpus: Corpus, folder: Path, name: str, draws: int, seed: int = 0, workers: int = 1) -> list[float]:
-    told: list[str] = []
+    messages: list[str] = []
     found = scores(
-        corpus, question(corpus), folder / f"{name}.db", name, seed, draws, lambda *of: told.append(of[0]),
+        corpus, question(corpus), folder / f"{name}.db", name, seed, draws, lambda *of: messages.append(of[0]),
         workers=workers,
     )  # fmt: skip
-    assert told == (["mix"] if PROBES[name].all_layers else list(corpus.features))
+    assert messages == (["mix"] if PROBES[name].all_layers else list(corpus.features))
     return found
 
 

@@ -61,14 +61,14 @@ def test_proportional_odds_recover_planted_levels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "draws"), [("regression", 5), ("ordinal", 3)])
 def test_noise_scores_chance(tmp_path: Path, kind: str, draws: int) -> None:
     """Of a null, cross-validation counts each pair of clips twice: what is said follows the widened interval."""
-    scores, told = [], 0
+    scores, messages = [], 0
     for seed in range(draws):
         (folder := tmp_path / str(seed)).mkdir()
         found = planted(folder, kind, 0.0, seed=seed)
         scores.append(found.evaluation.overall[found.run.metric].estimate)
-        told += not narrative.answer(found.run, found.evaluation).endswith("Not distinguishable from chance.")
+        messages += not narrative.answer(found.run, found.evaluation).endswith("Not distinguishable from chance.")
     assert np.mean(scores) == pytest.approx(0.0, abs=0.03), scores
-    assert told <= 1, scores
+    assert messages <= 1, scores
 
 
 @pytest.mark.parametrize("kind", ["regression", "ordinal"])

@@ -212,17 +212,17 @@ def test_folds_that_leave_nothing_to_tell_apart_are_refused(make_corpus: Make, t
 def test_a_device_that_is_not_there_is_the_machine_s_fault(
     make_corpus: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    requests = []
 
     def refused(parameters: dict[str, object], part: lightgbm.Dataset) -> None:
-        asked.append(parameters["device_type"])
+        requests.append(parameters["device_type"])
         raise lightgbm.basic.LightGBMError("it was built without it")
 
     monkeypatch.setattr(lightgbm, "Booster", refused)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(MachineError, match="no device_type cuda here: it was built without it"):
         run(make_corpus("binary"), tmp_path, probe="lightgbm", trials=1, device="cuda")
-    assert set(asked) == {"cuda"}  # by each round at work
+    assert set(requests) == {"cuda"}  # by each round at work
     with pytest.raises(MachineError, match="No device cuda here"):
         run(make_corpus("binary"), tmp_path, trials=1, device="cuda")
 

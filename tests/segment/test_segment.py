@@ -102,8 +102,8 @@ def test_two_channels_are_two_speakers_and_what_has_no_turn_is_named(study: Path
 def test_the_callers_channel_alone_keeps_the_callers_name_and_labels(study: Path) -> None:
     file = calls(study, "two.csv", ["two", "two-late"], ["C1", "C1"], path=["two.wav"] * 2, start=["", "8.5"],
                  split=["train", "test"], channel=["", "0"], mood=["sad", "=calm"])  # fmt: skip
-    told: list[str] = []
-    done = toolkit.open(study, say=told.append).segment_calls(file, caller_channel=1, pad=0.0)
+    messages: list[str] = []
+    done = toolkit.open(study, say=messages.append).segment_calls(file, caller_channel=1, pad=0.0)
     assert (done.turns, done.calls, done.silent, dict(done.failed)) == (3, 2, (), {})
     found = manifest.read(study / "manifest.csv")
     assert found.columns == ("id", "path", "start", "end", "channel", "speaker", "recording", "split", "mood")

@@ -65,7 +65,7 @@ def decode(
     """`toolkit.audio.decode.decode` in a process of its own, with the same samples to the bit.
 
     stop: when it is set, the decoding is given up. Raises AudioError, also for a clip that crashes or hangs its
-    decoder, and MachineError where no process can be begun.
+    decoder, and MachineError where no process can be started.
     """
     request = {"start": start, "end": end, "channel": channel, "duration": duration, "sample_rate": sample_rate}
     answer, samples = _ask(path, request, stop)

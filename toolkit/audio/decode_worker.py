@@ -62,7 +62,7 @@ def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], Samples]:
         return {"error": str(error)}, NOTHING
     except MemoryError:
         return {"error": f"needs more than {MEMORY_BYTES / 2**30:g} GiB to be decoded; use `start` and `end`"}, NOTHING
-    except Exception as error:  # what no one foresaw is this clip's misfortune, not the run's
+    except Exception as error:  # whatever it is, only this clip fails, not the run
         return {"error": f"cannot be decoded: {type(error).__name__} in the decoder"}, NOTHING
 
 

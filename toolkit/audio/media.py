@@ -79,7 +79,7 @@ def _mp4(file: BinaryIO, position: int, size: int) -> bool:
 
 
 def _matroska(file: BinaryIO, position: int, size: int) -> bool:
-    """Elements of EBML (RFC 8794). A live one says of its segment and its clusters only where they begin."""
+    """Elements of EBML (RFC 8794). A live one states only where its segment and its clusters begin."""
     bounded = True
     while position < size:
         file.seek(position)

@@ -20,7 +20,7 @@ from toolkit.audio import channels
 from toolkit.audio.channels import Mono
 
 BLOCK = 2**16  # samples per channel that are decoded at once
-KEPT_BLOCKS = 128  # 32 MB a channel or two, three minutes at 44.1 kHz: windows that overlap by more begin anew
+KEPT_BLOCKS = 128  # 32 MB a channel or two, three minutes at 44.1 kHz: windows that overlap by more start again
 KEPT = 256  # files of which it is known how long they are
 SETTLED_NS = 100_000_000  # a file that changed since may change again without another time stamp
 Found = TypeVar("Found")
@@ -106,7 +106,7 @@ def once(path: Path, what: str, find: Callable[[], Found]) -> Found:
 def read(
     path: Path, blocks: Callable[[], Blocks], samples: int, first: int, count: int, channel: int | None
 ) -> tuple[Mono, float]:
-    """(count,) samples at the file's rate, as `Sequential.read` gives them. blocks: begins the file anew."""
+    """(count,) samples at the file's rate, as `Sequential.read` gives them. blocks: starts the file again."""
     key, file = getattr(_last, "file", None) or (None, None)
     if file is None or key != _key(path) or file.channel != channel or not file.reaches(first):
         file = Sequential(blocks(), samples, channel)

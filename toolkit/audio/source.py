@@ -112,7 +112,7 @@ def _layout(path: Path) -> Layout:
 
 
 def _sound_file(path: Path, layout: Layout) -> soundfile.SoundFile:
-    """libsndfile gets no name: it takes suffixes at their word, and puts paths in its messages."""
+    """libsndfile gets no name: it trusts suffixes, and puts paths in its messages."""
     if layout.patches:
         return soundfile.SoundFile(View(path, patches=layout.patches))
     return soundfile.SoundFile(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), closefd=True)

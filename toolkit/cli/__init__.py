@@ -63,7 +63,7 @@ def toolkit(
 ) -> None:
     """Which layer of which pretrained speech model carries the emotion, and is fine-tuning worth its price?
 
-    A study: manifest -> models -> extract -> probe -> report. Everything lies in one workspace: the current folder,
+    A study: manifest -> models -> extract -> probe -> report. Everything is in one workspace: the current folder,
     or --workspace, or TOOLKIT_WORKSPACE.
     """
 

@@ -84,7 +84,7 @@ def show_json(wanted: bool, *results: Any) -> None:
 
 
 def place_of(workspace: Path, manifest: Path | None = None, audio_root: Roots = None) -> Any:
-    """A `corpus.place.Place` that speaks on standard error, for the command that was typed."""
+    """A `corpus.place.Place` that reports on standard error, for the command that was typed."""
     from toolkit.core.artifacts import command_line
     from toolkit.core.progress import bar, unseen
     from toolkit.corpus.place import Place

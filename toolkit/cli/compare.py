@@ -18,8 +18,8 @@ def compare(
 ) -> CommandResult:
     """Frozen and fine-tuned side by side: scores, paired differences with intervals, and what each cost.
 
-    Runs of one task on the same folds belong together; others are refused, or left out with the reason. Of --subgroups,
-    --spellings and --unknown are asked too; what stands for an unknown value is shown as not known unless it is kept.
+    Runs of one task on the same folds belong together; others are refused, or left out with the reason. The values of
+    --subgroups follow --spellings and --unknown too; an unknown value is shown as not known unless it is kept.
 
     Example: toolkit compare --subgroups sex,age_band
     """

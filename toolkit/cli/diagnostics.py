@@ -1,4 +1,4 @@
-"""What is said of a fault of ours, of a warning, and of an error in a thread: never with a folder of this machine.
+"""What is reported of a fault of ours, of a warning, and of an error in a thread: never with a folder of this machine.
 
 And that work continues when nobody listens.
 """

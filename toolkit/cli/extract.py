@@ -21,7 +21,7 @@ def extract(
 
     Started again, it does only what is missing. Clips that cannot be decoded are named and recorded, and make the
     exit code 3. Those that are near-silent, short, clipped, averaged over channels, have an
-    offset or tell no length are counted.
+    offset or state no length are counted.
 
     Example: toolkit extract --model whisper-medium --model hubert-base-ls960
     """

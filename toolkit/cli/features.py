@@ -171,8 +171,8 @@ def purge(
     """Take callers or clips out of features and results, and search every byte of the workspace for what is left.
 
     Stores lose their rows; runs are made again without them, pages over several runs are deleted. What a model has
-    learnt cannot be taken out of it: --models deletes those runs whole. Cut off, start the same command again. Found
-    somewhere still, the exit code is 1. Not overwritten: the disk's free blocks, and copies elsewhere.
+    learnt cannot be taken out of it: --models deletes those runs whole. Interrupted, start the same command again.
+    Found somewhere still, the exit code is 1. Not overwritten: the disk's free blocks, and copies elsewhere.
 
     Example: toolkit features purge --speaker call0042 --dry-run
     """

@@ -25,7 +25,7 @@ def finetune(
 
     A round learns from its training clips and stops by its development clips, which choose the epoch; then it begins
     again, learns that many epochs from both, as the winner of a probe does, and predicts its test clips. Stopped, it
-    goes on from the last epoch and ends with the same predictions.
+    resumes from the last epoch and ends with the same predictions.
 
     Example: toolkit finetune --from negative-whisper-medium-linear-0123456789ab --train lora
     """

@@ -16,7 +16,7 @@ Name = Annotated[str, typer.Argument(help="A name of `toolkit models list`, or a
 @app.command("list")
 def list_models(workspace: Workspace = HERE) -> None:
     """One line per backbone: encoder layers, width of a hidden state, parameters in millions, licence, and whether it
-    lies in models/.
+    is in models/.
 
     Example: toolkit models list
     """
@@ -46,7 +46,7 @@ def list_models(workspace: Workspace = HERE) -> None:
 
 @app.command("show")
 def show_model(name: Name, workspace: Workspace = HERE) -> None:
-    """Everything known of one backbone, and the SHA-256 of its weights if it lies in models/.
+    """Everything known of one backbone, and the SHA-256 of its weights if it is in models/.
 
     Example: toolkit models show whisper-medium
     """
@@ -79,7 +79,7 @@ def fetch(
 ) -> None:
     """Download a checkpoint from the Hugging Face hub into models/. The only command that opens a socket.
 
-    Broken off, it goes on from where it was. The variable HF_ENDPOINT names a mirror.
+    Interrupted, it resumes from where it was. The variable HF_ENDPOINT names a mirror.
 
     Example: toolkit models fetch hubert-base-ls960
 
@@ -151,7 +151,7 @@ def export(
     """Make a Hugging Face folder of a fine-tuned model, which plain transformers loads; its README.md shows how.
 
     A round's model has not learnt from its test fold. LoRA is merged into the weights, and
-    lies in adapter/ as a peft adapter too.
+    is in adapter/ as a peft adapter too.
 
     Example: toolkit models export negative-whisper-small-finetune-lora-1a2b3c4d5e6f my-model --round 0
     """

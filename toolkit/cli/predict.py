@@ -13,10 +13,10 @@ def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> 
     """What a saved probe, or a fine-tuned model that was kept (--save-weights), says of audio: a CSV with every label's
     probability and the decision; with windows a timeline, figures, Audacity label tracks and a summary per recording.
 
-    A clip that the run itself tested, told by its audio, gets the model of its own round, which never heard it, and so
-    the run's own prediction. Any other clip gets the mean of all rounds' models. Windows that are near silent are "no
-    speech" in a timeline: no label holds there, and shares are of the speech. Started again after an interruption, it
-    goes on. Files that cannot be decoded are named and make the exit code 3.
+    A clip that the run itself tested, recognised by its audio, gets the model of its own round, which never saw it, and
+    so the run's own prediction. Any other clip gets the mean of all rounds' models. Windows that are near silent are
+    "no speech" in a timeline: no label holds there, and shares are of the speech. Started again after an interruption,
+    it resumes. Files that cannot be decoded are named and make the exit code 3.
 
     A run on units (calls, speakers) predicts units: a column of the manifest names each clip's, or the folder it is in.
 

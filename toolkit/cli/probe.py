@@ -33,7 +33,7 @@ def probe(
     """Which layer knows it: classifiers on every layer, by speaker-disjoint folds, searched with Optuna.
 
     Fold k is the test, the next one the development set, the rest trains. Hyper-parameters and the layer are chosen by
-    class-balanced log-loss on development; the winner is refitted on train and development. Stopped, it goes on.
+    class-balanced log-loss on development; the winner is refitted on train and development. Stopped, it resumes.
 
     Example: toolkit probe --model whisper-medium --target negative --control shuffled --nuisance speaker,sex,duration
     """

@@ -43,8 +43,8 @@ def run(
 ) -> CommandResult:
     """A whole study by a recipe: extract, probe, contrast, fine-tune, compare.
 
-    The recipe is checked before anything is computed. A step whose result stands is skipped, and one that was stopped
-    goes on, so the same command finishes what was interrupted. Clips that failed are named and make the exit code 3.
+    The recipe is checked before anything is computed. A step whose result is there is skipped, and one that was stopped
+    resumes, so the same command finishes what was interrupted. Clips that failed are named and make the exit code 3.
 
     Example: toolkit run recipes/corrected.toml
     """

@@ -4,7 +4,7 @@ from toolkit.cli.common import HERE, Json, Workspace, place_of, remark, show, sh
 
 
 def runs(workspace: Workspace = HERE, as_json: Json = False) -> None:
-    """Finished runs with their headline score, and those that were stopped; the same command goes on with them.
+    """Finished runs with their headline score, and those that were stopped; the same command resumes them.
 
     Example: toolkit runs
     """

@@ -279,4 +279,4 @@ def command_line() -> str:
     # `--option=/folder/file` is one word
     words = ["=".join(map(without_folders, word.split("=", 1))) for word in sys.argv[1:]]
     command = shlex.join(["toolkit", *words])
-    return re.sub(r"(--ray[= ])(?!local\b)\S+", r"\1ADDRESS", command)  # a host is nobody's business either
+    return re.sub(r"(--ray[= ])(?!local\b)\S+", r"\1ADDRESS", command)  # a host's name is private too

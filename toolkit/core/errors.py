@@ -8,7 +8,7 @@
     |  |- LabelError               label columns and targets
     |  |- SplitError               folds that cannot be made, or that leak
     |  `- PredictionsError         a predictions file, by line
-    `- MachineError             4  the machine said no
+    `- MachineError             4  the machine cannot do it
        |- CheckpointError          a backbone that is missing, of an unknown family, or damaged
        |- StoreError               a feature store that is missing, locked or damaged
        `- DiskFullError            with the bytes that are free
@@ -130,7 +130,7 @@ def disk_full_is_named(folder: Path) -> Iterator[None]:
     """Turn a full disk, or a full quota, while something is written into `folder` (which exists) into DiskFullError.
 
     h5py, safetensors and torch hide it in the text of errors of their own, h5py even in a RuntimeError; torch often
-    says no more than that a write failed, which is then said next to the bytes that are free.
+    says no more than that a write failed, which is then reported with the bytes that are free.
     """
     try:
         yield

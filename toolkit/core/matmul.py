@@ -95,7 +95,7 @@ PACKED_ROWS = 256  # for so many rows a weight is laid out; half and four times 
 def packed(weight: Tensor) -> Tensor:
     """The weight (out, in), without gradient, as `linear` reads it fastest; only for `linear` from then on.
 
-    oneDNN would lay out a bfloat16 weight anew for each product, which takes as long as multiplying 140 rows by it
+    oneDNN would lay out a bfloat16 weight again for each product, which takes as long as multiplying 140 rows by it
     (Xeon with AMX: 970 to 1,230 GFLOP/s, 1,630 to 1,970 packed).
     """
     if weight.dtype == torch.bfloat16 and goes_to_onednn(weight.dtype, weight.device):

@@ -109,7 +109,7 @@ def command_of(command: str, options: Any) -> str:
 
 
 def _without_folders(value: object) -> str:
-    """An absolute path is nobody's business."""
+    """An absolute path is private."""
     text = str(value)
     return Path(text).name if Path(text).is_absolute() else text
 
@@ -129,7 +129,7 @@ def made(options: Callable[..., T], **given: Any) -> T:
 
 @contextmanager
 def from_python() -> Iterator[None]:
-    """What the command line sees to, for a call from Python: files are for their owner alone, and refusals, which name
+    """What the command line provides, for a call from Python: files are for their owner alone, and refusals, which name
     options as they are typed, name keywords (`inner_folds` for --inner-folds).
     """
     before = os.umask(0o077)

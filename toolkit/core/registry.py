@@ -1,7 +1,7 @@
 """One registry a kind of thing: rows of ours, and those that installed packages add by entry point.
 
 A row is loaded when it is first asked for; names cost nothing. Of a row from elsewhere, its package's name, version and
-the SHA-256 of its files belong into the signature of whatever the row computes.
+the SHA-256 of its files belong in the signature of whatever the row computes.
 """
 
 import hashlib

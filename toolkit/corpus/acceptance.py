@@ -16,7 +16,7 @@ Row = tuple[int, Sequence[str]]  # its line in what it comes from, its cells
 def accepted(
     columns: Sequence[str], rows: Iterable[Row], roots: Sequence[Path], where: str
 ) -> tuple[list[Row], dict[int, str]]:
-    """The rows that `manifest check` has nothing to say of, and what it would say of the others, by line.
+    """The rows without a defect for `manifest check`, and the defects of the others, by line.
 
     Each audio file's header is read. A row that is in all but its id the same as one before is one of the others.
     where: what the lines are of. Raises InputError where rows contradict each other.

@@ -70,7 +70,7 @@ def speakers(paths: Sequence[str], regex: str) -> list[str]:
 
 
 def spelt_out(labels: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Labels by what their codes stand for. names: "CODE=NAME". Raises InputError for a code that no label has."""
+    """Labels by what their codes mean. names: "CODE=NAME". Raises InputError for a code that no label has."""
     known = dict(pair.partition("=")[::2] for pair in names)
     for code, name in known.items():
         if code not in labels or not name.strip():

@@ -64,7 +64,7 @@ def folder(
     out: the manifest. speaker_regex: searched in the path below `root`; the speaker is its group named "speaker", else
     its first group, else the whole match. Without it there is no speaker column. regex: likewise, for names that say
     more: each of its named groups becomes a column, "label" the label's, so that no folder needs to name it.
-    label_names: "CODE=NAME", what the label's codes stand for.
+    label_names: "CODE=NAME", what the label's codes mean.
     Hidden files and folders, links to folders, files that are no audio by their suffix, and whatever a later command
     would refuse are passed over and counted.
 

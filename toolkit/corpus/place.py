@@ -1,4 +1,4 @@
-"""Where a study is, and how it reports to whoever watches."""
+"""Where a study is, and how it reports."""
 
 import shlex
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Bar = Callable[[str, int, str], AbstractContextManager[Advance]]  # what is done
 
 
 def silent(sentence: str) -> None:
-    """For a study that nobody watches."""
+    """For a study without progress bars."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ FAR = 1000.0  # times the median distance from the median: one such clip would o
 
 
 def is_scale(rules: Rules) -> bool:
-    """Whether the user said that the target is a scale."""
+    """Whether the user declared the target a scale."""
     return rules.kind in SCALES
 
 

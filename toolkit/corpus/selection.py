@@ -74,7 +74,7 @@ def of_numbers(
 ) -> dict[str, Sequence[str]]:
     """The cells, a single column of numbers cut in two by a threshold. lines: of the clips.
 
-    Raises LabelError for a scale that nobody said to take as classes, and for a cell below no threshold.
+    Raises LabelError for a scale that is not declared as classes, and for a cell below no threshold.
     """
     cut = dict(cells)
     if len(names) != 1 or names[0] not in cells:

@@ -106,7 +106,7 @@ class RayExecutor:
 
 
 def _settle(job: Job, sought: tuple[int, tuple[Clip, ...]], place: Place) -> tuple[str, str, str]:
-    """Folder name of the store, which is begun if it is not there; the precision that is taken, and why.
+    """Folder name of the store, which is created if it is not there; the precision that is taken, and why.
 
     sought: by how many clips a precision is measured, and among which.
     """

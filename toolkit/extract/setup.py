@@ -115,7 +115,7 @@ class Session:
         return store
 
     def found(self) -> Store | None:
-        """The store that `store` would give, if it was begun; nothing is measured or written."""
+        """The store that `store` would give, if it exists; nothing is measured or written."""
         if self._proved:
             return self._begun()
         if len(self._rungs) > 1:
@@ -183,7 +183,7 @@ class Session:
         }
 
     def _remembered(self) -> Measured | None:
-        """What `_measure` found when a store of these options was begun, in whichever precision, if that was thorough.
+        """What `_measure` found when a store of these options was created, in any precision, if that was thorough.
 
         What held for a pilot of three clips does not for all of the corpus, nor a CPU's, which rounds less, for CUDA.
         """

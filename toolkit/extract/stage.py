@@ -133,7 +133,7 @@ class Plan:
         return tuple(folders)
 
     def _found(self, checkpoint: Checkpoint | StandIn) -> Store | None:
-        """The store that would be filled, if it was begun."""
+        """The store that would be filled, if it exists."""
         if isinstance(checkpoint, Checkpoint):
             return Session(checkpoint, self.place.features, self.options, None, silent).found()
         folder = checkpoint.folder(self.place.features, self.options)

@@ -1,4 +1,4 @@
-"""The stage `transcribe`: what a local Whisper hears in each clip, into a store of transcripts."""
+"""The stage `transcribe`: what a local Whisper writes of each clip, into a store of transcripts."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing

@@ -5,8 +5,8 @@ standardised features, so a pair is listed when its cosine is above SAME; or whe
 other's nearest in another fold by LEAD (after Lowe 2004: what leads its runner-up clearly is no chance neighbour).
 
 Found of 40 copies of EmoDB's clips, each dealt to another fold, in the layer at three quarters of Whisper tiny.en's
-depth (clip context): all at 0.9 and at 0.1 of the level, begun 5 ms later, and resampled through 11 kHz; 37 through
-8 kHz, with or without mu-law; 36 begun 0.2 s later; 26 with noise at -20 dB. Of EmoDB's 535 clips, speakers apart, no
+depth (clip context): all at 0.9 and at 0.1 of the level, started 5 ms later, and resampled through 11 kHz; 37 through
+8 kHz, with or without mu-law; 36 started 0.2 s later; 26 with noise at -20 dB. Of EmoDB's 535 clips, speakers apart, no
 pair was listed; of random 240 to 400 of them, one pair in 30 to 50 draws.
 """
 

@@ -81,7 +81,7 @@ def find(features: Path, name: str) -> Store:
         raise StoreError(
             f"No features of {name!r} in {features.name}/ (there: {known}); `toolkit extract --model {name}` makes them"
         )
-    if len(fitting) > 1:  # one that was begun and holds nothing yet, e.g. by `toolkit models check`, is not meant
+    if len(fitting) > 1:  # one that was created and holds nothing yet, e.g. by `toolkit models check`, is not meant
         fitting = [folder for folder in fitting if any(folder.glob(SIDECARS))] or fitting
     if len(fitting) > 1:
         apart = _apart([Store(folder) for folder in fitting])

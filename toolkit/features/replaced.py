@@ -25,7 +25,7 @@ def mark(store: Store) -> str | None:
 
 
 def take_out(store: Store, writer: Writer, audio_sha256: Mapping[str, str]) -> None:
-    """Let clips go that are to be computed of other audio, by id. Cut off, what is out is missing, and no more.
+    """Remove clips that are to be computed of other audio, by id. Interrupted, what is out is missing, and no more.
 
     The mark comes first, so that no run on the old features is taken for one on the new ones.
     """

@@ -139,7 +139,7 @@ def _commit(
 
 
 def without(path: Path, is_removed: Callable[[str], bool]) -> None:
-    """Commit a shard anew, less the clips that `is_removed`, by id; path: its sidecar's.
+    """Commit a shard again, less the clips that `is_removed`, by id; path: its sidecar's.
 
     The others keep their bytes. The new data goes to another file, so that a crash leaves the old shard or the new
     one, both whole; what no sidecar names is removed by `tidy`. Raises StoreError, DiskFullError.
@@ -171,7 +171,7 @@ def without(path: Path, is_removed: Callable[[str], bool]) -> None:
 
 
 def renew(path: Path, sources: Mapping[str, Source]) -> None:
-    """Commit a sidecar anew with these sources, by clip; the data stays. path: the sidecar's. Raises as `without`."""
+    """Commit a sidecar again with these sources, by clip; the data stays. path: the sidecar's. Raises as `without`."""
     sidecar = read_sidecar(path)
     clips = tuple(replace(clip, source=sources.get(clip.id, clip.source)) for clip in sidecar.clips)
     if clips != sidecar.clips:
@@ -179,7 +179,7 @@ def renew(path: Path, sources: Mapping[str, Source]) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a run that was cut off left: temporary files, and data files that no sidecar names."""
+    """Remove what an interrupted run left: temporary files, and data files that no sidecar names."""
     for leftover in folder.glob(".shard-*.tmp"):
         leftover.unlink()
     data: dict[Path, list[Path]] = {}

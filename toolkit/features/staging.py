@@ -28,7 +28,7 @@ def granted(store: Path) -> Iterator[Path]:
 
 
 def clear(store: Path) -> None:
-    """Withdraw the leases of runs that were cut off, with what was staged under them."""
+    """Withdraw the leases of interrupted runs, with what was staged under them."""
     for folder in store.glob(f"{PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)  # a process of that run may still be writing into it
 

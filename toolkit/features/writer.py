@@ -18,7 +18,7 @@ class Writer:
         return shard.write(self._folder, next(self.numbers), content)
 
     def remove(self, is_removed: Callable[[str], bool]) -> None:
-        """Commit every shard anew that holds a clip that `is_removed`, by id. Cut off, it resumes when called again."""
+        """Commit again every shard with a clip that `is_removed`, by id. Interrupted, it resumes when called again."""
         for path in sorted(
             self._folder.glob("shard-*.json")
         ):  # copies too, which nothing else reads: they name callers

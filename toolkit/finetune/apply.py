@@ -36,7 +36,7 @@ FloatArray = npt.NDArray[np.float64]
 class Kept:
     """One round's trained weights. described: what is next to them as JSON.
 
-    bars: (n_labels,) what its probabilities are held against by `thresholds.decide`. scale: by which they
+    bars: (n_labels,) what `thresholds.decide` compares its probabilities with. scale: by which they
     become scores that the rounds share.
     """
 

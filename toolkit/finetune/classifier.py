@@ -133,7 +133,7 @@ class Classifier(nn.Module):
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """If balanced, every class, or each label's two sides, count the same over the training clips.
 
-        What a clip misses of several numbers does not count.
+        A number that a clip lacks, of several, does not count.
         """
         if self.link in ("identity", "cumulative"):
             columns, weights = self._scaled(labels)

@@ -45,7 +45,7 @@ def last(round_folder: Path) -> Resumable | None:
         return None
     if not whole:
         return None
-    for other in round_folder.glob("checkpoint-*"):  # begun, or older: not resumed from
+    for other in round_folder.glob("checkpoint-*"):  # incomplete, or older: not resumed from
         if other != folder:
             shutil.rmtree(other)
     return Resumable(folder, seconds, learning)

@@ -19,7 +19,7 @@ from toolkit.finetune.recipe import least_depth
 from toolkit.finetune.round_context import Job
 from toolkit.models.trainable import parsed
 
-FACTORS = 0.1, 10.0  # on the learning rate that a way to train has by itself, or that the user gave
+FACTORS = 0.1, 10.0  # on the learning rate that a train mode has by itself, or that the user gave
 RANDOM_TRIALS = 4  # before Optuna's TPE proposes, the first of them what would be trained without a search
 UNPRUNED = 2  # trials, and epochs of each, before one is given up for being below the median
 
@@ -57,7 +57,7 @@ def settle(
 
     layer: what is trained without a search, and the first trial. signature: of the run, whose file this is. folder:
     private. Proposals are made in memory, by a sampler that is seeded by (seed, fold, number of trials so far); a trial
-    that was stopped is begun again, so a resumed search ends where an undisturbed one does.
+    that was stopped starts again, so a resumed search ends where an undisturbed one does.
     """
     name = f"round-{round_.fold}"
     pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=UNPRUNED)

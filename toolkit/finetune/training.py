@@ -1,4 +1,4 @@
-"""One round: development chooses the epoch, then the model is trained anew on all that it may hear, and predicts."""
+"""One round: development chooses the epoch, then the model is trained again on all that it may see, and predicts."""
 
 import shutil
 from collections.abc import Callable
@@ -77,7 +77,7 @@ class Trained:
 def train(job: Job, round_: Round, layer: str, folder: Path, say: Callable[[str], None]) -> Trained:
     """Choose the epoch by development, train the model from the checkpoint's own weights, predict the test clips.
 
-    With `Recipe.refit_on_development` the model is begun again and learns the chosen number of epochs from training and
+    With `Recipe.refit_on_development` the model starts again and learns the chosen number of epochs from training and
     development clips together, as a probe is fitted again; else the chosen epoch's model is kept, which never saw
     development. folder: private, for what a stopped round needs to resume; the caller deletes it. A round that was
     stopped resumes from its last epoch and ends, on the CPU, in the same bytes.

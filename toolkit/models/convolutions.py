@@ -31,7 +31,7 @@ def output_frames(n_samples: int, kernels: Sequence[int], strides: Sequence[int]
 
 
 def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """Samples that one frame spans: the shortest input that gives a frame. 400 in every model of this kin."""
+    """Samples that one frame spans: the shortest input that gives a frame. 400 in every model of this family."""
     samples = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides)):
         samples = (samples - 1) * stride + kernel

@@ -75,7 +75,7 @@ def fetch(source: Source, models_folder: Path, progress: Callable[[str], None]) 
     each file's size and SHA-256. Of a large model the shards that hold the audio part are taken, and named by the
     index. Weights that the hub has only as a pickle are read with `weights_only` and written as safetensors. The folder
     appears whole or not at all; until then what has come is in `models_folder`/.NAME.fetching, from where the next call
-    goes on, in the middle of a file too. The variable HF_ENDPOINT names a mirror. progress: gets sentences to show.
+    resumes, in the middle of a file too. The variable HF_ENDPOINT names a mirror. progress: gets sentences to show.
 
     Raises MachineError when the hub cannot be reached, CheckpointError when it has something else than expected,
     InputError when the folder is there already, DiskFullError, StoreError while another process fetches it.

@@ -31,7 +31,7 @@ from toolkit.models.network import Item, Network, noise
 from toolkit.models.precision import FLOAT32, Precision
 from toolkit.models.proof import TOGETHER, own_states, random_clips, worst_error
 
-MEANINGS = {  # what is said of a mode
+MEANINGS = {  # what a report says of a mode
     "masked": "Clips run in padded batches by the model's own mask",
     "mended": "Clips run in padded batches, with what looks across time corrected",
     "equal": "Clips of equal length run together, the others one by one",

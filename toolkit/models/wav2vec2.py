@@ -23,7 +23,7 @@ LONGEST_SECONDS = 120.0
 
 
 class Wav2Vec2Encoder:
-    """A loaded backbone of this kin; see `states.Encoder`.
+    """A loaded backbone of this kind; see `encoder.Encoder`.
 
     Clips shorter than the receptive field (400 samples) are padded with zeros to it, after their normalisation.
     """

@@ -15,7 +15,7 @@ READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 def hold(models: Path, name: str, folder: Path, weights_sha256: str, accept: bool) -> None:
     """Compare a checkpoint's hash with the one in `models`/NAME.pin.json, which the first use writes.
 
-    A checkpoint elsewhere than in `models` has its path's hash in that name. accept: write it anew. Raises
+    A checkpoint elsewhere than in `models` has its path's hash in that name. accept: write it again. Raises
     CheckpointError with both hashes where they differ. A `models` that may not be written keeps no pin.
     """
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""What a run's models, one a round, say of clips: of a clip that the run tested its own round's; of others the mean."""
+"""What a run's models, one a round, predict: for a clip that the run tested its own round's; for others the mean."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ class Applied:
 
     models: per clip, "round-K" for the model of the round that tests fold K, "mean" for the mean of all, "final" for
     the one that was fitted on every clip.
-    probability: (n, n_labels) float64. thresholds: (n, n_labels) what they were held against, as `thresholds.bars_of`.
+    probability: (n, n_labels) float64. thresholds: (n, n_labels) what they were compared with, as `thresholds.bars_of`.
     decision: (n,) label indices, (n, n_labels) of 0 and 1, or numbers, which probability holds too.
     score: (n, n_labels), as in Predictions; the mean of the models' scores for a clip of several.
     """
@@ -187,7 +187,7 @@ def to_csv(applied: Applied, ids: Sequence[str], known: Known | None) -> str:
 
 
 def predictions_of(applied: Applied, ids: Sequence[str], known: Known) -> Predictions:
-    """The same as Predictions, for the paper's form and for metrics; the fold says nothing."""
+    """The same as Predictions, for the paper's form and for metrics; the fold means nothing."""
     fold = np.zeros(len(ids), dtype=np.int64)
     return Predictions(
         applied.task, tuple(ids), known.groups, fold, known.truth, applied.decision, applied.probability, known.group,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a run's models say of audio. failed: the reason by id of what could not be decoded. answer: the sentence
+    """What a run's models predict. failed: the reason by id of what could not be decoded. answer: the sentence
     that comes first. cached: it was there before.
     """
 

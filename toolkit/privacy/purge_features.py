@@ -33,7 +33,7 @@ def held(store: Store, is_removed: Callable[[str], bool]) -> Held:
 
 
 def purge(store: Store, is_removed: Callable[[str], bool]) -> None:
-    """Commit every shard anew that holds one of them. Interrupted, it resumes when called again.
+    """Commit again every shard with one of them. Interrupted, it resumes when called again.
 
     Raises StoreError for a damaged shard or a store that another run writes to, DiskFullError.
     """

@@ -22,7 +22,7 @@ from toolkit.result.run import Run
 
 Removes = Callable[[str], bool]  # whether the clip of an id is removed
 FOLDS = "folds"
-ASIDE = ".{}.purged"  # where a run is written anew before it takes its place
+ASIDE = ".{}.purged"  # where a run is written again before it takes its place
 DRAWN = (
     controls.FILE,
     controls.TABLE,
@@ -39,8 +39,8 @@ DRAWN = (
 class Touched:
     """What of a workspace's results the clips that go are in; folders and files by their paths.
 
-    runs: made anew, the one whose page shows another one before that one. lost: runs that cannot be without them, with
-    the reason. pages: of several runs. folds: kept for other runs. unfinished: runs that were cut off; what they have
+    runs: made again, the one whose page shows another one before that one. lost: runs that cannot be without them, with
+    the reason. pages: of several runs. folds: kept for other runs. unfinished: interrupted runs; what they have
     learnt from is not known.
     """
 
@@ -106,7 +106,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def purge(result: Path, found: Touched, is_removed: Removes, models: bool) -> None:
-    """Do it. models: delete every run that has learnt from these clips, instead of making it anew.
+    """Do it. models: delete every run that has learnt from these clips, instead of making it again.
 
     Interrupted, it resumes when `touched` and `purge` are called again. Raises StoreError, DiskFullError.
     """
@@ -163,7 +163,7 @@ def _rows(predictions: Predictions, kept: np.ndarray[tuple[int], np.dtype[np.boo
 
 
 def _replace(folder: Path, anew: Mapping[str, Run], deleted: set[str], is_removed: Removes) -> None:
-    """Write the run aside, whole, and let it take the old one's place; `finish` ends what a crash cut off here."""
+    """Write the run aside, whole, and let it take the old one's place; `finish` completes it after a crash."""
     run, before = anew[folder.name], run_files.read(folder)
     unit_removed = _in(folder, is_removed)
     counted = any(map(unit_removed, before.folds.ids))
@@ -201,7 +201,7 @@ def _again(
 
 
 def finish(result: Path) -> None:
-    """Let runs that were written aside, whole, take their place; others that were begun are written again."""
+    """Let runs that were written aside, whole, take their place; incomplete ones are written again."""
     for aside in result.glob(ASIDE.format("*")):
         folder = aside.with_name(aside.name.removeprefix(".").removesuffix(".purged"))
         if (aside / result_run.RUN).exists():

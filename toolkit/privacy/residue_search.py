@@ -40,7 +40,7 @@ def search(root: Path, names: Collection[str], skip: Collection[Path] = (), fore
 
     A plain name is compared with the values of JSON, CSV and HDF5 files instead. Links are followed once.
     skip: files that are the user's own. foreign: folders that others made, such as a tokenizer's vocabulary, where a
-    plain name says nothing.
+    plain name means nothing.
     """
     left_out = {path.resolve() for path in skip}
     plain = {name for name in names if is_plain(name)}
@@ -171,7 +171,7 @@ def _of_hdf5(path: Path) -> Iterator[str]:
     return iter(texts)
 
 
-# What gives the texts of a file, by its suffix: where they stand apart from numbers, and where they may be packed.
+# What gives the texts of a file, by its suffix: where they are apart from numbers, and where they may be packed.
 TEXTS: dict[str, Callable[[Path], Iterator[str]]] = {
     ".json": _of_json,
     ".csv": _of_csv,

@@ -59,7 +59,7 @@ def probe_arrays(
         labels: (n_labels,) names of the columns of y, where it has several.
         units: (n_clips,) the call or other unit of each clip, in the order of time: one prediction for each of them, as
             with --unit.
-        folder: For the run, its page and the features. Default: a temporary one, gone when the process ends.
+        folder: For the run, its page and the features. Default: a temporary one, deleted when the process ends.
         say: Called with each sentence that a user should read.
         **options: Fields of `toolkit.probe.options.ProbeOptions` (probe, folds, trials, seed ...), except model and
             target.

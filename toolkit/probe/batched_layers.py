@@ -1,9 +1,9 @@
-"""The parts of a stacked layer, with the way back: products by the fastest library, and rectified units.
+"""The parts of a stacked layer, with their backward pass: products by the fastest library, and rectified units.
 
 Where the processor multiplies bfloat16 (AMX, AVX-512 BF16), the first layer of a training step is multiplied in it:
 inputs are rounded once, weights and gradients as they are multiplied; weights, sums and all that is evaluated or kept
 are float32. A rounding would carry another one's last bit far, so there each network has a product of its own, the same
-whatever the company.
+with any others.
 """
 
 from collections.abc import Sequence

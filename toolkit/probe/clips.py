@@ -126,7 +126,7 @@ def _evidence(given: FloatArray, counts: IntArray, setting: Setting, numbers: bo
 def _read(
     layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
 ) -> tuple[FloatArray, IntArray]:
-    """What the first regression says of every clip, unit by unit, (n_clips, n_fitted), and how many each unit has."""
+    """What the first regression gives for every clip, unit by unit, (n_clips, n_fitted), and how many each unit has."""
     units, clip_model = unit_layer(layers), _part(model, "clip")
     fitted, prevalence, spread = (np.asarray(clip_model[name]) for name in ("fitted", "prevalence", "spread"))
     learnt = replace(targets, fitted=fitted, prevalence=prevalence, spread=spread)
@@ -142,7 +142,7 @@ def _part(model: Model, part: str) -> Model:
 
 
 def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
-    """A kept model to units: (n, n_fitted) probabilities, a unit's own bits whatever its company."""
+    """A kept model to units: (n, n_fitted) probabilities, bit for bit the same in any batch."""
     given, counts = _read(layers, model, setting, targets)
     evidence = _evidence(given, counts, setting, targets.link == "identity")
     return linear.apply([_layer(evidence)], _part(model, "unit"), UNIT, targets)

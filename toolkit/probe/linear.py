@@ -179,7 +179,7 @@ def predict(features: npt.NDArray[np.float32], solution: Solution, as_softmax: b
 
 
 def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
-    """A kept model to one layer's clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
+    """A kept model to one layer's clips: (n, n_fitted) probabilities, bit for bit the same in any batch."""
     mean, scale, coefficients, intercepts = (  # copied, for a product's last bit can depend on where its numbers are
         torch.tensor(np.asarray(model[name], dtype=np.float64)).numpy()
         for name in ("mean", "scale", "coefficients", "intercepts")

@@ -46,7 +46,7 @@ class BagFitter(NetworkFitter):
 
 
 def _alone(layers: Sequence[LayerFeatures], model: Model) -> Iterator[Batch]:
-    """Unit by unit, so that a unit's own bits do not depend on its company."""
+    """Unit by unit, so that a unit's bits do not depend on the batch."""
     features = unit_layer(layers)
     scaler = Scaler(*(np.asarray(model[name])[0] for name in ("mean", "scale")))
     clips = features.clips()

@@ -73,7 +73,7 @@ def shapes(targets: Targets) -> tuple[int, Tensor]:
 
 
 def mlp_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Setting], seed: int) -> Stack:
-    """First values after He et al. (2015), the output's a sixth of it; the same draws whatever the company."""
+    """First values after He et al. (2015), the output's a sixth of it; the same draws with any other networks."""
     outputs, bends = shapes(targets)
     found: dict[str, list[Tensor]] = {}
     owners: dict[str, list[int]] = {}

@@ -149,12 +149,12 @@ def _joined(scaling: dict[str, list[Scaler]], statistics: str) -> Model:
 
 
 def apply_mlp(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
-    """A kept mlp to one layer's clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
+    """A kept mlp to one layer's clips: (n, n_fitted) probabilities, bit for bit the same in any batch."""
     return _apply(layers, model, setting, targets, Mlp([setting]))
 
 
 def apply_mix(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets) -> FloatArray:
-    """A kept mix to all layers' clips: (n, n_fitted) probabilities, a clip's own bits whatever its company."""
+    """A kept mix to all layers' clips: (n, n_fitted) probabilities, bit for bit the same in any batch."""
     return _apply(layers, model, setting, targets, Mix([setting]))
 
 

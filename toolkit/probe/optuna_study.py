@@ -58,7 +58,7 @@ def search(
 ) -> list[Trial]:
     """Run a study up to `trials` trials and return them all, in order.
 
-    deadline: of `time.monotonic()`; no batch but the first is begun after it. What the file holds counts all the same.
+    deadline: of `time.monotonic()`; no batch but the first starts after it. What the file holds counts all the same.
 
     Optuna's TPE proposes BATCH settings at a time, `evaluate` gets the batch whole and yields one loss each, in order.
     A setting whose fit reports how far it has come is given up by Optuna's median rule: when its lowest loss so far is

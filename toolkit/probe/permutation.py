@@ -38,7 +38,7 @@ def scores(
 ) -> list[float]:
     """The headline metric of `draws` shuffles of the labels (`controls.shuffled`), each against its own labels.
 
-    study: of the real run. A search for each shuffle would cost as many runs. What is done anew: every layer of every
+    study: of the real run. A search for each shuffle would cost as many runs. What is done again: every layer of every
     round is fitted to the shuffled labels with the setting that the real labels chose there, the round's layer is
     chosen among these by development loss, thresholds are chosen, the layer is fitted again and predicts the test. What
     is not: the search for the setting.

@@ -142,7 +142,7 @@ class Probe:
             `search.CLASS_WEIGHTS`, or fewer of their values), for fine-tuning takes them over.
         build: From layers, task, truth (a row per clip of the layers), seed and device.
         apply: A kept model to other clips' layers, with its setting and what it was fitted to -> (n, n_fitted)
-            probabilities, as the class weights taught them. A clip's own bits do not depend on its company.
+            probabilities, as the class weights taught them. A clip's bits do not depend on its batch.
         meanings: Of the parameters that are its alone, for `toolkit probe --explain`.
         all_layers: It sees every layer at once and is in the layer curve under its own name; the others get one layer
             at a time.

@@ -22,7 +22,7 @@ PARTS = 10  # of the clips that are not tested, at most, which are held out in t
 
 @dataclass(frozen=True)
 class Applied:
-    """A setting fitted on one part of the clips, and what it says of the other.
+    """A setting fitted on one part of the clips, and its output for the other.
 
     probability: (n_held_out, n_labels); of a regression numbers. prevalence, scale: of the clips that it was fitted
     on; of numbers, mean and deviation.
@@ -40,7 +40,7 @@ class Applied:
         return np.where(learnt, self.scale.scores(self.probability), np.nan)
 
     def bars(self, task: Task, thresholds: FloatArray) -> FloatArray:
-        """(n_labels,) what this model's probabilities are held against."""
+        """(n_labels,) what this model's probabilities are compared with."""
         return bars_of(task, self.prevalence, self.scale, thresholds)
 
 
@@ -49,7 +49,7 @@ class LayerResult:
     """One layer in one round.
 
     loss, development: of the winner of `trials`, the criterion it won by and its headline metric on development, None
-    where undefined. bars: what its probabilities are held against. prediction: of the round's test clips. layers: that
+    where undefined. bars: what its probabilities are compared with. prediction: of the round's test clips. layers: that
     a fusion reads in this round.
     """
 
@@ -151,7 +151,7 @@ def loss_of(data: Data, part: Part, probability: FloatArray) -> float:
 
 
 def refitted(fitter: Fitter, data: Data, part: Part, setting: Setting, found: Found, name: str) -> Applied:
-    """A setting fitted on `part.train` and applied to `part.held_out`, read against what it says of its own clips."""
+    """A setting fitted on `part.train` and applied to `part.held_out`, standardised by its output for its own clips."""
     fit = fitter.refit(part.train, np.append(part.held_out, part.train), setting, found, name)
     probability, training = np.split(fit.probability, [len(part.held_out)])
     targets = targets_of(data.task, data.truth[part.train])

@@ -1,4 +1,4 @@
-"""`toolkit probe`: one store and one question in, a run's folder out; begun once, finished once, read ever after."""
+"""`toolkit probe`: one store and one question in, a run's folder out; started once, finished once, then only read."""
 
 import re
 import time
@@ -40,8 +40,7 @@ LEARNT = re.compile(
 @dataclass(frozen=True)
 class Options:
     """probe: a name of `probe.registry.PROBES`, or `fused_rows.fused_name` of one. workers: fits at a time, None: one a
-    core.
-    hands: who fits; no figure depends on it. device: as `probe.run.probe` takes it.
+    core. executor: where they run; no figure depends on it. device: as `probe.run.probe` takes it.
 
     trials: per layer and round; or minutes: of search, shared by all layers and rounds. inner: the folds that are held
     out in turn to judge each setting. loss: "ccc" where networks are taught numbers by it, else "". name: what a new

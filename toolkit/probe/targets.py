@@ -93,9 +93,9 @@ class Targets:
         return np.asarray(joint / total)
 
     def probability(self, fitted: FloatArray, task: Task, class_weights: str) -> FloatArray:
-        """(n, n_labels) from what fits with such class weights say of the fitted labels, (n, n_fitted).
+        """(n, n_labels) from the output of fits with such class weights for the fitted labels, (n, n_fitted).
 
-        They come back as if there had been no weights. Raises ToolkitError for another number of columns.
+        They are as if there had been no weights. Raises ToolkitError for another number of columns.
         """
         if fitted.shape[1:] != (len(self.fitted),):
             raise ToolkitError(f"Targets: probabilities of shape {fitted.shape}, {len(self.fitted)} labels were fitted")

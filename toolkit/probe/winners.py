@@ -30,7 +30,7 @@ class Winner:
     """One round's refitted probe.
 
     fold: the fold that it never saw. layers: the layers it reads, in order. fitted, prevalence, softmax: as in
-    Targets. bars: (n_labels,) what its probabilities are held against. scale: of its log-odds on its own clips.
+    Targets. bars: (n_labels,) what its probabilities are compared with. scale: of its log-odds on its own clips.
     """
 
     probe: str

@@ -1,4 +1,4 @@
-"""What predictions, or the truth, say of each call: shares, changes, the longest stretch, mean probabilities."""
+"""Measures of each call, predicted or true: shares, changes, the longest stretch, mean probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -19,8 +19,8 @@ class Column:
     """One column of the features; or all of a fused store's, where they have no names.
 
     name: "f0_semitone.mean"; of a fusion with its store before it. share: of all columns together, the mean over the
-    rounds' models, 0 to 1; low, high: the least and the most of a round. label: which it speaks for most as it grows
-    ("" where that is not known), and against: whether it speaks against it.
+    rounds' models, 0 to 1; low, high: the least and the most of a round. label: which it favours most as it grows
+    ("" where that is not known), and against: whether it lowers it.
     """
 
     name: str

@@ -128,7 +128,7 @@ class Comparison:
     """Runs of one task on the same folds, the best first by development within frozen and fine-tuned.
 
     frozen, tuned: the best of each on development, None where there is none. columns: of the manifest, by name, each
-    clip's cell by its id: groups whose scores are held against each other.
+    clip's cell by its id: groups whose scores are compared.
     """
 
     lines: tuple[Line, ...]

@@ -187,7 +187,7 @@ def _mean(values: FloatArray, mean: float, bounded: bool) -> Score:
 def permutation_p(values: FloatArray, first: BoolArray, permutations: int = PERMUTATIONS) -> FloatArray:
     """Of no difference between two groups, two-sided, of each column by itself.
 
-    values: (callers, columns), NaN where a caller has none. first: (callers,). The callers' groups are dealt out anew
+    values: (callers, columns), NaN where a caller has none. first: (callers,). The callers' groups are dealt out again
     `permutations` times, the same for all columns; what is compared is Welch's t, so that groups may differ in spread.
     Source: Janssen, Statistics and Probability Letters, 1997.
     """

@@ -32,7 +32,7 @@ class Control:
     score: of the layers that the other run chose on development; curve: of each layer.
     minus, curve_minus: this run minus the other, paired over callers; None and empty for a nuisance.
     notes: of the other run, those that this one does not have. shuffles: the headline metric of more shuffles, whose
-    settings were not searched anew (`probe.permutation`); p_value: of this run's own among them.
+    settings were not searched again (`probe.permutation`); p_value: of this run's own among them.
     """
 
     kind: Kind

@@ -39,7 +39,7 @@ class Meaning:
         per_label: Metrics of each label, level or target, of those totals.
         ranked: Metrics that need the clips' order, see `probability_metrics`.
         losses: Metrics that need probabilities, likewise.
-        decide: The decision from what models give out, (n, labels), and what it is held against.
+        decide: The decision from what models give out, (n, labels), and what it is compared with.
     """
 
     headline: str
@@ -133,7 +133,7 @@ def criterion(task: Task, truth: Truth, given: FloatArray, known: Truth, loss: s
     """What a search minimises on held-out clips.
 
     Labels: `thresholds.balanced_log_loss`. Levels: the mean of -log of the true one's probability, in nats. Numbers:
-    the mean over the targets of the squared error, in variances of the training clips; of models that are taught by it
+    the mean over the targets of the squared error, in variances of the training clips; of models that are trained by it
     (loss "ccc") of 1 - CCC: for others the CCC of a few clips is too noisy to choose by.
 
     Args:

@@ -1,4 +1,4 @@
-"""From a model's own numbers to what it gives out, and what teaches them, by the link of the task's kind
+"""From a model's own numbers to what it gives out, and their loss, by the link of the task's kind
 (`result.kinds`)."""
 
 import torch

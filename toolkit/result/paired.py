@@ -32,7 +32,7 @@ class Difference:
     """First minus second, over the same speakers left out in turn.
 
     score, p_value: of these very models on new speakers; p_value two-sided, before any correction. method, method_p: of
-    the two methods, trained anew on other speakers: the same estimate, its standard error widened by `widening`.
+    the two methods, trained again on other speakers: the same estimate, its standard error widened by `widening`.
     equal_p: of the two one-sided tests that the difference is beyond 2 points (Schuirmann, 1987): small where they are
     shown to be equal. p-values are None with fewer than 10 speakers, all is where nothing was compared.
     """
@@ -134,8 +134,8 @@ def differences(
 def difference_of(estimate: float, without: FloatArray, widen: float) -> Difference:
     """By a t test on the values without each unit, (units,), with one degree of freedom less than there are units.
 
-    Where nobody's absence moves the difference there is no standard error; its p-value is then 2 ** (1 - units), that
-    of all speakers on one side, and 1 where it is 0.
+    Where no speaker's absence moves the difference there is no standard error; its p-value is then 2 ** (1 - units),
+    that of all speakers on one side, and 1 where it is 0.
     """
     units, nothing = len(without), Score(missing(estimate), None, None)
     if units < FEWEST_GROUPS or np.isnan(estimate) or np.isnan(without).any():

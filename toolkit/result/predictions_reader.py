@@ -29,8 +29,8 @@ def read_csv(
     task: gives the labels, their order and the task's name; without it they come from the file. Columns id, speaker
     (or, right after the id, another one for what an interval resamples), fold and the probabilities may be missing:
     ids are then row numbers from 1, every clip is its own group, and each `model` (of `toolkit predict`) is a fold, or
-    all clips are of fold 0. rules: for two spellings of one label or group and for what names nothing, of which `say`
-    is told; a run's own file is read as it was written. known: other predictions of the task, that give the truth of
+    all clips are of fold 0. rules: for two spellings of one label or group and for what names nothing, reported to
+    `say`; a run's own file is read as it was written. known: other predictions of the task, that give the truth of
     their clips where the file has none; clips that they do not have are left out then.
     Raises PredictionsError with line and column; LabelError, SplitError by the rules.
     """

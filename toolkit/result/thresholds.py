@@ -12,7 +12,7 @@ import numpy.typing as npt
 from toolkit.corpus.labels import IntArray, Task, one_hot
 
 FloatArray = npt.NDArray[np.float64]
-EVEN = 0.5  # the threshold of a label about which the clips that choose it say nothing
+EVEN = 0.5  # the threshold of a label that the clips which choose it cannot give
 FLOOR = 1e-3  # a smaller probability of what is true costs no more: one clip must not decide a search
 INSIDE = 1e-12  # probabilities of 0 and 1 have finite log-odds
 STILL = 1e-9  # log-odds that vary less do not vary
@@ -80,7 +80,7 @@ def _best_threshold(truth: IntArray, scores: FloatArray) -> float:
 
 
 def bars_of(task: Task, prevalence: FloatArray, scale: Scale, thresholds: FloatArray) -> FloatArray:
-    """(n_labels,) what a model's probabilities are held against by `decide`.
+    """(n_labels,) what `decide` compares a model's probabilities with.
 
     prevalence: of each label in the clips that the model was fitted on. Multilabel: `thresholds_of`, carried to this
     model by its scale; 0.5 for a label without one, or of which the model says one thing of all clips. Otherwise the

@@ -1,8 +1,8 @@
 """Silero's voice activity detector (MIT), run by ONNX Runtime alone: how probable speech is, every 32 ms.
 
 Its package is not imported: that would set the threads of torch. Source: https://github.com/snakers4/silero-vad, the
-model `silero_vad.onnx` with the frames and the context of the package's `OnnxWrapper`. Unlike there, its state begins
-anew every 4 s: after a long pause it misses whole turns otherwise (docs/segment.md). All these pieces run at once.
+model `silero_vad.onnx` with the frames and the context of the package's `OnnxWrapper`. Unlike there, its state starts
+again every 4 s: after a long pause it misses whole turns otherwise (docs/segment.md). All these pieces run at once.
 """
 
 from collections.abc import Iterable, Iterator

@@ -225,7 +225,7 @@ def _call(corpus: Manifest, clip: Clip, caller: int | None) -> Call:
 
 
 def _check_voices(calls: Sequence[Call], alone: Sequence[str], options: SegmentOptions) -> None:
-    """Raises InputError where two voices are asked of one channel, and nothing tells them apart."""
+    """Raises InputError where two voices are wanted of one channel, and no features separate them."""
     if alone and options.speakers == 2 and options.model is None:
         raise InputError(
             f"{len(alone):,} of {len(calls):,} calls have one channel, such as {alone[0]!r}: --model STORE names "

@@ -1,4 +1,4 @@
-"""Where the states come from that tell two voices apart: windows of whole calls, in a feature store."""
+"""Where the states come from that separate two voices: windows of whole calls, in a feature store."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

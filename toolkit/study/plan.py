@@ -169,7 +169,7 @@ def plan(place: Place, recipe: Path, own_code: bool = False) -> Study:
 
 
 def _given(study: Table, fields: Sequence[str]) -> dict[str, Any]:
-    """What [study] says of a stage's fields."""
+    """What [study] sets of a stage's fields."""
     known = options(ProbeOptions)
     return {known[key].parameter: value for key, value in study.values.items()
             if key in known and known[key].parameter in fields}  # fmt: skip

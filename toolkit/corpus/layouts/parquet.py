@@ -75,7 +75,7 @@ def _audio_columns(file: Path, schema: Any) -> list[str]:
 
 
 def _labels(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
-    """By column, the names that its numbers stand for."""
+    """By column, the names that its numbers mean."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
         return {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}

@@ -39,7 +39,7 @@ class Corpus:
 
     @cached_property
     def by_name(self) -> dict[str, str]:
-        """Path by the name without its suffix, of the names that stand for one file."""
+        """Path by the name without its suffix, of the names that only one file has."""
         names = Counter(Path(path).stem for path in self.audio)
         return {stem: path for path in self.audio if names[stem := Path(path).stem] == 1}
 
@@ -97,7 +97,7 @@ def named(
     """Of a corpus whose paths say it all.
 
     pattern: searched in each path, its named groups are the columns; other files are passed over and counted. codes: by
-    column, what its codes stand for; what is not among them is no clip of the corpus. more: columns that follow.
+    column, what its codes mean; what is not among them is no clip of the corpus. more: columns that follow.
     """
     compiled, known = re.compile(pattern), codes or {}
 

@@ -1,4 +1,4 @@
-"""All that is known of each architecture, a row each, in files by kin. Free of torch.
+"""All that is known of each architecture, a row each, in files by kind. Free of torch.
 
 A row's name is the `model_type` of config.json. An installed package adds one by an entry point: docs/extending.md.
 """

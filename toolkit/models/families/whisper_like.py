@@ -5,7 +5,7 @@ from dataclasses import replace
 from toolkit.models.families.bases import MEL, MODELS, OURS
 from toolkit.models.families.family import Feed
 
-HEARS_30 = replace(  # Whisper's kin
+HEARS_30 = replace(  # Whisper's relatives
     MEL,
     feature_extractor="transformers:WhisperFeatureExtractor",
     prefix="model.audio_tower.",

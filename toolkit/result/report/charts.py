@@ -131,7 +131,7 @@ def svg(spec: Spec) -> str:
     """The figure as SVG text, drawn without fetching anything; the same figure gives the same text.
 
     Vega numbers gradients and clips through the life of the process. A figure here has one gradient at most; clips are
-    numbered anew, and called otherwise than a recording may be: a purge would find "clip15".
+    renumbered, and called otherwise than a recording may be: a purge would find "clip15".
     """
     return _svg(json.dumps(spec))
 

@@ -1,4 +1,4 @@
-"""The stage `contrast`: planned (which callers are held against which), then run."""
+"""The stage `contrast`: planned (which callers are compared), then run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ class ContrastResult:
 
 @dataclass(frozen=True)
 class Plan:
-    """Callers of a finished run who can be held against each other.
+    """Callers of a finished run who can be compared.
 
     predictions: the run's, by callers. calls: of each clip its call's name. values: each caller's in the column.
     places: of each clip its row in the manifest.
@@ -125,7 +125,7 @@ def plan(place: Place, options: ContrastOptions) -> Plan:
     rows = _rows(manifest, run.predictions.ids)
     calls, unit = _calls(manifest, run.predictions, rows, options.unit)
     predictions = run.predictions
-    if predictions.groups == predictions.ids:  # nobody knows the callers: each call is one
+    if predictions.groups == predictions.ids:  # the callers are not known: each call is one
         predictions = replace(predictions, groups=calls, group=unit)
     cells = known_names(options.by, _column(manifest, "--by", options.by), manifest.lines, options.rules)
     values = _one_each(predictions.groups, [cells[row] for row in rows], options.by, predictions.group)

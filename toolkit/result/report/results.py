@@ -1,4 +1,4 @@
-"""Finished runs in Python's hands: frames, charts, the page."""
+"""Finished runs in Python: frames, charts, the page."""
 
 import json
 from collections.abc import Mapping

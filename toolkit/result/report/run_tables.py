@@ -63,7 +63,7 @@ def alone(run: Run, alone: Sequence[Control], say: Language) -> Table:
 
 
 def columns(columns: Columns | None, say: Language) -> Table:
-    """The columns that count most; which label each speaks for or against."""
+    """The columns that count most; which label each favours or lowers."""
     rows = [
         Row(
             [
