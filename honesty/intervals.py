@@ -86,6 +86,25 @@ def slope(speakers: int, wanted: int, quiet: bool = False) -> Row:
     return Row("95 % interval of the calibration slope", f"{speakers} speakers", len(found), text, held)
 
 
+def recall_near_one(speakers: int, wanted: int, quiet: bool = False) -> Row:
+    """Of a class that few speakers are mistaken in, down to one or none; the interval may cover more."""
+    large = seven(np.random.default_rng(97), 20_000, 30.0, 4.0)
+    truth = float(np.mean(large.predictions().prediction[large.truth == 0] == 0))
+
+    def case(random: Generator) -> tuple[float, float] | None:
+        found = evaluate(seven(random, speakers, 30.0, 4.0).predictions()).per_label["a"]["recall"]
+        if found.lower is None or found.upper is None:
+            return None
+        return float(found.lower <= truth <= found.upper), found.upper - found.lower
+
+    found = studies(f"recall near 1, {speakers} speakers", case, wanted, speakers, quiet)
+    text, held = share(found[:, 0], LEAST, 1.0)
+    words = f"{text}, {found[:, 1].mean():.3f} wide on average, {found[:, 1].max():.2f} at most"
+    without = "" if len(found) == wanted else f"; {wanted - len(found)} studies gave no interval"
+    return Row(f"95 % interval of a class's recall near 1 (truth {truth:.3f})", f"{speakers} speakers", len(found),
+               words + without, held)  # fmt: skip
+
+
 def rows(part: float) -> list[Row]:
     """part: of the full number of studies."""
     found = []
@@ -103,4 +122,5 @@ def rows(part: float) -> list[Row]:
             slow = metric in ("roc_auc", "average_precision")  # whose every interval takes half a second with 105
             full = (2_000 if quick else 500) if number < 105 else (150 if slow else 500)
             found.append(coverage(name, draw, metric, number, max(20, int(part * full))))
+    found += [recall_near_one(number, max(20, int(part * 2_000))) for number in (10, 20)]
     return [*found, *(slope(number, max(20, int(part * 500))) for number in (10, 20, 50))]

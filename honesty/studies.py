@@ -97,14 +97,14 @@ def binary(
     return Drawn(BINARY, speaker, truth, score[0] if models == 1 else score)
 
 
-def seven(random: Generator, count: int, clips: float) -> Drawn:
+def seven(random: Generator, count: int, clips: float, signal: float = 2.6) -> Drawn:
     """One of seven classes a clip, speakers with leanings of their own."""
     speaker = speakers(random, count, clips, 0.25)
     odds = np.exp(0.5 * random.standard_normal((count, 7)) + np.linspace(0.4, -0.4, 7))
     share = odds / odds.sum(axis=1, keepdims=True)
     truth = (share[speaker].cumsum(axis=1) < random.random((len(speaker), 1))).sum(axis=1).clip(max=6)
     score = random.standard_normal((len(speaker), 7)) + 0.7 * random.standard_normal((count, 7))[speaker]
-    score[np.arange(len(speaker)), truth] += 2.6
+    score[np.arange(len(speaker)), truth] += signal
     return Drawn(SEVEN, speaker, truth, score)
 
 

@@ -22,6 +22,13 @@ def test_intervals_hold_the_truth_as_often_as_they_say(name, draw, metric, speak
     assert row.held and row.studies == wanted, row
 
 
+def test_a_recall_near_1_is_covered_by_an_interval_that_says_something() -> None:
+    row = intervals.recall_near_one(10, 100, quiet=True)
+    assert row.held and float(row.found.split(" wide")[0].rpartition(" ")[2]) < 0.4, (
+        row
+    )  # 0.45 on the logit scale alone
+
+
 @pytest.mark.parametrize("speakers", [10, 20])
 def test_p_values_of_models_alike_are_uniform_and_families_keep_their_level(speakers: int) -> None:
     rows = p_values.null("UAR", p_values.two_classes, "unweighted_average_recall", speakers, 300, quiet=True)

@@ -116,6 +116,11 @@ def test_an_interval_near_an_end_does_not_collapse() -> None:
     assert score_of(0.9998, rest) == Score(0.9998, pytest.approx(0.9998 - room), 1.0)  # type: ignore[arg-type]
     loud = score_of(0.0, np.append(np.zeros(9), 1.0))
     assert loud.lower == 0.0 and loud.upper is not None and loud.upper > 0.9
+    one_missed = np.append(np.full(9, 52 / 56), 1.0)  # 4 of 62 clips are missed, all by a speaker of 6
+    error = np.sqrt(9 / 10 * np.square(one_missed - one_missed.mean()).sum()) / (58 / 62 * 4 / 62)
+    found = score_of(58 / 62, one_missed)
+    assert found.lower == pytest.approx(1 / (1 + np.exp(2.2621571628540993 * error - logit(58 / 62))))
+    assert 0.55 < found.lower < 0.6 and found.upper == 1.0
     for inside, score in ((np.linspace(0.996, 0.999, 10), 0.9975), (np.linspace(0.001, 0.004, 10), 0.0025)):
         half = reach(2.2621571628540993, logit(score), logit(inside))
         found = score_of(score, inside)  # no replicate is beyond 0.001 or 0.999

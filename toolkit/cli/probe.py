@@ -56,7 +56,7 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
     made = planned.run() if as_json else planned.run(lambda run: report_run(run, place), report_series)
     if made.comparison is not None and not as_json:
         print()
-        show(compare_files.terminal(made.comparison.comparison))
+        show(compare_files.matrix(made.comparison.comparison))
         print(made.comparison.answer)
         print(f"All of it, with curves on one axis and paired differences: {place.shown(made.report)}")
     show_json(as_json, made)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import expit, logit, stdtrit
 
 from toolkit.core import seeds
 from toolkit.result import kinds
@@ -140,11 +140,12 @@ def score_of(
     recall is about those who have the label. bounded: a score of 0 to 1, on the logit scale. signed: one of -1 to 1,
     such as a correlation, on that of (1 + score) / 2, which is twice Fisher's z. The interval reaches as far as the
     root of the mean squared error does: standard error and the jackknife's estimate of bias, squared and added
-    (Quenouille, 1956): the F1 of rare labels is too low in small samples. Within EDGE of 0 or 1 the logit scale ends;
-    an interval that begins there has at least the room of the one-sided binomial limit for so many speakers (Clopper
-    and Pearson, 1934), as if each were one trial, and no bias is estimated from what is cut off there. There is no
-    interval where the figure is undefined without some speaker, is about fewer than 5, or is the same without any of
-    them.
+    (Quenouille, 1956): the F1 of rare labels is too low in small samples. Within EDGE of 0 or 1 the logit scale ends:
+    where a value is there, the standard error is that of the score over the scale's slope (delta method), since a
+    recall that is 1 without one speaker would make it as large as the scale; the interval has at least the room of the
+    one-sided binomial limit for so many speakers (Clopper and Pearson, 1934), as if each were one trial; and no bias is
+    estimated. There is no interval where the figure is undefined without some speaker, is about fewer than 5, or is the
+    same without any of them.
     """
     if signed:
         inside = score_of((1 + estimate) / 2, (1 + without) / 2, groups)
@@ -156,14 +157,17 @@ def score_of(
     values = np.append(without, value)
     edge = bounded and bool(((values < EDGE) | (values > 1 - EDGE)).any())
     centre, repeated = (_logit(np.array(value)), _logit(without)) if bounded else (value, without)
-    error = standard_error(repeated)
-    if error < NO_ERROR and not edge:
-        return Score(value, None, None)
-    bias = 0.0 if edge else float((len(without) - 1) * (repeated.mean() - centre))
+    if edge:
+        point = float(np.clip(value, EDGE, 1 - EDGE))
+        error, bias = standard_error(without) / (point * (1 - point)), 0.0
+    else:
+        error, bias = standard_error(repeated), float((len(without) - 1) * (repeated.mean() - centre))
+        if error < NO_ERROR:
+            return Score(value, None, None)
     half = critical(groups) * float(np.hypot(error, bias))
     if not bounded:
         return Score(value, value - half, value + half)
-    lower, upper = (float(1 / (1 + np.exp(-(centre + side * half)))) for side in (-1, 1))
+    lower, upper = (float(expit(centre + side * half)) for side in (-1, 1))
     if edge:
         room = 1 - ((1 - COVERAGE) / 2) ** (1 / groups)
         lower, upper = min(lower, max(0.0, value - room)), max(upper, min(1.0, value + room))
@@ -176,5 +180,4 @@ def interval(metric: Metric, estimate: FloatArray | float, without: FloatArray, 
 
 
 def _logit(score: FloatArray) -> FloatArray:
-    inside = np.clip(score, EDGE, 1 - EDGE)
-    return np.asarray(np.log(inside / (1 - inside)))
+    return np.asarray(logit(np.clip(score, EDGE, 1 - EDGE)))

@@ -37,11 +37,24 @@ def terminal(comparison: Comparison) -> TerminalTable:
         costs = compare_narrative.costs(line)
         table.add_row(
             Text(line.run.backbone), Text(compare_narrative.row(line, comparison)), compare_narrative.runs(line),
-            Text(line.layers_chosen), str(line.score),
+            Text("" if line.run.fusion else line.layers_chosen), str(line.score),
             difference, compare_narrative.p_text(line), costs["trained_parameters"][0],
             "" if line.seconds is None else f"{line.seconds:,.0f}", costs["peak_memory_bytes"][0],
             style="bold" if line in comparison.best else None,
         )  # fmt: skip
+    return table
+
+
+def matrix(comparison: Comparison) -> TerminalTable:
+    """Of probes alone: backbones down, probes across; in each cell the score of the layers chosen on development."""
+    probes = sorted({line.run.probe for line in comparison.lines})
+    table = TerminalTable(box=None, header_style="bold", pad_edge=False)
+    table.add_column(f"{title(comparison.run.metric)}, 95 %", overflow="fold")
+    for probe in probes:
+        table.add_column(probe, justify="right", no_wrap=True)
+    for backbone in dict.fromkeys(line.run.backbone for line in comparison.lines):
+        cells = {line.run.probe: str(line.score) for line in comparison.lines if line.run.backbone == backbone}
+        table.add_row(Text(backbone), *(cells.get(probe, "") for probe in probes))
     return table
 
 
