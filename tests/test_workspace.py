@@ -54,7 +54,7 @@ def test_results_are_json_on_the_command_line_too(run: Run, study: Path, probed:
     assert code == 0 and err == "" and found == json.loads(json.dumps(probed.to_json()))
     (study / "result" / "mood-stopped-linear-0" / ".training").mkdir(parents=True)
     code, out, _ = run("runs", "-w", study)
-    assert code == 0 and probed.name in out and "unweighted_average_recall 0." in out and "stopped" in out
+    assert code == 0 and probed.name in out and "UAR 0." in out and "stopped" in out
     code, out, _ = run("runs", "-w", study, "--json")
     rows = {row["run"]: row for row in json.loads(out)}
     assert rows[probed.name]["clips"] == 72 and rows["mood-stopped-linear-0"]["state"] == "stopped"

@@ -87,8 +87,10 @@ def test_a_store_that_has_all_clips_is_probed_alone_once(run: Run, study: Path) 
     words = ("--target", "mood", "--folds", 4, "--trials", 2, "-w", study, "--manifest", study / "two.csv")
     assert run("probe", "--model", "two", *words)[0] == 0
     (before,) = study.glob("result/mood-two-linear-*")
-    stamp = (before / "run.json").stat().st_mtime_ns
+    stamp, there = (before / "run.json").stat().st_mtime_ns, set(study.glob("result/mood-one-linear-*"))
     assert run("probe", "--model", "one+two", *words)[0] == 0
+    (alone,) = set(study.glob("result/mood-one-linear-*")) - there
+    assert "fused_clips" not in (alone / "run.json").read_text(encoding="utf-8")  # no clip is left out
     assert list(study.glob("result/mood-two-linear-*")) == [before]
     assert (before / "run.json").stat().st_mtime_ns == stamp
 

@@ -8,7 +8,8 @@ def runs(workspace: Workspace = HERE, as_json: Json = False) -> None:
 
     Example: toolkit runs
     """
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     from toolkit.result.listing import listing
 
@@ -19,7 +20,7 @@ def runs(workspace: Workspace = HERE, as_json: Json = False) -> None:
     if not found.rows:
         remark("No runs yet; `toolkit probe` makes them")
         return
-    table = Table("run", "task", "backbone", "probe", "score, 95 %", "clips", "", box=None)
+    table = Table(Column("run", overflow="fold"), "score, 95 %", "clips", "", box=None)  # the name says task and model
     for row in found.rows:
-        table.add_row(*(str(row[name]) for name in ("run", "task", "backbone", "probe", "score", "clips", "state")))
+        table.add_row(*(Text(str(row[name])) for name in ("run", "score", "clips", "state")))
     show(table)

@@ -110,8 +110,8 @@ def plan(
 def shared(store: Fused, question: EvaluationTask) -> EvaluationTask:
     """The question on the clips that all stores of a fusion have."""
     missing = set(question.folds.ids) - set(store.ids)
-    if not missing:
-        return question
+    if not missing:  # each store's own run is what it is without the fusion
+        return replace(question, notes=tuple(note for note in question.notes if note.key != "fused_clips"))
     keep = np.array([clip not in missing for clip in question.folds.ids], dtype=bool)
     groups = tuple(group for group, kept in zip(question.groups, keep, strict=True) if kept)
     return replace(

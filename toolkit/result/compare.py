@@ -157,6 +157,11 @@ class Comparison:
         }
 
     @property
+    def probes_alone(self) -> bool:
+        """Whether nothing is fine-tuned or from outside."""
+        return all(line.kind == "frozen" for line in self.lines)
+
+    @property
     def has_callers(self) -> bool:
         """Whether there is more than one group of clips to hold against each other."""
         predictions = self.run.predictions

@@ -7,6 +7,7 @@ from typing import Any
 
 from toolkit.core.artifacts import STUDY_FILE
 from toolkit.result.jackknife import Score
+from toolkit.result.metrics import title
 from toolkit.result.run import METRICS, RUN
 
 BEGUN = (STUDY_FILE, "winners", "weights", "rounds", ".training")  # what a run that is not finished may hold
@@ -49,7 +50,7 @@ def _finished(folder: Path) -> dict[str, Any]:
             "task": run["task"]["name"],
             "backbone": run["backbone"],
             "probe": run["probe"],
-            "score": f"{run['metric']} {shown}",
+            "score": f"{title(run['metric'])} {shown}",
             "clips": found["clips"],
             "state": "finished",
         }

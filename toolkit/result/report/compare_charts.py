@@ -64,7 +64,8 @@ def dumbbell(comparison: Comparison, say: Language) -> Any:
         for tuned, offset in ((False, -9), (True, 9))  # pixels, above and below the dumbbell
     ]
     point = base.mark_point(size=110, filled=True, opacity=1).encode(x=x, shape=shape)
-    title = say("compare.dumbbell_title", task=comparison.run.task.name)
+    only = "_frozen" if comparison.probes_alone else ""
+    title = say(f"compare.dumbbell_title{only}", task=comparison.run.task.name)
     heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
     names = len({row["name"] for row in rows})
     layers = alt.layer(bar, *intervals, point)

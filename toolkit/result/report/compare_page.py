@@ -24,7 +24,7 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
         "groups": say.counted(len(set(run.predictions.groups)), run.predictions.group),
         "runs": say.counted(len(comparison.lines), "run"),
     }
-    all_frozen = all(line.kind == "frozen" for line in comparison.lines)
+    only = "_frozen" if comparison.probes_alone else ""
     best: dict[str, Line] = {line.kind: line for line in comparison.best}
     first, *more = compare_narrative.sentences(comparison, say)
     names = {kind: compare_narrative.name(line, comparison, say) for kind, line in best.items()}
@@ -33,16 +33,14 @@ def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
         specs,
         {
             **fields,
-            "title": say("compare.title_frozen" if all_frozen else "compare.title", task=run.task.name),
+            "scores": say(f"compare.dumbbell{only}"),
+            "title": say(f"compare.title{only}", task=run.task.name),
             "answer": first,
             "terms": narrative.terms(run, say),
             "protocol": say("common.sentences").join(
                 [
                     *more,
-                    say(
-                        "compare.protocol_frozen" if all_frozen else "compare.protocol",
-                        line=narrative.protocol_line(run, say),
-                    ),
+                    say(f"compare.protocol{only}", line=narrative.protocol_line(run, say)),
                 ]
             ),
             "cautions": compare_narrative.cautions(comparison, say),
@@ -62,7 +60,8 @@ def _drawing(
 ) -> dict[str, str]:
     """A figure with its caption and with what is read aloud for it."""
     part, _, which = name.partition("-")
-    spoken, caption, more = f"compare.{part}_spoken", f"compare.{part}_caption", {}
+    only = "_frozen" if part == "dumbbell" and comparison.probes_alone else ""
+    spoken, caption, more = f"compare.{part}_spoken{only}", f"compare.{part}_caption{only}", {}
     if part == "gaps":
         spoken, caption, more = "gaps.spoken", "gaps.caption", {"column": list(comparison.columns)[int(which) - 1]}
     elif part == "confusion":
