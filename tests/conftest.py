@@ -25,7 +25,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("toolkit")
-# It makes a device up, beside which CUDA's cannot be used.
+# It makes a device up, with which CUDA's cannot be used.
 collect_ignore = ["test_fake_device.py"] if torch.cuda.is_available() else []
 
 WriteSound = Callable[..., Path]

@@ -99,7 +99,7 @@ def elsewhere() -> Iterator[torch.device]:
 
 
 def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """The operation on what lies here; what it gives is elsewhere if what it was given is, or if it was told to."""
+    """The operation on what is here; its result is elsewhere if its input is, or where that was requested."""
     if torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd"):
         with _Mode():  # of the operations that it is made of
             return operation.decompose(*args, **kwargs)

@@ -62,7 +62,7 @@ def test_real_weights_are_extracted_and_probed_by_a_file(model: str, workspace: 
     errors = [json.loads(path.read_text())["errors"] for path in workspace.glob("features/*/proof.json")]
     assert {(store["layers"][0], store["layers"][-1], store["width"]) for store in stores} == {(first, last, width)}
     assert all(found[mode] <= 1e-5 for found in errors) and errors
-    if mode == "mended":  # its group norm and convolutions hear what lies behind a clip
+    if mode == "mended":  # its group norm and convolutions see what follows a clip
         assert all(found["masked"] > 0.1 for found in errors)
     name = model.replace(".py:", "-")
     folds = 5 if EMODB in os.environ else 3

@@ -61,7 +61,7 @@ def hostile_timelines() -> list[timeline.Timeline]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Where each page lies, in a folder with a hostile name. Still pictures are dots: the browser draws the rest."""
+    """Where each page is, in a folder with a hostile name. Still pictures are dots: the browser draws the rest."""
     folder = tmp_path_factory.mktemp("pages") / "<img src=x onerror=alert(4)>"
     folder.mkdir()
     runs = hostile_runs()

@@ -102,7 +102,7 @@ def test_controls_and_nuisances_stand_beside_the_run(run: Run, study: Path) -> N
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert drawn == {"layers", "labels", "confusion", "controls", "selectivity", "nuisance"}
 
-    code, again, err = probe(run, study, "--model", "made-up")  # what was beside it stays
+    code, again, err = probe(run, study, "--model", "made-up")  # what was next to it stays
     assert code == 0 and "is finished already" in err and "selectivity" in again
 
 

@@ -1,4 +1,4 @@
-"""`toolkit run` as a user meets it: a whole study, gone on with, its steps said; and wrong recipes, refused in time."""
+"""`toolkit run` as a user meets it: a whole study, resumed, its steps listed; and wrong recipes, refused in time."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Text beside speech: a column or transcripts, read into a store, fused with what hears, and asked of new audio."""
+"""Text with speech: a column or transcripts, read into a store, fused with speech models, and applied to new audio."""
 
 import json
 from pathlib import Path

@@ -59,7 +59,7 @@ def test_every_statistic_is_that_of_extraction_and_joins_the_pieces_of_a_clip(se
     ]
     expected = [mean_and_std(frames[None], torch.tensor([len(frames)])) for frames in whole]
     mean, std = (torch.cat([one[number] for one in expected]) for number in (0, 1))
-    values[own_frames(lengths, 7).logical_not()] = float("nan")  # what lies behind a clip's own frames does not count
+    values[own_frames(lengths, 7).logical_not()] = float("nan")  # what follows a clip's own frames does not count
     for statistics, wanted in (("mean", mean), ("std", std), ("both", torch.cat([mean, std], dim=1))):
         assert torch.allclose(pool(values, lengths, owner, statistics), wanted, atol=1e-5)
 

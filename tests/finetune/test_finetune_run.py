@@ -1,4 +1,4 @@
-"""`toolkit finetune` as a user meets it: from a probe run or by hand, stopped and gone on with, refused plainly."""
+"""`toolkit finetune` as a user meets it: from a probe run or by hand, stopped and resumed, refused plainly."""
 
 import csv
 import json

@@ -221,7 +221,7 @@ def test_the_disk_that_a_round_takes_is_bounded(
     (optimizer,) = {path.name for path in tmp_path.glob("selection/checkpoint-*/optimizer.pt")}
     whole = sum(path.stat().st_size for path in tmp_path.rglob("*"))
     weights = (tmp_path / "selection" / "best-5.safetensors").stat().st_size
-    assert optimizer and whole < 12 * weights  # weights and two moments, twice, beside the best ones
+    assert optimizer and whole < 12 * weights  # weights and two moments, twice, next to the best ones
 
 
 def test_every_round_begins_with_the_checkpoints_own_weights(

@@ -105,7 +105,7 @@ TOKENS = {"<|endoftext|>": 30, "<|startoftranscript|>": 31, "<|notimestamps|>": 
 
 
 def write_folder(folder: Path, data: bytes) -> Path:
-    """model.bin with the two JSON files that faster-whisper's folders have beside it."""
+    """model.bin with the two JSON files that faster-whisper's folders have next to it."""
     folder.mkdir()
     (folder / "model.bin").write_bytes(data)
     tokens: list[dict[str, Any]] = [{"content": text, "id": number, "special": True} for text, number in TOKENS.items()]

@@ -86,7 +86,7 @@ def test_weights_and_source_are_told_apart(tmp_path: Path) -> None:
 
 
 RETURN = ".transpose(1, 2)\n\n\nclass"
-WRONG = [  # what stands in the file, what in its place, what is said
+WRONG = [  # what is in the file, what takes its place, the sentence
     ("torch.manual_seed(3)", "1 / 0", "mine.py:large fails: ZeroDivisionError division by zero"),
     ("torch.manual_seed(3)", "raise SystemExit(0)", "mine.py:large fails: SystemExit 0"),
     ("import torch\n", "import torch, nowhere\n", "mine.py fails: ModuleNotFoundError No module named 'nowhere'"),

@@ -1,4 +1,4 @@
-"""Encoders of text: every layer is transformers' own for each text alone, whatever runs beside it."""
+"""Encoders of text: every layer is transformers' own for each text alone, whatever runs with it."""
 
 from pathlib import Path
 

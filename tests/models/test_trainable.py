@@ -12,6 +12,7 @@ from toolkit.core.errors import InputError
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.load import load
 from toolkit.models.load_trainable import load_trainable
+from toolkit.models.trainable import last_states
 
 CLIPS = [speech_like(seconds, seed) for seed, seconds in enumerate((0.613, 1.0, 0.02, 2.31))]
 
@@ -52,7 +53,7 @@ def test_cut_at_a_layer_it_gives_that_layer_and_computes_no_other(checkpoint: Ch
         cut = load_trainable(checkpoint, layer)
         assert len(cut.layers) == int(layer[-1])  # type: ignore[arg-type]
         with torch.no_grad():
-            values, lengths = cut.last(**cut.collate(list(map(cut.prepare, CLIPS))))  # type: ignore[operator]
+            values, lengths = last_states(cut, **cut.collate(list(map(cut.prepare, CLIPS))))  # type: ignore[operator]
         for clip, row, length in zip(whole, values, lengths):
             assert relative_error(row[: int(length)].numpy(), clip[layer]) < BOUND
 
@@ -62,7 +63,7 @@ def test_every_weight_gets_a_gradient_when_everything_is_trained(checkpoint: Che
     layer = f"decoder.{checkpoint.backbone.decoder_layers}" if checkpoint.backbone.decoder_layers else None
     model = load_trainable(checkpoint, layer).requires_grad_(True).train()
     model.recompute = recompute  # type: ignore[assignment]
-    values, _ = model.last(**model.collate(list(map(model.prepare, CLIPS))))  # type: ignore[operator]
+    values, _ = last_states(model, **model.collate(list(map(model.prepare, CLIPS))))  # type: ignore[operator]
     (values * torch.linspace(-1, 1, values.shape[-1])).square().sum().backward()
     silent = {name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()}
     unused = {
@@ -77,7 +78,7 @@ def test_recordings_longer_than_the_context_are_taken_in_pieces(tmp_path: Path) 
     checkpoint = locate(str(FAMILIES["whisper-80"](tmp_path / "whisper")), tmp_path)
     model = load_trainable(checkpoint)
     batch = model.collate([model.prepare(speech_like(seconds)) for seconds in (31.0, 1.0)])  # type: ignore[operator]
-    assert batch["owner"].tolist() == [0, 0, 1] and batch["own"].tolist() == [1500, 50, 50]
+    assert batch["owner"].tolist() == [0, 0, 1] and batch["input_lengths"].tolist() == [1500, 50, 50]
 
 
 @pytest.mark.parametrize("layer", ["encoder.9", "decoder.1", "mix", "encoder.-1"])

@@ -14,6 +14,7 @@ from toolkit.finetune.recipe import choose_weights, parameter_groups, trained
 from toolkit.models.checkpoint import inspect
 from toolkit.models.load import load
 from toolkit.models.load_trainable import load_trainable
+from toolkit.models.trainable import last_states
 
 CLIPS = [speech_like(seconds, seed) for seed, seconds in enumerate((0.613, 1.0, 0.2, 2.31))]
 PACKED = ("qwen2_5_omni", "qwen3_asr")
@@ -46,7 +47,7 @@ def test_what_learns_gets_gradients_and_nothing_else(name: str, layer: str, tmp_
         model.train()
         batch = model.collate([model.prepare(clip) for clip in CLIPS])
         if way != "head":
-            model.last(**batch)[0].square().mean().backward()
+            last_states(model, **batch)[0].square().mean().backward()
         learns = dict(trained(model))
         assert all(weight.grad is not None for weight in learns.values())
         expected = {"full": ("layers.", "front.", "rest."), "top-1": (f"layers.{int(layer[-1]) - 1}.",)}
@@ -63,7 +64,7 @@ def test_checkpointed_gradients_are_the_same(tmp_path: Path) -> None:
         model.recompute = recompute
         assert model.recompute == recompute
         model.layers.requires_grad_(True)
-        model.last(**model.collate([model.prepare(clip) for clip in CLIPS]))[0].square().mean().backward()
+        last_states(model, **model.collate([model.prepare(clip) for clip in CLIPS]))[0].square().mean().backward()
         found.append({name: weight.grad for name, weight in trained(model)})
     plain, recomputed = found
     assert plain.keys() == recomputed.keys()

@@ -1,4 +1,4 @@
-"""Keyed hashes for names: nothing that is made of such a manifest holds a name, and the key lies apart."""
+"""Keyed hashes for names: nothing that is made of such a manifest holds a name, and the key is kept apart."""
 
 import stat
 from pathlib import Path

@@ -62,7 +62,7 @@ def fill(folder: Path, ids: Sequence[str]) -> store.Store:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace: a store, a run beside a control and the question who speaks, pages, folds, an unfinished run."""
+    """A workspace: a store, a run with a control and the question who speaks, pages, folds, an unfinished run."""
     folder = tmp_path_factory.mktemp("purge")
     run = make_run("binary", layers=2, clips=CLIPS)
     ids, speakers = run.predictions.ids, run.predictions.groups

@@ -19,7 +19,7 @@ WIDTH = 12
 
 @dataclass(frozen=True)
 class Corpus:
-    """A store's attributes, and what the probe needs beside it."""
+    """A store's attributes, and what else the probe needs."""
 
     features: dict[str, LayerFeatures]
     task: Task

@@ -1,4 +1,4 @@
-"""What a run keeps: its rounds' probes, and its search, which a killed run goes on with."""
+"""What a run keeps: its rounds' probes, and its search, from which a killed run resumes."""
 
 import os
 import subprocess

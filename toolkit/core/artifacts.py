@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import InputError, MachineError, StoreError, disk_full_is_named
+from toolkit.core.options import last_part
 from toolkit.core.platform import lock, sync_folder
 from toolkit.core.version import __version__
 
@@ -272,11 +273,7 @@ def provenance(command: str) -> dict[str, Any]:
 
 def command_line() -> str:
     """The command as typed, with folders stripped from absolute paths, so that a report can show it."""
-
-    def without_folders(text: str) -> str:
-        return Path(text).name if Path(text).is_absolute() else text
-
     # `--option=/folder/file` is one word
-    words = ["=".join(map(without_folders, word.split("=", 1))) for word in sys.argv[1:]]
+    words = ["=".join(map(last_part, word.split("=", 1))) for word in sys.argv[1:]]
     command = shlex.join(["toolkit", *words])
     return re.sub(r"(--ray[= ])(?!local\b)\S+", r"\1ADDRESS", command)  # a host's name is private too

@@ -100,16 +100,16 @@ def command_of(command: str, options: Any) -> str:
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no-{name}")
         elif isinstance(value, str | int | float | Path):
-            words += [f"--{name}"] * (not about.argument) + [_without_folders(value)]
+            words += [f"--{name}"] * (not about.argument) + [last_part(value)]
         else:
-            listed = [_without_folders(one) for one in value]
+            listed = [last_part(one) for one in value]
             each = listed if about.repeated or about.argument else [",".join(listed)]
             words += [word for one in each for word in ([one] if about.argument else [f"--{name}", one])]
     return shlex.join(words)
 
 
-def _without_folders(value: object) -> str:
-    """An absolute path is private."""
+def last_part(value: object) -> str:
+    """The last part of an absolute path, whose folders are private; any other text as it is."""
     text = str(value)
     return Path(text).name if Path(text).is_absolute() else text
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from toolkit.core.matmul import sigmoid
 from toolkit.corpus.labels import Task
 from toolkit.models.encoder import own_frames
+from toolkit.models.trainable import last_states
 from toolkit.result import kinds
 from toolkit.result.kinds import Link
 from toolkit.result.links import given_out, loss_of
@@ -115,7 +116,7 @@ class Classifier(nn.Module):
 
         Returns logits (clips, outputs) float32 and, with labels, the mean loss over the clips.
         """
-        values, lengths = self.backbone.last(signal, input_lengths, owner)
+        values, lengths = last_states(self.backbone, signal=signal, input_lengths=input_lengths, owner=owner)
         logits = self.head(pool(values, lengths, owner, self.statistics))
         return {"logits": logits} if labels is None else {"loss": self.loss(logits, labels), "logits": logits}
 

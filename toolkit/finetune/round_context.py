@@ -17,7 +17,7 @@ from toolkit.finetune.audio_cache import Recordings
 from toolkit.finetune.classifier import Classifier, pool
 from toolkit.finetune.options import Recipe
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.models.trainable import Prepared
+from toolkit.models.trainable import Prepared, last_states
 from toolkit.models.whisper import Context
 
 INPUTS_SHARE = 0.25  # of the memory that is free once the clips are decoded, of all processes on this host together
@@ -92,7 +92,7 @@ def layer_of(job: Job, backbone: Any, clips: IntArray) -> Tensor:
     with torch.no_grad(), autocast(job):
         for rows in list(_batches(job, backbone, clips))[distributed.rank() :: distributed.count()]:
             batch = _on(job.device, _joined(job, backbone, clips[rows]))
-            values, lengths = backbone.last(**batch)
+            values, lengths = last_states(backbone, **batch)
             result[rows] = pool(values, lengths, batch["owner"], statistics)
     return distributed.summed(result)
 

@@ -13,6 +13,7 @@ from toolkit.core.errors import MachineError
 from toolkit.finetune import distributed, diverged
 from toolkit.finetune.classifier import Classifier, pool
 from toolkit.finetune.round_context import Job, autocast
+from toolkit.models.trainable import last_states
 
 SORTED_TOGETHER = 16  # batches; among their clips a step takes clips of like length
 
@@ -79,7 +80,7 @@ class FoldTrainer(transformers.Trainer):  # type: ignore[misc]
     def _diverged(self, model: Classifier, inputs: dict[str, Any], clips: Sequence[int]) -> MachineError:
         batch = {name: value for name, value in inputs.items() if name != "labels"}
         with torch.no_grad(), autocast(self.job):
-            values, lengths = model.backbone.last(**batch)
+            values, lengths = last_states(model.backbone, **batch)
             pooled = pool(values, lengths, batch["owner"], model.statistics)
         return diverged.error(self.job, self.fold, int(self.state.epoch or 0) + 1, model, clips, pooled)
 

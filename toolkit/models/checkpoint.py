@@ -9,6 +9,7 @@ from typing import Any
 from toolkit.audio.decode import SAMPLE_RATE
 from toolkit.core.artifacts import code_file, make_folder, model_name, sha256_of_file, signature
 from toolkit.core.errors import CheckpointError, InputError, one_of
+from toolkit.core.options import last_part
 from toolkit.core.registry import resolve
 from toolkit.models import weight_pins
 from toolkit.models.families import FAMILIES, TEXTS, Family
@@ -110,12 +111,12 @@ def _found(name_or_path: str, models_folder: Path) -> Checkpoint:
     folder = inside if is_plain(name_or_path) and inside.is_dir() else path
     if code_file(name_or_path) or (name_or_path in FACTORIES and not folder.is_dir()):
         raise InputError(
-            f"{_printable(name_or_path)} is code of your own, no checkpoint: `toolkit extract` and `toolkit models "
+            f"{last_part(name_or_path)} is code of your own, no checkpoint: `toolkit extract` and `toolkit models "
             "check` take it, `toolkit probe` its store"
         )
     if not (name_or_path and folder.is_dir()):
         raise InputError(
-            one_of("model", _printable(name_or_path), list(FACTORIES), ", or the path of a folder with config.json")
+            one_of("model", last_part(name_or_path), list(FACTORIES), ", or the path of a folder with config.json")
         )
     is_ours = folder.parent.resolve() == models_folder.resolve()
     return inspect(snapshot(folder), folder.name if is_ours else model_name(folder))
@@ -193,11 +194,6 @@ def family_of(folder: str, config: Mapping[str, Any]) -> Family:
     if not isinstance(kind, str) or kind not in (*FAMILIES, *TEXTS):
         raise CheckpointError(f"{folder}/{CONFIG}: {one_of('model_type', kind, [*FAMILIES, *TEXTS])}")
     return TEXTS.get(kind) or FAMILIES[kind]
-
-
-def _printable(name: str) -> str:
-    """An absolute path names the user's home: keep its last part only."""
-    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _describe(

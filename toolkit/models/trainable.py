@@ -79,9 +79,11 @@ class Trainable(Protocol):
         """
         ...
 
-    def last(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        """The values and own frames of `layer` alone."""
-        ...
+
+def last_states(backbone: Any, **batch: Tensor) -> tuple[Tensor, Tensor]:
+    """The values and own frames of a `Trainable`'s last layer alone. batch: as `states` takes it."""
+    *_, (_, values, lengths) = backbone.states(**batch)
+    return values, lengths
 
 
 def parsed(layer: str) -> tuple[str, int]:

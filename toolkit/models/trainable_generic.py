@@ -16,7 +16,7 @@ from toolkit.models.encoder import check_filled, own_frames
 from toolkit.models.families import Feed
 from toolkit.models.generic import GenericEncoder
 from toolkit.models.precision import FLOAT32
-from toolkit.models.trainable import Batch, Prepared, parsed
+from toolkit.models.trainable import Batch, Prepared, last_states, parsed
 
 CPU = torch.device("cpu")
 DROPPED = ("layerdrop", "encoder_layerdrop", "speech_encoder_layerdrop")  # a dropped layer would give no states
@@ -62,7 +62,7 @@ class TrainableGeneric(nn.Module):
         """Weights after the last layer, which no gradient reaches."""
         self.rest.requires_grad_(True)
         with torch.enable_grad():
-            values, _ = self.last(**self.collate([self.prepare(torch.ones(SAMPLE_RATE).numpy())]))
+            values, _ = last_states(self, **self.collate([self.prepare(torch.ones(SAMPLE_RATE).numpy())]))
             values.sum().backward()  # type: ignore[no-untyped-call]
         idle = [weight for weight in self.parameters() if weight.grad is None]
         self.zero_grad(set_to_none=True)
@@ -138,10 +138,6 @@ class TrainableGeneric(nn.Module):
             layers = [(states, length) for states, length in zip(caught.states, caught.lengths) if length is not None]
         for number, (values, lengths) in enumerate(layers[feed.first :], start=feed.first):
             yield f"encoder.{number}", values, lengths
-
-    def last(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        *_, (_, values, lengths) = self.states(signal, input_lengths, owner)
-        return values, lengths
 
 
 def _without(module: nn.Module, layers: set[nn.Module]) -> list[nn.Module]:

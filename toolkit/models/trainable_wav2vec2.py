@@ -77,10 +77,6 @@ class TrainableWav2Vec2(nn.Module):
             values = through(self, layer, self._through, values, seen, bias)
             yield f"encoder.{number}", values, lengths
 
-    def last(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        *_, (_, values, lengths) = self.states(signal, input_lengths, owner)
-        return values, lengths
-
     def _first_states(self, signal: Tensor, input_lengths: Tensor, frames: int, mask: Tensor | None) -> Tensor:
         values = signal[:, None]
         for number, convolution in enumerate(self.convolutions):

@@ -106,10 +106,6 @@ class TrainableWhisper(nn.Module):
                 values = self.decoder_norm(values)
             yield f"decoder.{number}", values, one
 
-    def last(self, signal: Tensor, input_lengths: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        *_, (_, values, lengths) = self.states(signal, input_lengths, owner)
-        return values, lengths
-
 
 def encoder_layer(layer: Any, values: Tensor, mask: Tensor | None) -> Tensor:
     """One encoder layer; norms before its halves. values: (batch, frames, width) float32."""

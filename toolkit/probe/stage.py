@@ -194,9 +194,9 @@ class Plan:
         if len(finished) < 2:
             return None
         options = self.options
-        asked = CompareOptions(language=options.language, spellings=options.spellings, unknown=options.unknown)
+        defaults = CompareOptions(language=options.language, spellings=options.spellings, unknown=options.unknown)
         group = {run.name: run.run for _, runs in finished for run in runs}
-        (comparison,) = compare_stage.Plan(self.place, asked, (group,), ()).run()
+        (comparison,) = compare_stage.Plan(self.place, defaults, (group,), ()).run()
         return comparison
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,11 +129,7 @@ def _csv(every: Sequence[Control]) -> str:
         rows = [("chosen on development", one.score, one.minus)]
         rows += [(layer, score, one.curve_minus.get(layer)) for layer, score in one.curve.items()]
         for layer, score, minus in rows:
-            values = [one.chance, *_values(score), *(_values(minus) if minus else (None, None, None))]
+            values = [one.chance, *astuple(score), *(astuple(minus) if minus else (None, None, None))]
             cells = ["" if value is None else f"{value:.6f}" for value in values]
             writer.writerow([one.kind, plain_text(one.name), layer, one.metric, *cells])
     return text.getvalue()
-
-
-def _values(score: Score) -> tuple[float | None, float | None, float | None]:
-    return score.estimate, score.lower, score.upper

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from toolkit.core.artifacts import commit_text, make_folder, sha256_of_file, sig
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.core.version import __version__
 from toolkit.result.contrast import Contrast
-from toolkit.result.jackknife import Score
 from toolkit.result.report import contrast_words
 from toolkit.result.report.standing import draw_once
 from toolkit.result.run import REPORT, RUN, Run
@@ -81,9 +81,9 @@ def table_csv(contrast: Contrast) -> str:
     for row in contrast.rows:
         cells: list[Cell] = [row.measure.kind, row.measure.label, row.source, *contrast.groups]
         for callers, mean in zip(row.callers, row.means):
-            cells += [callers, *_parts(mean)]
+            cells += [callers, *astuple(mean)]
         kept = contrast.attenuation(row.measure) if row.source == "prediction" else None
-        rows.append([*cells, *_parts(row.difference), row.effect, row.welch_p, row.permutation_p, kept])
+        rows.append([*cells, *astuple(row.difference), row.effect, row.welch_p, row.permutation_p, kept])
     return _csv(columns, rows)
 
 
@@ -101,10 +101,6 @@ def calls_csv(contrast: Contrast) -> str:
         )
     ]
     return _csv(columns, rows)
-
-
-def _parts(score: Score) -> tuple[float | None, float | None, float | None]:
-    return score.estimate, score.lower, score.upper
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
