@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+import typer.main
 from hypothesis import HealthCheck, settings
 
 import toolkit.extract.run as extract_run
@@ -55,6 +57,14 @@ def unsynced() -> Iterator[None]:
     """The disk need not have what a test writes; power cuts are tests/test_faults.py's, in processes of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built_once() -> Iterator[None]:
+    """The commands: Typer makes all 32 of them out of their functions at each call, 30 ms of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield
 
 
