@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit.audio.clip import Clip
-from toolkit.core.errors import LabelError, SplitError
+from toolkit.core.errors import InputError, LabelError, SplitError
 from toolkit.core.i18n import Note
 from toolkit.corpus import evaluation_task, splits
 from toolkit.corpus.evaluation_task import build_task
@@ -40,6 +40,13 @@ def test_speakers_are_kept_apart_and_resampled() -> None:
     assert asked.task.kind == "multiclass" and asked.folds.count == 5
     assert asked.group == "speaker" and asked.groups == asked.folds.groups
     assert splits.audit(asked.folds, {}) == [] and asked.notes == ()
+
+
+def test_several_labels_are_dealt_out_with_their_speakers_kept_apart() -> None:
+    own = [{**row, "fear": str(k % 2), "anger": str(k // 10 % 2)} for k, row in enumerate(rows())]
+    asked = build_task(manifest(own), "fear,anger", 5, seed=0)
+    assert asked.task.kind == "multilabel" and asked.truth[:12].tolist() == [[k % 2, k // 10] for k in range(12)]
+    assert splits.audit(asked.folds, {}) == [] and asked.folds.count == 5
 
 
 def test_another_column_is_kept_apart_and_the_speakers_on_both_sides_are_told() -> None:
@@ -199,6 +206,8 @@ def test_wrong_questions_are_refused_with_both_sides_of_the_story() -> None:
             build_task(manifest(rows()), "emotion,Emotion", 5, seed=0, rules=Rules(spelt))
     with pytest.raises(SplitError, match=r"--folds 11 needs.*10"):
         build_task(manifest(rows()), "emotion", 11, seed=0)
+    with pytest.raises(SplitError, match="--folds 0: at least 3"):
+        build_task(manifest(rows()), "emotion", 0, seed=0, split_by="clip")
     with pytest.raises(SplitError, match="Bad --split-by"):
         build_task(manifest(rows()), "emotion", 5, seed=0, split_by="speaker")
 
@@ -252,3 +261,15 @@ def test_a_question_split_by_clip_can_be_asked_with_its_speakers_kept_apart() ->
     honest = evaluation_task.kept_apart(by_clip)
     plain = build_task(manifest(rows()), "emotion", 5, seed=0)
     assert honest.folds.sha256 == plain.folds.sha256 and honest.notes == () and honest.groups == plain.groups
+    again = evaluation_task.honest_of(by_clip)
+    assert again is not None and again.folds.sha256 == plain.folds.sha256
+    assert evaluation_task.honest_of(plain) is None  # it is honest
+    few = build_task(manifest(rows(speaker="one")), "emotion", 5, seed=0, split_by="clip")
+    assert evaluation_task.honest_of(few) is None  # one speaker is not enough for folds
+
+
+def test_a_number_of_folds_is_whole_or_all() -> None:
+    assert [evaluation_task.fold_count(folds) for folds in (5, "12", "all")] == [5, 12, None]
+    for folds in ("x", "-3", "2.5", "\u0663"):
+        with pytest.raises(InputError, match="expected a number from 3, or all"):
+            evaluation_task.fold_count(folds)

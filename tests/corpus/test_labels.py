@@ -114,3 +114,45 @@ def test_a_tasks_name_is_safe_in_a_file_name(names: list[str]) -> None:
 )
 def test_a_tasks_name_is_its_columns_or_the_first_of_them_where_they_are_long(columns: list[str], name: str) -> None:
     assert task_of(",".join(columns), **{column: ["0", "1"] for column in columns})[0].name == name
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "ordinal", "regression"])
+def test_a_task_knows_its_kind(kind: labels.Kind) -> None:
+    task = labels.Task("t", kind, ("a", "b"), ("t",))
+    told = {"multilabel": task.multilabel, "ordinal": task.ordinal, "regression": task.regression}
+    assert [name for name, holds in told.items() if holds] == [name for name in told if name == kind]
+
+
+NUMBERS = labels.Task("v+a", "regression", ("valence", "arousal"), ("valence", "arousal"))
+SOME = np.array([[1.0, 0.1], [np.nan, 0.1], [4.0, 0.1], [4.0, np.nan]])
+
+
+def test_the_middle_of_labels_is_their_share_and_of_numbers_their_mean_and_deviation() -> None:
+    three = labels.Task("mood", "multiclass", ("a", "b", "c"), ("mood",))
+    share, none = labels.middle_of(three, np.array([0, 2, 2, 2]))
+    assert share.tolist() == [0.25, 0.0, 0.75] and none.shape == (0,)
+    mean, spread = labels.middle_of(NUMBERS, SOME)
+    assert mean == pytest.approx([3.0, 0.1]) and spread == pytest.approx([2**0.5, 0.0])
+    assert spread[1] == 0.0  # though the mean of three times 0.1 is not 0.1 to the last bit
+    mean, spread = labels.middle_of(NUMBERS, np.full((2, 2), np.nan))
+    assert mean.tolist() == spread.tolist() == [0.0, 0.0]
+
+
+def test_labels_of_all_clips_or_none_and_numbers_that_do_not_vary_are_constant() -> None:
+    many = labels.Task("m", "multilabel", ("a", "b", "c"), ("a", "b", "c"))
+    assert labels.constant_labels(many, np.array([[0, 1, 0], [0, 1, 1]])) == ["a", "b"]
+    assert labels.constant_labels(NUMBERS, SOME) == ["arousal"]
+
+
+def test_the_truth_is_listed_for_json_without_nan() -> None:
+    assert labels.listed(NUMBERS, SOME[:2]) == [[1.0, 0.1], [None, 0.1]]
+    assert labels.listed(labels.Task("y", "binary", ("n", "y"), ("y",)), np.array([0, 1])) == [0, 1]
+
+
+def test_numbers_are_dealt_out_by_five_parts_of_equal_size_of_each_target() -> None:
+    values = np.stack([np.arange(10.0), np.array([0.0, 1.0] * 5)], axis=1)
+    values[3, 1] = np.nan
+    parts = labels.strata(NUMBERS, values)
+    assert parts.dtype == np.int64 and parts[:, :5].argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert parts[:, 5:].tolist() == [[1, 0], [0, 1], [1, 0], [0, 0], *[[1, 0], [0, 1]] * 3]
+    assert parts[:, :5].sum(axis=1).tolist() == [1] * 10

@@ -189,6 +189,15 @@ def test_a_label_that_never_occurs_changes_nothing() -> None:
     )
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_count_by_their_shares_so_that_every_clip_twice_is_the_same_deal(seed: int) -> None:
+    ids, groups, indicators = corpus(seed, 40, 9, 2)
+    once = np.column_stack([indicators, np.eye(40, 4, dtype=np.int64)])  # labels of a single clip
+    folds = splits.make(ids, groups, once, 3, 0)
+    twice = splits.make([*ids, *(f"{clip}/2" for clip in ids)], groups * 2, np.tile(once, (2, 1)), 3, 0)
+    assert twice.fold[:40].tolist() == folds.fold.tolist() == twice.fold[40:].tolist()
+
+
 def test_a_fixed_split_is_one_round_with_its_parts() -> None:
     folds = splits.fixed(list("abcd"), ["s", "t", "u", "s"], ["Train", "val", "test", "train"], "speaker", 0)
     (part,) = folds.rounds()

@@ -33,6 +33,7 @@ def test_top_trains_each_rounds_best_layers_and_says_how_they_did(run: Run, stud
     layers = {tuple(choice.setting["layer"] for choice in run_files.read(folder).choices) for folder in folders}
     assert layers == {("encoder.1", "encoder.2", "encoder.1"), ("encoder.2", "encoder.1", "encoder.2")}
     table = out[out.index("each round's layer") :]
+    assert "test UAR" in table
     assert all(folder.name in table for folder in folders) and table.index("1, 2, 1") < table.index("2, 1, 2")
     code, _, err = finetune(run, study, "--from", probed.name, "--top", 3)
     assert code == 2 and f"--top 3: {probed.name} has 2 layers" in err

@@ -22,6 +22,14 @@ def test_it_is_the_feature_extractor_s(n: int, volume: float, offset: float, see
     assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected) + 1e-5
 
 
+def test_a_quiet_sound_on_a_large_offset_is_that_of_float64() -> None:
+    clip = (0.5 + 1e-3 * np.random.default_rng(0).standard_normal(200_000)).astype(np.float32)
+    found = normalise(torch.from_numpy(clip)[None], torch.tensor([200_000]))[0].numpy()
+    exact = clip.astype(np.float64)
+    expected = (exact - exact.mean()) / np.sqrt(exact.var() + 1e-7)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
 def test_silence_and_a_constant_stay_zero_and_the_clips_themselves_are_left_alone() -> None:
     constant = torch.full((1, 1000), 0.3)
     assert not normalise(constant, torch.tensor([1000])).any() and not normalise(torch.zeros(1, 1), torch.ones(1)).any()

@@ -15,6 +15,7 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.probe import linear, reference
 from toolkit.probe.linear import LinearFitter, predict
 from toolkit.probe.protocol import Setting
+from toolkit.probe.search import weight_of
 from toolkit.probe.solver import Penalised, principal_axes
 from toolkit.probe.targets import ALL, scaler_of, targets_of
 
@@ -35,6 +36,21 @@ def test_a_refit_on_the_same_clips_is_the_search_s_fit(make_corpus: Make, kind: 
         assert searched.found == {ALL: len(train)}
         again = fitter.refit(train, development, setting, searched.found, "r")
         np.testing.assert_allclose(again.probability, searched.probability, atol=5e-3)
+
+
+def test_blocks_that_weigh_1_are_one_matrix_and_the_first_always_does(make_corpus: Make) -> None:
+    corpus = make_corpus("binary")
+    train, test = np.flatnonzero(corpus.folds.fold != 0), np.flatnonzero(corpus.folds.fold == 0)
+    setting, found = SETTINGS[2], {ALL: len(train)}
+    blocks = {"a": WIDTH // 2, "b": WIDTH - WIDTH // 2}
+    whole, parts = (
+        LinearFitter(corpus.layer("encoder.1"), corpus.task, corpus.truth, blocks=own) for own in (None, blocks)
+    )
+    expected = whole.refit(train, test, setting, found, "r").probability
+    fused = parts.refit(train, test, {**setting, weight_of("b"): 1.0}, found, "r").probability
+    np.testing.assert_allclose(fused, expected, atol=2e-4)
+    light = parts.refit(train, test, {**setting, weight_of("b"): 0.01}, found, "r").probability
+    assert np.abs(light - expected).max() > 0.01
 
 
 def test_a_rounds_axes_are_of_all_its_clips_but_the_test_s_and_are_made_once(

@@ -1,5 +1,7 @@
 """Targets, class weights and the scaler."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
@@ -11,6 +13,8 @@ from toolkit.probe.targets import ALL, scaler_of, targets_of
 EMOTIONS = Task("emotion", "multiclass", ("anger", "fear", "joy"), ("emotion",))
 YES = Task("yes", "binary", ("not yes", "yes"), ("yes",))
 LABELS = Task("many", "multilabel", ("a", "b", "c"), ("a", "b", "c"))
+NUMBERS = Task("v+a", "regression", ("valence", "still", "arousal"), ("valence", "still", "arousal"))
+LEVELS = Task("level", "ordinal", ("none", "low", "mid", "high", "top"), ("level",))
 
 
 @pytest.mark.parametrize("truth", [[0, 0, 0, 1, 2], [0, 1, 1, 1, 1], [2, 0, 2, 0, 2]])
@@ -107,3 +111,39 @@ def test_a_feature_is_constant_where_it_varies_by_no_more_than_its_mean_is_round
 ) -> None:
     found = scaler_of(np.array(values, dtype=np.float32)[:, None])
     np.testing.assert_allclose(found.scale, [scale], rtol=1e-6)
+
+
+def test_numbers_are_learnt_as_deviations_from_their_training_mean() -> None:
+    truth = np.array([[1.0, 2.0, 10.0], [3.0, 2.0, np.nan], [5.0, 2.0, 20.0], [3.0, np.nan, 30.0]])
+    targets = targets_of(NUMBERS, truth)
+    assert targets.fitted.tolist() == targets.problems == [0, 2] and targets.n_problems == 2
+    assert targets.prevalence.tolist() == [3.0, 2.0, 20.0] and targets.spread[1] == 0.0
+    one, other = 2**0.5, (200 / 3) ** 0.5
+    expected = [[-2 / one, -10 / other], [0, np.nan], [2 / one, 0], [0, 10 / other]]
+    np.testing.assert_allclose(targets.columns, expected)
+    np.testing.assert_allclose(targets.columns_of(NUMBERS, np.array([[4.0, 9.0, 10.0]])), [[1 / one, -10 / other]])
+    given = targets.probability(np.array([[1.0, -1.0], [0.0, 0.5]]), NUMBERS, "none")
+    np.testing.assert_allclose(given, [[3 + one, 2, 20 - other], [3, 2, 20 + other / 2]])
+
+
+def test_a_numbers_unit_does_not_matter() -> None:
+    truth = np.array([[1.0, 2.0, 10.0], [3.0, 2.0, np.nan], [5.0, 2.0, 20.0]])
+    large, small = (targets_of(NUMBERS, truth * unit) for unit in (1.0, 0.01))
+    np.testing.assert_allclose(small.columns, large.columns)
+
+
+def test_a_clip_without_a_number_weighs_nothing_and_the_others_make_up_for_it() -> None:
+    truth = np.array([[1.0, 2.0, 10.0], [3.0, 2.0, np.nan], [5.0, 2.0, np.nan], [3.0, 2.0, 30.0]])
+    targets = targets_of(NUMBERS, truth)
+    assert targets.weights("none").tolist() == [[1, 2], [1, 0], [1, 0], [1, 2]]
+    assert targets.weights("none", np.array([[0.5, np.nan]])).tolist() == [[1, 0]]
+
+
+def test_levels_are_asked_whether_a_clip_is_above_each_that_training_has_but_the_last() -> None:
+    targets = targets_of(LEVELS, np.array([0, 1, 2, 4, 4]))
+    assert targets.softmax and targets.fitted.tolist() == [0, 1, 2, 4]
+    columns = targets.columns_of(LEVELS, np.array([0, 1, 2, 3, 4]))
+    assert targets.weights("none", columns)[:, 0].tolist() == [1, 1, 1, 0, 1]  # none of level 3 were learnt from
+    above = replace(targets, columns=columns).above
+    assert not above.softmax and above.fitted.tolist() == [0, 1, 2] and above.link == "sigmoid"
+    np.testing.assert_array_equal(above.columns, [[0, 0, 0], [1, 0, 0], [1, 1, 0], [np.nan] * 3, [1, 1, 1]])

@@ -12,7 +12,7 @@ from toolkit.result import kinds, metrics
 from toolkit.result.counts import count
 from toolkit.result.metrics import f1, precision, recall, unweighted_average_recall
 from toolkit.result.predictions import Predictions
-from toolkit.result.probability_metrics import brier, log_loss, measure
+from toolkit.result.probability_metrics import brier, log_loss, measure, ranked_per_label
 from toolkit.result.rank_metrics import ranked
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -158,6 +158,20 @@ def test_ranks_are_pooled_by_standardised_scores_and_the_mean_of_folds_by_each_r
     assert only["roc_auc_by_fold"] == 1.0
 
 
+def test_the_mean_of_folds_is_scikit_learns_fold_by_fold_and_label_by_label(predictions_of, tasks):
+    given = predictions_of(tasks["multilabel"])
+    for name, function in (("roc_auc", "roc_auc_score"), ("average_precision", "average_precision_score")):
+        expected = [
+            np.mean([
+                getattr(sklearn.metrics, function)(given.truth[own, label], given.probability[own, label])
+                for own in (given.fold == fold for fold in range(5)) if 0 < given.truth[own, label].mean() < 1
+            ])
+            for label in range(11)
+        ]  # fmt: skip
+        assert ranked_per_label(given)[f"{name}_by_fold"] == pytest.approx(np.array(expected))
+        assert measure(given)[f"{name}_by_fold"] == pytest.approx(np.mean(expected))
+
+
 @pytest.mark.parametrize("folds", [1, 2])
 def test_without_probabilities_ranked_metrics_are_missing_by_fold_only_where_there_are_folds(folds, tasks):
     zeros, ids = np.zeros(4, dtype=np.int64), tuple("wxyz")
@@ -180,8 +194,9 @@ def test_brier_score_and_log_loss_are_scikit_learns(kind, predictions_of, tasks)
         own = probability[:, 1] if kind == "binary" else probability
         expected = sklearn.metrics.brier_score_loss(truth, own, **({} if kind == "binary" else {"labels": labels}))
         loss = sklearn.metrics.log_loss(truth, probability, labels=labels)
-    assert brier(given).mean() == pytest.approx(expected, abs=1e-6)
-    assert log_loss(given).mean() == pytest.approx(loss, abs=1e-6)
+    assert brier(given).shape == log_loss(given).shape == (400,)
+    assert brier(given).mean() == pytest.approx(expected, abs=1e-6) == measure(given)["brier"]
+    assert log_loss(given).mean() == pytest.approx(loss, abs=1e-6) == measure(given)["log_loss"]
 
 
 def test_a_log_loss_of_a_certain_error_is_finite(tasks):

@@ -105,7 +105,7 @@ def test_methods_are_less_sure_than_their_models_by_nadeau_and_bengio() -> None:
     fold = np.repeat(np.arange(5), 8)
     ids = tuple(map(str, range(40)))
     assert widening(Folds(ids, ids, fold, "speaker", 0)) == pytest.approx(np.sqrt(1 + 5 / 4))
-    fixed = np.repeat([0, 1, 2, 2], 10)  # 10 test, 10 development, 20 train
+    fixed = np.repeat([0, 1, 2], [10, 6, 24])  # test, development, train
     assert widening(Folds(ids, ids, fixed, "speaker", 0, "fixed")) == pytest.approx(np.sqrt(1 + 10 / 30))
 
 
@@ -147,6 +147,7 @@ def test_holm_is_its_definition(p_values: list[float]) -> None:
         assert adjusted[number] == expected >= p_values[number]
 
 
-def test_holm_refuses_what_is_no_probability() -> None:
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1])
+def test_holm_refuses_what_is_no_probability(value: float) -> None:
     with pytest.raises(ToolkitError, match="expected 0 to 1"):
-        holm([0.5, float("nan")])
+        holm([0.5, value])

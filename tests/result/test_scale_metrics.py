@@ -1,5 +1,6 @@
 """Metrics of levels and numbers against plain numpy, scipy and scikit-learn; their chance, intervals and files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,17 @@ def test_metrics_of_numbers_are_those_of_scipy_and_scikit_learn() -> None:
     assert measure(one) == pytest.approx(each[0])
 
 
+def test_a_targets_figures_and_intervals_are_those_of_the_target_alone() -> None:
+    given = numbers()
+    own = stats.evaluate(given).per_label["arousal"]
+    alone = replace(
+        given, task=Task("arousal", "regression", ("arousal",), ("arousal",)), truth=given.truth[:, 1:],
+        prediction=given.prediction[:, 1:], probability=given.probability[:, 1:],
+    )  # fmt: skip
+    for name, score in stats.evaluate(alone).overall.items():
+        assert score.lower is not None and vars(own[name]) == pytest.approx(vars(score)), name
+
+
 def test_metrics_of_levels_are_those_of_scikit_learn() -> None:
     given = levels()
     truth, prediction = given.truth, given.prediction
@@ -142,6 +154,30 @@ def test_a_wrong_offset_is_charged_by_ccc_and_not_by_pearson() -> None:
     right, off = (measure(numbers(0.3, offset=offset)) for offset in (0.0, 3.0))
     assert right["pearson"] == pytest.approx(off["pearson"])
     assert off["concordance_correlation"] < 0.3 < 0.9 < right["concordance_correlation"]
+
+
+def test_numbers_far_from_0_lose_nothing() -> None:
+    """Sums of squares of years would leave no digit for their variance."""
+    given = numbers()
+    far = replace(given, truth=given.truth + 1e7, prediction=given.prediction + 1e7)
+    each = [reference(far.truth[:, target], far.prediction[:, target]) for target in range(2)]
+    found = measure(far)
+    for name in ("concordance_correlation", "pearson", "r_squared"):
+        assert found[name] == pytest.approx(np.mean([own[name] for own in each]), rel=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_unit_of_numbers_is_none_of_a_correlations_business(unit: float) -> None:
+    given = numbers(missing=False)
+    other = replace(given, truth=given.truth * unit, prediction=given.prediction * unit)
+    assert measure(other) == pytest.approx(measure(given), rel=1e-5)
+
+
+def test_one_number_for_all_clips_is_correlated_with_nothing() -> None:
+    given = numbers(missing=False)
+    still = replace(given, prediction=np.full((200, 2), 123.4567))
+    found = measure(still)
+    assert found["pearson"] is None and found["spearman"] is None and found["concordance_correlation"] == 0.0
 
 
 def test_numbers_come_back_from_the_file_as_they_were(tmp_path: Path) -> None:

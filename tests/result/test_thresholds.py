@@ -131,11 +131,20 @@ def test_the_loss_is_scikit_learns_with_every_class_weighing_the_same(seed: int,
 
 
 def test_the_loss_of_labels_weighs_both_sides_alike_and_no_clip_decides_alone() -> None:
-    truth, even = np.array([[1, 0], [0, 0], [0, 0]]), np.array([0.5, 0.5])
-    probability = np.array([[0.8, 0.3], [0.4, 0.3], [0.1, 0.3]])
-    expected = (-np.log(0.8) - (np.log(0.6) + np.log(0.9)) / 2) / 2  # the other label never occurs
+    truth, even = np.array([[1, 0], [0, 0], [0, 0], [0, 0], [1, 0]]), np.array([0.5, 0.5])
+    probability = np.array([[0.8, 0.3], [0.4, 0.3], [0.1, 0.3], [0.3, 0.3], [0.5, 0.3]])
+    expected = (-np.log(0.8 * 0.5) / 2 - np.log(0.6 * 0.9 * 0.7) / 3) / 2  # the other label never occurs
     assert balanced_log_loss(TWO, truth, probability, even) == pytest.approx(expected)
-    assert np.isnan(balanced_log_loss(TWO, np.zeros((3, 2), dtype=np.int64), probability, even))
+    assert np.isnan(balanced_log_loss(TWO, np.zeros((5, 2), dtype=np.int64), probability, even))
     assert balanced_log_loss(TWO, truth | [[0, 1]], probability, even) == pytest.approx(expected)  # nor ever lacks
+    both = truth | [[0, 0], [0, 1], [0, 0], [0, 0], [0, 1]]  # the mean over two labels
+    other = (-np.log(0.3) - np.log(0.7)) / 2
+    assert balanced_log_loss(TWO, both, probability, even) == pytest.approx((expected + other) / 2)
     sure = balanced_log_loss(BINARY, np.array([0, 1]), np.array([[1.0, 0.0], [1.0, 0.0]]), even)
     assert sure == pytest.approx(-np.log(1e-3) / 2)
+
+
+def test_a_class_that_does_not_occur_has_no_part_in_the_loss() -> None:
+    probability, third = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.2, 0.6, 0.2]]), np.full(3, 1 / 3)
+    expected = (-np.log(0.7 * 0.5) / 2 - np.log(0.6)) / 2
+    assert balanced_log_loss(EMOTION, np.array([0, 0, 1]), probability, third) == pytest.approx(expected)

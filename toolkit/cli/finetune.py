@@ -55,6 +55,7 @@ def _table(runs: Sequence[Any], folders: Sequence[Path]) -> None:
     """A row a run, in the order of training; what was chosen or set in each round where two rows differ in it."""
     from rich.table import Table
 
+    from toolkit.result.metrics import title
     from toolkit.result.run import curve
 
     columns = {"each round's layer": [_of_rounds(run, "layer").replace("encoder.", "") for run in runs]}
@@ -62,7 +63,7 @@ def _table(runs: Sequence[Any], folders: Sequence[Path]) -> None:
     settings |= {"folds' seed": [str(run.provenance["deal"]) for run in runs],
                  "seed": [str(run.provenance["seed"]) for run in runs]}  # fmt: skip
     columns |= {name: values for name, values in settings.items() if len(set(values)) > 1}
-    table = Table("", *columns, "dev, optimistic", f"test {runs[0].metric}", "run", box=None)
+    table = Table("", *columns, "dev, optimistic", f"test {title(runs[0].metric)}", "run", box=None)
     for number, (run, folder) in enumerate(zip(runs, folders)):
         (point,) = curve(run)
         cells = [values[number] for values in columns.values()]

@@ -40,6 +40,11 @@ def test_rounds_whose_training_improved_nothing_are_counted(best: tuple[int, ...
     assert (f"5 轮中有 {still} 轮的训练没有改善开发集结果" in chinese) == bool(still)
 
 
+def test_where_the_head_alone_was_trained_nothing_is_trained_up_to_a_layer() -> None:
+    head = replace(tuned((1, 2, 3, 1, 1)), probe="finetune-head")
+    assert narrative.chosen(head) == "Models end at: encoder.2 in all 5 rounds."
+
+
 @pytest.mark.parametrize(("learnt", "again"), [("train+development", True), ("train", False)])
 def test_the_protocol_says_what_the_models_learnt_from(learnt: str, again: bool) -> None:
     run = tuned((1, 1, 1, 1, 1), learnt)

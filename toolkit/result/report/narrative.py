@@ -124,7 +124,8 @@ def chosen(run: Run, say: Language = ENGLISH) -> str:
     if not run.tuned:
         return say("run.chosen_probe", layers=layers)
     still = sum(choice.setting.get("best epoch") == 0 for choice in run.choices)
-    text = say("run.chosen_untrained" if still == len(run.choices) else "run.chosen_tuned", layers=layers)
+    frozen = run.probe == f"{TUNED}head" or still == len(run.choices)
+    text = say("run.chosen_untrained" if frozen else "run.chosen_tuned", layers=layers)
     return text + (say("run.not_improved", number=still, rounds=len(run.choices)) if still else "")
 
 
