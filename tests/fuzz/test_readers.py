@@ -146,7 +146,7 @@ def mutated(draw: Any, valid: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Counter[str]]:
+def tally() -> Iterator[Counter[str]]:
     counts: Counter[str] = Counter()
     yield counts
     print("".join(f"\n{name}: {count:,}" for name, count in sorted(counts.items())))
@@ -161,7 +161,7 @@ def test_a_valid_file_is_read(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["any bytes", "mutated"])
 @pytest.mark.parametrize("name", READERS)
-def test_bytes_are_read_or_refused_in_our_words(name: str, kind: str, tmp_path: Path, sentence: Counter[str]) -> None:
+def test_bytes_are_read_or_refused_in_our_words(name: str, kind: str, tmp_path: Path, tally: Counter[str]) -> None:
     file_name, valid, read = READERS[name]
     whole = valid(tmp_path)
     folder = tmp_path / "input"
@@ -181,13 +181,13 @@ def test_bytes_are_read_or_refused_in_our_words(name: str, kind: str, tmp_path: 
         before = tracemalloc.get_traced_memory()[0]
         try:
             read(file)
-            sentence[f"{name}, {kind}, read"] += 1
+            tally[f"{name}, {kind}, read"] += 1
         except ToolkitError as error:
-            sentence[f"{name}, {kind}, refused"] += 1
+            tally[f"{name}, {kind}, refused"] += 1
             assert str(error) and str(tmp_path) not in str(error)
         taken = tracemalloc.get_traced_memory()[1] - before
         assert taken < MEGABYTES * 10**6 + 30 * len(content)
-        sentence[f"{name}, {kind}, most bytes taken"] = max(sentence[f"{name}, {kind}, most bytes taken"], taken)
+        tally[f"{name}, {kind}, most bytes taken"] = max(tally[f"{name}, {kind}, most bytes taken"], taken)
 
     gc.collect()
     tracemalloc.start()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from toolkit.core.errors import PredictionsError, ToolkitError
 from toolkit.corpus.labels import Task
+from toolkit.result import safe_csv
 from toolkit.result.predictions import Predictions, write_csv, write_paper_csv
 from toolkit.result.predictions_reader import read_csv
 
@@ -63,7 +64,23 @@ def test_no_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, given: P
     write_csv(file, given)
     with file.open(encoding="utf-8", newline="") as text:
         cells = [cell for row in csv.reader(text) for cell in row]
-    assert cells and not any(cell.startswith((*"=+-@\t\r", *"\uff1d\uff0b\uff0d\uff20")) for cell in cells)
+    signs = (*"=+-@\t\r", *"\uff1d\uff0b\uff0d\uff20")
+    assert cells and not any(cell.startswith(signs) and not safe_csv.NUMBER.fullmatch(cell) for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("-0.42", "-0.42"), ("-3", "-3"), ("-1e-05", "-1e-05"), ("0.5", "0.5"),
+        ("-1+1", "'-1+1"), ("-", "'-"), ("+3", "'+3"), ("- 1", "'- 1"), ("-1\n", "\"'-1\n\""), ("-٣", "'-٣"),
+        ("'-3", "''-3"), ("=1", "'=1"),
+    ],
+)  # fmt: skip
+def test_a_number_below_0_is_written_as_it_is_and_no_formula(tmp_path: Path, cell: str, written: str):
+    text = safe_csv.csv_text(["id", "score"], [["a", cell]])
+    assert text == f"id,score\na,{written}\n"
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
+    assert safe_csv.read_table(tmp_path / "a.csv")[1] == [(2, ["a", cell])]
 
 
 @given(predictions())

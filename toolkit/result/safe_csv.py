@@ -12,11 +12,12 @@ Row = tuple[int, list[str]]  # line in the file, cells
 
 # What a spreadsheet would run (East Asian ones the full-width signs too), or what `_inert` made of it.
 FORMULA = re.compile("'*[=+\\-@\uff1d\uff0b\uff0d\uff20\t\r]")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.ASCII)  # which is no formula, and pandas reads as it is
 
 
 def plain_text(cell: str) -> str:
-    """A cell that no spreadsheet runs: an apostrophe before a formula's first sign."""
-    return "'" + cell if FORMULA.match(cell) else cell
+    """A cell that no spreadsheet runs: an apostrophe before a formula's first sign. A number is none, below 0 too."""
+    return "'" + cell if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
 
 
 def _inert(cell: str) -> str:
