@@ -1,4 +1,4 @@
-"""Ridge, every strength of every fold: one decomposition a fold against a loop over scikit-learn's Ridge.
+"""Ridge, every strength of every fold: one reduction a fold against a loop over scikit-learn's Ridge.
 
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
     python bench/ridge.py [--clips 4800 --width 768 --folds 5 --strengths 30 --targets 3]
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import Ridge
 
-from toolkit.probe.ridge import decompose, solve
+from toolkit.probe.ridge import solve, tridiagonal
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     began = time.process_time()
     ours = []
     for train, known, held_out in parts:
-        coefficients, intercepts = solve(decompose(train), known, penalties)
+        coefficients, intercepts = solve(tridiagonal(train), known, penalties)
         side_by_side = np.moveaxis(coefficients, 1, 0).reshape(args.width, -1)
         given = (held_out @ side_by_side).reshape(-1, args.strengths, args.targets)
         ours.append(np.moveaxis(given, 1, 0) + intercepts[:, None])

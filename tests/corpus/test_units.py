@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from toolkit.core.errors import InputError, LabelError, SplitError
@@ -50,6 +51,25 @@ def test_the_speaker_is_a_unit_too(tmp_path: Path) -> None:
     assert units.manifest.cells("risk") == ("1", "1")
     assert "The clips of 1 units differ in their labels; a unit's is made by 'max' of them." in map(str, units.notes)
     assert units.labels == {"a2": {"risk": "0"}, "a1": {"risk": "0"}, "b1": {"risk": "1"}}  # of s2 all have one label
+
+
+def test_a_unit_that_takes_anothers_label_takes_its_clips_labels_too(tmp_path: Path) -> None:
+    """As many as it has clips: all of the donor's, some of them, or some twice; none of a donor that has none."""
+    rows = [
+        f"{unit}{clip},{unit}{clip}.wav,,,s1,{unit},{int(unit != 'C' and clip == 0)},f,x"
+        for unit, clips in {"A": 6, "B": 3, "C": 6}.items()
+        for clip in range(clips)
+    ]
+    units = units_of(corpus(tmp_path, *rows), "recording", "any", "risk", "speaker")
+    assert units.labels.keys() == {*units.members["A"], *units.members["B"]}
+    dealt = units.dealt({"A": "B", "B": "A", "C": "A"}, np.random.default_rng(0)).labels
+    found = {unit: [dealt[clip]["risk"] for clip in units.members[unit]] for unit in units.members}
+    assert sorted(found["A"]) == ["0"] * 4 + ["1"] * 2 and sorted(found["C"]) == ["0"] * 5 + ["1"]
+    assert sorted(found["B"]) in (["0"] * 3, ["0", "0", "1"])
+    again = units.dealt({"A": "C", "B": "C", "C": "C"}, np.random.default_rng(0))
+    assert not again.labels
+    dealt_anew = [units.dealt({"C": "A"}, np.random.default_rng(seed)).labels for seed in range(9)]
+    assert any(one != dealt_anew[0] for one in dealt_anew)  # the order of time is not kept
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ import pytest
 import scipy.optimize
 from scipy.special import expit
 from sklearn.linear_model import Ridge, RidgeCV
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from toolkit.corpus.labels import Task
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import proportional_odds, ridge
 from toolkit.probe.linear_scales import ScaleFitter, predict
+from toolkit.probe.protocol import one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.targets import ALL, scaler_of, targets_of
 
@@ -38,22 +40,35 @@ def risks(features: LayerFeatures) -> np.ndarray:
     return np.searchsorted([-1.0, 0.5, 2.0], latent).astype(np.int64)
 
 
-@pytest.mark.parametrize(("clips", "width"), [(120, 30), (40, 90)], ids=["tall", "wide"])
+@pytest.mark.parametrize(("clips", "width"), [(120, 30), (40, 90), (120, 2), (3, 90)])
 def test_every_strength_is_scikit_learns_ridge(clips: int, width: int) -> None:
     features = layer(clips, width)
     matrix, truth = scaler_of(features.mean)(features.mean), numbers(features)
-    coefficients, intercepts = ridge.solve(ridge.decompose(matrix), truth, PENALTIES)
+    coefficients, intercepts = ridge.solve(ridge.tridiagonal(matrix), truth, PENALTIES)
     for number, penalty in enumerate(PENALTIES):
         theirs = Ridge(alpha=penalty, solver="svd").fit(matrix.astype(np.float64), truth)
         np.testing.assert_allclose(coefficients[number].T, theirs.coef_, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(intercepts[number], theirs.intercept_, rtol=1e-6)
 
 
+def test_one_feature_or_none_that_varies_and_a_penalty_of_nothing() -> None:
+    matrix = np.random.default_rng(0).standard_normal((20, 1))
+    truth = 3 * matrix + 1
+    coefficients, intercepts = ridge.solve(ridge.tridiagonal(matrix), truth, np.array([1e-9, 1e9]))
+    np.testing.assert_allclose(coefficients.ravel(), [3, 0], atol=1e-6)
+    np.testing.assert_allclose(intercepts.ravel(), [1, truth.mean()], atol=1e-6)
+    coefficients, intercepts = ridge.solve(ridge.tridiagonal(np.ones((20, 5))), truth, np.ones(1))
+    assert not coefficients.any() and intercepts == pytest.approx(truth.mean())
+    twice = np.random.default_rng(0).standard_normal((20, 3)) @ np.ones((3, 3))
+    with pytest.raises(np.linalg.LinAlgError, match="penalty of -1 is too small"):
+        ridge.solve(ridge.tridiagonal(twice), truth, np.array([-1.0]))
+
+
 def test_the_best_strength_is_that_of_scikit_learns_ridgecv() -> None:
     features = layer(120, 30)
     matrix, truth = scaler_of(features.mean)(features.mean).astype(np.float64), numbers(features, 3.0)
     train, held_out = np.arange(90), np.arange(90, 120)
-    coefficients, intercepts = ridge.solve(ridge.decompose(matrix[train]), truth[train], PENALTIES)
+    coefficients, intercepts = ridge.solve(ridge.tridiagonal(matrix[train]), truth[train], PENALTIES)
     errors = [
         np.square(matrix[held_out] @ own + ahead - truth[held_out]).mean()
         for own, ahead in zip(coefficients, intercepts)
@@ -61,6 +76,13 @@ def test_the_best_strength_is_that_of_scikit_learns_ridgecv() -> None:
     theirs = RidgeCV(alphas=PENALTIES, cv=[(train, held_out)], scoring="neg_mean_squared_error").fit(matrix, truth)
     assert PENALTIES[int(np.argmin(errors))] == theirs.alpha_
     assert min(errors) == pytest.approx(-theirs.best_score_, rel=1e-6)
+
+
+def test_products_are_made_on_one_thread_whatever_was_set() -> None:
+    with threadpool_limits(2, "blas"):
+        with one_thread():
+            assert {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"} == {1}
+        assert {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"} == {2}
 
 
 def test_the_probe_is_ridge_on_standardised_features_and_targets() -> None:

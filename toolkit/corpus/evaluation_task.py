@@ -25,7 +25,7 @@ class EvaluationTask:
     kept apart; the clips themselves where no speaker is known), and group what they are, e.g. "speaker".
     notes: what a reader of the figures must see. rules: how labels and groups were read.
     dealt, left_out: of a task on some of its clips, the SHA-256 of the folds that all were dealt out by, and why
-    the others are left out, by id.
+    the others are left out, by id. donors: of shuffled labels, the row that each one's was before.
     """
 
     task: Task
@@ -37,6 +37,7 @@ class EvaluationTask:
     rules: Rules = REFUSE
     dealt: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
+    donors: IntArray | None = None
 
 
 def fold_count(folds: str | int) -> int | None:

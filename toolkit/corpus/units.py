@@ -44,6 +44,16 @@ class Units:
         found = {unit: tuple(filter(there.__contains__, members)) for unit, members in self.members.items()}
         return {unit: members for unit, members in found.items() if members}
 
+    def dealt(self, donors: Mapping[str, str], generator: np.random.Generator) -> "Units":
+        """Each unit's clips with the labels of its donor's clips, in random order; with fewer clips some of these."""
+        labels: dict[str, Mapping[str, str]] = {}
+        for unit, donor in donors.items():
+            own, given = self.members[unit], [clip for clip in self.members[donor] if clip in self.labels]
+            if given:  # all of them, or none
+                order = np.concatenate([generator.permutation(len(given)) for _ in range(-(-len(own) // len(given)))])
+                labels |= {clip: self.labels[given[number]] for clip, number in zip(own, order.tolist())}
+        return replace(self, labels=labels)
+
     def clips_of(self, folds: Folds) -> Folds:
         """The folds of units as folds of their clips."""
         counts = [len(self.members[unit]) for unit in folds.ids]

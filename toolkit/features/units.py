@@ -19,6 +19,7 @@ from toolkit.features.store import Store
 
 MAX = "max"
 IntArray = npt.NDArray[np.int64]
+ClipLabels = Mapping[int, Mapping[str, str]]  # by row of a store's clips, their cells of the target by column
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,13 @@ class UnitFeatures(LayerFeatures):
 
     mean, std, max: (n_units, width), over each unit's clips, each clip its mean over frames. clips: gives those, a row
     for every clip of the store, read when they are needed: most probes never do. members: of each unit its clips'
-    rows there, in the order of time. labels: by such a row, the cells of clips whose unit has several labels, by
-    column.
+    rows there, in the order of time. labels: of clips whose unit has several labels.
     """
 
     max: FloatArray
     clips: Callable[[], FloatArray]
     members: tuple[IntArray, ...]
-    labels: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    labels: ClipLabels = field(default_factory=dict)
 
     def matrix(self, statistics: str) -> FloatArray:
         """As of clips; "max" is (n_units, width) too."""
@@ -123,10 +123,10 @@ class UnitStore(Gathered):
 
     def layer(self, name: str) -> UnitFeatures:
         """One layer of the units, with the labels of their clips where these differ. Raises StoreError."""
-        return replace(super().layer(name), labels=self._labels)
+        return replace(super().layer(name), labels=self.clip_labels)
 
     @cached_property
-    def _labels(self) -> dict[int, Mapping[str, str]]:
+    def clip_labels(self) -> ClipLabels:
         """By row of every layer's clips, which are the store's."""
         place = {clip: row for row, clip in enumerate(self.store.ids)}
         return {place[clip]: cells for clip, cells in self.units.labels.items() if clip in place}

@@ -7,6 +7,7 @@ probability of twenty clips is high in every unit.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.corpus.units import own_label
 from toolkit.features.layout import LayerFeatures
-from toolkit.features.units import unit_layer
+from toolkit.features.units import ClipLabels, unit_layer
 from toolkit.probe import linear
 from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Relabelled, Setting, never
 from toolkit.probe.search import AGGREGATIONS, CLASS_WEIGHTS, NOISY_OR
@@ -30,9 +31,16 @@ class ClipFitter(Relabelled):
     def __init__(self, layers: Sequence[LayerFeatures], task: Task, truth: Truth, device: str) -> None:
         self._units, self._task, self._truth, self._device = unit_layer(layers), task, truth, device
         clips = self._units.clips()
-        self._labels_of_clips = {row: own_label(task, cells) for row, cells in self._units.labels.items()}
+        self._labels_of_clips = self._read(self._units.labels)
         self._clip = linear.fitter(_layer(clips), task, self._labels(len(clips)), device)
         self._clips = len(clips)
+
+    def relabelled(self, truth: Truth, clips: ClipLabels | None = None) -> Self:
+        """As `Fitter` asks."""
+        other = super().relabelled(truth)
+        if clips is not None:
+            other._labels_of_clips = self._read(clips)
+        return other
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never
@@ -60,6 +68,11 @@ class ClipFitter(Relabelled):
             unit, model={f"{part}.{key}": value for part, model in parts.items() for key, value in model.items()}
         )
 
+    def _read(self, clips: ClipLabels) -> dict[int, list[float] | list[int] | int]:
+        """Those that are labels of the task."""
+        found = {row: own_label(self._task, cells) for row, cells in clips.items()}
+        return {row: label for row, label in found.items() if label is not None}
+
     def _rows(self, *parts: IntArray) -> IntArray:
         """The clips of units."""
         return np.concatenate([self._units.members[unit] for part in parts for unit in part.tolist()])
@@ -70,8 +83,7 @@ class ClipFitter(Relabelled):
         for rows, label in zip(self._units.members, self._truth, strict=True):
             labels[rows] = label
         for row, cell_label in self._labels_of_clips.items():
-            if cell_label is not None:
-                labels[row] = cell_label
+            labels[row] = cell_label
         return labels
 
     def _unit(self, train: IntArray, held_out: IntArray, given: FloatArray, setting: Setting, name: str) -> Fit:

@@ -93,7 +93,8 @@ def plan(
     for name in dict.fromkeys(control):
         if name == "shuffled":
             shuffled = controls.shuffled(question, seed)
-            companions.append(Companion("shuffled", f"labels shuffled by {question.group}", store, shuffled, shuffles))
+            moved = controls.dealt(store, shuffled, seed) if isinstance(store, UnitStore) else store
+            companions.append(Companion("shuffled", f"labels shuffled by {question.group}", moved, shuffled, shuffles))
         else:
             assert not isinstance(store, Fused)  # `tasks.check_fused_options` refuses it of a fusion
             (first,), (_, folds) = stores_of(store).values(), clips_behind(store, question.folds)

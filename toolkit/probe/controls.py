@@ -13,6 +13,7 @@ from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray
 from toolkit.features.finding import find
 from toolkit.features.store import Store
+from toolkit.features.units import UnitStore
 
 CONTROLS = ("shuffled", "random")
 OPTIONS = ("context", "preprocessing", "pooling")  # of a store, that change its numbers by more than rounding
@@ -34,16 +35,25 @@ def shuffled(question: EvaluationTask, seed: int) -> EvaluationTask:
     names, member = np.unique(np.array(question.groups, dtype=object).astype(str), return_inverse=True)
     clips_of = [np.flatnonzero(member == number) for number in range(len(names))]
     generator = seeds.generator(seed, "controls", "shuffled")
-    truth = question.truth.copy()
+    donors = np.zeros(len(question.truth), dtype=np.int64)
     for clips, donor in zip(clips_of, generator.permutation(len(names))):
         given = clips_of[donor]
         copies = -(-len(clips) // len(given))
         dealt = np.concatenate([generator.permutation(given) for _ in range(copies)])[: len(clips)]
-        truth[clips] = question.truth[generator.permutation(dealt)]
+        donors[clips] = generator.permutation(dealt)
+    truth = question.truth[donors]
     agreement = _agreement(question.truth, truth)
     task = replace(question.task, name=f"shuffled-{question.task.name}")
     note = Note("shuffled", {"group": question.group, "share": round(100 * agreement)})
-    return replace(question, task=task, truth=truth, notes=(*question.notes, note))
+    return replace(question, task=task, truth=truth, notes=(*question.notes, note), donors=donors)
+
+
+def dealt(store: UnitStore, question: EvaluationTask, seed: int) -> UnitStore:
+    """The store of a shuffled question: a unit whose label is another's now has the labels of that one's clips, too."""
+    assert question.donors is not None
+    ids = np.array(question.folds.ids)
+    donors = dict(zip(ids.tolist(), ids[question.donors].tolist()))
+    return UnitStore(store.store, store.units.dealt(donors, seeds.generator(seed, "controls", "clips")))
 
 
 def _agreement(truth: IntArray, other: IntArray) -> float:

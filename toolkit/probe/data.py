@@ -12,6 +12,7 @@ from toolkit.corpus.labels import IntArray, Task, Truth, constant_labels, one_ho
 from toolkit.corpus.scales import missing_levels
 from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import STATISTICS, LayerFeatures
+from toolkit.features.units import ClipLabels
 from toolkit.probe.targets import targets_of
 
 
@@ -34,7 +35,8 @@ class Data:
     """One task on the clips that both the folds and the store have. truth, groups, rows: aligned with folds.ids.
 
     rows: (n_clips,) where each clip is in the store. statistics: of a layer, mean and std or the mean alone.
-    loss: that networks are taught numbers by, as `--loss` names it.
+    loss: that networks are taught numbers by, as `--loss` names it. clip_labels: of shuffled units, their clips' labels
+    as `UnitFeatures.labels` has the real ones.
     """
 
     task: Task
@@ -45,6 +47,7 @@ class Data:
     left_out: Mapping[str, str]
     statistics: tuple[str, ...] = STATISTICS
     loss: str = ""
+    clip_labels: ClipLabels | None = None
 
 
 def rows_of(layer: LayerFeatures, rows: IntArray) -> LayerFeatures:

@@ -19,6 +19,7 @@ from toolkit.corpus.labels import IntArray, Task
 from toolkit.corpus.splits import Round
 from toolkit.features.fused import layer_of
 from toolkit.features.layout import LayerFeatures
+from toolkit.features.units import ClipLabels
 from toolkit.probe.data import Data, Layers, Part, inner_parts, rows_of
 from toolkit.probe.fused_rows import EARLY, packed, parsed, pool, side_by_side, space_of
 from toolkit.probe.protocol import Fit, Fitter, Found, GiveUp, Setting, never, one_thread
@@ -159,7 +160,7 @@ class LateFitter:
         self.weights = {weight_of(block.name): 1 / len(blocks) for block in blocks}
         self._fitted: dict[tuple[bytes, bytes], list[Fit]] = {}  # by part: no weight changes them
 
-    def relabelled(self, truth: IntArray) -> "LateFitter":
+    def relabelled(self, truth: IntArray, clips: ClipLabels | None = None) -> "LateFitter":
         """As `Fitter` asks."""
         other = copy(self)
         other._truth, other._fitters = truth, [fitter.relabelled(truth) for fitter in self._fitters]

@@ -1,6 +1,7 @@
 """The linear probe of scales: ridge regression for numbers, proportional odds for levels."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import proportional_odds, ridge
 from toolkit.probe.protocol import Fit, Found, GiveUp, Model, Relabelled, Setting, by_statistics, never
-from toolkit.probe.ridge import Decomposed, decompose
 from toolkit.probe.search import weight_of
 from toolkit.probe.solver import Solution
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
@@ -21,7 +21,7 @@ SEARCH_TOLERANCE = 1e-7  # of proportional odds, relative to the objective
 class ScaleFitter(Relabelled):
     """On one layer. truth: a row per clip of `features`; device: of the products. blocks: as `linear.LinearFitter`.
 
-    A training part is decomposed once, for all strengths and targets, and for other truths of the same clips.
+    A training part is reduced once, for all strengths and targets, and for other truths of the same clips.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ScaleFitter(Relabelled):
     ) -> None:
         self._features, self._task, self._truth, self._device = features, task, truth, device
         self._blocks = dict(blocks or {})
-        self._kept: dict[str, dict[tuple[object, ...], tuple[Scaler, FloatArray, Decomposed]]] = {}
+        self._kept: dict[str, dict[tuple[object, ...], tuple[Scaler, FloatArray, Any]]] = {}
 
     def search(
         self, train: IntArray, development: IntArray, settings: Sequence[Setting], name: str, give_up: GiveUp = never
@@ -87,23 +87,23 @@ class ScaleFitter(Relabelled):
     ) -> list[tuple[Scaler, Solution]]:
         if self._task.ordinal:
             level = targets.columns.argmax(axis=1)
-            scaler, factors, pca = self._decomposed(name, clips, clips, statistics, weights)
+            scaler, factors, pca = self._reduced(name, clips, clips, statistics, weights)
             solutions = proportional_odds.solve(pca, level, strengths, tolerance)
             return [(scaler, Solution(factors[:, None] * one.coefficients, one.intercepts)) for one in solutions]
         width = self._features.matrix(statistics).shape[1]
         coefficients = np.zeros((len(strengths), width, len(targets.fitted)))
         intercepts = np.zeros((len(strengths), len(targets.fitted)))
         known = ~np.isnan(targets.columns)
-        for mask in np.unique(known, axis=1).T:  # targets that miss a number in the same clips share a decomposition
+        for mask in np.unique(known, axis=1).T:  # targets that miss a number in the same clips share a reduction
             mine = np.flatnonzero((known == mask[:, None]).all(axis=0))
-            scaler, factors, pca = self._decomposed(name, clips, clips[mask], statistics, weights)
-            found, ahead = ridge.solve(pca, targets.columns[mask][:, mine], 1 / np.array(strengths))
+            scaler, factors, part = self._reduced(name, clips, clips[mask], statistics, weights)
+            found, ahead = ridge.solve(part, targets.columns[mask][:, mine], 1 / np.array(strengths))
             coefficients[:, :, mine], intercepts[:, mine] = factors[:, None] * found, ahead
         return [(scaler, Solution(*pair)) for pair in zip(coefficients, intercepts, strict=True)]
 
-    def _decomposed(
+    def _reduced(
         self, name: str, clips: IntArray, known: IntArray, statistics: str, weights: tuple[float, ...]
-    ) -> tuple[Scaler, FloatArray, Decomposed]:
+    ) -> tuple[Scaler, FloatArray, Any]:
         """Standardised by all the part's clips, and factors of its columns: a block of weight v is penalised 1 / v."""
         kept, key = self._kept.setdefault(name, {}), (clips.tobytes(), known.tobytes(), statistics, weights)
         if key not in kept:
@@ -111,7 +111,8 @@ class ScaleFitter(Relabelled):
             scaler = scaler_of(matrix[clips])
             widths = list(self._blocks.values()) or [matrix.shape[1]]
             factors = np.repeat(np.sqrt(weights or (1.0,)), widths)
-            kept[key] = scaler, factors, decompose(scaler(matrix[known]) * factors, self._device)
+            reduce = ridge.decompose if self._task.ordinal else ridge.tridiagonal
+            kept[key] = scaler, factors, reduce(scaler(matrix[known]) * factors, self._device)
         return kept[key]
 
 

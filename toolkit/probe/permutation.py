@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from toolkit.core.errors import SplitError
 from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray
 from toolkit.corpus.splits import Round
-from toolkit.probe.controls import shuffled
+from toolkit.features.units import UnitStore
+from toolkit.probe.controls import dealt, shuffled
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
 from toolkit.probe.protocol import Fitter, Found, Setting, one_thread
 from toolkit.probe.registry import PROBES
@@ -102,8 +104,11 @@ def _drawn(features: Layers, question: EvaluationTask, rounds: Sequence[Round], 
     """Shuffles that leave every round something to learn and to choose by. Raises SplitError where too few do."""
     found: list[Data] = []
     for number in range(TRIES * draws):
-        other = shuffled(question, seeds.integer(seed, "permutation", number))
+        own_seed = seeds.integer(seed, "permutation", number)
+        other = shuffled(question, own_seed)
         data = matched(features, other.task, other.truth, other.folds, other.groups)
+        if isinstance(features, UnitStore):
+            data = replace(data, clip_labels=dealt(features, other, own_seed).clip_labels)
         try:
             check(data, rounds)
         except SplitError:
@@ -134,7 +139,7 @@ def _once(
 ) -> dict[tuple[int, int], tuple[float, Found]]:
     setting, name = settings[title, round_.fold], f"{title} round {round_.fold}"
     return {
-        (draw, round_.fold): once(fitter.relabelled(data.truth), data, round_, setting, name)
+        (draw, round_.fold): once(fitter.relabelled(data.truth, data.clip_labels), data, round_, setting, name)
         for draw, data in enumerate(drawn)
     }
 
@@ -153,7 +158,7 @@ def _predict(
         (
             draw,
             predicted(
-                fitter.relabelled(drawn[draw].truth),
+                fitter.relabelled(drawn[draw].truth, drawn[draw].clip_labels),
                 drawn[draw],
                 round_,
                 settings[title, fold],

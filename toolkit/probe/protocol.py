@@ -10,9 +10,11 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
+from toolkit.features.units import ClipLabels
 from toolkit.probe.targets import FloatArray, Targets
 
 Value = str | float | int
@@ -112,8 +114,8 @@ class Fitter(Protocol):
         """Fit one setting on `train` (development included), with what its search `found`; apply it to `test`."""
         ...
 
-    def relabelled(self, truth: Truth) -> "Fitter":
-        """The same of other labels; what was prepared of the features alone is shared."""
+    def relabelled(self, truth: Truth, clips: ClipLabels | None = None) -> "Fitter":
+        """The same of other labels, of units' clips too; what was prepared of the features alone is shared."""
         ...
 
 
@@ -122,7 +124,7 @@ class Relabelled:
 
     _truth: Truth
 
-    def relabelled(self, truth: Truth) -> Self:
+    def relabelled(self, truth: Truth, clips: ClipLabels | None = None) -> Self:
         """As `Fitter` asks."""
         other = copy(self)
         other._truth = truth
@@ -188,10 +190,11 @@ def by_statistics(settings: Sequence[Setting]) -> Iterator[tuple[str, list[int]]
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread: no figure depends on how many there are."""
+    """torch, numpy and SciPy on one thread: no figure depends on how many there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, "blas"):
+            yield
     finally:
         torch.set_num_threads(before)

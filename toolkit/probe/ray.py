@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from toolkit.core.errors import InputError, StoreError
 from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
 from toolkit.core.ray_cluster import Cluster
@@ -17,7 +15,7 @@ from toolkit.core.ray_task import Place
 from toolkit.corpus.splits import Round
 from toolkit.features.store import Store
 from toolkit.probe.data import Data, Layers, rows_of
-from toolkit.probe.protocol import Fitter
+from toolkit.probe.protocol import Fitter, one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, test
 from toolkit.probe.run import Budget, Progress, signature_of, units_of
@@ -118,11 +116,11 @@ def _name(probe: str, title: str, round_: Round) -> str:
     return f"{probe} {title} round {round_.fold}"
 
 
+@one_thread()  # as `here` does
 def _fit(job: Job, block: Block, place: Place) -> "tuple[LayerResult, str, list[FrozenTrial]]":
     """A block's outcome, the signature of what it was fitted on, and its new trials."""
     import optuna
 
-    torch.set_num_threads(1)  # as `here` does
     keep_kernels()
     allow_tensor_float_32(False)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
