@@ -27,15 +27,25 @@ def test_a_batch_size_is_measured_where_the_first_clips_had_no_audio(tmp_path: P
     corpus(tmp_path, count=3, broken=(0, 1, 2))
     budgets = extract(manifests.read(tmp_path / "manifest.csv"), hubert, tmp_path / "f", options).store.folder
     assert not (budgets / run.BUDGETS_FILE).exists()
-    store = extract(corpus(tmp_path, count=4), hubert, tmp_path / "f", options).store
+    store = extract(corpus(tmp_path, count=3 + run.FEW_CLIPS + 1), hubert, tmp_path / "f", options).store
     whole = (store.folder / run.BUDGETS_FILE).read_text()
     for damage in ("[]", '{"cpu": null}', '{"cpu": 1e999}', '{"cpu": -3}'):
         (store.folder / run.BUDGETS_FILE).write_text(damage)
-        extract(corpus(tmp_path, count=4), hubert, tmp_path / "f", replace(options, retry_failed=True))
+        extract(
+            corpus(tmp_path, count=3 + run.FEW_CLIPS + 1), hubert, tmp_path / "f", replace(options, retry_failed=True)
+        )
         encoder = load(hubert, torch.device("cpu"), torch.float32)
         budget = run.budget_of(store, encoder, lambda: [tiny.speech_like(1.0)])
         assert 1 <= budget < 1e6 and (store.folder / run.BUDGETS_FILE).read_text() != damage
     assert whole.startswith("{") and 1 <= pipeline.measure_budget(encoder, [tiny.speech_like(1.0)]) < 1e6
+
+
+def test_for_a_few_clips_no_batch_size_is_measured(
+    tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "measure_budget", lambda *_: pytest.fail("it takes longer than the clips"))
+    store = extract(corpus(tmp_path, count=2), hubert, tmp_path / "f", Options(dtype="float32")).store
+    assert len(store.ids) == 2 and not (store.folder / run.BUDGETS_FILE).exists()
 
 
 def test_frames_take_their_own_memory_alone(

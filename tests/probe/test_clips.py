@@ -11,8 +11,9 @@ from toolkit.corpus.labels import Task
 from toolkit.corpus.units import own_label
 from toolkit.features.layout import FloatArray
 from toolkit.features.units import UnitFeatures
-from toolkit.probe.clips import CLIPS, ClipFitter
+from toolkit.probe.clips import ClipFitter
 from toolkit.probe.protocol import Fit, Setting
+from toolkit.probe.rows import CLIPS
 from toolkit.probe.search import AGGREGATIONS
 from toolkit.probe.targets import targets_of
 from toolkit.result.report import charts

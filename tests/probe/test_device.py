@@ -23,7 +23,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
         with ThreadPoolExecutor(1, initializer=watch) as threads:
             yield threads
 
-    monkeypatch.setattr("toolkit.probe.run._pool", pool)
+    monkeypatch.setattr("toolkit.probe.run.one_thread_each", pool)
     monkeypatch.setattr("toolkit.probe.networks.training_dtype", lambda device: torch.float32)  # on the CPU, too
 
 

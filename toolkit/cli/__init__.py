@@ -1,5 +1,6 @@
 """The command `toolkit`: thin Typer commands; every heavy import sits inside its command."""
 
+import atexit
 import errno
 import gc
 import os
@@ -75,6 +76,7 @@ def main() -> NoReturn:
     diagnostics.install()
     for sentence in platform.lacking():
         print(f"mind: {sentence}", file=sys.stderr)
+    atexit.register(gc.freeze)  # else the interpreter ends by searching all of torch for garbage: up to a second
     _left.clear()
     watched(True)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -136,6 +138,5 @@ def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
     """
     for signals in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signals, signal.SIG_DFL)
-    gc.freeze()  # else the interpreter ends by searching all of torch for garbage: seconds, on a busy machine many
     _left.append(_refuse("interrupted; what was committed stays, start the same command again to go on", 128 + number))
     sys.exit(_left[0])

@@ -6,6 +6,7 @@ from typing import Any
 from toolkit.cli.common import CommandResult, Json, of_bytes, place_of, remark, show_json
 from toolkit.cli.options import command
 from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
+from toolkit.core.imports import uncollected
 from toolkit.extract.options import ExtractOptions
 
 
@@ -25,7 +26,8 @@ def extract(
 
     Example: toolkit extract --model whisper-medium --model hubert-base-ls960
     """
-    from toolkit.extract import stage
+    with uncollected():
+        from toolkit.extract import stage
 
     return carry_out(stage.plan(place_of(workspace, manifest, audio_root), options), as_json)
 

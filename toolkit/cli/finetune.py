@@ -8,6 +8,7 @@ from toolkit.cli.common import CommandResult, Json, place_of, show, show_json
 from toolkit.cli.options import command
 from toolkit.cli.probe import report_run
 from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
+from toolkit.core.imports import uncollected
 from toolkit.finetune.options import FinetuneOptions
 
 SETTINGS = ("train", "learning rate", "statistics", "class_weights")  # of a round, as its `Choice` names them
@@ -29,7 +30,8 @@ def finetune(
 
     Example: toolkit finetune --from negative-whisper-medium-linear-0123456789ab --train lora
     """
-    from toolkit.finetune import stage
+    with uncollected():
+        from toolkit.finetune import stage
 
     return carry_out(stage.plan(place_of(workspace, manifest, audio_root), options), as_json)
 

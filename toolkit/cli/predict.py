@@ -5,6 +5,7 @@ from pathlib import Path
 from toolkit.cli.common import CommandResult, Json, place_of, remark, show_json
 from toolkit.cli.options import command
 from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
+from toolkit.core.imports import uncollected
 from toolkit.predict.options import PredictOptions
 
 
@@ -22,7 +23,8 @@ def predict(options: PredictOptions, workspace: Path, as_json: Json = False) -> 
 
     Example: toolkit predict --from negative-whisper-medium-linear-0123456789ab calls/ --window 10 --hop 5
     """
-    from toolkit.predict import stage
+    with uncollected():
+        from toolkit.predict import stage
 
     place = place_of(workspace)
     done = stage.plan(place, options).run()

@@ -8,6 +8,7 @@ import typer
 
 from toolkit.cli.common import CommandResult, Json, place_of, remark, show, show_json
 from toolkit.cli.options import command
+from toolkit.core.imports import uncollected
 from toolkit.probe.options import ProbeOptions
 
 
@@ -37,7 +38,8 @@ def probe(
 
     Example: toolkit probe --model whisper-medium --target negative --control shuffled --nuisance speaker,sex,duration
     """
-    from toolkit.probe import stage
+    with uncollected():
+        from toolkit.probe import stage
 
     return carry_out(stage.plan(place_of(workspace, manifest, audio_root), options), as_json)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from toolkit.cli.common import CommandResult, place_of, remark
 from toolkit.cli.options import command
 from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
+from toolkit.core.imports import uncollected
 from toolkit.extract.options import TranscribeOptions
 
 
@@ -23,7 +24,8 @@ def transcribe(
 
     Example: toolkit transcribe --model whisper-small --language zh
     """
-    from toolkit.extract import transcribe as stage
+    with uncollected():
+        from toolkit.extract import transcribe as stage
 
     place = place_of(workspace, manifest, audio_root)
     done = stage.plan(place, options).run()

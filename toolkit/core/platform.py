@@ -46,6 +46,12 @@ def lacking() -> list[str]:
     return found
 
 
+def cache_folder() -> Path:
+    """Where this user's programs keep what can be made again. Raises RuntimeError for a user without a home."""
+    named = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return Path(named or Path.home() / ".cache") / "speech-layer-toolkit"
+
+
 def lock(file: IO[Any]) -> None:
     """Hold an open file for this process alone, where the system can. Raises BlockingIOError where another holds it."""
     if fcntl is not None:

@@ -7,7 +7,7 @@ the SHA-256 of its files belong in the signature of whatever the row computes.
 import hashlib
 import importlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from toolkit.core.artifacts import sha256_of_file
 from toolkit.core.errors import InputError, MachineError, one_of
+from toolkit.core.imports import uncollected
 
 GROUP, PLUGIN = "speech_layer_toolkit", " plugin"
 
@@ -114,7 +115,20 @@ class Registry(Mapping[str, Row], Generic[Row]):
 def resolve(where: str) -> Any:
     """What "module:attribute" names; the module is loaded."""
     module, _, attribute = where.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    with uncollected():
+        return getattr(importlib.import_module(module), attribute)
+
+
+def later(where: str, *first: str) -> Callable[..., Any]:
+    """The function that "module:attribute" names; its module is loaded by the first call.
+
+    first: what it is given before all else, named likewise.
+    """
+
+    def call(*given: Any, **named: Any) -> Any:
+        return resolve(where)(*map(resolve, first), *given, **named)
+
+    return call
 
 
 def _named(point: metadata.EntryPoint) -> str:

@@ -37,6 +37,7 @@ from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
 
 CALIBRATION_CLIPS = 32  # to find the batch size by
+FEW_CLIPS = 8  # to find it takes the time of six clips at least, of ten as a rule
 CALIBRATION_SECONDS = 30.0  # of each
 BUDGETS_FILE = "batches.json"
 LEAST_BUDGET = 1.0  # seconds of audio
@@ -77,7 +78,7 @@ class LocalExecutor:
             return first(self._manifest, todo.shards[0], CALIBRATION_CLIPS, self._workers, self._sample_rate)
 
         self._encoder = self._session.encoder()
-        self._budget = budget_of(self.store, self._encoder, samples)
+        self._budget = budget_of(self.store, self._encoder, samples, todo.missing)
 
     def compute(self, todo: Plan, writer: Writer, advance: Advance) -> None:
         layers, frames = self.store.layers, self._session.frames
@@ -183,8 +184,13 @@ def first(manifest: Manifest, clips: Iterable[Clip], count: int, workers: int, s
         return list(islice((item.audio.samples[:most] for item in decoded if item.audio is not None), count))
 
 
-def budget_of(store: Store, encoder: Encoder, samples: Callable[[], list[Samples]]) -> float:
-    """The batch size in seconds of audio, kept with the store, so that a resumed run batches as before."""
+def budget_of(
+    store: Store, encoder: Encoder, samples: Callable[[], list[Samples]], clips: int = CALIBRATION_CLIPS
+) -> float:
+    """The batch size in seconds of audio, kept with the store, so that a resumed run batches as before.
+
+    clips: that are to be computed. A few run one by one where nothing is kept: measuring would take longer.
+    """
     path = store.folder / BUDGETS_FILE
     device = torch.cuda.get_device_name(encoder.device) if encoder.device.type == "cuda" else str(encoder.device)
     try:
@@ -193,6 +199,8 @@ def budget_of(store: Store, encoder: Encoder, samples: Callable[[], list[Samples
         stored = {}
     budgets = {key: value for key, value in stored.items() if LEAST_BUDGET <= value < math.inf}
     if device not in budgets:
+        if clips <= FEW_CLIPS:
+            return LEAST_BUDGET
         typical = samples()
         if not typical:  # nothing here has audio; what comes later may
             return LEAST_BUDGET

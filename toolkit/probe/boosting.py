@@ -20,8 +20,7 @@ from toolkit.core import seeds
 from toolkit.core.errors import MachineError, ToolkitError
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
-from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Relabelled, Setting, never
-from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS
+from toolkit.probe.protocol import Fit, Found, GiveUp, Model, Relabelled, Setting, never
 from toolkit.probe.targets import ALL, FloatArray, Targets, targets_of
 from toolkit.result.links import given_out
 from toolkit.result.thresholds import log_odds
@@ -250,27 +249,3 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targe
     features = layers[0].matrix(str(setting["statistics"]))
     texts = [str(model[_name(label)]) for label in _grown(targets).problems]
     return _as_levels(targets, _predicted([lightgbm.Booster(model_str=text) for text in texts], features))
-
-
-LIGHTGBM = Probe(
-    "gradient-boosted trees",
-    space={
-        "num_leaves": OneOf((4, 8, 16, 31)),
-        "learning_rate": LogUniform(0.03, 0.3),
-        "min_data_in_leaf": OneOf((5, 10, 20, 40)),
-        "feature_fraction": LogUniform(0.05, 0.5),
-        "lambda_l2": LogUniform(1e-3, 30.0),
-        "statistics": STATISTICS,
-        "class_weights": CLASS_WEIGHTS,
-    },
-    build=lambda layers, task, truth, seed, device: BoostingFitter(layers[0], task, truth, seed, device),
-    apply=apply,
-    meanings={
-        "num_leaves": "leaves of a tree",
-        "min_data_in_leaf": "clips in a leaf, at least",
-        "feature_fraction": "share of the features that a tree may use",
-        "lambda_l2": "L2 penalty on the leaves",
-    },
-    devices=("cpu", "gpu", "cuda"),
-    torch=False,
-)

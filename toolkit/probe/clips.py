@@ -17,8 +17,8 @@ from toolkit.corpus.units import own_label
 from toolkit.features.layout import LayerFeatures
 from toolkit.features.units import ClipLabels, unit_layer
 from toolkit.probe import linear
-from toolkit.probe.protocol import Fit, Found, GiveUp, LogUniform, Model, OneOf, Probe, Relabelled, Setting, never
-from toolkit.probe.search import AGGREGATIONS, CLASS_WEIGHTS, NOISY_OR
+from toolkit.probe.protocol import Fit, Found, GiveUp, Model, Relabelled, Setting, never
+from toolkit.probe.search import NOISY_OR
 from toolkit.probe.targets import ALL, FloatArray, Targets, targets_of
 
 LEAST = 1e-12  # of a probability, and of what it lacks to 1, before the logarithm
@@ -166,21 +166,3 @@ def weights(layers: Sequence[LayerFeatures], model: Model, setting: Setting, tar
     added = np.abs(amounts(given, counts, str(setting["aggregation"]))) + LEAST
     sums = np.add.reduceat(added, counts.cumsum() - counts, axis=0)
     return np.split((added / np.repeat(sums, counts, axis=0)).mean(axis=1), counts.cumsum()[:-1])
-
-
-CLIPS = Probe(
-    "L2 logistic regression on the clips of a unit, aggregated",
-    space={
-        "C": LogUniform(1e-5, 1e3),
-        "statistics": OneOf(("mean",)),
-        "class_weights": CLASS_WEIGHTS,
-        "aggregation": AGGREGATIONS,
-    },
-    build=lambda layers, task, truth, seed, device: ClipFitter(layers, task, truth, device),
-    apply=apply,
-    weights=weights,
-    meanings={
-        "C": "inverse strength of the L2 penalty on clips",
-        "aggregation": "of the clips' probabilities to the unit's: mean, mean of the 1, 3 or 10 highest, or noisy-or",
-    },
-)

@@ -30,6 +30,7 @@ from toolkit.result import controls as kept_controls
 from toolkit.result import online as kept_online
 from toolkit.result.controls import Control, Kind
 from toolkit.result.kinds import headline_score
+from toolkit.result.online import Online
 
 Bar = Callable[[str, int], AbstractContextManager[Progress]]  # what is running and its layers -> a Progress
 
@@ -183,13 +184,16 @@ def run(
             with bar(f"{one.store.backbone}, {one.shuffles} shuffles", _units(one.store, options.probe)) as progress:
                 found = _permuted(found, plan, options, done, one.shuffles, progress)
         new.append(found)
-    drawn_anew = plan.online and _online(plan, options, done, bar)
-    if not (new or drawn_anew):
-        return done, kept_controls.read(done.folder)
-    every = kept_controls.add(done.folder, new)
-    from toolkit.result.report import run_page  # Altair takes a second to import
+    learnt = _online(plan, options, done, bar) if plan.online else None
+    kept = kept_controls.read(done.folder)
+    every = kept_controls.joined(kept, new)
+    if every != kept or learnt:
+        from toolkit.result.report import run_page  # Altair takes a second to import
 
-    run_page.redraw(done.folder, done.run)
+        run_page.redraw(done.folder, done.run, compared=every, online=learnt)
+        if learnt:  # after the page: what was stopped before is drawn again
+            kept_online.write(done.folder, learnt)
+        kept_controls.write(done.folder, every)
     return done, every
 
 
@@ -225,15 +229,14 @@ def _units(store: Features, probe: str) -> int:
     return 1 if isinstance(store, Fused) or PROBES[probe].all_layers else len(store.layers)
 
 
-def _online(plan: Plan, options: Options, done: Sweep, bar: Bar) -> bool:
-    """Keep code lengths and the learning curve next to the run; whether they were not there before."""
+def _online(plan: Plan, options: Options, done: Sweep, bar: Bar) -> Online | None:
+    """Code lengths and the learning curve; None where they are kept next to the run already."""
     if kept_online.read(done.folder) is not None:
-        return False
+        return None
     question = plan.question
     data = matched(plan.store, question.task, question.truth, question.folds, question.groups)
     with bar(f"{plan.store.backbone}, more {question.group}s", len(plan.store.layers)) as progress:
-        kept_online.write(done.folder, online(plan.store, data, options.seed, progress))
-    return True
+        return online(plan.store, data, options.seed, progress)
 
 
 def _permuted(found: Control, plan: Plan, options: Options, done: Sweep, shuffles: int, progress: Progress) -> Control:

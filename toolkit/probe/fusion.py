@@ -5,14 +5,12 @@ layer and setting by the store's own search, how they are joined by a search aft
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from toolkit.core.artifacts import signature
 from toolkit.corpus.labels import IntArray, Task
@@ -22,7 +20,7 @@ from toolkit.features.layout import LayerFeatures
 from toolkit.features.units import ClipLabels
 from toolkit.probe.data import Data, Layers, Part, inner_parts, rows_of
 from toolkit.probe.fused_rows import EARLY, packed, parsed, pool, side_by_side, space_of
-from toolkit.probe.protocol import Fit, Fitter, Found, GiveUp, Setting, never, one_thread
+from toolkit.probe.protocol import Fit, Fitter, Found, GiveUp, Setting, never, one_thread_each
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, loss_of, test
 from toolkit.probe.run import Budget, Progress, signature_of
@@ -78,7 +76,7 @@ class FusedExecutor:
         def fit(round_: Round) -> LayerResult:
             return self._round(features, data, round_, probe, budget, seed, file, device)
 
-        with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+        with one_thread_each(workers) as threads:
             try:
                 found = list(threads.map(fit, rounds))
             finally:

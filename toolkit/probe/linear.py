@@ -18,15 +18,13 @@ from toolkit.probe.protocol import (
     Fitter,
     Found,
     GiveUp,
-    LogUniform,
     Model,
-    Probe,
     Relabelled,
     Setting,
     by_statistics,
     never,
 )
-from toolkit.probe.search import CLASS_WEIGHTS, STATISTICS, weight_of
+from toolkit.probe.search import weight_of
 from toolkit.probe.solver import Penalised, Rotated, Solution, principal_axes, rotate, rotate_blocks, solve
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
 
@@ -190,13 +188,3 @@ def apply(layers: Sequence[LayerFeatures], model: Model, setting: Setting, targe
     if targets.link in ("cumulative", "identity"):
         return np.concatenate([linear_scales.predict(row, solution, targets) for row in rows])
     return np.concatenate([predict(row, solution, targets.softmax) for row in rows])
-
-
-LINEAR = Probe(
-    "L2 logistic regression",  # of numbers ridge regression, of levels proportional odds
-    space={"C": LogUniform(1e-5, 1e3), "statistics": STATISTICS, "class_weights": CLASS_WEIGHTS},
-    build=lambda layers, task, truth, seed, device: fitter(layers[0], task, truth, device),
-    apply=apply,
-    meanings={"C": "inverse strength of the L2 penalty"},
-    side_by_side=fitter,
-)

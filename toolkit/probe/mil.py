@@ -1,7 +1,6 @@
 """The mil and mil-gru probes: multiple-instance learning, networks that read the clips of a unit one by one."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -9,11 +8,10 @@ import torch
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.features.units import unit_layer
-from toolkit.probe.bags import Bags, Reader, attention, bag_stack, logits, recurrent
+from toolkit.probe.bags import Bags, Reader, bag_stack, logits
 from toolkit.probe.batched_training import Batch, Batches, Stack, probability_of
 from toolkit.probe.networks import NetworkFitter, kept_parameters
-from toolkit.probe.protocol import LogUniform, Model, OneOf, Probe, Setting
-from toolkit.probe.search import CLASS_WEIGHTS
+from toolkit.probe.protocol import Model, Setting
 from toolkit.probe.targets import FloatArray, Scaler, Targets, scaler_of
 
 
@@ -56,7 +54,7 @@ def _alone(layers: Sequence[LayerFeatures], model: Model) -> Iterator[Batch]:
         yield Bags(first, torch.from_numpy(scaler(clips[members])), every, None, None).batch(first)
 
 
-def _apply(
+def apply(
     reader: Reader, layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
 ) -> FloatArray:
     """A kept network to units: (n, n_fitted) probabilities."""
@@ -65,28 +63,9 @@ def _apply(
     return np.concatenate([probability_of(each, targets.link)[0].numpy() for each in outputs])
 
 
-def _weights(
+def weights(
     reader: Reader, layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets
 ) -> list[FloatArray]:
     """Of each unit the attention that each of its clips gets, adding up to 1."""
     parameters = kept_parameters(model)
     return [reader(parameters, batch)[1][0, 0].double().numpy() for batch in _alone(layers, model)]
-
-
-def _row(title: str, reader: Reader) -> Probe:
-    return Probe(
-        title,
-        space={
-            "learning_rate": LogUniform(1e-3, 3e-2),
-            "weight_decay": LogUniform(1e-3, 3.0),
-            "statistics": OneOf(("mean",)),
-            "class_weights": CLASS_WEIGHTS,
-        },
-        build=partial(BagFitter, reader),
-        apply=partial(_apply, reader),
-        weights=partial(_weights, reader),
-    )
-
-
-MIL = _row("gated attention over the clips of a unit", attention)
-MIL_GRU = _row("recurrent network over the clips of a unit in time", recurrent)

@@ -9,10 +9,9 @@ from toolkit.core import seeds
 from toolkit.probe.batched_layers import product, rectified
 from toolkit.probe.batched_training import Batch, Parameters, Stack
 from toolkit.probe.protocol import Setting, Value
-from toolkit.probe.search import HALVES, numbers, readers
+from toolkit.probe.search import HALVES, WIDTHS, numbers, readers
 from toolkit.probe.targets import Targets
 
-WIDTHS = (32, 64, 128)
 HIDDEN = max(WIDTHS)
 BYTE = 256  # values that a draw for dropout has
 

@@ -24,21 +24,17 @@ from toolkit.probe.batched_training import (
     train,
 )
 from toolkit.probe.mix import Mix, mix_stack
-from toolkit.probe.mlp import WIDTHS, Mlp, mlp_stack
+from toolkit.probe.mlp import Mlp, mlp_stack
 from toolkit.probe.protocol import (
     Fit,
     Found,
     GiveUp,
-    LogUniform,
     Model,
-    OneOf,
-    Probe,
     Relabelled,
     Setting,
-    Uniform,
     never,
 )
-from toolkit.probe.search import CLASS_WEIGHTS, HALVES, STATISTICS, readers
+from toolkit.probe.search import HALVES, readers
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
 
 
@@ -188,37 +184,3 @@ def _apply(
         for clip in range(len(layers[0].ids))
     )
     return np.concatenate([probability_of(logits(parameters, clip, None), targets.link)[0].numpy() for clip in alone])
-
-
-MLP = Probe(
-    "network of one or two hidden layers",
-    space={
-        "width": OneOf(WIDTHS),
-        "depth": OneOf((1, 2)),
-        "dropout": Uniform(0.0, 0.6),
-        "learning_rate": LogUniform(3e-4, 1e-2),
-        "weight_decay": LogUniform(1e-3, 1.0),
-        "statistics": STATISTICS,
-        "class_weights": CLASS_WEIGHTS,
-    },
-    build=lambda layers, task, truth, seed, device: NetworkFitter(layers, task, truth, seed, mix=False, device=device),
-    apply=apply_mlp,
-    meanings={
-        "width": "units in a hidden layer",
-        "depth": "hidden layers",
-        "dropout": "share of hidden units left out of a training step",
-    },
-)
-MIX = Probe(
-    "learned weighting of all layers",
-    space={
-        "learning_rate": LogUniform(1e-3, 3e-2),
-        "weight_decay": LogUniform(1e-3, 3.0),
-        "statistics": STATISTICS,
-        "class_weights": CLASS_WEIGHTS,
-    },
-    build=lambda layers, task, truth, seed, device: NetworkFitter(layers, task, truth, seed, mix=True, device=device),
-    apply=apply_mix,
-    all_layers=True,
-    shares=layer_shares,
-)

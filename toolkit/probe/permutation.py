@@ -1,13 +1,11 @@
 """`--control shuffled`, many times over: where the headline is among those of labels that say nothing of a clip."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from toolkit.core import seeds
 from toolkit.core.artifacts import cores
@@ -18,7 +16,7 @@ from toolkit.corpus.splits import Round
 from toolkit.features.units import UnitStore
 from toolkit.probe.controls import dealt, shuffled
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
-from toolkit.probe.protocol import Fitter, Found, Setting, one_thread
+from toolkit.probe.protocol import Fitter, Found, Setting, one_thread_each
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, predicted
 from toolkit.probe.run import Progress, units_of
@@ -52,7 +50,7 @@ def scores(
     builds = {title: partial(_build, features, real, names, probe, seed, device) for title, names in units.items()}
     losses: dict[tuple[int, int], dict[str, tuple[float, Found]]] = {}
     predictions = [np.zeros_like(data.truth) for data in drawn]
-    with one_thread(), ThreadPoolExecutor(workers or (1 if device != "cpu" else cores()), initializer=_alone) as pool:
+    with one_thread_each(workers or (1 if device != "cpu" else cores())) as pool:
         for number, (title, build) in enumerate(builds.items()):
             try_once = partial(_once, build(), drawn, title, settings)
             for tried in pool.map(try_once, rounds):
@@ -124,10 +122,6 @@ def _drawn(features: Layers, question: EvaluationTask, rounds: Sequence[Round], 
 def _build(features: Layers, data: Data, names: Sequence[str], probe: str, seed: int, device: str) -> Fitter:
     layers = [rows_of(features.layer(name), data.rows) for name in names]
     return PROBES[probe].build(layers, data.task, data.truth, seed, device)
-
-
-def _alone() -> None:
-    torch.set_num_threads(1)
 
 
 def _once(

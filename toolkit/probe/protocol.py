@@ -1,6 +1,7 @@
 """What a probe is: the settings it is searched over, what it gives back, and what the run asks of it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -9,8 +10,6 @@ from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from threadpoolctl import threadpool_limits
 
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
@@ -191,6 +190,9 @@ def by_statistics(settings: Sequence[Setting]) -> Iterator[tuple[str, list[int]]
 @contextmanager
 def one_thread() -> Iterator[None]:
     """torch, numpy and SciPy on one thread: no figure depends on how many there are."""
+    import torch  # here, for nothing else of a finished run needs it
+    from threadpoolctl import threadpool_limits
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -198,3 +200,20 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of `workers`, each with torch on one thread; waiting work is dropped when anything fails or interrupts."""
+    with one_thread():
+        pool = ThreadPoolExecutor(workers, initializer=_one_thread)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)

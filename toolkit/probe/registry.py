@@ -1,4 +1,4 @@
-"""Which probes exist: a module each, and those of installed packages."""
+"""Which probes exist: our rows, and those of installed packages."""
 
 from toolkit.core.registry import Registry
 from toolkit.probe.protocol import Probe
@@ -8,12 +8,12 @@ PROBES = Registry(
     "probes",
     Probe,
     {
-        "linear": "toolkit.probe.linear:LINEAR",
-        "mlp": "toolkit.probe.networks:MLP",
-        "lightgbm": "toolkit.probe.boosting:LIGHTGBM",
-        "mix": "toolkit.probe.networks:MIX",
-        "clips": "toolkit.probe.clips:CLIPS",
-        "mil": "toolkit.probe.mil:MIL",
-        "mil-gru": "toolkit.probe.mil:MIL_GRU",
+        "linear": "toolkit.probe.rows:LINEAR",
+        "mlp": "toolkit.probe.rows:MLP",
+        "lightgbm": "toolkit.probe.rows:LIGHTGBM",
+        "mix": "toolkit.probe.rows:MIX",
+        "clips": "toolkit.probe.rows:CLIPS",
+        "mil": "toolkit.probe.rows:MIL",
+        "mil-gru": "toolkit.probe.rows:MIL_GRU",
     },
 )

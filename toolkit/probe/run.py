@@ -1,25 +1,23 @@
 """The protocol: each round searches, chooses its layer and refits without having seen its own test clips."""
 
-import contextlib
 import hashlib
 import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from toolkit.core.artifacts import cores, signature
 from toolkit.core.errors import InputError, MachineError, one_of
 from toolkit.core.i18n import Note
-from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
+from toolkit.core.imports import uncollected
 from toolkit.corpus.labels import Task, Truth
 from toolkit.corpus.splits import Folds, Round
 from toolkit.features.layout import LayerFeatures
@@ -28,7 +26,7 @@ from toolkit.probe import winners as winners_folder
 from toolkit.probe.assemble import chosen_layers, run_of, winner_of
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
 from toolkit.probe.fused_rows import row_of, stated
-from toolkit.probe.protocol import Space, one_thread
+from toolkit.probe.protocol import Space, one_thread_each
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, test
 from toolkit.probe.search import BATCH, narrowed
@@ -107,6 +105,12 @@ def probe(
     Raises InputError for an unknown probe or more inner folds than there are, MachineError for a device that is not
     there, SplitError for folds that leave nothing to learn or to choose by, StoreError for a study of other data.
     """
+    with uncollected():
+        import torch  # with Optuna two seconds, and a finished run needs none of them
+
+        from toolkit.core.matmul import allow_tensor_float_32, keep_kernels
+        from toolkit.core.study_file import StudyFile
+
     row = row_of(probe)
     if trials < 1:
         raise InputError(f"{trials} trials asked for; at least 1 is needed")
@@ -121,8 +125,6 @@ def probe(
     notes = [*notes, *check(data, rounds, inner)]
     at_a_time = workers or (1 if device != "cpu" else cores())
     budget = Budget(trials, inner) if minutes is None else Budget(sys.maxsize, inner, time.monotonic(), 60 * minutes)
-    from toolkit.core.study_file import StudyFile  # Optuna takes half a second; a finished run needs none of it
-
     fit = executor or here
     tested = fit(features, data, rounds, probe, budget, seed, StudyFile(study), device, at_a_time, progress)
     if minutes is not None:
@@ -159,7 +161,7 @@ def here(
     units = units_of(features.layers, probe)
     tested: dict[str, list[LayerResult]] = {}
     pending: deque[tuple[str, list[Future[LayerResult]]]] = deque()
-    with one_thread(), _pool(workers) as pool:
+    with one_thread_each(workers) as pool:
         for number, (title, names) in enumerate(units.items()):
             layers = [rows_of(features.layer(name), data.rows) for name in names]
             fitter = PROBES[probe].build(layers, data.task, data.truth, seed, device)
@@ -185,16 +187,6 @@ def _minutes_note(minutes: float, tested: Mapping[str, Sequence[LayerResult]]) -
 Executor = Callable[
     [Layers, Data, Sequence[Round], str, Budget, int, "StudyFile", str, int, Progress], dict[str, list[LayerResult]]
 ]  # as `here`
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose waiting work is dropped as soon as anything fails or is interrupted."""
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, space: Space, inner: int, seed: int) -> str:

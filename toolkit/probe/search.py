@@ -12,6 +12,7 @@ STATISTICS = OneOf(("mean", "std", "both"))
 # What a network reads of its layer, in this order.
 HALVES = {"mean": ("mean",), "both": ("mean", "std"), "std": ("std",), MAX: (MAX,)}
 CLASS_WEIGHTS = OneOf(("none", "balanced"))
+WIDTHS = (32, 64, 128)  # of an mlp's hidden layers
 NOISY_OR = "noisy-or"
 AGGREGATIONS = OneOf(("mean", "top-1", "top-3", "top-10", NOISY_OR))
 MEANINGS = {

@@ -31,7 +31,6 @@ from toolkit.features.units import UnitStore
 from toolkit.probe import control_runs
 from toolkit.probe.nuisance import LOUDNESS, loudnesses
 from toolkit.probe.options import TRIALS, ProbeOptions
-from toolkit.probe.ray import RayExecutor
 from toolkit.probe.run import Executor, Progress, here
 from toolkit.probe.run_folder import Options, folder_of
 from toolkit.probe.tasks import Tasks, build_tasks, check_fused_options, fused_probes
@@ -162,9 +161,11 @@ class Plan:
             place.say(f"folds in {place.shown(keep(question, place.result))}")
         finished: list[tuple[str, tuple[RunResult, ...]]] = []
         with ExitStack() as stack:
-            executor: Executor = (
-                RayExecutor(stack.enter_context(joined(options.ray, place.say))) if options.ray else here
-            )
+            executor: Executor = here
+            if options.ray:
+                from toolkit.probe.ray import RayExecutor  # which loads torch
+
+                executor = RayExecutor(stack.enter_context(joined(options.ray, place.say)))
             for one in series:
                 (first, _), *_ = one.runs
                 if first.alike:

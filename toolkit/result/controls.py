@@ -74,12 +74,22 @@ def add(folder: Path, new: Sequence[Control]) -> list[Control]:
 
     Returns all of them. Raises StoreError for a damaged beside.json, DiskFullError.
     """
-    kept = {(one.kind, one.name): one for one in (*read(folder), *new)}
-    order = ("alone", "split", "shuffled", "random", "nuisance")
-    every = sorted(kept.values(), key=lambda one: order.index(one.kind))
-    commit_hashed(folder / FILE, {"format": FORMAT_VERSION, "beside": [_to_json(one) for one in every]})
-    commit_text(folder / TABLE, _csv(every))
+    every = joined(read(folder), new)
+    write(folder, every)
     return every
+
+
+def joined(kept: Sequence[Control], new: Sequence[Control]) -> list[Control]:
+    """All of them in the order of a page; of one kind and name the new one."""
+    found = {(one.kind, one.name): one for one in (*kept, *new)}
+    order = ("alone", "split", "shuffled", "random", "nuisance")
+    return sorted(found.values(), key=lambda one: order.index(one.kind))
+
+
+def write(folder: Path, every: Sequence[Control]) -> None:
+    """Keep them next to a run, beside.json last. Raises DiskFullError."""
+    commit_text(folder / TABLE, _csv(every))
+    commit_hashed(folder / FILE, {"format": FORMAT_VERSION, "beside": [_to_json(one) for one in every]})
 
 
 def read(folder: Path) -> list[Control]:

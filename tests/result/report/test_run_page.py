@@ -3,10 +3,12 @@ import hashlib
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import SCRIPT
 from toolkit.core.i18n import user_notes
 from toolkit.corpus.labels import Task
 from toolkit.result import stats
@@ -141,6 +143,28 @@ def test_the_script_bundle_can_stand_inside_a_script_element():
     assert len(script) > 500_000
     assert "</script" not in script.lower() and "<!--" not in script and "\r" not in script
     assert "specifications" in script and "aria-sort" in script
+
+
+def test_the_script_is_joined_once_for_each_user_and_a_damaged_one_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = iter(f"vega {number}" for number in range(9))
+    monkeypatch.setattr(page.vl_convert, "javascript_bundle", lambda own: next(joined))
+
+    def script(home: Path) -> str:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+        SCRIPT.cache_clear()
+        return str(SCRIPT())
+
+    try:
+        assert [script(tmp_path), script(tmp_path)] == ["vega 0", "vega 0"]
+        (kept,) = tmp_path.glob("*/page-*.json")
+        kept.write_text(kept.read_text().replace("vega 0", "vega X"))
+        assert [script(tmp_path), script(tmp_path)] == ["vega 1", "vega 1"]
+        (tmp_path / "file").touch()
+        assert [script(tmp_path / "file"), script(tmp_path / "file")] == ["vega 2", "vega 3"]
+    finally:
+        SCRIPT.cache_clear()
 
 
 def test_figures_have_words_and_tables_for_those_who_cannot_see_them(run):

@@ -5,8 +5,10 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from toolkit.core.artifacts import commit_text, make_folder
+from toolkit.core.artifacts import commit_hashed, commit_text, make_folder, read_hashed, signature
+from toolkit.core.errors import ToolkitError
 from toolkit.core.i18n import ENGLISH, Language
+from toolkit.core.platform import cache_folder
 from toolkit.result.jackknife import Score
 from toolkit.result.report import charts
 from toolkit.result.report.charts import DARK, LIGHT, Spec, themed
@@ -106,15 +110,29 @@ def _environment() -> jinja2.Environment:
 
 @functools.cache
 def _script() -> str:
-    """Vega and our own script in one; the end tag cannot occur in it, and no line end that HTML would change."""
-    bundle = vl_convert.javascript_bundle(_resource("report.js"))
-    return (
-        str(bundle)
+    """Vega and our own script in one; the end tag cannot occur in it, and no line end that HTML would change.
+
+    Joining them takes a second or two, so it is done once for each user and version, and kept outside the workspace.
+    """
+    own = _resource("report.js")
+    kept = None
+    with suppress(OSError, RuntimeError, ValueError, KeyError):  # not there, damaged, or a user without a home
+        kept = (
+            cache_folder() / f"page-{signature({'vl-convert': version('vl-convert-python'), 'script': own})[:12]}.json"
+        )
+        return str(read_hashed(kept)["script"])
+    script = (
+        str(vl_convert.javascript_bundle(own))
         .replace("\r\n", "\n")
         .replace("\r", "\n")
         .replace("</script", "<\\/script")
         .replace("<!--", "<\\!--")
     )
+    if kept is not None:
+        with suppress(OSError, ToolkitError):  # a home that is full, or may only be read
+            make_folder(kept.parent)
+            commit_hashed(kept, {"script": script})
+    return script
 
 
 def _inert_json(value: Any) -> Markup:

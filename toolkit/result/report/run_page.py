@@ -34,17 +34,27 @@ def draw(
     evaluation: Evaluation,
     compared: Sequence[Control] = (),
     say: Language = ENGLISH,
+    online: Online | None = None,
 ) -> Path:
     """Commit a run's page and its figures (PDF, SVG, PNG) to its folder; return the page. Raises DiskFullError."""
     return page(
-        run, points, evaluation, compared, say, online_file.read(folder), columns_file.read(folder),
+        run, points, evaluation, compared, say, online or online_file.read(folder), columns_file.read(folder),
         units_file.read(folder) or (),
     ).write(folder)  # fmt: skip
 
 
-def redraw(folder: Path, run: Run, say: Language = ENGLISH) -> Path:
-    """`draw`, with what is kept next to the run. Raises StoreError for what is damaged there, DiskFullError."""
-    return draw(folder, run, curve(run), stats.evaluate(run.predictions), controls.read(folder), say)
+def redraw(
+    folder: Path,
+    run: Run,
+    say: Language = ENGLISH,
+    compared: Sequence[Control] | None = None,
+    online: Online | None = None,
+) -> Path:
+    """`draw`, with what is kept next to the run, or is to be. Raises StoreError for what is damaged there,
+    DiskFullError.
+    """
+    shown = controls.read(folder) if compared is None else compared
+    return draw(folder, run, curve(run), stats.evaluate(run.predictions), shown, say, online)
 
 
 def page(
