@@ -19,7 +19,7 @@ def corpus(tmp_path: Path, *rows: str) -> Manifest:
     for name in {row.split(",")[1] for row in rows}:
         (tmp_path / name).touch()
     file = tmp_path / "manifest.csv"
-    manifest.write(file, COLUMNS, [row.split(",") for row in rows])
+    manifest.write(file, COLUMNS, [[cell.replace(";", ",") for cell in row.split(",")] for row in rows])
     return manifest.read(file)
 
 
@@ -49,7 +49,9 @@ def test_a_unit_has_its_clips_in_time_and_the_columns_that_do_not_vary_in_it(tmp
 def test_the_speaker_is_a_unit_too(tmp_path: Path) -> None:
     units = units_of(corpus(tmp_path, *CALLS), "speaker", "max", "risk", "speaker")
     assert units.manifest.cells("risk") == ("1", "1")
-    assert "The clips of 1 units differ in their labels; a unit's is made by 'max' of them." in map(str, units.notes)
+    assert "With clips that differ in their labels: 1 unit; a unit's label is made by 'max' of them." in map(
+        str, units.notes
+    )
     assert units.labels == {"a2": {"risk": "0"}, "a1": {"risk": "0"}, "b1": {"risk": "1"}}  # of s2 all have one label
 
 
@@ -100,6 +102,8 @@ TWO = ("a1,a.wav,,,s1,A,sad,f,x", "a2,b.wav,,,s1,A,happy,f,x")
         (TWO, "recording", None, Rules(), LabelError, "clips of unit 'A' differ in 'risk': 'sad' in manifest line 2"),
         (TWO, "recording", "any", Rules(), LabelError, "any is for labels of 0 and 1, and column 'risk' holds 'happy'"),
         (TWO, "recording", "max", Rules(), LabelError, "max is for numbers, and column 'risk' holds 'sad'"),
+        (("a1,a.wav,,,s1,A,3.5,f,x", "a2,b.wav,,,s1,A,12;5,f,x"), "recording", "mean", Rules(threshold=3.0), LabelError,
+         "mean is for numbers, and column 'risk' holds '12,5', with a decimal comma; expected a point: 12.5"),
         (TWO, "recording", "mean", Rules(), LabelError, "mean makes numbers between the labels"),
         (TWO, "recording", "median", Rules(), InputError, "--unit-label 'median'|Bad --unit-label|unit-label"),
         (TWO, "call", None, Rules(), InputError, "Unknown --unit|--unit"),

@@ -212,4 +212,4 @@ def test_a_run_on_transcripts_predicts_new_audio_once_that_is_transcribed(run: R
     assert code == 2 and "2 of 2 clips have no transcript in writes-" in err and err.count("toolkit:") == 1, err
     assert run(*ASKED, "--manifest", new)[0] == 0
     code, _, err = run(*words)
-    assert code == 0 and "2 clips are new to the run" in err, err
+    assert code == 0 and "new to the run: 2 clips" in err, err

@@ -72,7 +72,7 @@ def made(study: Path) -> Path:
 def test_the_runs_own_clips_get_the_runs_own_predictions_bit_for_bit(run: Run, study: Path, kind: str) -> None:
     folder = runs(study)[kind]
     code, out, err = predict(run, study, "--from", folder.name, "--manifest", study / "manifest.csv")
-    assert code == 0 and "36 of 36 clips are the run's own" in err and "the truth is known" in out
+    assert code == 0 and "the run's own: 36 of 36 clips" in err and "the truth is known" in out
     again, own = read_csv(made(study) / "predictions.csv"), run_files.read(folder).predictions
     assert again.ids == own.ids and again.groups == own.groups
     np.testing.assert_array_equal(again.probability, own.probability)
@@ -89,7 +89,7 @@ def test_the_runs_own_clips_get_the_runs_own_predictions_bit_for_bit(run: Run, s
     assert not list((study / "predictions").glob(".*"))
 
     one = predict(run, study, "--from", folder, study / "7.wav", "--output", study / "predictions" / f"one-{kind}")
-    assert one[0] == 0 and "1 of 1 clips are the run's own" in one[2]
+    assert one[0] == 0 and "the run's own: 1 of 1 clip;" in one[2]
     with (study / "predictions" / f"one-{kind}" / "predictions.csv").open() as file:
         (row,) = csv.DictReader(file)
     mine = [float(row[f"probability:{label}"]) for label in own.task.labels]

@@ -62,7 +62,7 @@ def table(file: Path) -> list[dict[str, str]]:
 def test_the_runs_own_units_get_the_runs_own_figures(run: Run, study: Path, tmp_path: Path, probe: str) -> None:
     folder, made = runs(study)[probe], tmp_path / "made"
     code, out, err = predict(run, study, "--from", folder.name, "--manifest", study / "manifest.csv", "--output", made)
-    assert code == 0 and "13 of 13 units are the run's own" in err and "the truth is known" in out, err
+    assert code == 0 and "the run's own: 13 of 13 units" in err and "the truth is known" in out, err
     own = run_files.read(folder).predictions
     again = read_csv(made / "predictions.csv", own.task)
     assert (again.ids, again.groups) == (own.ids, own.groups) and len(own.ids) == 13
@@ -91,7 +91,7 @@ def test_new_calls_are_folders_and_their_clips_are_weighed(run: Run, study: Path
     code, out, err = predict(run, study, "--from", runs(study)["mil"].name, calls, "--output", made)
     assert code == 3 and "failed: clip 'B/0.wav'" in err and "what they weighed, in units.csv" in out, (out, err)
     # clips 3, 20 and 31 are of three speakers in two folds or more; 0 and 6 of one, 14 of another
-    assert "2 of 3 units are the run's own" in err and "1 units have clips of several of the run's folds" in err
+    assert "the run's own: 2 of 3 units" in err and "which taught its models: 1 unit, predicted by" in err
     rows = table(made / "predictions.csv")
     assert [row["id"] for row in rows] == ["A", "B", "C"] and rows[0]["model"] == "mean"
     weights = table(made / "units.csv")

@@ -67,12 +67,12 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
 
 def report_run(run: Any, place: Any) -> None:
     """A run on the terminal, and where its page is. run: a `RunResult`."""
-    from toolkit.result.report import terminal
+    from toolkit.result.report import narrative, terminal
 
     if run.cached:
         remark("this run is finished already; its figures are shown again")
     for clip, reason in run.failed.items():
         remark(f"failed: clip {clip!r} {reason}")
     show(terminal.summary(run.run, run.points, run.evaluation, run.controls))
-    count = len(run.run.predictions.ids)
-    print(f"{count:,} clips predicted; CSV, metrics and figures next to the report: {place.shown(run.report)}")
+    count = narrative.words(run.run).counted(len(run.run.predictions.ids), "clip")
+    print(f"{count} predicted; CSV, metrics and figures next to the report: {place.shown(run.report)}")

@@ -1,16 +1,19 @@
 """Every word of a page, in each language it is written in: words.en.toml and words.zh.toml, with the same keys."""
 
 import functools
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from string import Formatter
 from typing import Any, NamedTuple
 
 from toolkit.core.errors import InputError, one_of
 
 LANGUAGES = ("en", "zh")
 NOUNS = ("group", "what")  # fields of a note that a language may have its own word for
+OF_CLIPS = ("note.flag_", "note.unit_", "note.units", "note.purged", "note.copies", "report.units")  # whatever a row is
 
 
 class Note(NamedTuple):
@@ -43,11 +46,14 @@ class Language:
     phrases: Mapping[str, str]
 
     def __call__(self, key: str | Note, /, **fields: object) -> str:
-        """The phrase with its fields filled in; a field's own braces stay as they are. Raises KeyError."""
+        """The phrase with its fields filled in; a field's own braces stay as they are. Raises KeyError.
+
+        A number whose format is a noun is counted: "{all:clip}" is "1 clip" or "2,000 clips".
+        """
         if isinstance(key, Note):
             named = {name: self.name("noun", key.fields[name]) for name in NOUNS if name in key.fields}
             return self(f"note.{key.key}", **{**key.fields, **named})
-        return self.phrases[key].format(**fields)
+        return _Filler(self).vformat(self.phrases[key], (), fields)
 
     def name(self, section: str, name: str) -> str:
         """The word for a name that code uses ("speaker", "fixed"), or the name itself where it is the user's own.
@@ -63,6 +69,22 @@ class Language:
         ('1 clip', '2,000 clips', '2,000 个片段')
         """
         return self("count.one" if number == 1 else "count.many", number=number, noun=self.name("noun", noun))
+
+    @functools.cached_property
+    def of_units(self) -> "Language":
+        """For a page whose predictions are of units: what counts clips elsewhere counts these.
+
+        >>> ENGLISH.of_units.counted(2, "clip"), ENGLISH.of_units("protocol.clips_heading")
+        ('2 units', 'Units')
+        """
+        clip, unit = self.name("noun", "clip"), self.name("noun", "unit")
+        words = re.compile(rf"(?<![\w{{-])(?<!--split-by ){clip}(?=s?(?![a-z_]))", re.ASCII)
+        phrases = {
+            key: words.sub(unit, text).replace("Clip", "Unit")
+            for key, text in self.phrases.items()
+            if not key.startswith(OF_CLIPS)
+        }
+        return Language(self.tag, {**self.phrases, **phrases})
 
     def many(self, noun: str) -> str:
         """
@@ -84,6 +106,15 @@ class Language:
         """A Score, a decimal or None as every page shows it."""
         text = "missing" if value is None else f"{value:z.3f}" if isinstance(value, float) else str(value)
         return self("common.missing") if text == "missing" else text
+
+
+class _Filler(Formatter):
+    def __init__(self, say: Language) -> None:
+        self._say = say
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        counts = f"noun.{format_spec}" in self._say.phrases
+        return self._say.counted(value, format_spec) if counts else str(super().format_field(value, format_spec))
 
 
 @functools.cache

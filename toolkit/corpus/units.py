@@ -11,7 +11,7 @@ from toolkit.audio.clip import Clip
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import check_overlap
-from toolkit.corpus.labels import NUMBER, Task, columns_of
+from toolkit.corpus.labels import COMMA, NUMBER, Task, columns_of
 from toolkit.corpus.manifest import RECORDING, SECONDS, Manifest
 from toolkit.corpus.scales import number
 from toolkit.corpus.spellings import REFUSE, Rules, settle
@@ -267,7 +267,8 @@ def _mean(name: str, cells: Sequence[str], rules: Rules) -> str:
 
 def _number(name: str, cell: str, label: str) -> float:
     if not NUMBER.fullmatch(cell.strip()):
-        raise LabelError(f"--unit-label {label} is for numbers, and column {name!r} holds {cell!r}")
+        comma = f", with a decimal comma; expected a point: {cell.replace(',', '.')}" if COMMA.fullmatch(cell) else ""
+        raise LabelError(f"--unit-label {label} is for numbers, and column {name!r} holds {cell!r}{comma}")
     return float(cell)
 
 

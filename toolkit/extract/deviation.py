@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from toolkit.audio.decode import SAMPLE_RATE, Samples
+from toolkit.core.i18n import ENGLISH
 from toolkit.core.progress import Advance, quiet
 from toolkit.models.encoder import Encoder
 from toolkit.models.pooling import mean_and_std
@@ -63,7 +64,7 @@ class Measured:
 
     def sentence(self, rungs: Sequence[Precision], rung: Precision, bound: float, why: str) -> str:
         """Which of the rungs is taken. why: the sentence on what the hardware is fast at."""
-        limit = f"on {self.clips} clips (bound {bound:g})"
+        limit = f"on {ENGLISH.counted(self.clips, 'clip')} (bound {bound:g})"
         if len(rungs) == 1 and not self.holds(rung, bound):
             found = f"differs from float32 by {self.deviations[rung.name]:.3g} {limit}"
             return f"{rung.name} as asked for, but it {found}: --dtype float32 is exact."

@@ -7,6 +7,7 @@ from typing import Any
 
 from toolkit.audio.decode import Samples
 from toolkit.core.artifacts import commit_json
+from toolkit.core.i18n import ENGLISH
 from toolkit.core.matmul import split_is_faster
 from toolkit.core.progress import bar
 from toolkit.extract.deviation import PRECISION_FILE, Compared, Measured, kept, record_of, relative_errors
@@ -203,7 +204,7 @@ class Session:
         clips = self._compared.clips() if self._compared else []
         if self._compared is None or not clips:
             return None
-        self.say(f"comparing {self.precision.name} with float32 on {len(clips)} clips")
+        self.say(f"comparing {self.precision.name} with float32 on {ENGLISH.counted(len(clips), 'clip')}")
         return Measured(self._deviations(clips), len(clips), self._compared.count, str(self.device))
 
     def _settle(self, measured: Measured) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from toolkit.audio.clip import Clip
 from toolkit.core.artifacts import CODE_SETTING
 from toolkit.core.errors import CheckpointError, InputError, MachineError
+from toolkit.core.i18n import ENGLISH
 from toolkit.corpus.labels import FloatArray
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.place import Place
@@ -159,7 +160,7 @@ class Probes:
         fold_of = {one.clip: fold[one.unit] for one in read_units(self.folder) or ()}
         hashes = [[(clip, recordings.sha256[clip]) for clip in ids] for ids in store.members.values()]
         assigned = assign_units(self.run, fold_of, read_clips(self.folder), hashes, only)
-        _say_assigned(self.place, assigned, len(store.ids), "units", only)
+        _say_assigned(self.place, assigned, len(store.ids), "unit", only)
         applied = together(self.run.task, assigned, self.winners, winners.apply(store, self.winners, assigned.rows))
         clips = list(store.members.values())
         weights = [np.full(len(ids), np.nan) for ids in clips]
@@ -275,28 +276,31 @@ def _assigned(
             )
         return assigned
     assigned = assign(run, read_clips(folder), clips, only)
-    _say_assigned(place, assigned, len(ids), "clips", only)
+    _say_assigned(place, assigned, len(ids), "clip", only)
     return assigned
 
 
 def _say_assigned(place: Place, assigned: Assignment, many: int, what: str, only: int | None) -> None:
-    """many: clips or units, what they are."""
+    """many: how many there are. what: clip or unit."""
     tested, mixed = int((assigned.round_of >= 0).sum()), sum(assigned.round_of[row] < 0 for row in assigned.seen)
+    every, several, others = (ENGLISH.counted(one, what) for one in (many, mixed, many - tested - mixed))
     if tested:
-        place.say(f"{tested:,} of {many:,} {what} are the run's own; each gets the model that was not taught by it")
+        place.say(f"the run's own: {tested:,} of {every}; each gets the model that was not taught by it")
     if seen := len(assigned.seen) - mixed:
         place.say(f"{seen:,} of them taught or chose the only model there is: its predictions are optimistic")
     which = f"the mean of {len(assigned.folds)} rounds' models" if only is None else f"the model of round {only}"
     if mixed:
         place.say(
-            f"{mixed:,} {what} have clips of several of the run's folds, which taught its models; they get {which}, "
-            "whose predictions are optimistic"
+            f"with clips of several of the run's folds, which taught its models: {several}, predicted by {which}; "
+            "these predictions are optimistic"
         )
-    if new := many - tested - mixed:
-        place.say(f"{new:,} {what} are new to the run; they get {which}")
+    if many > tested + mixed:
+        place.say(f"new to the run: {others}, predicted by {which}")
 
 
 def _left(ids: Sequence[str], failed: Mapping[str, str]) -> None:
     if not ids:
         clip, reason = next(iter(failed.items()))
-        raise InputError(f"None of {len(failed):,} clips can be predicted; the first, {clip!r}, {reason}")
+        raise InputError(
+            f"None of {ENGLISH.counted(len(failed), 'clip')} can be predicted; the first, {clip!r}, {reason}"
+        )

@@ -2,6 +2,7 @@
 
 import re
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,21 @@ def test_every_chinese_phrase_is_chinese() -> None:
     for key, phrase in of("zh").phrases.items():
         left = set(re.findall(r"[A-Za-z]+", re.sub(r"\{[^}]*\}", "", phrase)))
         assert key == "page.tag" or left <= TERMS, (key, left - TERMS)
+
+
+@pytest.mark.parametrize(("tag", "word"), [("en", r"\b[Cc]lips?\b"), ("zh", "片段")])
+def test_a_page_of_units_counts_units_and_no_clips(run, tag: str, word: str) -> None:
+    one = replace(run, notes=(), provenance={**run.provenance, "unit": {"column": "call"}})
+    html = run_page.page(one, curve(one), stats.evaluate(one.predictions), (), of(tag)).html
+    text = re.sub(r"<[^>]*>", " ", html[html.index("<body>") : html.index(of(tag)("report.provenance"))])
+    assert not re.findall(f".{{0,40}}{word}.{{0,40}}", text.replace("--split-by clip", ""))
+    assert of(tag).of_units.counted(len(one.predictions.ids), "clip") in text
+
+
+def test_a_number_whose_format_is_a_noun_is_counted() -> None:
+    fields = {"column": "call", "some": 1, "all": 1, "few": 1, "most": 1}
+    assert "column 'call': 1 unit of 1 clip, 1 to 1 each." in str(Note("units", fields))
+    assert "2,000 units of 1 clip" in str(Note("units", {**fields, "some": 2000}))
 
 
 def test_a_chinese_report_has_no_english_left_but_names(run) -> None:

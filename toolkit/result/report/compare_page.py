@@ -14,7 +14,8 @@ from toolkit.result.report.page import Page, drawing, filled
 
 def page(comparison: Comparison, say: Language = ENGLISH) -> Page:
     """The page."""
-    run, specs = comparison.run, compare_charts.specs(comparison, say)
+    run, say = comparison.run, narrative.words(comparison.run, say)
+    specs = compare_charts.specs(comparison, say)
     fields = {
         "metric": narrative.metric_name(run, say),
         "value": say(f"metric.{label_metric(run.task)}"),

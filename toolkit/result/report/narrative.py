@@ -33,6 +33,11 @@ def inside(title: str) -> str:
     return " ".join(reversed(title.split(", ")))
 
 
+def words(run: Run, say: Language = ENGLISH) -> Language:
+    """Of a run's pages, which count units where it predicts these."""
+    return say.of_units if "unit" in run.provenance else say
+
+
 def unit(predictions: Predictions, say: Language = ENGLISH) -> str:
     """What an interval resamples, in the plural."""
     return say.many("clip" if predictions.groups == predictions.ids else predictions.group)

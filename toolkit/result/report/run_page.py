@@ -72,6 +72,7 @@ def page(
     compared: other runs to show it with, controls and nuisances. online: what was kept of more and more callers.
     columns: of features that have names. members: the clips of a run's units.
     """
+    of_clips, say = say, narrative.words(run, say)
     alone = [one for one in compared if one.kind == "alone"]
     split = [one for one in compared if one.kind == "split"]
     controls = [one for one in compared if one.kind not in ("nuisance", "alone")]
@@ -96,7 +97,7 @@ def page(
             "alone_table": run_tables.alone(run, alone, say),
             "columns": run_tables.columns(columns, say),
             "columns_text": say(f"report.columns_text_{columns.probe}") if columns else "",
-            "units": run_units.carried(run, members, say),
+            "units": run_units.carried(run, members, of_clips),
             "controls": [narrative.control(run, one, say) for one in controls],
             "controls_table": run_tables.controls(run, points, controls, say),
             "nuisances": [narrative.control(run, one, say) for one in nuisances],

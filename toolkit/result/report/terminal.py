@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.core.i18n import ENGLISH
+from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result import metrics
 from toolkit.result.controls import Control
 from toolkit.result.jackknife import Score, decimal
@@ -24,13 +24,14 @@ def summary(
     run: Run, points: Sequence[Point], evaluation: Evaluation, others: Sequence[Control] = ()
 ) -> RenderableType:
     """All that `toolkit probe` ends with: the curve, the labels, the answer, the compared runs, what to mind."""
-    lines = [Text(narrative.answer(run, evaluation), style="bold"), Text(narrative.chosen(run))]
-    lines += [Text(narrative.control(run, other)) for other in others]
-    notes = [Text(f"note: {note}", style="yellow") for note in narrative.cautions(run, evaluation)]
+    say = narrative.words(run)
+    lines = [Text(narrative.answer(run, evaluation, say), style="bold"), Text(narrative.chosen(run, say))]
+    lines += [Text(narrative.control(run, other, say)) for other in others]
+    notes = [Text(f"note: {note}", style="yellow") for note in narrative.cautions(run, evaluation, say)]
     if run.left_out:
-        notes.append(Text(f"note: {ENGLISH.counted(len(run.left_out), 'clip')} left out", style="yellow"))
+        notes.append(Text(f"note: {say.counted(len(run.left_out), 'clip')} left out", style="yellow"))
     blank = Text("")
-    return Group(layers(run, points), blank, per_label(evaluation), blank, *lines, *notes)
+    return Group(layers(run, points), blank, per_label(evaluation, say), blank, *lines, *notes)
 
 
 def layers(run: Run, points: Sequence[Point]) -> Table:
@@ -49,21 +50,21 @@ def layers(run: Run, points: Sequence[Point]) -> Table:
     return table
 
 
-def per_label(evaluation: Evaluation) -> Table:
+def per_label(evaluation: Evaluation, say: Language = ENGLISH) -> Table:
     """How often every label occurs, its precision, and recall and F1 with intervals; 80 columns wide."""
     if "recall" not in next(iter(evaluation.per_label.values())):
-        return _per_target(evaluation)
-    table = _table("label", "clips", "precision", "recall, 95 %", "F1, 95 %")
+        return _per_target(evaluation, say)
+    table = _table("label", say.many("clip"), "precision", "recall, 95 %", "F1, 95 %")
     for label, scores in evaluation.per_label.items():
         figures = (decimal(scores["precision"].estimate), str(scores["recall"]), str(scores["f1"]))
         table.add_row(Text(label), f"{evaluation.support[label]:,}", *figures)
     return table
 
 
-def _per_target(evaluation: Evaluation) -> Table:
+def _per_target(evaluation: Evaluation, say: Language) -> Table:
     """Of each number its clips, errors in its own unit, and CCC with its interval."""
     names = ("concordance_correlation", "pearson", "mean_absolute_error", "root_mean_squared_error")
-    table = _table("target", "clips", "CCC, 95 %", *map(metrics.title, names[1:]))
+    table = _table("target", say.many("clip"), "CCC, 95 %", *map(metrics.title, names[1:]))
     for label, scores in evaluation.per_label.items():
         first, *rest = (scores[name] for name in names)
         figures = (str(first), *(decimal(score.estimate) for score in rest))
