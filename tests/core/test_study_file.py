@@ -100,3 +100,29 @@ def test_a_write_that_failed_half_way_is_written_over(tmp_path: Path, monkeypatc
         torn.write(b'{"half')
     file.append(NAMES[1], [trial(0.5)])
     assert [one.value for one in StudyFile(tmp_path / "a.jsonl").kept(NAMES[1])] == [0.3, 0.4, 0.5]
+
+
+def test_a_file_that_is_deleted_meanwhile_is_written_anew(tmp_path: Path) -> None:
+    file = filled(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").unlink()
+    file.append(NAMES[1], [trial(0.4)])
+    again = StudyFile(tmp_path / "a.jsonl")
+    for name in NAMES:
+        assert said(again.finished(name, "made with")) == said(file.kept(name))
+
+
+def test_a_search_that_goes_on_adds_its_trials_alone(tmp_path: Path) -> None:
+    filled(tmp_path / "a.jsonl")
+    before = (tmp_path / "a.jsonl").read_bytes()
+    file = StudyFile(tmp_path / "a.jsonl")
+    for name in NAMES:
+        file.finished(name, "made with")
+    file.append(NAMES[0], [trial(0.4)])
+    after = (tmp_path / "a.jsonl").read_bytes()
+    assert after.startswith(before) and after[len(before) :].count(b"\n") == 1
+
+
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").mkdir()
+    with pytest.raises(StoreError, match=r"a\.jsonl cannot be read"):
+        StudyFile(tmp_path / "a.jsonl")

@@ -60,7 +60,7 @@ def test_a_manifest_that_is_named_for_its_groups_must_be_whole(run: Run, study: 
         code, _, err = run("compare", probed.name, "--manifest", study / name, "-w", study)
         assert code == 2 and sentence in err
     code, _, err = run("compare", "/", "-w", study)
-    assert code == 2 and "Bad result '/'" in err
+    assert code == 2 and "Bad run '/'" in err
 
 
 def test_a_round_with_nothing_to_learn_or_to_choose_by_is_refused(run: Run, study: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_round_with_nothing_to_learn_or_to_choose_by_is_refused(run: Run, stud
     [
         ((), 2, "--from a probe run, or --model and --target by hand"),
         (("--model", "tiny-hubert"), 2, "--from a probe run, or --model and --target by hand"),
-        (("--from", "nothing-there"), 2, "Bad result 'nothing-there'"),
+        (("--from", "nothing-there"), 2, "Bad run 'nothing-there'"),
         (("--model", "tiny-hubert", "--target", "high", "--train", "encoder-frozen"), 2, "tiny-hubert has none"),
         (("--model", "tiny-hubert", "--target", "high", "--layer", "7"), 2, "Bad layer 'encoder.7'"),
         (("--model", "", "--target", "high"), 2, "Bad model ''"),

@@ -203,7 +203,7 @@ def test_what_cannot_be_predicted_with_is_refused(run: Run, study: Path, tmp_pat
         ((*linear, tmp_path / "linked"), 2, "linked is a link to a folder"),
         ((*linear, tmp_path / "inside"), 2, "out.wav is a link that leaves inside/"),
         ((*linear, tmp_path / "nowhere.wav"), 2, "nowhere.wav cannot be read: No such file"),
-        (("--from", "nothing", sound), 2, "Bad result 'nothing'"),
+        (("--from", "nothing", sound), 2, "Bad run 'nothing'"),
     ):
         found, _, err = predict(run, study, *words)
         assert (found, sentence in err) == (code, True), (words, err)

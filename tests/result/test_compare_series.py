@@ -145,3 +145,16 @@ def test_methods_are_of_what_the_folds_keep_apart(run_of: RunOf) -> None:
         (of("zh"), f"在其他{of('zh').many('syllable')}上重新训练"),
     ):
         assert told in " ".join(compare_narrative.sentences(found, say))
+
+
+def test_stores_of_one_backbone_have_a_row_each_in_the_matrix(run_of: RunOf) -> None:
+    one = run_of()
+    runs = {
+        f"{context}-{probe}": replace(one, probe=probe, provenance={**one.provenance, "features": {"context": context}})
+        for context in ("clip", "full")
+        for probe in ("linear", "mlp")
+    }
+    matrix = compare_files.matrix(compare.compare(runs))
+    names, *scores = [list(column.cells) for column in matrix.columns]
+    assert list(map(str, names)) == ["whisper-tiny.en, context clip", "whisper-tiny.en, context full"]
+    assert len(scores) == 2 and all(cell for column in scores for cell in column)

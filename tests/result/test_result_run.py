@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.core.errors import StoreError, ToolkitError
+from toolkit.core.errors import InputError, StoreError, ToolkitError
 from toolkit.result import run as runs
 from toolkit.result.report import run_page
 from toolkit.result.run import Choice, curve
-from toolkit.result.run_files import read, write
+from toolkit.result.run_files import find_run, read, write
 
 
 def arrays(run):
@@ -167,3 +167,14 @@ def test_figures_and_report_of_a_mix_draw_the_weight_of_each_layer(tmp_path: Pat
     assert "encoder.1" in svg and "equal weights" in svg
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert 'id="chart-weights"' in page and 'id="chart-layers"' not in page  # a curve of one point
+
+
+def test_a_name_that_begins_another_name_is_that_run_alone(tmp_path: Path):
+    for name in ("try-mood-a-linear-1", "try2-mood-a-linear-2", "try2-mood-b-linear-3"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / runs.RUN).touch()
+    assert find_run("try", tmp_path) == find_run("try-mood-a-linear-1", tmp_path) == tmp_path / "try-mood-a-linear-1"
+    with pytest.raises(
+        InputError, match=r"Bad run 'try2', expected one of \['try2-mood-a-linear-2', 'try2-mood-b-.*'\]"
+    ):
+        find_run("try2", tmp_path)

@@ -34,17 +34,13 @@ class StudyFile:
         self._name, self._lock, self._journal = path.name, Lock(), _Journal(path)
         try:
             self._storage = JournalStorage(self._journal)
-            self._studies = {name: self._study(name) for name in optuna.get_all_study_names(self._storage)}
+            names = optuna.get_all_study_names(self._storage)
+            self._studies = {name: optuna.load_study(study_name=name, storage=self._storage) for name in names}
         except Exception as error:  # whatever Optuna makes of entries that are none
             raise StoreError(
                 f"{path.name} is not a readable Optuna study file ({type(error).__name__}); "
                 "move it away to begin the search anew"
             ) from error
-
-    def _study(self, name: str) -> optuna.Study:
-        return optuna.create_study(
-            study_name=name, storage=self._storage, direction="minimize", load_if_exists=True
-        )  # whose sampler and pruner are never asked
 
     def kept(self, name: str) -> list[FrozenTrial]:
         """The finished trials of a study, whatever it was made with; none where there is no study yet."""
@@ -61,7 +57,9 @@ class StudyFile:
             StoreError: The study was made with another signature.
         """
         with self._lock:
-            study = self._studies.setdefault(name, self._study(name))
+            if name not in self._studies:  # whose sampler and pruner are never asked
+                self._studies[name] = optuna.create_study(study_name=name, storage=self._storage, direction="minimize")
+            study = self._studies[name]
             trials = study.get_trials(deepcopy=False)
             stored = study.user_attrs.get(SIGNATURE)
             if stored is None and not trials:
@@ -89,7 +87,10 @@ class _Journal(BaseJournalBackend):
 
     def __init__(self, path: Path) -> None:
         self._path, self._entries, self._new, self._size = path, list[dict[str, Any]](), b"", 0
-        content = path.read_bytes() if path.exists() else b""
+        try:
+            content = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise StoreError(f"{path.name} cannot be read: {error.strerror}") from None
         for line, entry in _whole(content):
             self._entries.append(entry)
             self._size += len(line)
@@ -101,13 +102,14 @@ class _Journal(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         for log in logs:
-            line = json.dumps(log, separators=(",", ":")).encode() + b"\n"
+            line = _line(log)
             self._entries.append(json.loads(line))
             self._new += line
 
     def commit(self) -> None:
         """Write what was appended behind what is on the disk, over what a write that failed has left there."""
-        if not self._path.exists():
+        if not self._path.exists():  # not yet, or somebody has deleted it
+            self._size, self._new = 0, b"".join(map(_line, self._entries))
             commit_file(self._path, self._write)  # its first line is never a torn one
         else:
             with disk_full_is_named(self._path.parent):
@@ -122,6 +124,10 @@ class _Journal(BaseJournalBackend):
             file.write(self._new)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
 
 
 def _whole(content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -91,7 +91,7 @@ def find_run(name: str, result: Path) -> Path:
     """A run's folder.
 
     Args:
-        name: Of the run in `result`, the beginning of that name, or its path.
+        name: Of the run in `result`, the beginning of that name, whole words before others, or its path.
         result: Folder of the runs.
 
     Raises:
@@ -102,10 +102,11 @@ def find_run(name: str, result: Path) -> Path:
     plain = Path(name).name == name
     found = sorted(path.parent for path in result.glob(f"*/{RUN}") if plain and path.parent.name.startswith(name))
     exact = [path for path in found if path.name == name]
-    if len(exact or found) != 1:
+    found = exact or [path for path in found if path.name.startswith(f"{name}-")] or found
+    if len(found) != 1:
         finished = sorted(path.parent.name for path in result.glob(f"*/{RUN}"))
-        raise InputError(one_of("result", path.name or name, [path.name for path in found] or finished))
-    return (exact or found)[0]
+        raise InputError(one_of("run", path.name or name, [path.name for path in found] or finished))
+    return found[0]
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

@@ -52,9 +52,12 @@ def matrix(comparison: Comparison) -> TerminalTable:
     table.add_column(f"{title(comparison.run.metric)}, 95 %", overflow="fold")
     for probe in probes:
         table.add_column(probe, justify="right", no_wrap=True)
-    for backbone in dict.fromkeys(line.run.backbone for line in comparison.lines):
-        cells = {line.run.probe: str(line.score) for line in comparison.lines if line.run.backbone == backbone}
-        table.add_row(Text(backbone), *(cells.get(probe, "") for probe in probes))
+    rows: dict[str, dict[str, str]] = {}  # a backbone can have several stores
+    for line in comparison.lines:
+        name = line.run.backbone + compare_narrative.apart(line, comparison)
+        rows.setdefault(name, {})[line.run.probe] = str(line.score)
+    for name, cells in rows.items():
+        table.add_row(Text(name), *(cells.get(probe, "") for probe in probes))
     return table
 
 
