@@ -21,7 +21,7 @@ from toolkit.corpus import manifest
 
 for module in ("core.ray_cluster", "extract.ray", "features.costs", "finetune.run", "finetune.search",
                "probe.control_runs", "probe.nuisance", "probe.ray", "result.report.compare_stage",
-               "result.report.overview", "result.report.results", "result.report.run_page"):  # fmt: skip
+               "result.report.compare_page", "result.report.results", "result.report.run_page"):  # fmt: skip
     importlib.import_module(f"toolkit.{module}")  # once, for all forks
 gc.freeze()  # and left alone, or each of them would have to copy what it never reads
 
@@ -82,8 +82,8 @@ def command(*words: object, decode_here: bool = True, figures: bool = True) -> N
     main()
 
 
-def _decode(path, start=None, end=None, channel=None, duration=None, stop=None):
-    return decode.decode(path, start, end, channel, duration)
+def _decode(path, start=None, end=None, channel=None, duration=None, stop=None, sample_rate=decode.SAMPLE_RATE):
+    return decode.decode(path, start, end, channel, duration, sample_rate=sample_rate)
 
 
 def extract(workspace: Path, *more: object, **how: bool) -> None:

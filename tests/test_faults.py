@@ -157,3 +157,8 @@ def test_the_row_of_containers_sees_what_is_short(tmp_path: Path, monkeypatch: p
     found = containers.tried(tmp_path, [("wav", "pcm_s16le", oracle.sounds(tmp_path)[0])])
     assert any("FFmpeg" in text and "samples" in text for text in found.wrong)
     assert any("cut at" in text for text in found.wrong)
+
+
+def test_every_row_can_be_loaded() -> None:
+    done = subprocess.run([sys.executable, "-m", "faults", "nothing"], cwd=ROOT, capture_output=True, text=True)
+    assert "unknown rows ['nothing']; there are kill-extract" in done.stdout + done.stderr

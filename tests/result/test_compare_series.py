@@ -11,12 +11,12 @@ import pytest
 
 from tests.result.conftest import RunOf, tuned
 from toolkit.core.errors import InputError
-from toolkit.core.i18n import of
+from toolkit.core.i18n import ENGLISH, of
 from toolkit.result import compare, paired, run_files
 from toolkit.result import run as result_run
 from toolkit.result.kinds import headline_score
 from toolkit.result.predictions import Predictions
-from toolkit.result.report import compare_files, compare_narrative, compare_page
+from toolkit.result.report import compare_charts, compare_files, compare_narrative, compare_page
 from toolkit.result.run import Run
 
 
@@ -158,3 +158,17 @@ def test_stores_of_one_backbone_have_a_row_each_in_the_matrix(run_of: RunOf) -> 
     names, *scores = [list(column.cells) for column in matrix.columns]
     assert list(map(str, names)) == ["whisper-tiny.en, context clip", "whisper-tiny.en, context full"]
     assert len(scores) == 2 and all(cell for column in scores for cell in column)
+
+
+def test_of_runs_that_are_equal_on_development_the_order_given_makes_none_the_best(run_of: RunOf) -> None:
+    one = run_of()
+    runs = {f"try-{name}-1": replace(one, backbone=name) for name in ("b", "a", "c")}
+    for order in (runs, dict(reversed(runs.items()))):
+        assert [line.run.backbone for line in compare.compare(order).lines] == ["a", "b", "c"]
+
+
+def test_intervals_of_probes_alone_are_at_their_points(run_of: RunOf) -> None:
+    one = run_of()
+    for other, offsets in ((replace(one, backbone="b"), {0}), (tuned(one, one.predictions), {-9, 9})):
+        _, *intervals, _ = compare_charts.dumbbell(compare.compare({"a": one, "b": other}), ENGLISH).to_dict()["layer"]
+        assert {interval["mark"]["yOffset"] for interval in intervals} == offsets

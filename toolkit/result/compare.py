@@ -256,7 +256,12 @@ def compare(runs: Mapping[str, Run], columns: Mapping[str, Mapping[str, str]] | 
     if len({key(list(line.runs.values())) for line in lines}) != 1:
         raise ToolkitError("A comparison needs runs of one task on the same folds")
     order = {"frozen": 0, "tuned": 1, "outside": 2}
-    lines.sort(key=lambda line: (order[line.kind], np.inf if line.development is None else -line.development))
+    lines.sort(
+        key=lambda line: (  # the names: of equals the best is the same one however the runs were named
+            order[line.kind], np.inf if line.development is None else -line.development, line.run.backbone,
+            line.run.probe, line.folder.rpartition("-")[2],
+        )
+    )  # fmt: skip
     first = lines[0].run
     predicted = [[run.predictions for run in line.runs.values()] for line in lines]
     compared = paired.against(0 if first.frozen else None, predicted, first.metric, paired.widening(first.folds))

@@ -42,7 +42,7 @@ def dumbbell(comparison: Comparison, say: Language) -> Any:
     metric = metrics.title(comparison.run.metric, say)
     rows = _rows(comparison, say)
     scale = padded(row[name] for row in rows for name in ("value", "lower", "upper"))
-    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=300))
+    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=450))  # names differ at their end
     axis_title = say("compare.on_test", metric=metric)
     x = alt.X("value:Q", scale=scale, title=axis_title, axis=alt.Axis(tickCount=6))
     colour, shape = encodings(rows)
@@ -57,11 +57,12 @@ def dumbbell(comparison: Comparison, say: Language) -> Any:
         .mark_rule(strokeWidth=5, opacity=0.35, color=COLOUR.faint)
         .encode(y=y, x=alt.X("from:Q", scale=scale), x2="value:Q")
     )
+    room = 0 if comparison.probes_alone else 9  # pixels, above and below a dumbbell
     intervals = [
         base.transform_filter(alt.datum.tuned == tuned)
         .mark_rule(strokeWidth=1.8, yOffset=offset)
         .encode(x=alt.X("lower:Q", scale=scale, title=axis_title), x2="upper:Q")
-        for tuned, offset in ((False, -9), (True, 9))  # pixels, above and below the dumbbell
+        for tuned, offset in ((False, -room), (True, room))
     ]
     point = base.mark_point(size=110, filled=True, opacity=1).encode(x=x, shape=shape)
     only = "_frozen" if comparison.probes_alone else ""
