@@ -55,7 +55,7 @@ def signature(what_changes_the_numbers: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(what_changes_the_numbers).encode()).hexdigest()
 
 
-RUN_NAME = re.compile(r"\w[\w.-]{0,49}")
+RUN_NAME = re.compile(r"[^\W_][\w.-]{0,49}")
 
 
 def run_folder(result: Path, task: str, model: str, sha256: str, name: str | None = None) -> Path:

@@ -13,7 +13,15 @@ from toolkit.core.errors import InputError, one_of
 
 LANGUAGES = ("en", "zh")
 NOUNS = ("group", "what")  # fields of a note that a language may have its own word for
-OF_CLIPS = ("note.flag_", "note.unit_", "note.units", "note.purged", "note.copies", "report.units")  # whatever a row is
+OF_CLIPS = (
+    "note.flag_",
+    "note.unit_",
+    "note.units",
+    "noun.member",
+    "note.purged",
+    "note.copies",
+    "report.units",
+)  # whatever a row is
 
 
 class Note(NamedTuple):

@@ -57,6 +57,7 @@ def test_a_page_of_units_counts_units_and_no_clips(run, tag: str, word: str) -> 
 def test_a_number_whose_format_is_a_noun_is_counted() -> None:
     fields = {"column": "call", "some": 1, "all": 1, "few": 1, "most": 1}
     assert "column 'call': 1 unit of 1 clip, 1 to 1 each." in str(Note("units", fields))
+    assert "2,000 units of 1 clip" in ENGLISH.of_units(Note("units", {**fields, "some": 2000}))
     assert "2,000 units of 1 clip" in str(Note("units", {**fields, "some": 2000}))
 
 
