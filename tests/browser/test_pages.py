@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 LABELS = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "=cmd()", "愤怒", "{{ 7*7 }}")
 MARKS = ".mark-symbol path, .mark-rect path, .mark-rule line, .mark-line path, .mark-area path, .mark-text text"
 PAGES = ("report", "frozen", "compare", "compare.zh", "timeline", "timeline.zh")
-FIGURES = {"report": 3, "timeline": 2, "timeline.zh": 2}  # a comparison has more
+FIGURES = {"report": 3, "frozen": 7, "timeline": 2, "timeline.zh": 2}  # compare has 9
 CALLS = ("<b>call</b>.wav", "\"]+alert(5)+['.wav")
 
 
