@@ -43,9 +43,8 @@ def search(folder: Path) -> Outcome:
 
     def began(workspace: Path) -> None:
         from toolkit.probe import optuna_study as study_file
-        from toolkit.probe import run as probe_run
 
-        search, evaluate, here = probe_run.search, study_file._evaluate_batch, threading.local()
+        search, evaluate, here = study_file.search, study_file._evaluate_batch, threading.local()
 
         def searched(file, name, *rest):  # type: ignore[no-untyped-def]
             here.name = name
@@ -55,7 +54,7 @@ def search(folder: Path) -> Outcome:
             _report(workspace, *(f"{here.name}/{len(done) + number}" for number in range(size)))
             return evaluate(done, size, *rest)
 
-        probe_run.search, study_file._evaluate_batch = searched, evaluated
+        study_file.search, study_file._evaluate_batch = searched, evaluated
         study.probe(workspace)
 
     return _campaign(folder, SEARCHES, made, began, trials_of, "trials", "features")
