@@ -23,6 +23,8 @@ from toolkit.core.version import __version__
 
 OWN_CODE = re.compile(r"(.+\.(?:py|onnx))(?::(.*))?")
 CODE_SETTING = "own code"  # what a store's settings call it
+STUDY_FILE = "study.jsonl"  # of a run's Optuna studies, see `core.study_file`
+RUN_NAME = re.compile(r"[^\W_][\w.-]{0,49}")
 LOCK_WAIT_SECONDS = 2.0  # a dying process can hold a lock for a moment
 PROVENANCE_PACKAGES = (
     "torch",
@@ -43,9 +45,6 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-STUDY_FILE = "study.jsonl"  # of a run's Optuna studies, see `core.study_file`
-
-
 def signature(what_changes_the_numbers: Mapping[str, Any]) -> str:
     """SHA-256 (64 hex digits) of everything that changes the numbers; leave out workers, device and paths.
 
@@ -53,9 +52,6 @@ def signature(what_changes_the_numbers: Mapping[str, Any]) -> str:
     True
     """
     return hashlib.sha256(canonical_json(what_changes_the_numbers).encode()).hexdigest()
-
-
-RUN_NAME = re.compile(r"[^\W_][\w.-]{0,49}")
 
 
 def run_folder(result: Path, task: str, model: str, sha256: str, name: str | None = None) -> Path:

@@ -37,10 +37,7 @@ class StudyFile:
             names = optuna.get_all_study_names(self._storage)
             self._studies = {name: optuna.load_study(study_name=name, storage=self._storage) for name in names}
         except Exception as error:  # whatever Optuna makes of entries that are none
-            raise StoreError(
-                f"{path.name} is not a readable Optuna study file ({type(error).__name__}); "
-                "move it away to begin the search anew"
-            ) from error
+            raise _unreadable(path, f" ({type(error).__name__})") from error
 
     def kept(self, name: str) -> list[FrozenTrial]:
         """The finished trials of a study, whatever it was made with; none where there is no study yet."""
@@ -95,7 +92,7 @@ class _Journal(BaseJournalBackend):
             self._entries.append(entry)
             self._size += len(line)
         if content and not self._entries:
-            raise StoreError(f"{path.name} is not a readable Optuna study file; move it away to begin the search anew")
+            raise _unreadable(path)
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         yield from self._entries[log_number_from:]
@@ -124,6 +121,10 @@ class _Journal(BaseJournalBackend):
             file.write(self._new)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _unreadable(path: Path, why: str = "") -> StoreError:
+    return StoreError(f"{path.name} is not a readable Optuna study file{why}; move it away to begin the search anew")
 
 
 def _line(entry: dict[str, Any]) -> bytes:

@@ -47,7 +47,7 @@ class Tridiagonal:
     """A centred matrix whose smaller Gram matrix is Q T Q'.
 
     mean: (width,) that was taken off. matrix: (n, width) without it. reflectors: (m, m) and factors: (m - 1,) make Q, m
-    the smaller of n and width. diagonal: (m,) and beside: (m - 1,), of m = 1 a zero, are T.
+    the smaller of n and width. diagonal: (m,) and off_diagonal: (m - 1,), of m = 1 a zero, are T.
     """
 
     mean: Tensor
@@ -55,7 +55,7 @@ class Tridiagonal:
     reflectors: FloatArray
     factors: FloatArray
     diagonal: FloatArray
-    beside: FloatArray
+    off_diagonal: FloatArray
 
     @property
     def wide(self) -> bool:
@@ -90,8 +90,8 @@ def tridiagonal(features: npt.NDArray[np.floating], device: str = "cpu") -> Trid
     mean, matrix = _centred(features, device)
     gram = _gram(matrix).cpu().numpy()
     room = int(lapack.dsytrd_lwork(len(gram), lower=1)[0])
-    reflectors, diagonal, beside, factors, _ = lapack.dsytrd(gram.T, lower=1, lwork=room, overwrite_a=1)
-    return Tridiagonal(mean, matrix, reflectors, factors, diagonal, beside if beside.size else np.zeros(1))
+    reflectors, diagonal, off_diagonal, factors, _ = lapack.dsytrd(gram.T, lower=1, lwork=room, overwrite_a=1)
+    return Tridiagonal(mean, matrix, reflectors, factors, diagonal, off_diagonal if off_diagonal.size else np.zeros(1))
 
 
 def _centred(features: npt.NDArray[np.floating], device: str) -> tuple[Tensor, Tensor]:
@@ -129,7 +129,7 @@ def solve(reduced: Tridiagonal, truth: FloatArray, penalties: FloatArray) -> tup
         known = (known.T @ matrix).T  # the matrix read by rows: six times as fast
     along, solved = reduced.rotated(known.cpu().numpy()), []
     for penalty in penalties:
-        *_, found, failed = lapack.dptsv(reduced.diagonal + penalty, reduced.beside, along)
+        *_, found, failed = lapack.dptsv(reduced.diagonal + penalty, reduced.off_diagonal, along)
         if failed:
             raise np.linalg.LinAlgError(f"A penalty of {penalty:g} is too small for these features")
         solved.append(found)
