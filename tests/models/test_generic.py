@@ -70,3 +70,16 @@ def test_in_float64_a_batch_shows_no_trace_of_the_others(name: str, tmp_path: Pa
     }
     alone = own_states(loaded.in_mode("alone"), CLIPS)
     assert worst_error(own_states(loaded.in_mode(zoo.ZOO[name].mode), CLIPS), alone) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("of_padded", "wanted", "taken"),
+    [(0.59, None, "masked"), (0.61, None, "equal"), (0.61, "masked", "masked"), (0.1, "equal", "equal")],
+)
+def test_padding_is_taken_where_it_is_much_faster_than_one_by_one(
+    of_padded: float, wanted: str | None, taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = GenericEncoder._run
+    seconds = {"masked": of_padded, "alone": 1.0, "equal": 1.0}
+    monkeypatch.setattr(GenericEncoder, "_run", lambda self, clips, mode: (run(self, clips, mode)[0], seconds[mode]))
+    assert encoder(zoo.save("wav2vec2-bert", tmp_path / "bert"), wanted).mode == taken
