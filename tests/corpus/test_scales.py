@@ -1,6 +1,7 @@
 """Targets that are scales: read as numbers or as levels in their order, refused in a sentence, dealt out evenly."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,21 @@ def test_a_missing_number_is_left_out_of_its_target_alone(tmp_path: Path) -> Non
 def test_what_is_no_number_of_the_scale_is_refused(tmp_path: Path, cell: str, told: str) -> None:
     with pytest.raises(LabelError, match=told):
         asked(tmp_path, {"valence": with_cell(cell)}, REGRESSION)
+
+
+@pytest.mark.parametrize(
+    ("code", "rules"),
+    [("999", REGRESSION), ("-9", REGRESSION), ("99", Rules(kind="ordinal")), ("88.0", Rules(threshold=4.0))],
+)
+def test_a_usual_code_for_no_answer_is_no_number_of_the_scale(tmp_path: Path, code: str, rules: Rules) -> None:
+    cells = [str(1 + number % 7) for number in range(40)]
+    cells[3] = code
+    told = f"line 5, column 'risk': {float(code):g} is a usual code for no answer, and the other numbers are 1 to 7; "
+    with pytest.raises(LabelError, match=told + r"clear such cells .*, or say --unknown keep"):
+        asked(tmp_path, {"risk": cells}, rules)
+    kept = asked(tmp_path, {"risk": cells}, replace(rules, unknown="keep"))
+    assert len(kept.truth) == 40
+    asked(tmp_path, {"risk": [str(10 * number % 97) for number in range(39)] + ["99"]}, REGRESSION)  # one of them
 
 
 def test_a_constant_and_an_unknown_column_are_refused(tmp_path: Path) -> None:

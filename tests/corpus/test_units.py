@@ -104,6 +104,8 @@ TWO = ("a1,a.wav,,,s1,A,sad,f,x", "a2,b.wav,,,s1,A,happy,f,x")
         (TWO, "recording", "max", Rules(), LabelError, "max is for numbers, and column 'risk' holds 'sad'"),
         (("a1,a.wav,,,s1,A,3.5,f,x", "a2,b.wav,,,s1,A,12;5,f,x"), "recording", "mean", Rules(threshold=3.0), LabelError,
          "mean is for numbers, and column 'risk' holds '12,5', with a decimal comma; expected a point: 12.5"),
+        ([f"a{n},{n}.wav,,,s1,A,{cell},f,x" for n, cell in enumerate(("2", "3", "99"))], "recording", "mean",
+         Rules(threshold=3.0), LabelError, "line 4, column 'risk': 99 is a usual code for no answer"),
         (TWO, "recording", "mean", Rules(), LabelError, "mean makes numbers between the labels"),
         (TWO, "recording", "median", Rules(), InputError, "--unit-label 'median'|Bad --unit-label|unit-label"),
         (TWO, "call", None, Rules(), InputError, "Unknown --unit|--unit"),

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.core.errors import PredictionsError, ToolkitError
+from toolkit.core.errors import LabelError, PredictionsError, ToolkitError
 from toolkit.corpus.labels import Task
+from toolkit.corpus.spellings import Rules
 from toolkit.result import safe_csv
 from toolkit.result.predictions import Predictions, write_csv, write_paper_csv
 from toolkit.result.predictions_reader import read_csv
@@ -183,6 +184,14 @@ def test_a_bad_file_is_refused_by_line_and_column(tmp_path: Path, text: str, mes
     with pytest.raises(PredictionsError, match=message) as caught:
         read_csv(tmp_path / "p.csv")
     assert str(caught.value).startswith("p.csv") and str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["regression", "ordinal"])
+def test_a_usual_code_for_no_answer_is_no_truth(tmp_path: Path, kind: str):
+    (tmp_path / "p.csv").write_text("truth,prediction\n1,1\n7,7\n999,7\n", encoding="utf-8")
+    with pytest.raises(LabelError, match=r"p\.csv, line 4, column 'truth': 999 is a usual code for no answer"):
+        read_csv(tmp_path / "p.csv", rules=Rules(kind=kind))
+    assert len(read_csv(tmp_path / "p.csv", rules=Rules(kind=kind, unknown="keep")).ids) == 3
 
 
 def test_other_encodings_and_missing_files_are_refused(tmp_path: Path):

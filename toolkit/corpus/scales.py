@@ -12,6 +12,12 @@ from toolkit.corpus.spellings import SCALES, Rules
 from toolkit.corpus.splits import Round
 
 FloatArray = npt.NDArray[np.float64]
+# What statistics programs have written where an answer is missing, was refused or is not known: 99, -999, -8
+CODES = frozenset(sign * int(digit * size) for sign in (1, -1) for digit in "789" for size in range(2, 6)) | {
+    -7,
+    -8,
+    -9,
+}
 FAR = 1000.0  # times the median distance from the median: one such clip would outweigh all others in every square
 
 
@@ -35,6 +41,8 @@ def task_of(
             raise LabelError(f"No label column {name!r} in the manifest; it has {sorted(columns)}")
     if len(set(names)) < len(names):
         raise LabelError(f"A label column is named twice in --target {target}")
+    for name in names if not rules.levels else ():
+        check_codes(name, columns[name], lines, rules)
     if rules.kind == "regression":
         return _regression(names, columns, lines)
     if len(names) > 1:
@@ -46,6 +54,27 @@ def number(cell: str) -> float:
     """The number that a cell is, NaN for anything else: "nan", "inf", "12,5", "1_000"."""
     value = float(cell) if NUMBER.fullmatch(cell) else np.nan
     return value if np.isfinite(value) else np.nan
+
+
+def check_codes(
+    name: str, cells: Sequence[str], lines: Sequence[int], rules: Rules, where: str = "Manifest line"
+) -> None:
+    """A 999 among numbers from 1 to 7 stands for none, and would be the highest of them.
+
+    Seen where a number of CODES is further from all others than they are from each other. Raises LabelError.
+    """
+    values = [number(cell.strip()) for cell in cells]
+    others = {value for value in values if value not in CODES and not np.isnan(value)}
+    if rules.unknown == "keep" or len(others) < 2:
+        return
+    lowest, highest = min(others), max(others)
+    for value, line in zip(values, lines, strict=True):
+        if value in CODES and max(lowest - value, value - highest) > highest - lowest:
+            raise LabelError(
+                f"{where} {line}, column {name!r}: {value:g} is a usual code for no answer, and the other numbers are "
+                f"{lowest:g} to {highest:g}; clear such cells (--unlabelled skip), or say --unknown keep (takes it for "
+                "a number like any other)"
+            )
 
 
 def expected(cell: str) -> str:

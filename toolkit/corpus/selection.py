@@ -7,6 +7,7 @@ from toolkit.core.errors import LabelError, one_of
 from toolkit.core.i18n import Note
 from toolkit.corpus.labels import COMMA, NUMBER
 from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.scales import check_codes
 from toolkit.corpus.spellings import Rules
 
 
@@ -85,6 +86,7 @@ def of_numbers(
         return cut
     (name,) = names
     if rules.threshold is not None:
+        check_codes(name, cells[name], lines, rules)
         cut[name] = above(name, cells[name], rules.threshold, lines)
         return cut
     values = set(cells[name])

@@ -13,7 +13,7 @@ from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import check_overlap
 from toolkit.corpus.labels import COMMA, NUMBER, Task, columns_of
 from toolkit.corpus.manifest import RECORDING, SECONDS, Manifest
-from toolkit.corpus.scales import number
+from toolkit.corpus.scales import check_codes, is_scale, number
 from toolkit.corpus.spellings import REFUSE, Rules, settle
 from toolkit.corpus.splits import Folds
 
@@ -106,6 +106,8 @@ def units_of(
         whole: Sequence[str] = manifest.cells(name)
         if name in targets:
             whole = spelt[name] = _spelt(name, whole, manifest, rules)
+            if (is_scale(rules) or rules.threshold is not None) and not rules.levels:
+                check_codes(name, whole, manifest.lines, rules)
             cells[name] = []
             for unit, inside in rows.items():
                 value, several = _label(name, unit, inside, whole, manifest, label, rules)

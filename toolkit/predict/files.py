@@ -58,6 +58,9 @@ def known_of(
     truth = np.empty((len(ids), len(task.columns)), dtype=np.float64 if task.regression else np.int64)
     columns = {column: manifest.cells(column) for column in task.columns}
     for number, (column, cells) in enumerate(columns.items()):
+        if task.regression or run_rules.threshold is not None:
+            mine, lines = zip(*((cells[at], manifest.clips[at].line) for at in places), strict=True)
+            scales.check_codes(column, mine, lines, rules)
         for row, at in enumerate(places):
             line = manifest.clips[at].line
             if task.regression and not cells[at].strip() and any(each[at].strip() for each in columns.values()):

@@ -181,6 +181,15 @@ def _in_order_of(first: Predictions, second: Predictions, same_truth: bool) -> P
     return ordered
 
 
+def p_text(p_value: float | None) -> str:
+    """A p-value in a table; none is never 0.
+
+    >>> p_text(0.0312), p_text(0.00001), p_text(None)
+    ('0.0312', '< 0.0001', '')
+    """
+    return "" if p_value is None else "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values for a family of comparisons, in the order given.
 

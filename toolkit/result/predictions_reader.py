@@ -157,6 +157,8 @@ def _from_own(path: Path, columns: list[str], rows: list[Row], task: Task | None
                 result[number, position] = scales.number(cell)
                 if np.isnan(result[number, position]) and (cell or what == "prediction"):
                     raise bad(number, name, scales.expected(cell))
+            if what == "truth":
+                scales.check_codes(name, cells[name], lines, rules, f"{path.name}, line")
         return result
 
     probability = np.full((len(rows), len(found.labels)), np.nan)
@@ -220,6 +222,9 @@ def _task_of(path: Path, columns: list[str], rows: list[Row], task: Task | None,
             )
         positions = columns.index("truth"), columns.index("prediction")
         if rules.kind == "ordinal":
+            if not (rules.levels or scored):
+                lines = [line for line, _ in rows]
+                scales.check_codes("truth", [row[positions[0]] for _, row in rows], lines, rules, f"{path.name}, line")
             cells = [row[columns.index(name)] for _, row in rows for name in ("truth", "prediction")]
             levels = rules.levels or tuple(scored) or scales.levels_of(path.name, cells)
             return _accounted(path, columns, Task(path.stem, "ordinal", levels, (path.stem,)))

@@ -13,6 +13,7 @@ from toolkit.core.version import __version__
 from toolkit.result.compare import COSTS, Comparison
 from toolkit.result.jackknife import Score
 from toolkit.result.metrics import title
+from toolkit.result.paired import p_text
 from toolkit.result.report import compare_narrative
 from toolkit.result.report.standing import draw_once
 from toolkit.result.run import RUN
@@ -38,7 +39,7 @@ def terminal(comparison: Comparison) -> TerminalTable:
         table.add_row(
             Text(line.run.backbone), Text(compare_narrative.row(line, comparison)), compare_narrative.runs(line),
             Text("" if line.run.fusion else line.layers_chosen), str(line.score),
-            difference, compare_narrative.p_text(line), costs["trained_parameters"][0],
+            difference, p_text(line.difference.p_value), costs["trained_parameters"][0],
             "" if line.seconds is None else f"{line.seconds:,.0f}", costs["peak_memory_bytes"][0],
             style="bold" if line in comparison.best else None,
         )  # fmt: skip
@@ -130,7 +131,9 @@ def to_latex(comparison: Comparison) -> str:
             _escaped(cell) for cell in (line.run.backbone, compare_narrative.row(line, comparison), line.layers_chosen)
         ]
         parameters, _ = compare_narrative.costs(line)["trained_parameters"]
-        rows.append([*texts, *scores, difference, compare_narrative.p_text(line), parameters, seconds])
+        rows.append(
+            [*texts, *scores, difference, p_text(line.difference.p_value).replace("<", "$<$"), parameters, seconds]
+        )
     body = [" & ".join(row) + r" \\" for row in rows]
     columns = "lll" + "r" * (len(heads) - 3)
     lines = [f"\\begin{{tabular}}{{{columns}}}", r"\hline", body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}"]
@@ -155,4 +158,13 @@ def _parts(score: Score | None) -> tuple[float | None, float | None, float | Non
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}".rstrip("0").rstrip(".") if value % 1 else f"{value:.0f}"
+    """Six decimals; what they would make 0, such as a p-value, has two digits and its power of ten.
+
+    >>> _number(0.25), _number(3.0), _number(1.23e-9), _number(None)
+    ('0.25', '3', '1.2e-09', '')
+    """
+    if value is None:
+        return ""
+    if 0 < abs(value) < 5e-7:
+        return f"{value:.1e}"
+    return f"{value:.6f}".rstrip("0").rstrip(".") if value % 1 else f"{value:.0f}"

@@ -218,10 +218,6 @@ def cautions(comparison: Comparison, say: Language = ENGLISH) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def p_text(line: Line) -> str:
-    return "" if line.difference.p_value is None else f"{line.difference.p_value:.4f}"
-
-
 def costs(line: Line) -> dict[str, tuple[str, float | None]]:
     """What a run took, by column, as a reader wants it and as a number; "" where the run did not record it."""
     units = {"peak_memory_bytes": (1e9, " GB", 1), "bytes_on_disk": (1e6, " MB", 1)}

@@ -6,6 +6,7 @@ from functools import partial
 from toolkit.core.i18n import Language
 from toolkit.result import metrics
 from toolkit.result.compare import Comparison, Line
+from toolkit.result.paired import p_text
 from toolkit.result.report import compare_narrative, run_tables
 from toolkit.result.report.label_charts import label_metric
 from toolkit.result.report.page import Cell, Row, Table, count_cell, number_cell, score_cell, table
@@ -16,7 +17,7 @@ SHARES = {"minimum": 0.0, "tenth": 0.1, "quarter": 0.25, "median": 0.5, "three_q
 
 def p_cell(p_value: float | None) -> Cell:
     """A p-value; where there is none it sorts behind all others."""
-    return Cell("", True, 2.0) if p_value is None else Cell(f"{p_value:.4f}", True, p_value)
+    return Cell(p_text(p_value), True, 2.0 if p_value is None else p_value)
 
 
 class Tables:

@@ -15,6 +15,7 @@ from toolkit.core.artifacts import commit_text, make_folder, sha256_of_file, sig
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.core.version import __version__
 from toolkit.result.contrast import Contrast
+from toolkit.result.paired import p_text
 from toolkit.result.report import contrast_words
 from toolkit.result.report.standing import draw_once
 from toolkit.result.run import REPORT, RUN, Run
@@ -35,7 +36,7 @@ def terminal(contrast: Contrast) -> TerminalTable:
         table.add_row(
             Text(contrast_words.measure(row.measure, contrast)), contrast_words.source(row.source),
             *(ENGLISH.figure(mean.estimate) for mean in row.means), str(row.difference),
-            "" if row.effect is None else f"{row.effect:.2f}", contrast_words.p_text(row.welch_p),
+            "" if row.effect is None else f"{row.effect:.2f}", p_text(row.welch_p),
         )  # fmt: skip
     return table
 

@@ -8,6 +8,7 @@ import numpy as np
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result.calls import Measure
 from toolkit.result.contrast import Contrast
+from toolkit.result.paired import p_text
 from toolkit.result.report import contrast_words, narrative
 from toolkit.result.report.charts import COLOUR, chart_of, padded, specifications, titled, zoomable
 from toolkit.result.report.colours import OTHERS, PROBES
@@ -74,7 +75,7 @@ def differences(contrast: Contrast, run: Run, say: Language) -> Any:
         if row.measure.kind == "share":
             bounds = {"value": row.difference.estimate, "lower": row.difference.lower, "upper": row.difference.upper}
             rows.append({"label": row.measure.label, "source": contrast_words.source(row.source, say), **bounds,
-                         "text": say.figure(row.difference), "p": contrast_words.p_text(row.welch_p)})  # fmt: skip
+                         "text": say.figure(row.difference), "p": p_text(row.welch_p)})  # fmt: skip
     names = [contrast_words.source(source, say) for source in ("prediction", "truth")]
     drawn = [row[part] for row in rows for part in ("value", "lower", "upper")]
     scale = padded([*drawn, 0.0])  # type: ignore[list-item]
@@ -170,8 +171,8 @@ def _table(contrast: Contrast, say: Language) -> Any:
                 *(score_cell(mean, say) for mean in row.means),
                 score_cell(row.difference, say),
                 number_cell("" if row.effect is None else f"{row.effect:.2f}", row.effect),
-                number_cell(contrast_words.p_text(row.welch_p), row.welch_p),
-                number_cell(contrast_words.p_text(row.permutation_p), row.permutation_p),
+                number_cell(p_text(row.welch_p), row.welch_p),
+                number_cell(p_text(row.permutation_p), row.permutation_p),
                 number_cell("" if kept is None else f"{kept:.2f}", kept),
             ])
         )  # fmt: skip

@@ -4,7 +4,7 @@ from toolkit.core.i18n import ENGLISH, Language
 from toolkit.result.calls import Measure, Source
 from toolkit.result.contrast import Contrast, Difference
 from toolkit.result.jackknife import FEWEST_GROUPS
-from toolkit.result.paired import LEVEL
+from toolkit.result.paired import LEVEL, p_text
 
 NEGATIVE = Measure("negative")
 
@@ -23,14 +23,6 @@ def measure(one: Measure, contrast: Contrast, say: Language = ENGLISH) -> str:
 
 def source(one: Source, say: Language = ENGLISH) -> str:
     return say(f"contrast.of_{one}")
-
-
-def p_text(p_value: float | None) -> str:
-    """
-    >>> p_text(0.0312), p_text(0.00001), p_text(None)
-    ('0.0312', '< 0.0001', '')
-    """
-    return "" if p_value is None else "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"
 
 
 def answer(contrast: Contrast, say: Language = ENGLISH) -> str:
