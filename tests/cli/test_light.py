@@ -1,6 +1,7 @@
 """What finished runs are shown without: the seconds of imports that a user would wait for."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_a_finished_probe_is_shown_without_what_trains_or_draws(
     drawn = page.stat().st_mtime_ns
     code, loaded, printed = shown(*words)
     assert (code, loaded) == (0, []) and "finished already" in printed and page.stat().st_mtime_ns == drawn
+    assert probe(run, study, *asked, "--language", "zh")[0] == 0
+    chinese = page.with_name("report.zh.html")
+    drawn = chinese.stat().st_mtime_ns
+    code, loaded, printed = shown(*words, "--language", "zh")
+    assert (code, loaded, chinese.stat().st_mtime_ns) == (0, [], drawn)
+    os.utime(page)  # as where a control was added
+    assert probe(run, study, *asked, "--language", "zh")[0] == 0 and chinese.stat().st_mtime_ns > drawn
+    drawn = page.stat().st_mtime_ns
     kept = beside.read_bytes()
     beside.unlink()  # as where the command was stopped before it had drawn
     assert probe(run, study, *asked)[0] == 0

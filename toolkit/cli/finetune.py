@@ -41,7 +41,7 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
     from toolkit.finetune import distributed
     from toolkit.result.report.terminal import spread
 
-    done = planned.run(lambda run: None if as_json else report_run(run, planned.place))
+    done = planned.run(lambda run: None if as_json else report_run(run, planned.place, planned.options.name))
     if not (distributed.rank() or as_json):
         if len(done.runs) > 1:
             _table([one.run for one in done.runs], [one.folder for one in done.runs])

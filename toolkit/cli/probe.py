@@ -55,7 +55,8 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
         if len(runs) > 1:
             print(f"{one.name}, {one.probe}: {spread([run.run for run in runs])}")
 
-    made = planned.run() if as_json else planned.run(lambda run: report_run(run, place), report_series)
+    name = planned.options.name
+    made = planned.run() if as_json else planned.run(lambda run: report_run(run, place, name), report_series)
     if made.comparison is not None and not as_json:
         print()
         show(compare_files.matrix(made.comparison.comparison))
@@ -65,12 +66,13 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
     return CommandResult(made.folders, made.cached)
 
 
-def report_run(run: Any, place: Any) -> None:
-    """A run on the terminal, and where its page is. run: a `RunResult`."""
+def report_run(run: Any, place: Any, name: str | None = None) -> None:
+    """A run on the terminal, and where its page is. run: a `RunResult`. name: that it should have got."""
     from toolkit.result.report import narrative, terminal
 
     if run.cached:
-        remark("this run is finished already; its figures are shown again")
+        kept = "" if not name or run.folder.name.startswith(f"{name}-") else f"; it keeps its name, {run.folder.name}"
+        remark(f"this run is finished already; its figures are shown again{kept}")
     for clip, reason in run.failed.items():
         remark(f"failed: clip {clip!r} {reason}")
     show(terminal.summary(run.run, run.points, run.evaluation, run.controls))

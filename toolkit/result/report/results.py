@@ -58,8 +58,14 @@ class RunResult:
         return cls(folder, read(folder), True, tuple(read_controls(folder)))
 
     def drawn(self) -> Self:
-        """Itself, with its page in its language; the English one was drawn when the run was written."""
-        if of(self.language) is not ENGLISH:
+        """Itself, with its page in its language.
+
+        The English one was drawn when the run was written, and is anew whenever something is added; another language's
+        is drawn where it is missing or older.
+        """
+        pages = (self.report, self.folder / REPORT)
+        drawn, english = (page.stat().st_mtime_ns if page.is_file() else -1 for page in pages)
+        if of(self.language) is not ENGLISH and drawn <= english:
             from toolkit.result.report import run_page  # which loads what draws
 
             run_page.redraw(self.folder, self.run, of(self.language))
