@@ -72,6 +72,8 @@ def test_defects_of_rows_and_of_audio_are_listed_by_line(corpus: Path) -> None:
     assert "4 defects" in text
     assert all(defect in text for defect in figures.defects)
     assert len(figures.seconds) == 4
+    corpus.write_text(corpus.read_text().replace(",s1,", ",1.38E+11,"))
+    assert sum("looks cut by a spreadsheet" in defect for defect in manifest_report.summarise(corpus).defects) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"id\n", b"id,path\n"])

@@ -167,6 +167,7 @@ def test_audio_outside_the_manifests_folder_starts_from_its_root(make: Make, tmp
     ("text", "options", "error", "sentence"),
     [
         ("a,b\nx,y\n", {}, InputError, "which columns are labels"),
+        ("path,speaker,label\nx,1.38E+11,y\n", {}, SplitError, r"1\.38E\+11' .line 2. looks cut by a spreadsheet"),
         ("a,label\nx,y\n", {}, InputError, "which column names the audio file"),
         ("file,wav,label\nx,x,y\n", {}, InputError, "'file' or 'wav' may be the path; name one with --path"),
         ("file,label\nx,y\n", {"speaker": "speakr"}, InputError, "--speaker speakr: t.csv has no column of that name"),

@@ -100,7 +100,10 @@ def _spelling_defects(read: manifest.Manifest, rules: Rules) -> list[str]:
         cells = read.cells(column) if column in read.columns else ()
         if column != "speaker" and len(set(cells)) > max(MAX_VALUES, len(cells) // 2):
             continue
-        for name in spellings.names(cells, read.lines if cells else ()):
+        found = spellings.names(cells, read.lines if cells else ())
+        if column == "speaker" and rules.unknown == "refuse" and (cut := spellings.rounded(found)):
+            defects.append(f"line {cut.first_line}, column {column!r}: {spellings.told_rounded(cut)}")
+        for name in found:
             if name.several and rules.spellings == "refuse":
                 defects.append(f"line {name.first_line}, column {column!r}: {spellings.two(name)}")
             if name.key in spellings.NAMELESS and rules.unknown == "refuse":

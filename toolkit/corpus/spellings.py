@@ -25,6 +25,8 @@ NAMELESS = frozenset(  # by their keys
     ("nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "unknown", "unk", "undefined", "missing", "?",
      "??", "???", "-", "--", "---", ".", "...", "/", "unbekannt", "inconnu", "未知", "不详", "不明", "无", "缺失")
 )  # fmt: skip
+DIGITS = 15  # of a number, that a spreadsheet keeps
+SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]+)?E\+[0-9]+", re.IGNORECASE)  # how it shows a long one
 SHOWN = 3  # names in a sentence; of more, how many more
 
 
@@ -184,6 +186,8 @@ def settle(
         for name in found:
             if name.key in NAMELESS:
                 raise error(f"{where}, column {column!r}: {nameless(name)}")
+        if group and (cut := rounded(found)):
+            raise error(f"{where}, column {column!r}: {told_rounded(cut)}")
     notes = []
     several = [name for name in found if name.several]
     if several and rules.spellings == "keep":
@@ -276,6 +280,25 @@ def nameless(name: Name) -> str:
     return (
         f"{name} may stand for an unknown value; expected a name in every row, or --unknown keep (takes it for a name "
         "like any other)"
+    )
+
+
+def rounded(found: Sequence[Name]) -> Name | None:
+    """A name that a spreadsheet took for a number and cut: 1.38E+11, or all long ones with zeros at their end."""
+    for name in found:
+        if SCIENTIFIC.fullmatch(name.kept):
+            return name
+    long = [name for name in found if name.kept.isdecimal() and len(name.kept) > DIGITS]
+    cut = len(long) > 2 and all(set(name.kept[DIGITS:]) == {"0"} for name in long)
+    return long[0] if cut else None
+
+
+def told_rounded(name: Name) -> str:
+    """What is wrong with it, and what to do."""
+    return (
+        f"{name} looks cut by a spreadsheet, which keeps {DIGITS} digits of a number, so that several names may have "
+        "become one; expected names as they were given: save the column as text, or --unknown keep (takes it for a "
+        "name like any other)"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.audio import decode_pool
-from toolkit.core.errors import AudioError, InputError
+from toolkit.core.errors import AudioError, InputError, SplitError
 from toolkit.corpus import cells, headings, manifest, sheet, spellings
 from toolkit.corpus.acceptance import Row, accepted
 from toolkit.corpus.finding import Finder
@@ -203,6 +203,9 @@ def _speakers(read: _Reading, column: str, rules: Rules) -> list[str]:
         if not cell or (rules.unknown == "refuse" and key(cell) in NAMELESS):
             read.leave_out(number, f"{column}: {cell!r} names no one" if cell else f"{column}: it is empty")
     settled = _settled(read, column, found, rules, group=True)
+    cut = spellings.rounded(spellings.names(settled, [line for line, _ in read.table.rows]))
+    if cut and rules.unknown == "refuse":
+        raise SplitError(f"{read.table.name}, column {column!r}: {spellings.told_rounded(cut)}")
     return settled
 
 
