@@ -144,8 +144,8 @@ ALWAYS = {
     },
     "extract": {
         "text", "cut-text",  # where nothing reads text refused by `extract.stage.plan`
-        "model", "manifest", "audio-root", "dtype", "context", "decoder", "layers", "frames", "window", "device",
-        "workers", "retry-failed", "changed", "ray",
+        "model", "manifest", "audio-root", "dtype", "context", "decoder", "layers", "frames", "statistics", "window",
+        "device", "workers", "retry-failed", "changed", "ray",
         "hop",  # without --window refused by `Windows.of`
     },
     "probe": {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.core.artifacts import signature
+from toolkit.core.artifacts import commit_hashed, signature
 from toolkit.core.errors import SplitError
 from toolkit.corpus import splits
 from toolkit.corpus.splits import Folds
@@ -44,6 +44,12 @@ def test_folds_that_were_changed_by_hand_are_refused(key: str, value: object, tm
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     with pytest.raises(SplitError, match=r"folds\.json is .* damaged: it (has been changed|holds more than folds)"):
         splits.read(path)
+
+
+def test_a_folds_file_with_something_more_is_refused_though_its_hash_is_right(tmp_path: Path) -> None:
+    commit_hashed(tmp_path / "folds.json", {**small().content, "more": 1})
+    with pytest.raises(SplitError, match="it holds more than folds"):
+        splits.read(tmp_path / "folds.json")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import tomllib
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
@@ -82,9 +83,10 @@ def outputs(site: Path, workspace: Path, *asked: tuple[object, ...]) -> list[str
     return [out for _, out, _ in done]
 
 
-def test_the_page_has_four_packages(site: Path) -> None:
+def test_the_page_has_five_packages(site: Path) -> None:
     assert {path.name for path in site.glob("*.py")} == {
         "kappa_metric.py", "shrinkage_lda.py", "nemotron_family.py", "test_nemotron_family.py", "talks_layout.py",
+        "decile_statistic.py",
     }  # fmt: skip
 
 
@@ -207,18 +209,37 @@ def test_the_family_is_extracted_probed_and_fine_tuned_and_its_package_is_named(
         site,
         study,
         ("models", "check", "mine", "--dtype", "float32"),
-        ("extract", "--model", "mine", "--dtype", "float32"),
+        ("extract", "--model", "mine", "--dtype", "float32", "--statistics", "decile-9"),
         ("probe", "--model", "mine", "--target", "mood", "--folds", 3, "--trials", 1),
     )
     assert "passed" in checked
     (store,) = (study / "features").glob("mine-*/shard-00000.json")
     plugin = json.loads((store.parent / "store.json").read_text())["settings"]["family plugin"]
     assert (plugin["distribution"], plugin["version"]) == ("nemotron-family", "1.0")
+    decile = json.loads((store.parent / "store.json").read_text())["settings"]["decile-9 statistic plugin"]
+    assert (decile["distribution"], decile["version"]) == ("decile-statistic", "1.0")
+    with h5py.File(store.with_suffix(".h5")) as file:
+        assert (
+            file["decile-9"].shape == file["mean"].shape and (file["decile-9"][...] >= file["mean"][...]).mean() > 0.9
+        )
     (probed,) = (study / "result").glob("mood-mine-linear-*")
     page = (probed / "report.html").read_text(encoding="utf-8")
     assert "nemotron-family" in page and plugin["sha256"] in page
     assert re.search(r"batches mode (masked|equal), proof when loaded 24 clips", page)
-    tuning = ("--epochs", 1, "--batch-size", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
+    tuning = (
+        "--statistics",
+        "mean",
+        "--epochs",
+        1,
+        "--batch-size",
+        4,
+        "--dtype",
+        "float32",
+        "--device",
+        "cpu",
+        "--workers",
+        1,
+    )
     outputs(site, study, ("finetune", "--from", probed.name, "--train", "head", *tuning))
     (tuned,) = (study / "result").glob("mood-mine-finetune-head-*")
     assert json.loads((tuned / "run.json").read_text())["provenance"]["family plugin"] == plugin

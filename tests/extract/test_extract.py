@@ -12,7 +12,7 @@ from toolkit.audio import decode_pool
 from toolkit.audio.clip import Clip
 from toolkit.audio.decode import decode
 from toolkit.core.errors import DiskFullError, InputError
-from toolkit.extract import pipeline, run, setup
+from toolkit.extract import pooled, run, setup
 from toolkit.extract.check import check_checkpoint
 from toolkit.extract.options import Options
 from toolkit.extract.run import extract
@@ -87,7 +87,7 @@ def test_frames_are_kept_and_their_price_is_said(tmp_path: Path, hubert: Checkpo
 def test_states_that_are_not_finite_name_the_clip_and_layer(
     tmp_path: Path, hubert: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = pipeline.mean_and_std
+    honest = pooled.mean_and_std
     calls = 0
 
     def spoiled(values: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,7 +100,7 @@ def test_states_that_are_not_finite_name_the_clip_and_layer(
         return mean, std
 
     monkeypatch.setattr("toolkit.extract.run.measure_budget", lambda *_: 1000.0)
-    monkeypatch.setattr(pipeline, "mean_and_std", spoiled)
+    monkeypatch.setattr(pooled, "mean_and_std", spoiled)
     done = extract(corpus(tmp_path), hubert, tmp_path / "features", Options(dtype="float32"))
     assert list(done.failed.values()) == ["layer encoder.1 is not finite in float32"]
     assert np.isfinite(done.store.layer("encoder.1").mean).all()

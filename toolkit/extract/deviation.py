@@ -14,8 +14,8 @@ import torch
 from toolkit.audio.decode import SAMPLE_RATE, Samples
 from toolkit.core.i18n import ENGLISH
 from toolkit.core.progress import Advance, quiet
+from toolkit.extract.pooled import Pooled
 from toolkit.models.encoder import Encoder
-from toolkit.models.pooling import mean_and_std
 from toolkit.models.precision import BFLOAT16, FLOAT32, PRECISIONS, Precision
 
 # Clips that are compared with float32, one in 25 between these. In bfloat16 now and then a frame of whisper-base swells
@@ -94,16 +94,23 @@ def record_of(folder: Path) -> Measured | None:
 Kept = list[tuple[npt.NDArray[np.float32], float]]  # arrays, each with the size that an error of it is relative to
 
 
-def kept(encoder: Encoder, clips: Sequence[Samples], frames: Sequence[str], advance: Advance = quiet) -> Kept:
-    """Each clip run alone: of each layer the mean (width,), the deviation (width,) and, in the layers `frames`, the
-    (frames, width).
+def kept(
+    encoder: Encoder,
+    clips: Sequence[Samples],
+    frames: Sequence[str],
+    advance: Advance = quiet,
+    pooled: Pooled | None = None,
+) -> Kept:
+    """Each clip run alone: of each layer the mean (width,), the deviation (width,), what else is pooled and, in the
+    layers `frames`, the (frames, width).
     """
+    pooled = pooled or Pooled()
     found: Kept = []
     for clip in clips:
         for layer in encoder.states([clip]):
-            mean, std = (pooled[0].cpu().numpy() for pooled in mean_and_std(layer.values, layer.lengths))
+            mean, *others = pooled(layer.values, layer.lengths)[:, 0].cpu().numpy()
             size = float(np.linalg.norm(mean))
-            found += [(mean, size), (std, max(float(np.linalg.norm(std)), LEAST * size))]
+            found += [(mean, size), *((one, max(float(np.linalg.norm(one)), LEAST * size)) for one in others)]
             if layer.name in frames:
                 valid = layer.values[0, : int(layer.lengths[0])]  # copied: a view would keep 30 s
                 values = valid.to("cpu", torch.float32, copy=True).numpy()

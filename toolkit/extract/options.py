@@ -54,6 +54,8 @@ class Options(Filling):
     """Encoder layers to keep, e.g. 0-12; nothing above is computed."""
     frames: Annotated[Names, Offered(repeated=True)] = None
     """Keep this layer's frame-level states too, e.g. encoder.7. May be repeated."""
+    statistics: Annotated[Names, Offered(shown="mean and std alone", repeated=True)] = None
+    """Keep this of a clip's frames besides mean and std: max, or a package's. May be repeated."""
     text: Annotated[str | None, Offered(shown="the column text, else transcripts")] = None
     """Where an encoder of text reads: a column, or the Whisper that transcribed."""
     cut_text: Annotated[bool, Offered(switch=True)] = False

@@ -21,6 +21,7 @@ from toolkit.core.progress import Advance, quiet
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.plan import Plan
+from toolkit.extract.pooled import Pooled
 from toolkit.features.layout import STATISTICS, dataset_of
 from toolkit.features.loading import Decoded, decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
@@ -42,8 +43,8 @@ GPU_AHEAD = Ahead(per_worker=64, seconds=GPU_WINDOW_SECONDS)  # decoded while th
 class _Window:
     """Clips that were computed together.
 
-    statistics: (2, n_layers, n, width) float32, and frames of each clip by layer, (n_frames, width): on their way from
-    the device until `arrived`. reasons: why clips failed, by their place.
+    statistics: (as `Pooled` has them, n_layers, n, width) float32, and frames of each clip by layer, (n_frames, width):
+    on their way from the device until `arrived`. reasons: why clips failed, by their place.
     """
 
     records: list[ClipRecord]
@@ -73,10 +74,12 @@ class Pipeline:
         layers: Sequence[str],
         frame_layers: Sequence[str] = (),
         sample_rate: int = SAMPLE_RATE,
+        statistics: Sequence[str] = STATISTICS,
     ) -> None:
         self.manifest, self.encoder, self.writer, self.workers = manifest, encoder, writer, workers
         self.rows = {layer: row for row, layer in enumerate(layers)}  # of the layers that are stored
         self.frame_layers = tuple(frame_layers)
+        self._pooled = Pooled(statistics)
         self._sample_rate = sample_rate  # samples a second
         every = encoder.widths if isinstance(encoder, GenericEncoder) else (encoder.width,) * len(encoder.layer_names)
         widths = dict(zip(encoder.layer_names, every))
@@ -154,7 +157,7 @@ class Pipeline:
         errors = [0.0]
         for layer in encoder.in_mode("alone").states([audio.samples]):
             if layer.name in self.rows:
-                alone = torch.stack(mean_and_std(layer.values, layer.lengths))[:, 0].cpu()
+                alone = self._pooled(layer.values, layer.lengths)[:, 0].cpu()
                 stored = found.statistics[:, self.rows[layer.name], place, : alone.shape[1]]
                 errors.append(relative_error(stored, alone))
             if layer.name in self.frame_layers:
@@ -165,15 +168,16 @@ class Pipeline:
         """Compute some clips; nothing here waits for the device, which has the next window when it is done with one."""
         samples = [item.audio.samples for item in window if item.audio is not None]
         device = encoder.device
-        pooled = torch.zeros(len(STATISTICS), len(self.rows), len(window), encoder.width, device=device)
+        shape = (len(self._pooled.names), len(self.rows), len(window), encoder.width)
+        pooled = torch.zeros(shape, device=device)
         frames: list[dict[str, Tensor]] = [{} for _ in window]
 
         def run(batch: list[int]) -> None:
             columns = on_device(batch, device)
             for layer in encoder.states([samples[position] for position in batch]):
                 if layer.name in self.rows:
-                    both = torch.stack(mean_and_std(layer.values, layer.lengths))
-                    pooled[:, self.rows[layer.name], :, : both.shape[2]].index_copy_(1, columns, both)
+                    found = self._pooled(layer.values, layer.lengths)
+                    pooled[:, self.rows[layer.name], :, : found.shape[2]].index_copy_(1, columns, found)
                 if layer.name in self.frame_layers:
                     for position, values in zip(batch, layer.values):  # copied: a view would keep the batch's padding
                         valid = values[: encoder.frames(len(samples[position]))]
@@ -227,9 +231,11 @@ class Pipeline:
             frames += [window.frames[position] for position in kept]
             statistics.append(values[:, :, kept] if reasons else values)
         if len(statistics) != 1:
-            empty = np.zeros((len(STATISTICS), len(self.rows), 0, self.encoder.width), np.float32)
+            empty = np.zeros((len(self._pooled.names), len(self.rows), 0, self.encoder.width), np.float32)
             statistics = [np.concatenate([empty, *statistics], axis=2)]
-        content = ShardContent(tuple(clips), tuple(failed), by_layer(statistics[0], names, self._widths))
+        content = ShardContent(
+            tuple(clips), tuple(failed), by_layer(statistics[0], names, self._widths, self._pooled.names)
+        )
         if not self.frame_layers:
             return content
         none = np.zeros((0, self.encoder.width), np.float32)
@@ -239,17 +245,20 @@ class Pipeline:
 
 
 def by_layer(
-    values: npt.NDArray[np.float32], names: Sequence[str], widths: Sequence[int]
+    values: npt.NDArray[np.float32],
+    names: Sequence[str],
+    widths: Sequence[int],
+    statistics: Sequence[str] = STATISTICS,
 ) -> dict[str, npt.NDArray[np.float32]]:
     """A shard's datasets: of all layers, (n_layers, n, width), or one a layer where their widths differ.
 
-    values: (2, n_layers, n, largest width).
+    values: (statistics, n_layers, n, largest width).
     """
     if len(set(widths)) == 1:
-        return dict(zip(STATISTICS, values))
+        return dict(zip(statistics, values))
     return {
         dataset_of(statistic, name): each[row, :, :width]
-        for statistic, each in zip(STATISTICS, values)
+        for statistic, each in zip(statistics, values)
         for row, (name, width) in enumerate(zip(names, widths))
     }
 

@@ -146,8 +146,9 @@ def _compute(job: Job, shard: Shard, place: Place) -> tuple[str, float]:
     manifest = replace(job.manifest, clips=shard.clips)
     writer = Writer(staged, iter([shard.number]))
     pipeline = Pipeline(
-        manifest, encoder, writer, place.cores, session.names, session.frames, job.checkpoint.backbone.sample_rate
-    )
+        manifest, encoder, writer, place.cores, session.names, session.frames, job.checkpoint.backbone.sample_rate,
+        session.pooled.names,
+    )  # fmt: skip
     pipeline.run(Plan((shard.clips,), 0), job.budget, advance)
     return staged.name, seconds
 

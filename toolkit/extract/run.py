@@ -82,7 +82,10 @@ class LocalExecutor:
 
     def compute(self, todo: Plan, writer: Writer, advance: Advance) -> None:
         layers, frames = self.store.layers, self._session.frames
-        pipeline = Pipeline(self._manifest, self._encoder, writer, self._workers, layers, frames, self._sample_rate)
+        pipeline = Pipeline(
+            self._manifest, self._encoder, writer, self._workers, layers, frames, self._sample_rate,
+            self.store.statistics,
+        )  # fmt: skip
         pipeline.run(todo, self._budget, advance)
 
 

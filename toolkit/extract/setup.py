@@ -9,16 +9,19 @@ from toolkit.audio.decode import Samples
 from toolkit.core.artifacts import commit_json
 from toolkit.core.i18n import ENGLISH
 from toolkit.core.matmul import split_is_faster
+from toolkit.core.options import names as given
 from toolkit.core.progress import bar
 from toolkit.extract.deviation import PRECISION_FILE, Compared, Measured, kept, record_of, relative_errors
 from toolkit.extract.layers import frame_layers, layer_names
 from toolkit.extract.options import Options
-from toolkit.features.layout import STORE_FILE
+from toolkit.extract.pooled import Pooled
+from toolkit.features.layout import STATISTICS, STORE_FILE
 from toolkit.features.store import Store, create, folder_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
 from toolkit.models.generic import BOUND, FIXED_PROOF_CLIPS, MEANINGS, MODES, PROOF_CLIPS, GenericEncoder
 from toolkit.models.load import choose_device, load
+from toolkit.models.pooling import MORE_STATISTICS
 from toolkit.models.precision import FLOAT32, PRECISIONS, SPLIT_BFLOAT16, Precision, ladder
 from toolkit.models.whisper import Context
 
@@ -50,6 +53,7 @@ class Session:
         self.names = layer_names(checkpoint, options)
         self.frames = frame_layers(checkpoint, options)
         self.windows = options.windows
+        self.pooled = Pooled(given(options.statistics))
         self._compared = compared
         self.device = choose_device(options.device)
         self._rungs: tuple[Precision, ...] = (FLOAT32,)
@@ -167,6 +171,7 @@ class Session:
 
     def _settings(self, precision: Precision) -> dict[str, Any]:
         """Everything that changes the numbers, and nothing else."""
+        more = self.pooled.names[len(STATISTICS) :]
         return {
             "weights_sha256": self.checkpoint.weights_sha256,
             "family": self.checkpoint.backbone.family,
@@ -181,6 +186,8 @@ class Session:
             **({"rounded": precision.rounded} if precision.rounded else {}),
             **({"batches": {"mode": self._mode, "proof": PROOF}} if self._mode else {}),
             **({"windows": asdict(self.windows)} if self.windows else {}),
+            **({"statistics": list(self.pooled.names)} if more else {}),
+            **{f"{name} {key}": value for name in more for key, value in MORE_STATISTICS.stated(name).items()},
         }
 
     def _remembered(self) -> Measured | None:
@@ -222,7 +229,7 @@ class Session:
         """By name the largest relative error of what would be kept, against float32."""
         found: dict[str, float | None] = {}
         with bar("compare float32", len(clips), "clips") as advance:
-            exact = kept(self._load(FLOAT32), clips, self.frames, advance)
+            exact = kept(self._load(FLOAT32), clips, self.frames, advance, self.pooled)
         for rung in self._rungs:
             if rung == SPLIT_BFLOAT16 and len(self._rungs) > 1 and not split_is_faster():
                 found[rung.name] = None
@@ -230,7 +237,8 @@ class Session:
                 self._encoder = None  # one is in memory at a time
                 self._encoder = self._load(rung)
                 with bar(f"compare {rung.name}", len(clips), "clips") as advance:
-                    errors = relative_errors(exact, kept(self._encoder, clips, self.frames, advance))
+                    found_here = kept(self._encoder, clips, self.frames, advance, self.pooled)
+                    errors = relative_errors(exact, found_here)
                 found[rung.name] = worst = float(errors.max())
                 if worst <= self.options.bound:
                     break

@@ -192,6 +192,7 @@ def check_text_options(one: StandIn, options: ExtractOptions) -> None:
     given = {
         "--layers": options.layers,
         "--frames": options.frames,
+        "--statistics": options.statistics,
         "--decoder": options.decoder,
         "--ray": options.ray,
         "--context": options.context != "full",

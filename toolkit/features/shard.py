@@ -14,7 +14,7 @@ import numpy.typing as npt
 from toolkit.core.artifacts import commit_file, commit_hashed, read_hashed, sha256_of_file
 from toolkit.core.errors import StoreError
 from toolkit.core.platform import sync_folder
-from toolkit.features.layout import FORMAT_VERSION, STATISTICS, FloatArray, dataset_of
+from toolkit.features.layout import FORMAT_VERSION, FloatArray, dataset_of
 
 HASH = "sidecar_sha256"  # where a sidecar has its own
 AGAIN = "-again"  # after the name of a data file that took the place of another one
@@ -62,7 +62,7 @@ class FailedRecord:
 class ShardContent:
     """What one shard holds before it is written.
 
-    clips: n. statistics: "mean" and "std", (n_layers, n, width) float32, finite; or one a layer, (n, width).
+    clips: n. statistics: "mean", "std" and others, (n_layers, n, width) float32, finite; or one a layer, (n, width).
     frames: by layer name, the (n_frames_total, width) states of all clips end to end; frame_counts: (n,).
     exact: float16 is only for values that it holds to the bit.
     """
@@ -152,7 +152,7 @@ def without(path: Path, is_removed: Callable[[str], bool]) -> None:
     if clips or failed:
         with h5py.File(path.parent / sidecar.file, "r") as file:
             datasets: dict[str, npt.NDArray[Any]] = {}
-            for name in filter(file.__contains__, STATISTICS):
+            for name in file.keys() - {"frame_counts", "frames"}:
                 if isinstance(file[name], h5py.Group):
                     datasets |= {dataset_of(name, layer): each[...][kept] for layer, each in file[name].items()}
                 else:

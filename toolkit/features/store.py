@@ -87,7 +87,9 @@ class Store:
 
     @property
     def statistics(self) -> tuple[str, ...]:
-        """What is kept of a clip's frames: mean and std; of an imported layer, which has no frames, the mean alone."""
+        """What is kept of a clip's frames: mean and std, and others where they are wanted; of an imported layer, which
+        has no frames, the mean alone.
+        """
         return tuple(self.settings.get("statistics", STATISTICS))
 
     @property
@@ -168,15 +170,16 @@ class Store:
         if name not in self.layers:
             raise StoreError(f"{self.folder.name} has no layer {name!r}; it has {self.layers[0]} to {self.layers[-1]}")
         row, varied = self.layers.index(name), "widths" in self.description
+        every = dict.fromkeys((*STATISTICS, *self.statistics))
         values = {
             statistic: np.empty((len(self.ids), self.widths[name] if statistic in self.statistics else 0), np.float32)
-            for statistic in STATISTICS
+            for statistic in every
         }
         for first, last, file in self._files():
             for statistic in self.statistics:
                 stored = file[dataset_of(statistic, name)][...] if varied else file[statistic][row]
                 values[statistic][first:last] = stored
-        return LayerFeatures(name, self.ids, values["mean"], values["std"])
+        return LayerFeatures(name, self.ids, values.pop("mean"), values.pop("std"), more=values)
 
     def frames(self, name: str) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
         """Clip id and its (n_frames, width) states, for a store made with --frames. Raises StoreError."""

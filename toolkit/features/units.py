@@ -26,25 +26,20 @@ ClipLabels = Mapping[int, Mapping[str, str]]  # by row of a store's clips, their
 class UnitFeatures(LayerFeatures):
     """One layer of units.
 
-    mean, std, max: (n_units, width), over each unit's clips, each clip its mean over frames. clips: gives those, a row
-    for every clip of the store, read when they are needed: most probes never do. members: of each unit its clips'
-    rows there, in the order of time. labels: of clips whose unit has several labels.
+    mean, std, and "max" of more: (n_units, width), over each unit's clips, each clip its mean over frames. clips: gives
+    those, a row for every clip of the store, read when they are needed: most probes never do. members: of each unit its
+    clips' rows there, in the order of time. labels: of clips whose unit has several labels.
     """
 
-    max: FloatArray
     clips: Callable[[], FloatArray]
     members: tuple[IntArray, ...]
     labels: ClipLabels = field(default_factory=dict)
-
-    def matrix(self, statistics: str) -> FloatArray:
-        """As of clips; "max" is (n_units, width) too."""
-        return self.max if statistics == MAX else super().matrix(statistics)
 
     def rows(self, rows: IntArray) -> "UnitFeatures":
         """Some of the units, in the order of `rows`."""
         picked = super().rows(rows)
         assert isinstance(picked, UnitFeatures)
-        return replace(picked, max=self.max[rows], members=tuple(self.members[row] for row in rows))
+        return replace(picked, members=tuple(self.members[row] for row in rows))
 
 
 def unit_layer(layers: Sequence[LayerFeatures]) -> UnitFeatures:
@@ -65,7 +60,8 @@ def gathered(
     square = np.square(clips - np.repeat(mean, counts, axis=0))
     std = np.sqrt(np.add.reduceat(square, starts, axis=0) / counts[:, None])
     greatest = np.maximum.reduceat(clips, starts, axis=0)
-    return UnitFeatures(layer.layer, ids, mean.astype(np.float32), std.astype(np.float32), greatest, clips_of, members)
+    more = {MAX: greatest}
+    return UnitFeatures(layer.layer, ids, mean.astype(np.float32), std.astype(np.float32), clips_of, members, more=more)
 
 
 class Clips(Protocol):

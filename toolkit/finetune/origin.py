@@ -13,6 +13,7 @@ from toolkit.corpus.labels import PRESETS
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.spellings import Rules
 from toolkit.corpus.windows import Windows
+from toolkit.finetune.options import STATISTICS
 from toolkit.models.checkpoint import Checkpoint, locate
 from toolkit.models.own_code import check_own_code
 from toolkit.models.whisper import Context
@@ -188,7 +189,14 @@ def check_statistics(layer: str, statistics: str | None) -> None:
 
 def _statistics(layer: str, given: str | None, probed: str) -> str:
     check_statistics(layer, given)
-    return "mean" if layer.startswith("decoder.") else given or probed
+    if layer.startswith("decoder."):
+        return "mean"
+    if given is None and probed not in STATISTICS:
+        raise InputError(
+            f"The probe chose the statistic {probed!r} of {layer}; fine-tuning has {', '.join(STATISTICS[:-1])} and "
+            f"{STATISTICS[-1]}: say which by --statistics"
+        )
+    return given or probed
 
 
 def deepest(checkpoint: Checkpoint, train: str) -> str:

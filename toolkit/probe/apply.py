@@ -12,7 +12,7 @@ from toolkit.core.registry import check_plugins
 from toolkit.corpus.labels import IntArray
 from toolkit.features.finding import stores
 from toolkit.features.fused import split
-from toolkit.features.layout import LayerFeatures
+from toolkit.features.layout import STATISTICS, LayerFeatures
 from toolkit.features.store import Store
 from toolkit.probe import winners
 from toolkit.probe.data import Layers, rows_of
@@ -53,8 +53,8 @@ class Joined:
         for features, clips in self.parts:
             position = {clip: row for row, clip in enumerate(features.ids)}
             picked.append(rows_of(features.layer(name), np.array([position[clip] for clip in clips.values()])))
-        mean, std = (np.concatenate([getattr(part, statistic) for part in picked]) for statistic in ("mean", "std"))
-        return LayerFeatures(name, self.ids, mean, std)
+        joined = {one: np.concatenate([part.matrix(one) for part in picked]) for one in (*STATISTICS, *picked[0].more)}
+        return LayerFeatures(name, self.ids, joined.pop("mean"), joined.pop("std"), more=joined)
 
 
 def of_run(folder: Path, run: Run) -> list[Winner]:

@@ -1,5 +1,6 @@
 """A probe as scikit-learn has estimators: fitted on all clips of a run, so that nothing is left to test it on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from toolkit.core.errors import InputError, StoreError, one_of
-from toolkit.features.layout import LayerFeatures
+from toolkit.features.layout import STATISTICS, LayerFeatures
 from toolkit.probe.apply import of_run, store_of
 from toolkit.probe.data import Data, Part, rows_of
 from toolkit.probe.registry import PROBES
@@ -25,12 +26,15 @@ class ProbeEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: The labels, in the order of the probabilities.
         layer: The layer whose features it reads.
-        n_features_in_: Values a clip: the layer's width, or twice that where deviations are read too.
+        n_features_in_: Values a clip: the layer's width, twice that where deviations are read too, or that times all
+            statistics of the store where it reads another one.
+        statistics: In the order of those values.
     """
 
-    def __init__(self, winner: Winner, width: int) -> None:
+    def __init__(self, winner: Winner, width: int, statistics: Sequence[str] = STATISTICS) -> None:
         self.winner = winner
         self.width = width
+        self.statistics = statistics
 
     @property
     def classes_(self) -> npt.NDArray[np.str_]:
@@ -42,7 +46,8 @@ class ProbeEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def n_features_in_(self) -> int:
-        return self.width * (1 if self.winner.setting["statistics"] == "mean" else 2)
+        read = str(self.winner.setting["statistics"])
+        return self.width * {"mean": 1, "std": 2, "both": 2}.get(read, len(self.statistics))
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -52,7 +57,9 @@ class ProbeEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         raise InputError("This probe is fitted already; Workspace.probe or probe_arrays fit another one")
 
     def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
-        """(n, n_labels) from means over time (n, width), or means and deviations (n, 2 width). Raises InputError."""
+        """(n, n_labels) from means over time (n, width), means and deviations (n, 2 width), or all statistics side by
+        side. Raises InputError.
+        """
         return self.winner.apply([self._features(X)])[0]
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -64,9 +71,10 @@ class ProbeEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         given = np.asarray(X, dtype=np.float32)
         if given.ndim != 2 or given.shape[1] not in {self.n_features_in_, 2 * self.width}:
             raise InputError(f"X has the shape {given.shape}, expected (clips, {self.n_features_in_})")
-        mean, std = given[:, : self.width], given[:, self.width :]
+        parts = np.split(given, given.shape[1] // self.width, axis=1)
+        mean, std, *more = parts if len(parts) > 1 else (parts[0], np.zeros_like(parts[0]))
         ids = tuple(map(str, range(len(given))))
-        return LayerFeatures(self.layer, ids, mean, std if std.size else np.zeros_like(mean))
+        return LayerFeatures(self.layer, ids, mean, std, more=dict(zip(self.statistics[2:], more)))
 
 
 def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
@@ -131,4 +139,4 @@ def fitted(folder: Path, run: Run, layer: str | None = None) -> ProbeEstimator:
         run.probe, run.task, -1, (layer,), choice.setting, targets.softmax, targets.fitted, targets.prevalence,
         thresholds if run.task.multilabel else applied.bars(run.task, thresholds), applied.scale, applied.model,
     )  # fmt: skip
-    return ProbeEstimator(winner, store.widths[layer])
+    return ProbeEstimator(winner, store.widths[layer], store.statistics)

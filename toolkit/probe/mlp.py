@@ -9,7 +9,7 @@ from toolkit.core import seeds
 from toolkit.probe.batched_layers import product, rectified
 from toolkit.probe.batched_training import Batch, Parameters, Stack
 from toolkit.probe.protocol import Setting, Value
-from toolkit.probe.search import HALVES, WIDTHS, numbers, readers
+from toolkit.probe.search import WIDTHS, halves, numbers, readers
 from toolkit.probe.targets import Targets
 
 HIDDEN = max(WIDTHS)
@@ -83,9 +83,9 @@ def mlp_stack(layers: int, inputs: int, targets: Targets, settings: Sequence[Set
 
     for network, setting in enumerate(settings):
         statistics, width = str(setting["statistics"]), int(setting["width"])
-        halves = HALVES[statistics]
-        first, second, last = _draws(len(halves) * inputs, outputs, seeds.integer(seed, statistics))
-        for half, weights in zip(halves, torch.split(first[:width], inputs, dim=1), strict=True):
+        read = halves(statistics)
+        first, second, last = _draws(len(read) * inputs, outputs, seeds.integer(seed, statistics))
+        for half, weights in zip(read, torch.split(first[:width], inputs, dim=1), strict=True):
             add(f"first.{half}", network, weights * (6 / first.shape[1]) ** 0.5)
         add(f"first_bias.{width}", network, torch.zeros(1, width, 1))
         if setting["depth"] == 2:

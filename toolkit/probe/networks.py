@@ -10,7 +10,6 @@ from torch import Tensor
 from toolkit.core import seeds
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
-from toolkit.features.units import MAX
 from toolkit.probe.batched_layers import training_dtype
 from toolkit.probe.batched_training import (
     Batches,
@@ -34,7 +33,7 @@ from toolkit.probe.protocol import (
     Setting,
     never,
 )
-from toolkit.probe.search import HALVES, readers
+from toolkit.probe.search import halves, readers
 from toolkit.probe.targets import ALL, FloatArray, Scaler, Targets, scaler_of, targets_of
 
 
@@ -45,9 +44,8 @@ class NetworkFitter(Relabelled):
         self, layers: Sequence[LayerFeatures], task: Task, truth: Truth, seed: int, mix: bool, device: str = "cpu"
     ) -> None:
         self._layers = {
-            name: [torch.from_numpy(getattr(layer, name)).to(device) for layer in layers]
-            for name in ("mean", "std", MAX)
-            if hasattr(layers[0], name)
+            name: [torch.from_numpy(layer.matrix(name)).to(device) for layer in layers]
+            for name in ("mean", "std", *layers[0].more)
         }
         self._task, self._truth, self._seed, self._mix, self._device = task, truth, seed, mix, device
 
@@ -102,7 +100,7 @@ class NetworkFitter(Relabelled):
 
     def _place(self, setting: Setting) -> tuple[int, int, int]:
         """The order of networks, so that those of one shape, or that read the same, are neighbours."""
-        statistics = list(HALVES).index(str(setting["statistics"]))
+        statistics = ["mean", "both", "std", *list(self._layers)[2:]].index(str(setting["statistics"]))
         return (0, 0, statistics) if self._mix else (int(setting["width"]), int(setting["depth"]), statistics)
 
     def _scaling(self, clips: IntArray, settings: Sequence[Setting]) -> dict[str, list[Scaler]]:
@@ -137,10 +135,10 @@ class NetworkFitter(Relabelled):
 
 def _joined(scaling: dict[str, list[Scaler]], statistics: str) -> Model:
     """mean, scale: (layers, width of the statistics) float64."""
-    halves = HALVES[statistics]
+    read = halves(statistics)
     return {
-        "mean": np.concatenate([np.stack([scaler.mean for scaler in scaling[half]]) for half in halves], axis=1),
-        "scale": np.concatenate([np.stack([scaler.scale for scaler in scaling[half]]) for half in halves], axis=1),
+        "mean": np.concatenate([np.stack([scaler.mean for scaler in scaling[half]]) for half in read], axis=1),
+        "scale": np.concatenate([np.stack([scaler.scale for scaler in scaling[half]]) for half in read], axis=1),
     }
 
 
@@ -172,11 +170,11 @@ def layer_shares(model: Model) -> FloatArray:
 def _apply(
     layers: Sequence[LayerFeatures], model: Model, setting: Setting, targets: Targets, logits: Logits
 ) -> FloatArray:
-    halves = HALVES[str(setting["statistics"])]
-    centres, scales = (np.split(np.asarray(model[name]), len(halves), axis=1) for name in ("mean", "scale"))
+    read = halves(str(setting["statistics"]))
+    centres, scales = (np.split(np.asarray(model[name]), len(read), axis=1) for name in ("mean", "scale"))
     inputs = {
-        half: torch.from_numpy(np.stack([Scaler(*by)(getattr(layer, half)) for layer, *by in zip(layers, *scaling)]))
-        for half, *scaling in zip(halves, centres, scales)
+        half: torch.from_numpy(np.stack([Scaler(*by)(layer.matrix(half)) for layer, *by in zip(layers, *scaling)]))
+        for half, *scaling in zip(read, centres, scales)
     }
     parameters = kept_parameters(model)
     alone = (

@@ -212,10 +212,8 @@ def signature_of(layers: Sequence[LayerFeatures], data: Data, probe: str, space:
 
 def _more(layer: LayerFeatures, probe: str) -> list[str]:
     """What units have besides their mean and deviation, as far as the probe reads it."""
-    if not isinstance(layer, UnitFeatures):
-        return []
-    if PROBES[probe].weights is None:
-        return [_digest(layer.max)]
+    if not isinstance(layer, UnitFeatures) or PROBES[probe].weights is None:
+        return [_digest(values) for values in layer.more.values()]
     order, counts = np.concatenate(layer.members), np.array([len(rows) for rows in layer.members])
     return [_digest(layer.clips()[order]), _digest(counts)]
 

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 from toolkit.corpus.labels import Task
-from toolkit.features.units import MAX
+from toolkit.features.layout import STATISTICS as KEPT
 from toolkit.probe.protocol import OneOf, Setting, Space
 from toolkit.probe.registry import PROBES
 
 BATCH = 10  # trials that Optuna proposes together; part of the protocol: the proposals depend on it
 STATISTICS = OneOf(("mean", "std", "both"))
-# What a network reads of its layer, in this order.
-HALVES = {"mean": ("mean",), "both": ("mean", "std"), "std": ("std",), MAX: (MAX,)}
 CLASS_WEIGHTS = OneOf(("none", "balanced"))
 WIDTHS = (32, 64, 128)  # of an mlp's hidden layers
 NOISY_OR = "noisy-or"
@@ -19,7 +17,7 @@ MEANINGS = {
     "learning_rate": "of AdamW, or the weight of a new tree",
     "weight_decay": "of AdamW, on weights, not on biases",
     "statistics": "how a clip is summarised: the mean over its frames, their standard deviation, or both; for a unit "
-    "(--unit) those over its clips, or their max",
+    "(--unit) those over its clips, or their max; or what else the store keeps (extract --statistics)",
     "class_weights": "balanced: every class weighs the same in the loss, however rare",
 }
 
@@ -44,12 +42,15 @@ def explain(probe: str | None = None) -> str:
 
 
 def narrowed(space: Space, statistics: Sequence[str], task: Task, loss: str = "") -> Space:
-    """The space on layers with these statistics (where there is no std, a clip is its mean; units have their clips'
-    maximum too) for this task: scales have no class weights, and where a network is taught numbers its loss is the one
-    that was chosen."""
+    """The space on layers with these statistics for this task.
+
+    Where there is no std, a clip is its mean; others than mean and std are searched too. Scales have no class weights,
+    and where a network is taught numbers its loss is the one that was chosen.
+    """
     narrow = dict(space) if "std" in statistics else {**space, "statistics": OneOf(("mean",))}
-    if MAX in statistics and narrow["statistics"] == STATISTICS:
-        narrow["statistics"] = OneOf((*STATISTICS.values, MAX))
+    more = [name for name in statistics if name not in KEPT]
+    if more and narrow["statistics"] == STATISTICS:
+        narrow["statistics"] = OneOf((*STATISTICS.values, *more))
     if task.ordinal or task.regression:
         narrow["class_weights"] = OneOf(("none",))
     if task.regression and "aggregation" in narrow:
@@ -64,10 +65,14 @@ def numbers(settings: Sequence[Setting], name: str) -> list[float]:
     return [float(setting[name]) for setting in settings]
 
 
+def halves(statistics: str) -> tuple[str, ...]:
+    """What a network reads of its layer, in this order."""
+    return KEPT if statistics == "both" else (statistics,)
+
+
 def readers(settings: Sequence[Setting]) -> dict[str, list[int]]:
-    """By "mean" and "std": the settings that read it, where there are any."""
-    rows = {
-        half: [row for row, setting in enumerate(settings) if half in HALVES[str(setting["statistics"])]]
-        for half in (*HALVES["both"], MAX)
-    }
+    """By "mean", "std" and others: the settings that read it, where there are any."""
+    read = [halves(str(setting["statistics"])) for setting in settings]
+    every = dict.fromkeys((*KEPT, *(half for each in read for half in each)))
+    rows = {half: [row for row, each in enumerate(read) if half in each] for half in every}
     return {half: mine for half, mine in rows.items() if mine}
