@@ -116,11 +116,24 @@ class Language:
         return self("common.missing") if text == "missing" else text
 
 
+def plural(noun: str) -> str:
+    """Of an English noun, or of a column's name.
+
+    >>> plural("speaker"), plural("city"), plural("day"), plural("sex"), plural("class")
+    ('speakers', 'cities', 'days', 'sexes', 'classes')
+    """
+    if re.search("[^aeiou]y$", noun):
+        return f"{noun[:-1]}ies"
+    return noun + ("es" if re.search("(?:s|x|ch|sh)$", noun) else "s")
+
+
 class _Filler(Formatter):
     def __init__(self, say: Language) -> None:
         self._say = say
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec == "plural":
+            return plural(value)
         counts = f"noun.{format_spec}" in self._say.phrases
         return self._say.counted(value, format_spec) if counts else str(super().format_field(value, format_spec))
 

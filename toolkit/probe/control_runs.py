@@ -11,7 +11,7 @@ import numpy as np
 
 from toolkit.core.artifacts import STUDY_FILE
 from toolkit.core.errors import SplitError
-from toolkit.core.i18n import Note
+from toolkit.core.i18n import Note, plural
 from toolkit.corpus.evaluation_task import EvaluationTask, kept_apart
 from toolkit.corpus.manifest import Manifest
 from toolkit.corpus.material import flag_notes
@@ -87,7 +87,7 @@ def plan(
         try:
             honest = kept_apart(question)
             check_leaks(honest, store)
-            companions.append(Companion("split", f"{question.group}s kept apart", store, honest))
+            companions.append(Companion("split", f"{plural(question.group)} kept apart", store, honest))
         except SplitError as error:
             note = Note("unmeasured", {"reason": f"{error}."})
             question = replace(question, notes=(*question.notes, note))
@@ -235,7 +235,7 @@ def _online(plan: Plan, options: Options, done: Sweep, bar: Bar) -> Online | Non
         return None
     question = plan.question
     data = matched(plan.store, question.task, question.truth, question.folds, question.groups)
-    with bar(f"{plan.store.backbone}, more {question.group}s", len(plan.store.layers)) as progress:
+    with bar(f"{plan.store.backbone}, more {plural(question.group)}", len(plan.store.layers)) as progress:
         return online(plan.store, data, options.seed, progress)
 
 

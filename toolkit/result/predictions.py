@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from toolkit.core.artifacts import commit_text
 from toolkit.core.errors import ToolkitError
+from toolkit.core.i18n import plural
 from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.result import two_column
 from toolkit.result.safe_csv import csv_text
@@ -82,7 +83,7 @@ class Predictions:
     @property
     def unit(self) -> str:
         """What an interval resamples, in the plural: "speakers", or "clips" where no group is known."""
-        return "clips" if self.groups == self.ids else f"{self.group}s"
+        return "clips" if self.groups == self.ids else plural(self.group)
 
 
 def write_csv(path: Path, predictions: Predictions) -> None:

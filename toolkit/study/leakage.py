@@ -24,14 +24,15 @@ def leakage_inflation(optimistic: Iterable[tuple[Path, Path, str]]) -> Iterator[
         (one,) = (one for one in controls.read(folder) if one.folder == other.name)
         yield (
             f"{run.title}, {run.probe}: {narrative.metric_name(run)} {score} with clips split one by one, so that "
-            f"{run.predictions.group}s are on both sides; {one.score} with {one.name}; optimistic by {one.minus}"
+            f"{i18n.plural(run.predictions.group)} are on both sides; {one.score} with {one.name}; optimistic by "
+            f"{one.minus}"
         )
 
 
 def _add_control(folder: Path, run: Run, other: Path, language: str) -> None:
     from toolkit.result.report import run_page  # which loads what draws
 
-    title = f"{run.predictions.group}s kept apart"
+    title = f"{i18n.plural(run.predictions.group)} kept apart"
     controls.add(folder, [controls.compare("split", title, other, run, read(other))])
     for tag in dict.fromkeys((i18n.ENGLISH.tag, language)):
         run_page.redraw(folder, run, i18n.of(tag))
