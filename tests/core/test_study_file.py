@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -88,6 +89,24 @@ def test_cut_off_anywhere_the_whole_lines_are_read_and_the_rest_is_written_anew(
                 file.append(name, whole.kept(name)[len(kept) :])
             for name in NAMES:
                 assert said(StudyFile(tmp_path / "b.jsonl").kept(name)) == said(whole.kept(name))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda lines: [line.replace(b"0.3", b"0.4") for line in lines], 7),
+        (lambda lines: [*lines[:4], lines[3], *lines[4:]], 5),
+        (lambda lines: [*lines[:3], *lines[4:]], 4),
+    ],
+)
+def test_a_line_that_was_changed_doubled_or_lost_is_named(
+    tmp_path: Path, change: Callable[[list[bytes]], list[bytes]], line: int
+) -> None:
+    filled(tmp_path / "a.jsonl")
+    lines = (tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_bytes(b"".join(change(lines)))
+    with pytest.raises(StoreError, match=rf"a\.jsonl is not .*: line {line} is changed since it was written; move it"):
+        StudyFile(tmp_path / "a.jsonl")
 
 
 def test_a_write_that_failed_half_way_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Generator, Iterator, Sequence
+import zlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,18 +16,19 @@ from optuna.trial import FrozenTrial
 from toolkit.core.artifacts import commit_file
 from toolkit.core.errors import StoreError, disk_full_is_named
 
-SIGNATURE = "signature"
+SIGNATURE, SUM = "signature", "crc32"
 
 
 class StudyFile:
     """The studies of one run, in one journal of Optuna's (optuna-dashboard opens it).
 
     Only finished trials are ever written, a batch at a time, which is on the disk when `append` returns. What a kill or
-    a power cut left of a batch is read up to its first torn line. Safe to share between threads, not processes: who
+    a power cut left of a batch is read up to its first torn line. Each line ends in a checksum of all up to it, so that
+    one which was changed, doubled or lost is seen. Safe to share between threads, not processes: who
     writes holds the run's lock.
 
     Raises:
-        StoreError: the file is no journal.
+        StoreError: the file is no journal, or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,12 +85,17 @@ class _Journal(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._entries, self._new, self._size = path, list[dict[str, Any]](), b"", 0
+        self._path, self._entries, self._new, self._size, self._sum = path, list[dict[str, Any]](), b"", 0, 0
         try:
             content = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise StoreError(f"{path.name} cannot be read: {error.strerror}") from None
         for line, entry in _whole(content):
+            stated = entry.pop(SUM, None) if isinstance(entry, dict) else None
+            self._sum = _sum(entry, self._sum)
+            if stated != self._sum:
+                why = "changed since it was written" if stated else f"without the {SUM} that each line ends in"
+                raise _unreadable(path, f": line {len(self._entries) + 1} is {why}")
             self._entries.append(entry)
             self._size += len(line)
         if content and not self._entries:
@@ -98,21 +105,28 @@ class _Journal(BaseJournalBackend):
         yield from self._entries[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        for log in logs:
-            line = _line(log)
-            self._entries.append(json.loads(line))
-            self._new += line
+        entries = [json.loads(_text(log)) for log in logs]
+        self._entries += entries
+        self._new += self._lines(entries)
 
     def commit(self) -> None:
         """Write what was appended behind what is on the disk, over what a write that failed has left there."""
         if not self._path.exists():  # not yet, or somebody has deleted it
-            self._size, self._new = 0, b"".join(map(_line, self._entries))
+            self._size, self._sum = 0, 0
+            self._new = self._lines(self._entries)
             commit_file(self._path, self._write)  # its first line is never a torn one
         else:
             with disk_full_is_named(self._path.parent):
                 self._write(self._path)
         self._size += len(self._new)
         self._new = b""
+
+    def _lines(self, entries: Iterable[dict[str, Any]]) -> bytes:
+        lines = b""
+        for entry in entries:
+            self._sum = _sum(entry, self._sum)
+            lines += _text({**entry, SUM: self._sum}) + b"\n"
+        return lines
 
     def _write(self, path: Path) -> None:
         with path.open("r+b" if self._size else "wb") as file:
@@ -127,8 +141,12 @@ def _unreadable(path: Path, why: str = "") -> StoreError:
     return StoreError(f"{path.name} is not a readable Optuna study file{why}; move it away to begin the search anew")
 
 
-def _line(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+def _text(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, separators=(",", ":")).encode()
+
+
+def _sum(entry: dict[str, Any], before: int) -> int:
+    return zlib.crc32(_text(entry), before)
 
 
 def _whole(content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
