@@ -34,6 +34,13 @@ WriteSound = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the whole program, which lie beside this file, take longest: first, so that none is left to the end,
+    where one process would run it and the others wait.
+    """
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
 def undraw(patch: pytest.MonkeyPatch) -> None:
     """Charts are specifications, as NAME.json, and pages have no script."""
 

@@ -5,25 +5,33 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
 import tomllib
-from multiprocessing.connection import Connection
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
 import pytest
+import torch
+import transformers
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import cohen_kappa_score
 
 from tests import children, plugins
 from tests.conftest import WriteSound, undraw
 from tests.features.conftest import study
+from tests.probe.conftest import corpus
 from toolkit import cli
+from toolkit.probe import run, winners
+from toolkit.probe.registry import PROBES
 from toolkit.result import run_files
 from toolkit.result.predictions_reader import read_csv
 
 __all__ = ["study"]
+Given = TypeVar("Given")
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILE = re.compile(r'^```\w+ title="([\w-]+)/([\w.-]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -42,19 +50,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(site: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *map(str, words)], env=environment, cwd=site, capture_output=True, text=True)
+def enter(site: str) -> None:
+    """A process as a user's whose Python finds the site's packages."""
+    sys.path.insert(0, site)
+    os.chdir(site)
+    undraw(pytest.MonkeyPatch())
+
+
+def there(site: Path, function: Callable[..., Given], *given: object) -> Given:
+    """What a function gives in a process of its own that finds the site's packages."""
+    with ProcessPoolExecutor(1, children.SERVER, enter, (str(site),)) as process:
+        return process.submit(function, *given).result()
 
 
 Done = tuple[int, str, str]  # exit code, standard output, standard error
 
 
-def carried_out(site: str, requests: list[list[str]], answer: Connection) -> None:
-    """Commands one after the other in a process of their own that finds the site's packages."""
-    sys.path.insert(0, site)
-    os.chdir(site)
-    undraw(pytest.MonkeyPatch())
+def carried_out(requests: list[list[str]]) -> list[Done]:
+    """Commands one after the other."""
     found: list[Done] = []
     for words in requests:
         sys.argv = ["toolkit", *words]
@@ -62,18 +75,12 @@ def carried_out(site: str, requests: list[list[str]], answer: Connection) -> Non
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
             cli.main()
         found.append((int(left.value.code or 0), out.getvalue(), err.getvalue()))
-    answer.send(found)
+    return found
 
 
 def commands(site: Path, workspace: Path, *asked: tuple[object, ...]) -> list[Done]:
     """What came of each command of the program."""
-    told, answer = children.SERVER.Pipe()
-    words = [[*map(str, words), "-w", str(workspace)] for words in asked]
-    child = children.start(carried_out, str(site), words, answer)
-    answer.close()
-    found: list[Done] = told.recv()
-    assert children.ended(child) == 0
-    return found
+    return there(site, carried_out, [[*map(str, words), "-w", str(workspace)] for words in asked])
 
 
 def outputs(site: Path, workspace: Path, *asked: tuple[object, ...]) -> list[str]:
@@ -90,44 +97,34 @@ def test_the_page_has_five_packages(site: Path) -> None:
     }  # fmt: skip
 
 
-# In every kind of task: the kept models say what was predicted, the planted layer is found, and where nothing is
-# standardised away the probabilities are scikit-learn's own.
-PROBED = """
-import sys
-from pathlib import Path
-import numpy as np
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from tests.probe.conftest import corpus
-from toolkit.probe import winners
-from toolkit.probe.registry import PROBES
-from toolkit.probe.run import probe
+def promised(folder: Path) -> None:
+    """In every kind of task: the kept models say what was predicted, the planted layer is found, and where nothing is
+    standardised away the probabilities are scikit-learn's own.
+    """
+    for kind in ("binary", "multiclass", "multilabel"):
+        c, made = corpus(kind, clips_a_speaker=12, strength=8.0), folder / kind
+        made.mkdir()
+        options = {"study": made / "study.jsonl", "trials": 3, "workers": 1, "winners": made / "kept"}
+        found = run.probe(c, c.task, c.truth, c.folds, c.speakers, probe="shrinkage-lda", **options)
+        assert {choice.layer for choice in found.choices} == {"encoder.1"}, found.choices
+        for winner in winners.read(made / "kept"):
+            probability, decision = winner.apply([c.layer(layer) for layer in winner.layers])
+            tested = c.folds.fold == winner.fold
+            assert (probability[tested].astype(np.float32) == found.predictions.probability[tested]).all()
+            assert (decision[tested] == found.predictions.prediction[tested]).all()
 
-for kind in ("binary", "multiclass", "multilabel"):
-    c, folder = corpus(kind, clips_a_speaker=12, strength=8.0), Path(sys.argv[1]) / kind
-    folder.mkdir()
-    found = probe(c, c.task, c.truth, c.folds, c.speakers, study=folder / "study.jsonl", probe="shrinkage-lda",
-                  trials=3, workers=1, winners=folder / "kept")
-    assert {choice.layer for choice in found.choices} == {"encoder.1"}, found.choices
-    for winner in winners.read(folder / "kept"):
-        probability, decision = winner.apply([c.layer(layer) for layer in winner.layers])
-        tested = c.folds.fold == winner.fold
-        assert (probability[tested].astype(np.float32) == found.predictions.probability[tested]).all()
-        assert (decision[tested] == found.predictions.prediction[tested]).all()
-
-c = corpus("multiclass", clips_a_speaker=12)
-layer, train = c.layer("encoder.1"), np.arange(40)
-setting = {"shrinkage": 0.3, "statistics": "both", "class_weights": "none"}
-fit = PROBES["shrinkage-lda"].build([layer], c.task, c.truth, 0, "cpu").refit(train, np.arange(72), setting, {}, "")
-matrix = layer.matrix("both")
-scaled = (matrix - matrix[train].mean(axis=0)) / matrix[train].std(axis=0)
-theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3).fit(scaled[train], c.truth[train])
-np.testing.assert_allclose(fit.probability, theirs.predict_proba(scaled), atol=1e-5)
-"""
+    c = corpus("multiclass", clips_a_speaker=12)
+    layer, train = c.layer("encoder.1"), np.arange(40)
+    setting = {"shrinkage": 0.3, "statistics": "both", "class_weights": "none"}
+    fit = PROBES["shrinkage-lda"].build([layer], c.task, c.truth, 0, "cpu").refit(train, np.arange(72), setting, {}, "")
+    matrix = layer.matrix("both")
+    scaled = (matrix - matrix[train].mean(axis=0)) / matrix[train].std(axis=0)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3).fit(scaled[train], c.truth[train])
+    np.testing.assert_allclose(fit.probability, theirs.predict_proba(scaled), atol=1e-5)
 
 
 def test_the_probe_keeps_the_promises_of_every_probe(site: Path, tmp_path: Path) -> None:
-    done = start(site, "-c", PROBED, tmp_path)
-    assert done.returncode == 0, done.stderr
+    there(site, promised, tmp_path)
 
 
 def test_the_probe_is_a_word_of_every_command_and_its_package_is_named(site: Path, study: Path) -> None:
@@ -185,26 +182,39 @@ def test_the_layout_is_listed_and_read(site: Path, write_sound: WriteSound, tmp_
     ]  # fmt: skip
 
 
+def pytested(site: Path, path: Path) -> tuple[int, str]:
+    """pytest's exit code and words."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = pytest.main(["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(site), str(path)])
+    return int(code), out.getvalue()
+
+
 def test_the_family_passes_the_page_s_own_test(site: Path) -> None:
-    test = site / "test_nemotron_family.py"
-    done = start(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", site, test)
-    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+    code, out = there(site, pytested, site, site / "test_nemotron_family.py")
+    assert code == 0 and "1 passed" in out, out
 
 
-SAVED = """
-import sys, torch, transformers
-torch.manual_seed(0)
-encoder = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-    subsampling_conv_channels=16, initializer_range=0.3)
-config = transformers.NemotronAsrStreamingConfig(encoder_config=encoder, vocab_size=50, blank_token_id=0,
-    pad_token_id=0, decoder_hidden_size=16, joint_hidden_size=16)
-transformers.NemotronAsrStreamingForRNNT(config).save_pretrained(sys.argv[1])
-transformers.NemotronAsrStreamingFeatureExtractor().save_pretrained(sys.argv[1])
-"""
+def nemotron(folder: Path) -> None:
+    """A tiny checkpoint of the page's family."""
+    torch.manual_seed(0)
+    encoder = {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+        "subsampling_conv_channels": 16, "initializer_range": 0.3,
+    }  # fmt: skip
+    config = transformers.NemotronAsrStreamingConfig(
+        encoder_config=encoder,
+        vocab_size=50,
+        blank_token_id=0,
+        pad_token_id=0,
+        decoder_hidden_size=16,
+        joint_hidden_size=16,
+    )
+    transformers.NemotronAsrStreamingForRNNT(config).save_pretrained(folder)
+    transformers.NemotronAsrStreamingFeatureExtractor().save_pretrained(folder)
 
 
 def test_the_family_is_extracted_probed_and_fine_tuned_and_its_package_is_named(site: Path, study: Path) -> None:
-    assert start(site, "-c", SAVED, study / "models" / "mine").returncode == 0
+    nemotron(study / "models" / "mine")
     checked, *_ = outputs(
         site,
         study,

@@ -11,6 +11,7 @@ import soxr
 import torch
 
 from tests.models import tiny, zoo
+from tests.models.conftest import proved_by_two
 from tests.models.tiny import speech_like
 from toolkit.audio import decode_pool
 from toolkit.audio.decode import decode
@@ -25,6 +26,8 @@ from toolkit.models.checkpoint import Checkpoint, inspect
 from toolkit.models.load import load
 from toolkit.models.load_trainable import load_trainable
 
+__all__ = ["proved_by_two"]
+pytestmark = pytest.mark.usefixtures("proved_by_two")
 CPU = torch.device("cpu")
 
 

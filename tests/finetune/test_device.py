@@ -32,7 +32,7 @@ def test_a_round_trains_there_and_predicts_what_the_cpu_does(
     place: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = Recipe(how, learning_rate=1e-3, epochs=2, patience=2, batch_size=4, dtype="float32")
+    recipe = Recipe(how, learning_rate=1e-3, epochs=2, patience=2, head_epochs=5, batch_size=4, dtype="float32")
     folder = shutil.copytree(checkpoints[family].folder, tmp_path / family)
     config = json.loads((folder / "config.json").read_text())
     still = {name: 0.0 if "drop" in name else value for name, value in config.items()}  # each device draws its own

@@ -1,11 +1,10 @@
 """Fine-tuning by transformers' own forward: the states of extraction, gradients for what learns, refusals elsewhere."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from tests.models import zoo
+from tests.models.conftest import Saved
 from tests.models.reference import BOUND, own_states, relative_error
 from tests.models.tiny import speech_like
 from toolkit.core.errors import AudioError, InputError
@@ -23,9 +22,10 @@ QUICK = ("wav2vec2-bert", "parakeet_ctc")
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even", "ignore:At least one mel filter has all zero")
+@pytest.mark.usefixtures("proved_by_two")
 @pytest.mark.parametrize("name", MASKED)
-def test_untrained_every_layer_of_a_batch_is_what_extraction_gives(name: str, tmp_path: Path) -> None:
-    checkpoint = inspect(zoo.save(name, tmp_path / name), name)
+def test_untrained_every_layer_of_a_batch_is_what_extraction_gives(name: str, saved: Saved) -> None:
+    checkpoint = inspect(saved(name), name)
     expected = own_states(load(checkpoint, torch.device("cpu"), torch.float32, mode="alone"), CLIPS)
     model = load_trainable(checkpoint)
     with torch.no_grad():
@@ -34,10 +34,11 @@ def test_untrained_every_layer_of_a_batch_is_what_extraction_gives(name: str, tm
                 assert relative_error(row[: int(length)].numpy(), clip[layer]) < BOUND, layer
 
 
+@pytest.mark.usefixtures("proved_by_two")
 @pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("layer", ["encoder.2", "encoder.3"])
-def test_what_learns_gets_gradients_and_nothing_else(name: str, layer: str, tmp_path: Path) -> None:
-    checkpoint = inspect(zoo.save(name, tmp_path / name), name)
+def test_what_learns_gets_gradients_and_nothing_else(name: str, layer: str, saved: Saved) -> None:
+    checkpoint = inspect(saved(name), name)
     for way in ("full", "top-1", "lora", "head"):
         recipe = Recipe(train=way)
         model = load_trainable(checkpoint, layer)
@@ -56,8 +57,9 @@ def test_what_learns_gets_gradients_and_nothing_else(name: str, layer: str, tmp_
         assert all(("lora" in key) == (way == "lora") for key in learns)
 
 
-def test_checkpointed_gradients_are_the_same(tmp_path: Path) -> None:
-    checkpoint = inspect(zoo.save("wav2vec2-bert", tmp_path / "wav2vec2-bert"), "wav2vec2-bert")
+@pytest.mark.usefixtures("proved_by_two")
+def test_checkpointed_gradients_are_the_same(saved: Saved) -> None:
+    checkpoint = inspect(saved("wav2vec2-bert"), "wav2vec2-bert")
     found = []
     for recompute in (False, True):
         model = load_trainable(checkpoint)
@@ -71,8 +73,9 @@ def test_checkpointed_gradients_are_the_same(tmp_path: Path) -> None:
     assert all(relative_error(recomputed[name].numpy(), plain[name].numpy()) < 1e-4 for name in plain)
 
 
-def test_rates_decay_from_layer_to_layer(tmp_path: Path) -> None:
-    model = load_trainable(inspect(zoo.save("parakeet_ctc", tmp_path / "p"), "p"))
+@pytest.mark.usefixtures("proved_by_two")
+def test_rates_decay_from_layer_to_layer(saved: Saved) -> None:
+    model = load_trainable(inspect(saved("parakeet_ctc"), "p"))
     model.requires_grad_(True)
     holder = torch.nn.Module()
     holder.backbone = model
@@ -82,14 +85,15 @@ def test_rates_decay_from_layer_to_layer(tmp_path: Path) -> None:
     assert rates == {1.0, 0.5, 0.25, 0.125}
 
 
-def test_where_its_own_mask_is_not_exact_it_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_where_its_own_mask_is_not_exact_it_is_refused_in_a_sentence(saved: Saved) -> None:
     for name, reason in (("sew", "not exact by its own mask \\(off by"), ("qwen2_5_omni", "its clips are packed")):
-        checkpoint = inspect(zoo.save(name, tmp_path / name), name)
+        checkpoint = inspect(saved(name), name)
         with pytest.raises(InputError, match=f"{name}: it cannot be fine-tuned: .*{reason}"):
             load_trainable(checkpoint)
 
 
-def test_a_clip_beyond_what_the_model_hears_is_refused(tmp_path: Path) -> None:
-    model = load_trainable(inspect(zoo.save("voxtral", tmp_path / "voxtral"), "voxtral"))
+@pytest.mark.usefixtures("proved_by_two")
+def test_a_clip_beyond_what_the_model_hears_is_refused(saved: Saved) -> None:
+    model = load_trainable(inspect(saved("voxtral"), "voxtral"))
     with pytest.raises(AudioError, match=r"lasts 31\.0 s, and the model hears 30 s; --window"):
         model.prepare(speech_like(31))

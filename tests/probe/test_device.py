@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from tests.devices import DEVICES, watch
 from tests.probe.conftest import Corpus, run
+from toolkit.probe import batched_training
 
 
 @pytest.fixture
@@ -27,7 +29,17 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.probe.networks.training_dtype", lambda device: torch.float32)  # on the CPU, too
 
 
-@pytest.mark.usefixtures("looked_at")
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every epoch has the operations of the first; some networks stop before the last of six."""
+
+    def train(stack: batched_training.Stack, *more: Any) -> Any:
+        return batched_training.train(replace(stack, epochs=6, patience=1), *more)
+
+    monkeypatch.setattr("toolkit.probe.networks.train", train)
+
+
+@pytest.mark.usefixtures("looked_at", "brief")
 @pytest.mark.parametrize("place", DEVICES)
 @pytest.mark.parametrize("name", ["linear", "mlp", "mix"])
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])

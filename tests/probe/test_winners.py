@@ -1,14 +1,14 @@
 """What a run keeps: its rounds' probes, and its search, from which a killed run resumes."""
 
-import os
-import subprocess
-import sys
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.probe.conftest import Make, run
+from tests import children
+from tests.probe.conftest import Make, corpus, run
 from toolkit.core.errors import StoreError
 from toolkit.probe import winners
 from toolkit.probe.registry import PROBES
@@ -36,42 +36,22 @@ def test_damaged_winners_are_refused_before_they_are_parsed(make_corpus: Make, t
         winners.read(tmp_path / "kept")
 
 
-KILLED = """
-import os, signal, sys, time
-from pathlib import Path
-from tests.probe.conftest import corpus
-from toolkit.probe.run import probe
-
-c = corpus("multiclass", clips_a_speaker=16)
-
-def start(name):
-    child = os.fork()  # the imports are paid for once
-    if child == 0:
-        study = Path(sys.argv[1], name + ".db")
-        found = probe(c, c.task, c.truth, c.folds, c.speakers, study=study, trials=20, workers=2)
-        Path(sys.argv[1], name).write_bytes(found.predictions.probability.tobytes() + repr(found.choices).encode())
-        os._exit(0)
-    return child
-
-begun = time.monotonic()
-os.waitpid(start("undisturbed"), 0)
-took = time.monotonic() - begun
-kills = 0
-for share in (0.2, 0.3, 0.4):
-    child = start("killed")
-    time.sleep(share * took)
-    os.kill(child, signal.SIGKILL)
-    kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-os.waitpid(start("killed"), 0)
-print(kills)
-"""
+def settled(folder: Path, name: str) -> None:
+    """A run's predictions and choices as bytes in a file, its search beside them."""
+    c = corpus("multiclass", clips_a_speaker=16)
+    found = run(c, folder, study=folder / f"{name}.db", trials=20, workers=2)
+    (folder / name).write_bytes(found.predictions.probability.tobytes() + repr(found.choices).encode())
 
 
 def test_a_run_killed_again_and_again_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    driver = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert driver.returncode == 0, driver.stderr
-    assert int(driver.stdout) >= 1
+    assert children.ended(children.start(settled, tmp_path, "undisturbed")) == 0
+    whole, growing = (tmp_path / "undisturbed.db").stat().st_size, tmp_path / "killed.db"
+    for share in (0.2, 0.4, 0.6):  # of the search on the disk
+        child = children.start(settled, tmp_path, "killed")
+        while not growing.exists() or growing.stat().st_size < share * whole:
+            assert child.is_alive(), "it ended before it was killed"
+            time.sleep(0.005)
+        child.kill()
+        assert children.ended(child) == -signal.SIGKILL
+    assert children.ended(children.start(settled, tmp_path, "killed")) == 0
     assert (tmp_path / "killed").read_bytes() == (tmp_path / "undisturbed").read_bytes()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from toolkit.core.i18n import ENGLISH, Language, Note
 from toolkit.predict.timeline import BELOW_DECIBELS, FLOOR_DECIBELS, Summary, Timeline, stretches
-from toolkit.result.report.charts import COLOUR, chart_of, specifications, titled
+from toolkit.result.report.charts import COLOUR, chart_of, layered, specifications, titled
 from toolkit.result.report.page import Cell, Page, Row, drawing, filled, table
 
 BINS = 400  # that a figure shows at most; more would be finer than its pixels
@@ -52,9 +52,9 @@ def chart(timeline: Timeline, say: Language) -> Any:
         .mark_rect()
         .encode(
             x=x,
-            x2="end:Q",
+            x2=alt.X2("end:Q"),
             y=y,
-            y2="top:Q",
+            y2=alt.Y2("top:Q"),
             color=colour,
             opacity=alt.condition(alt.datum.held == held[0], alt.value(1.0), alt.value(0.45)),
             tooltip=tooltip,
@@ -63,7 +63,7 @@ def chart(timeline: Timeline, say: Language) -> Any:
     quiet = (
         chart_of(silent)
         .mark_rect(color=COLOUR.ink, opacity=0.12)
-        .encode(x=x, x2="end:Q", tooltip=[alt.Tooltip("held:N", title=" "), tooltip[1]])
+        .encode(x=x, x2=alt.X2("end:Q"), tooltip=[alt.Tooltip("held:N", title=" "), tooltip[1]])
     )
     levels = [number + ROW_SHARE * share for number in range(len(labels)) for share in (0, 0.5, 1)]
     right = alt.Axis(
@@ -78,8 +78,8 @@ def chart(timeline: Timeline, say: Language) -> Any:
     subtitle = [say("timeline.subtitle"), *([say("timeline.subtitle_silent")] if silent else [])]
     heading = titled(timeline.recording, subtitle)
     height = max(2, len(labels)) * ROW_PIXELS
-    layers = alt.layer(*([quiet] if silent else []), lines, bars).resolve_axis(y="independent")
-    return layers.properties(title=heading, height=height)
+    layers = layered(*([quiet] if silent else []), lines, bars, title=heading, height=height)
+    return layers.resolve_axis(y="independent")
 
 
 def _silent(timeline: Timeline, say: Language) -> list[dict[str, Any]]:

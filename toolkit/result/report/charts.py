@@ -149,11 +149,16 @@ def chart_of(rows: Iterable[Mapping[str, Any]]) -> Any:
     return alt.Chart(alt.Data(values=tuple(rows)))
 
 
-def zoomable(chart: Any, *channels: str) -> Any:
-    """The chart with quantitative axes ("x", "y") that a reader can zoom into."""
-    return chart.add_params(
-        alt.selection_interval(name="zoom", bind="scales", encodings=list(channels), zoom=ZOOM, translate=MOVE)
-    )
+def layered(*layers: Any, zoom: str = "", **properties: Any) -> Any:
+    """The charts one over the other, with properties. zoom: "x", "y" or "xy", the quantitative axes that a reader can
+    zoom into. All of it goes in at once, since whatever is done to layers copies them several times over.
+    """
+    first, *rest = layers
+    if zoom:
+        first = first.add_params(
+            alt.selection_interval(name="zoom", bind="scales", encodings=list(zoom), zoom=ZOOM, translate=MOVE)
+        )
+    return alt.layer(first, *rest, **properties)
 
 
 def padded(values: Iterable[float | None]) -> alt.Scale:

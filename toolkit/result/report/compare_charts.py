@@ -10,7 +10,7 @@ from toolkit.core.i18n import Language
 from toolkit.result import metrics
 from toolkit.result.compare import Comparison, Line
 from toolkit.result.report import compare_narrative, curves, label_charts, narrative, pair_charts
-from toolkit.result.report.charts import COLOUR, chart_of, encodings, padded, specifications, titled, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, encodings, layered, padded, specifications, titled
 from toolkit.result.report.colours import colour_of
 
 ROW_PIXELS = 34
@@ -55,13 +55,13 @@ def dumbbell(comparison: Comparison, say: Language) -> Any:
     bar = (
         chart_of([row for row in rows if row["from"] is not None])
         .mark_rule(strokeWidth=5, opacity=0.35, color=COLOUR.faint)
-        .encode(y=y, x=alt.X("from:Q", scale=scale), x2="value:Q")
+        .encode(y=y, x=alt.X("from:Q", scale=scale), x2=alt.X2("value:Q"))
     )
     room = 0 if comparison.probes_alone else 9  # pixels, above and below a dumbbell
     intervals = [
         base.transform_filter(alt.datum.tuned == tuned)
         .mark_rule(strokeWidth=1.8, yOffset=offset)
-        .encode(x=alt.X("lower:Q", scale=scale, title=axis_title), x2="upper:Q")
+        .encode(x=alt.X("lower:Q", scale=scale, title=axis_title), x2=alt.X2("upper:Q"))
         for tuned, offset in ((False, -room), (True, room))
     ]
     point = base.mark_point(size=110, filled=True, opacity=1).encode(x=x, shape=shape)
@@ -69,8 +69,7 @@ def dumbbell(comparison: Comparison, say: Language) -> Any:
     title = say(f"compare.dumbbell_title{only}", task=comparison.run.task.name)
     heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
     names = len({row["name"] for row in rows})
-    layers = alt.layer(bar, *intervals, point)
-    return zoomable(layers.properties(title=heading, height=ROW_PIXELS * max(names, 2)), "x")
+    return layered(bar, *intervals, point, zoom="x", title=heading, height=ROW_PIXELS * max(names, 2))
 
 
 def _rows(comparison: Comparison, say: Language) -> list[dict[str, Any]]:
@@ -125,19 +124,18 @@ def cost(comparison: Comparison, say: Language) -> Any:
     ]
     base = chart_of(rows).encode(x=x, tooltip=tooltip)
     interval = base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(
-        y=alt.Y("lower:Q", scale=scale, title=say("compare.on_test", metric=metric)), y2="upper:Q", color=colour
+        y=alt.Y("lower:Q", scale=scale, title=say("compare.on_test", metric=metric)), y2=alt.Y2("upper:Q"), color=colour
     )
     point = base.mark_point(size=110, filled=True, opacity=1).encode(y=scale_y, color=colour, shape=shape)
     names = [
         chart_of([row])
         .mark_text(align="left" if begins else "right", dy=dy, color=COLOUR.ink)
-        .encode(x=x, y=alt.Y(f"{end}:Q", scale=scale), text="name:N")
+        .encode(x=x, y=alt.Y(f"{end}:Q", scale=scale), text=alt.Text("name:N"))
         for row, end, begins, dy in _names(rows, across.domain, scale.domain)
     ]
     title = say("compare.cost_title", task=comparison.run.task.name)
     heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
-    layers = alt.layer(interval, point, *names)
-    return zoomable(layers.properties(title=heading, height=COST_PIXELS), "x", "y")
+    return layered(interval, point, *names, zoom="xy", title=heading, height=COST_PIXELS)
 
 
 def _names(

@@ -10,7 +10,7 @@ from toolkit.result.calls import Measure
 from toolkit.result.contrast import Contrast
 from toolkit.result.paired import p_text
 from toolkit.result.report import contrast_words, narrative
-from toolkit.result.report.charts import COLOUR, chart_of, padded, specifications, titled, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, layered, padded, specifications, titled
 from toolkit.result.report.colours import OTHERS, PROBES
 from toolkit.result.report.page import Cell, Page, Row, drawing, filled, number_cell, score_cell, table
 from toolkit.result.run import Run
@@ -59,13 +59,15 @@ def strip(contrast: Contrast, measure: Measure, run: Run, say: Language) -> Any:
     )
     tooltip = [alt.Tooltip("text:N", title=say("common.interval", name=say("contrast.mean", callers=many)))]
     middle = chart_of(means).encode(y=y, tooltip=tooltip)
-    rule = middle.mark_rule(strokeWidth=2.5, color=COLOUR.ink).encode(x=alt.X("lower:Q", scale=scale), x2="upper:Q")
+    rule = middle.mark_rule(strokeWidth=2.5, color=COLOUR.ink).encode(
+        x=alt.X("lower:Q", scale=scale), x2=alt.X2("upper:Q")
+    )
     mark = middle.mark_point(size=110, filled=True, opacity=1, shape="diamond", color=COLOUR.ink).encode(
         x=alt.X("mean:Q", scale=scale)
     )
     title = say("contrast.strip_title", task=run.task.name, measure=name)
     heading = titled(title, [narrative.protocol_line(run, say), say("contrast.strip_subtitle", callers=many)])
-    return zoomable(alt.layer(points, rule, mark).properties(title=heading, height=2 * STRIP), "x")
+    return layered(points, rule, mark, zoom="x", title=heading, height=2 * STRIP)
 
 
 def differences(contrast: Contrast, run: Run, say: Language) -> Any:
@@ -95,7 +97,7 @@ def differences(contrast: Contrast, run: Run, say: Language) -> Any:
         one = base.transform_filter({"field": "source", "equal": source})
         layers.append(
             one.mark_rule(strokeWidth=1.8, yOffset=offset).encode(
-                x=alt.X("lower:Q", scale=scale, title=name), x2="upper:Q"
+                x=alt.X("lower:Q", scale=scale, title=name), x2=alt.X2("upper:Q")
             )
         )
         layers.append(
@@ -112,7 +114,7 @@ def differences(contrast: Contrast, run: Run, say: Language) -> Any:
         ],
     )
     height = 34 * max(2, len({row["label"] for row in rows}))
-    return zoomable(alt.layer(*layers).properties(title=heading, height=height), "x")
+    return layered(*layers, zoom="x", title=heading, height=height)
 
 
 def page(contrast: Contrast, run: Run, folder: str, say: Language = ENGLISH) -> Page:

@@ -11,7 +11,7 @@ from toolkit.result import kinds, metrics
 from toolkit.result.controls import Control
 from toolkit.result.jackknife import Score
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import COLOUR, chart_of, padded, titled, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, layered, padded, titled
 from toolkit.result.report.colours import Style, colour_of, others, styles_of
 from toolkit.result.run import Point, Run
 
@@ -46,6 +46,7 @@ def numbered(scores: Mapping[str, Score]) -> Sequence[float]:
 def chart(
     curves: Sequence[Curve],
     say: Language,
+    heading: alt.TitleParams,
     y_title: str,
     x_title: str,
     rule: float,
@@ -93,17 +94,16 @@ def chart(
     base = chart_of(rows).encode(x=x, color=colour, tooltip=tooltip)
     y = alt.Y("value:Q", scale=scale, title=y_title)
     dash = alt.StrokeDash("series:N", sort=None, scale=alt.Scale(domain=names, range=dashes), legend=legend)
-    band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=scale, title=y_title), y2="upper:Q")
+    band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=scale, title=y_title), y2=alt.Y2("upper:Q"))
     line = base.mark_line(strokeWidth=2.2, point=alt.OverlayMarkDef(size=36, filled=True)).encode(y=y, strokeDash=dash)
     constant = chart_of([{"rule": rule, "name": f"↓ {rule_name}" if below else rule_name}])
     rule_mark = constant.mark_rule(strokeDash=[2, 3], color=COLOUR.faint, strokeWidth=1.5, clip=True)
     height = alt.YValue(HEIGHT) if below else alt.Y("rule:Q", scale=scale)
     label = constant.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
-        x=alt.value(0), y=height, text="name:N"
+        x=alt.XValue(0), y=height, text=alt.Text("name:N")
     )
-    channels = ("y",) if level else ("x", "y")
     known = rule_mark.encode(y=alt.Y("rule:Q", scale=scale))
-    return zoomable(alt.layer(band, line, known, label).properties(height=HEIGHT), *channels)
+    return layered(band, line, known, label, zoom="y" if level else "xy", title=heading, height=HEIGHT)
 
 
 def over_depth(named: Sequence[tuple[str, Run, Mapping[str, Score]]], title: str, say: Language) -> Any:
@@ -116,18 +116,17 @@ def over_depth(named: Sequence[tuple[str, Run, Mapping[str, Score]]], title: str
     run = named[0][1]
     chance, _ = kinds.chance(run.predictions)
     label = say("chance.short", value=f"{chance:.3f}")
-    drawn = chart(lines, say, metrics.title(run.metric, say), say("figure.depth_axis"), chance, label)
-    return drawn.properties(title=titled(title, [narrative.protocol_line(run, say), say("figure.bands")]))
+    heading = titled(title, [narrative.protocol_line(run, say), say("figure.bands")])
+    return chart(lines, say, heading, metrics.title(run.metric, say), say("figure.depth_axis"), chance, label)
 
 
-def control_charts(
-    run: Run, points: Sequence[Point], compared: Sequence[Control], say: Language
-) -> dict[str, tuple[str, Any]]:
-    """Title and chart by file name: the run with its controls, what it has over them, and what else a layer knows."""
+def control_charts(run: Run, points: Sequence[Point], compared: Sequence[Control], say: Language) -> dict[str, Any]:
+    """Charts by file name: the run with its controls, what it has over them, and what else a layer knows."""
     title = narrative.run_title(run, say)
+    below = [narrative.protocol_line(run, say), say("figure.probe_bands", probe=run.probe)]
     metric, (chance, _) = metrics.title(run.metric, say), kinds.chance(run.predictions)
     test, first = {point.layer: point.test for point in points}, Style(colour_of(run.probe))
-    charts: dict[str, tuple[str, Any]] = {}
+    charts: dict[str, Any] = {}
     x_title = say("figure.layer_axis_numbers" if "encoder.0" in test else "figure.layer_axis")
     controls = [one for one in compared if one.kind not in ("nuisance", "alone")]
     if controls:
@@ -138,10 +137,8 @@ def control_charts(
             Curve(name, style, one.curve, numbered(one.curve)) for name, style, one in zip(names, styles, controls)
         ]
         label = say("chance.short", value=f"{chance:.3f}")
-        charts["controls"] = (
-            say("figure.controls_title", title=title),
-            chart(lines, say, metric, x_title, chance, label),
-        )
+        heading = titled(say("figure.controls_title", title=title), below)
+        charts["controls"] = chart(lines, say, heading, metric, x_title, chance, label)
         over = [
             Curve(say("control.minus", name=name), style, one.curve_minus, numbered(one.curve_minus))
             for name, style, one in zip(names, styles, controls)
@@ -149,10 +146,8 @@ def control_charts(
         ]
         if over:  # in the same colours as in the other chart
             y_title = say("figure.difference_axis", metric=metric)
-            charts["selectivity"] = (
-                say("figure.selectivity_title", title=title),
-                chart(over, say, y_title, x_title, 0.0, say("figure.no_gain")),
-            )
+            heading = titled(say("figure.selectivity_title", title=title), below)
+            charts["selectivity"] = chart(over, say, heading, y_title, x_title, 0.0, say("figure.no_gain"))
     nuisances = [one for one in compared if one.kind == "nuisance"]
     if nuisances:
         styles = others(len(nuisances), run.probe)
@@ -161,9 +156,9 @@ def control_charts(
             Curve(one.name, style, _above_chance(one.curve, one.chance), numbered(one.curve))
             for one, style in zip(nuisances, styles)
         ]
-        charts["nuisance"] = (
-            say("figure.nuisance_title", title=title),
-            chart(lines, say, say("figure.way_to_perfect"), x_title, 0.0, say("figure.chance")),
+        heading = titled(say("figure.nuisance_title", title=title), below)
+        charts["nuisance"] = chart(
+            lines, say, heading, say("figure.way_to_perfect"), x_title, 0.0, say("figure.chance")
         )
     return charts
 

@@ -10,7 +10,7 @@ from toolkit.corpus.labels import IntArray, Task
 from toolkit.result.jackknife import Score
 from toolkit.result.predictions import Predictions
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import COLOUR, chart_of, titled
+from toolkit.result.report.charts import COLOUR, chart_of, layered, titled
 from toolkit.result.report.colours import colour_of
 from toolkit.result.run import Run
 from toolkit.result.stats import Evaluation
@@ -49,7 +49,9 @@ def per_label(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Any:
         .mark_bar(height={"band": 0.6}, opacity=0.75)
         .encode(x=alt.X("value:Q", scale=scale, title=name, axis=alt.Axis(tickCount=10, format=".1f")), color=colour)
     )
-    interval = base.mark_rule(color=COLOUR.ink, strokeWidth=1.8).encode(x=alt.X("lower:Q", scale=scale), x2="upper:Q")
+    interval = base.mark_rule(color=COLOUR.ink, strokeWidth=1.8).encode(
+        x=alt.X("lower:Q", scale=scale), x2=alt.X2("upper:Q")
+    )
     prevalence = (
         base.transform_calculate(series=f"'{names[1]}'")
         .mark_tick(thickness=3, height={"band": 0.8}, opacity=1)
@@ -57,7 +59,7 @@ def per_label(run: Run, evaluation: Evaluation, say: Language = ENGLISH) -> Any:
     )
     title = say("figure.labels_title", title=narrative.run_title(run, say))
     heading = titled(title, [narrative.protocol_line(run, say), say("figure.labels_layer")])
-    return alt.layer(bar, interval, prevalence).properties(title=heading, height=26 * len(rows))
+    return layered(bar, interval, prevalence, title=heading, height=26 * len(rows))
 
 
 def _label_row(label: str, score: Score, support: int, clips: int, say: Language) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def confusion(run: Run, say: Language = ENGLISH) -> Any:
     )
     title = say(f"figure.confusion_title_{kind}", title=narrative.run_title(run, say))
     heading = titled(title, [narrative.protocol_line(run, say), say(f"figure.confusion_{kind}")])
-    return alt.layer(square, text).properties(title=heading, height=34 * len(task.labels))
+    return layered(square, text, title=heading, height=34 * len(task.labels))
 
 
 def _shares(counts: IntArray) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 
 from toolkit.core.i18n import Language
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import COLOUR, chart_of, titled
+from toolkit.result.report.charts import COLOUR, chart_of, layered, titled
 from toolkit.result.report.colours import colour_of
 from toolkit.result.run import Run
 
@@ -38,14 +38,14 @@ def layer_weights(run: Run, say: Language) -> Any:
     x = alt.X("layer:N", sort=None, title=say("figure.layer_axis"), axis=alt.Axis(labelAngle=-50, labelOverlap=True))
     base = chart_of(rows).encode(x=x, tooltip=tooltip)
     bars = base.mark_bar(color=colour_of(run.probe), opacity=0.75).encode(y=alt.Y("mean:Q", title=name))
-    spread = base.mark_rule(color=COLOUR.ink, strokeWidth=1.5).encode(y="lowest:Q", y2="highest:Q")
+    spread = base.mark_rule(color=COLOUR.ink, strokeWidth=1.5).encode(y=alt.Y("lowest:Q"), y2=alt.Y2("highest:Q"))
     equal = chart_of([{"equal": 1 / len(rows), "name": say("figure.weights_equal")}])
-    rule = equal.mark_rule(strokeDash=[4, 3], color=COLOUR.faint, strokeWidth=1.5).encode(y="equal:Q")
+    rule = equal.mark_rule(strokeDash=[4, 3], color=COLOUR.faint, strokeWidth=1.5).encode(y=alt.Y("equal:Q"))
     label = equal.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
-        x=alt.value(0), y="equal:Q", text="name:N"
+        x=alt.XValue(0), y=alt.Y("equal:Q"), text=alt.Text("name:N")
     )
     heading = titled(
         say("figure.weights_title", title=narrative.run_title(run, say)),
         [narrative.protocol_line(run, say), say("figure.weights_spread", rounds=len(run.choices))],
     )
-    return alt.layer(bars, spread, rule, label).properties(title=heading, height=HEIGHT)
+    return layered(bars, spread, rule, label, title=heading, height=HEIGHT)

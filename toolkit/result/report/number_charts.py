@@ -11,7 +11,7 @@ from toolkit.core import seeds
 from toolkit.core.i18n import ENGLISH, Language
 from toolkit.corpus.labels import BINS
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import COLOUR, chart_of, titled
+from toolkit.result.report.charts import COLOUR, chart_of, layered, titled
 from toolkit.result.report.colours import colour_of
 from toolkit.result.report.page import Cell, Row, Table, count_cell, number_cell, table
 from toolkit.result.run import Run
@@ -51,9 +51,9 @@ def drawn(clips: int) -> npt.NDArray[np.int64]:
     return np.sort(seeds.generator(0, "scatter", clips).permutation(clips)[:MOST_DRAWN])
 
 
-def _headed(chart: Any, run: Run, say: Language, title: str, line: str, height: int) -> Any:
+def _headed(layers: Sequence[Any], run: Run, say: Language, title: str, line: str, height: int) -> Any:
     heading = titled(title, [narrative.protocol_line(run, say), line])
-    return chart.properties(title=heading, height=height)
+    return layered(*layers, title=heading, height=height)
 
 
 def scatter(run: Run, target: int = 0, say: Language = ENGLISH) -> Any:
@@ -71,11 +71,11 @@ def scatter(run: Run, target: int = 0, say: Language = ENGLISH) -> Any:
     ]
     colour, base = colour_of(run.probe), chart_of(rows)
     identity = chart_of([{"truth": end, "prediction": end} for end in ends])
-    layers = alt.layer(
+    layers = (
         identity.mark_line(color=COLOUR.faint, strokeDash=[4, 4]).encode(x=x, y=y),
         base.mark_point(filled=True, size=28, opacity=0.45, color=colour).encode(x=x, y=y, tooltip=tooltip),
-        base.mark_tick(thickness=1, opacity=0.3, color=COLOUR.ink).encode(x=x, y=alt.value(380)),
-        base.mark_tick(thickness=1, opacity=0.3, color=COLOUR.ink, orient="horizontal").encode(y=y, x=alt.value(0)),
+        base.mark_tick(thickness=1, opacity=0.3, color=COLOUR.ink).encode(x=x, y=alt.YValue(380)),
+        base.mark_tick(thickness=1, opacity=0.3, color=COLOUR.ink, orient="horizontal").encode(y=y, x=alt.XValue(0)),
     )
     title = say("figure.scatter_title", title=narrative.run_title(run, say), target=run.task.labels[target])
     return _headed(layers, run, say, title, say("figure.scatter_line"), 380)
@@ -122,7 +122,7 @@ def errors(run: Run, target: int = 0, say: Language = ENGLISH) -> Any:
     ]
     base = chart_of(rows).encode(y=y, tooltip=tooltip)
     absolute, signed = (base.transform_calculate(series=f"'{name}'") for name in series)
-    layers = alt.layer(
+    layers = (
         absolute.mark_bar(height={"band": 0.6}, opacity=0.75).encode(x=alt.X("error:Q", title=axis), color=colour),
         signed.mark_tick(thickness=3, height={"band": 0.8}, opacity=1).encode(x=alt.X("bias:Q"), color=colour),
     )
@@ -164,7 +164,7 @@ def bland_altman(run: Run, target: int = 0, say: Language = ENGLISH) -> Any:
     )
     title = say("figure.bland_title", title=narrative.run_title(run, say), target=_target(run, target))
     shown = dict(zip(("mean", "low", "high"), (f"{line:.3g}" for line in lines)))
-    return _headed(alt.layer(points, rules), run, say, title, say("figure.bland_line", **shown), 320)
+    return _headed((points, rules), run, say, title, say("figure.bland_line", **shown), 320)
 
 
 def _target(run: Run, target: int) -> str:

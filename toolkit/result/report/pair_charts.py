@@ -10,7 +10,7 @@ from toolkit.result import metrics
 from toolkit.result.compare import Comparison, Line
 from toolkit.result.jackknife import Score
 from toolkit.result.report import compare_narrative, narrative
-from toolkit.result.report.charts import COLOUR, chart_of, encodings, padded, titled, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, encodings, layered, padded, titled
 from toolkit.result.report.colours import colour_of
 from toolkit.result.report.label_charts import label_metric
 
@@ -104,12 +104,12 @@ def _points(
         part = base.transform_filter({"field": "series", "equal": name})
         rule = part.mark_rule(strokeWidth=1.8, yOffset=offset)
         point = part.mark_point(size=80, filled=True, opacity=1, yOffset=offset)
-        layers.append(rule.encode(x=alt.X("lower:Q", scale=scale, title=metric), x2="upper:Q"))
+        layers.append(rule.encode(x=alt.X("lower:Q", scale=scale, title=metric), x2=alt.X2("upper:Q")))
         x = alt.X("value:Q", scale=scale, title=metric, axis=alt.Axis(tickCount=6))
         layers.append(point.encode(x=x, shape=shape))
     heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
     height = 34 * max(2, len({row["row"] for row in rows}))
-    return zoomable(alt.layer(*layers).properties(title=heading, height=height), "x")
+    return layered(*layers, zoom="x", title=heading, height=height)
 
 
 def reliability(comparison: Comparison, say: Language) -> Any:
@@ -134,7 +134,7 @@ def reliability(comparison: Comparison, say: Language) -> Any:
     ]
     base = chart_of(rows).encode(x=x, color=colour, tooltip=tooltip)
     interval = base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(
-        y=alt.Y("lower:Q", scale=scale, title=title_y), y2="upper:Q"
+        y=alt.Y("lower:Q", scale=scale, title=title_y), y2=alt.Y2("upper:Q")
     )
     size = alt.Size("count:Q", scale=alt.Scale(type="sqrt", range=[30, 350]), legend=None)
     point = base.mark_point(filled=True, opacity=0.9).encode(
@@ -148,7 +148,7 @@ def reliability(comparison: Comparison, say: Language) -> Any:
     )
     title = say("compare.reliability_title", task=comparison.run.task.name)
     heading = titled(title, [narrative.protocol_line(comparison.run, say), say("figure.intervals")])
-    return alt.layer(diagonal, interval, point).properties(title=heading, height=360)
+    return layered(diagonal, interval, point, title=heading, height=360)
 
 
 def spreads(comparison: Comparison, say: Language) -> Any:
@@ -169,8 +169,8 @@ def spreads(comparison: Comparison, say: Language) -> Any:
     base = chart_of(boxes).encode(y=_across("series:N"), color=colour)
     tooltip = [alt.Tooltip("value:Q", title=metric, format=".3f"), alt.Tooltip("clips:Q", title=say("figure.clips"))]
     layers = [
-        base.mark_rule(strokeWidth=1.5).encode(x=x("low"), x2="high"),
-        base.mark_bar(opacity=0.3, height=26).encode(x=x("left"), x2="right"),
+        base.mark_rule(strokeWidth=1.5).encode(x=x("low"), x2=alt.X2("high")),
+        base.mark_bar(opacity=0.3, height=26).encode(x=x("left"), x2=alt.X2("right")),
         base.mark_tick(thickness=4, height=26, opacity=1).encode(x=x("median")),
         chart_of(lines)
         .mark_tick(thickness=1.5, height=14, opacity=0.75, yOffset=24)
@@ -180,4 +180,4 @@ def spreads(comparison: Comparison, say: Language) -> Any:
     title = say("compare.spread_title", task=comparison.run.task.name, group=group)
     heading = titled(title, [narrative.protocol_line(comparison.run, say)])
     height = 76 * len(comparison.best)
-    return zoomable(alt.layer(*layers).properties(title=heading, height=height), "x")
+    return layered(*layers, zoom="x", title=heading, height=height)

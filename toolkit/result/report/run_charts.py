@@ -10,7 +10,7 @@ from toolkit.result import kinds, metrics
 from toolkit.result.controls import Control
 from toolkit.result.online import Online
 from toolkit.result.report import curves, narrative, number_charts, run_online
-from toolkit.result.report.charts import COLOUR, chart_of, padded, specifications, titled, zoomable
+from toolkit.result.report.charts import COLOUR, chart_of, layered, padded, specifications, titled
 from toolkit.result.report.colours import colour_of
 from toolkit.result.report.label_charts import confusion, per_label
 from toolkit.result.report.mix_charts import layer_weights
@@ -39,11 +39,7 @@ def specs(
         drawn |= number_charts.charts(run, say)
     if online is not None:
         drawn["callers"] = run_online.chart(run, online, say)
-    line = narrative.protocol_line(run, say)
-    for figure, (title, chart) in curves.control_charts(run, points, compared, say).items():
-        heading = titled(title, [line, say("figure.probe_bands", probe=run.probe)])
-        drawn[figure] = chart.properties(title=heading)
-    return drawn
+    return drawn | curves.control_charts(run, points, compared, say)
 
 
 @specifications
@@ -94,7 +90,7 @@ def layer_curve(run: Run, points: Sequence[Point], say: Language = ENGLISH) -> A
     dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[[1, 0], [5, 4]]))
     test, development = (base.transform_calculate(series=f"'{series}'") for series in names)
     band = base.mark_area(opacity=0.2, color=colour_of(run.probe)).encode(
-        y=alt.Y("lower:Q", scale=scale, title=name), y2="upper:Q"
+        y=alt.Y("lower:Q", scale=scale, title=name), y2=alt.Y2("upper:Q")
     )
     line = test.mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=45, filled=True)).encode(
         y=alt.Y("test:Q", scale=scale), color=colour, strokeDash=dash
@@ -113,11 +109,10 @@ def layer_curve(run: Run, points: Sequence[Point], say: Language = ENGLISH) -> A
         y=alt.Y("chance:Q", scale=scale)
     )
     label = constant.mark_text(align="left", dy=-7, dx=4, color=COLOUR.faint).encode(
-        x=alt.value(0), y=alt.Y("chance:Q", scale=scale), text="name:N"
+        x=alt.XValue(0), y=alt.Y("chance:Q", scale=scale), text=alt.Text("name:N")
     )
     unit = narrative.unit(run.predictions, say)
     subtitle = [narrative.protocol_line(run, say), say("figure.layers_rings", unit=unit)]
     kind = "figure.layers_title_tuned" if run.tuned else "figure.layers_title"
     heading = titled(say(kind, title=narrative.run_title(run, say), probe=run.probe.removeprefix(TUNED)), subtitle)
-    layers = alt.layer(band, rule, label, dashed, line, ring)
-    return zoomable(layers.properties(title=heading, height=300), "y")
+    return layered(band, rule, label, dashed, line, ring, zoom="y", title=heading, height=300)

@@ -9,7 +9,7 @@ from toolkit.core.i18n import Language
 from toolkit.result import kinds, metrics
 from toolkit.result.online import Online
 from toolkit.result.report import narrative
-from toolkit.result.report.charts import COLOUR, chart_of, padded, titled
+from toolkit.result.report.charts import COLOUR, chart_of, layered, padded, titled
 from toolkit.result.report.colours import colour_of
 from toolkit.result.report.page import Cell, Row, Table, number_cell, table
 from toolkit.result.run import Run
@@ -49,7 +49,9 @@ def chart(run: Run, online: Online, say: Language) -> Any:
     )
     tooltip = [alt.Tooltip("callers:Q", title=title), alt.Tooltip("text:N", title=metric)]
     base = chart_of(rows).encode(x=x, tooltip=tooltip)
-    band = base.mark_area(opacity=0.2, color=colour).encode(y=alt.Y("low:Q", scale=scale, title=metric), y2="high:Q")
+    band = base.mark_area(opacity=0.2, color=colour).encode(
+        y=alt.Y("low:Q", scale=scale, title=metric), y2=alt.Y2("high:Q")
+    )
     point = alt.OverlayMarkDef(size=45, filled=True, color=colour)
     line = base.mark_line(strokeWidth=2.5, color=colour, point=point).encode(y=alt.Y("mean:Q", scale=scale))
     known = chart_of([{"chance": chance}]).mark_rule(strokeDash=[2, 3], color=COLOUR.faint)
@@ -61,7 +63,7 @@ def chart(run: Run, online: Online, say: Language) -> Any:
             say("online.subtitle", layer=online.best, orders=len(online.bits[online.best])),
         ],
     )
-    return alt.layer(band, rule, line).properties(title=heading, height=260)
+    return layered(band, rule, line, title=heading, height=260)
 
 
 def code_table(online: Online, say: Language) -> Table:
