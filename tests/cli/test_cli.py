@@ -264,8 +264,8 @@ def test_work_goes_on_when_nobody_listens(
 def test_a_signal_ends_it_with_its_code_and_the_run_goes_on_afterwards(
     run: Run, study: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    rows = [(f"c{k}", f"{k % 36}.wav", f"{k // 36 / 2000:g}") for k in range(6000)]
-    manifest.write(tmp_path / "long.csv", ("id", "path", "start"), rows)
+    rows = [(f"c{k}", f"{k % 36}.wav", f"{k // 36 / 2000:g}", f"{k // 36 / 2000 + 0.06:g}") for k in range(6000)]
+    manifest.write(tmp_path / "long.csv", ("id", "path", "start", "end"), rows)
     words = ["extract", "--model", "tiny-hubert", "-w", str(tmp_path), "--manifest", str(tmp_path / "long.csv")]
     with contextlib.suppress(FileExistsError):
         shutil.copytree(study / "models", tmp_path / "models")

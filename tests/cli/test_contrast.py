@@ -126,6 +126,8 @@ def test_without_a_negative_label_the_answer_counts_labels(tmp_path: Path) -> No
     found = toolkit.open(study).contrast(NAME, "suicidal", negative=())
     assert found.answer.startswith("Of 7 labels, 0 are predicted at different rates for speakers with suicidal ‘1’")
     assert "calls-share" in {path.stem for path in found.folder.glob("figures/*")}
+    few = toolkit.open(study).contrast(NAME, "suicidal", negative=(), least=30)
+    assert min(few.contrast.callers) < 5 and few.answer.startswith("Of 7 labels, 7 cannot be tested for a difference")
 
 
 def put(name: str, *cells: str) -> Edit:

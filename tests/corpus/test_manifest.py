@@ -167,8 +167,8 @@ cell = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size
 
 @given(st.lists(st.tuples(cell, cell), min_size=1, max_size=5))
 def test_what_is_written_comes_back(folder: Path, cells: list[tuple[str, str]]) -> None:
-    rows = [(str(n), "a.wav", str(n), *two) for n, two in enumerate(cells)]
-    manifest.write(folder / "manifest.csv", ("id", "path", "start", "one", "two"), rows)
+    rows = [(str(n), "a.wav", str(n), str(n + 1), *two) for n, two in enumerate(cells)]
+    manifest.write(folder / "manifest.csv", ("id", "path", "start", "end", "one", "two"), rows)
     read = manifest.read(folder / "manifest.csv")
     assert list(zip(read.cells("one"), read.cells("two"))) == cells
     assert read.cells("id") == tuple(str(number) for number in range(len(cells)))
@@ -179,6 +179,16 @@ def test_what_would_not_come_back_is_not_written(bad: str, tmp_path: Path) -> No
     with pytest.raises(ManifestError, match=r"row 2: path .*; expected text without control characters"):
         manifest.write(tmp_path / "manifest.csv", ("id", "path"), [("x", "a"), ("y", bad)])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_segments_of_which_two_last_to_the_end_of_the_file_are_refused(folder: Path) -> None:
+    """Their ends are in a column that is not read, such as a duration."""
+    assert defects(folder, "id,path,start,duration\n0,a.wav,,1\n1,a.wav,1,1\n2,a.wav,2,1\n3,sub/b.wav,1,1\n") == [
+        f"line {line}: it has no end, as line 2 has none, so that both last to the end of 'a.wav'; expected an `end` "
+        "(seconds) for every segment of a file but one"
+        for line in (3, 4)
+    ]
+    assert defects(folder, "id,path,start,end,channel\n0,a.wav,0,1,0\n1,a.wav,1,,0\n2,a.wav,2,,1\n") == []
 
 
 def test_rows_that_are_the_same_audio_are_refused_with_what_may_tell_them_apart(folder: Path) -> None:
@@ -205,7 +215,8 @@ def test_one_audio_with_two_labels_is_refused_with_both(folder: Path) -> None:
 
 
 def test_fifty_thousand_clips_are_read_in_seconds(folder: Path) -> None:
-    manifest.write(folder / "manifest.csv", ("id", "path", "start"), ((str(n), "a.wav", str(n)) for n in range(50_000)))
+    rows = ((str(n), "a.wav", str(n), str(n + 1)) for n in range(50_000))
+    manifest.write(folder / "manifest.csv", ("id", "path", "start", "end"), rows)
     assert len(manifest.read(folder / "manifest.csv").clips) == 50_000
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
         assert sum(1 for _ in csv.reader(file)) == 50_001

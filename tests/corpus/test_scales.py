@@ -64,6 +64,11 @@ def test_a_missing_number_is_left_out_of_its_target_alone(tmp_path: Path) -> Non
         ("1e999", r"'1e999', expected a finite number"),
         ("1_0", r"'1_0', expected a finite number"),
         ("12,5", r"line 5, column 'valence': '12,5' has a decimal comma, expected a point: 12.5"),
+        (
+            "1,250",
+            r"'1,250' has a comma, expected 1250 where it parts thousands, and 1.250 where it is a decimal comma",
+        ),
+        ("45 %", r"'45 %' has a percent sign, expected the number alone: 45"),
         ("1e9", r"line 5, column 'valence': 1e\+09 is more than 1000 times as far from the median, 4, as clips "),
     ],
 )
@@ -87,6 +92,29 @@ def test_a_usual_code_for_no_answer_is_no_number_of_the_scale(tmp_path: Path, co
     asked(tmp_path, {"risk": [str(10 * number % 97) for number in range(39)] + ["99"]}, REGRESSION)  # one of them
 
 
+@pytest.mark.parametrize(
+    "rules", [REGRESSION, Rules(kind="ordinal"), Rules(kind="classes"), Rules(threshold=1.0), Rules()]
+)
+@pytest.mark.parametrize("code", ["9", "8", "99"])
+def test_so_is_one_digit_far_above_the_few_levels_of_a_scale_and_classes_have_codes_too(
+    tmp_path: Path, code: str, rules: Rules
+) -> None:
+    cells = [str(number % 4) for number in range(40)]
+    cells[3] = code
+    with pytest.raises(
+        LabelError, match=f"'risk': {code} is a usual code for no answer, and the other numbers are 0 to 3"
+    ):
+        asked(tmp_path, {"risk": cells}, rules)
+    kept = Rules(kind="classes", unknown="keep")
+    assert asked(tmp_path, {"risk": cells}, kept).task.labels == ("0", "1", "2", "3", code)
+
+
+@pytest.mark.parametrize("levels", ["123456789", "1359", "0149", "12347", "19"])
+def test_a_scale_of_one_digit_may_end_with_9(tmp_path: Path, levels: str) -> None:
+    cells = [levels[number % len(levels)] for number in range(40)]
+    assert len(asked(tmp_path, {"risk": cells}, Rules(kind="ordinal")).truth) == 40
+
+
 def test_a_constant_and_an_unknown_column_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"'valence' holds the numbers \[3.0\]; two or more are needed to predict one"):
         asked(tmp_path, {"valence": ["3", "3.0"] * 20}, REGRESSION)
@@ -101,6 +129,10 @@ def test_a_constant_and_an_unknown_column_are_refused(tmp_path: Path) -> None:
 def test_a_decimal_comma_is_refused_where_nothing_is_said_of_the_kind(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"line 2, .*'1,00' has a decimal comma, expected a point: 1.00"):
         asked(tmp_path, {"valence": [cell.replace(".", ",") for cell in VALENCE]}, Rules())
+    shares = [f"{20 * (number % 4)}%" for number in range(40)]
+    with pytest.raises(LabelError, match=r"line 2, .*'0%' has a percent sign, expected the number alone: 0; or --kind"):
+        asked(tmp_path, {"share": shares}, Rules())
+    assert len(asked(tmp_path, {"share": shares}, Rules(kind="classes")).task.labels) == 4
 
 
 def test_levels_are_in_the_order_of_numbers_or_as_they_are_named(tmp_path: Path) -> None:

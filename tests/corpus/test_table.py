@@ -153,6 +153,16 @@ def test_paths_of_another_machine_are_found_by_their_longest_end(make: Make, tmp
     assert not (tmp_path / "manifest.csv").exists()
 
 
+def test_a_start_and_a_duration_make_an_end(make: Make, tmp_path: Path) -> None:
+    table = b"file,label,start (ms),%s (ms),channel\ncalls/c0.wav,x,500,250,0\ncalls/c0.wav,y,900,1000,0\n"
+    assert "'duration (ms)', by its heading; a clip ends so long" in str(
+        make("t.csv", table % b"duration", label="label")
+    )
+    assert (read(tmp_path)["start"], read(tmp_path)["end"]) == (("0.5", "0.9"), ("0.75", "1.9"))
+    with pytest.raises(InputError, match="line 3: it has no end, as line 2 has none, so that both last to the end"):
+        make("t.csv", table % b"extent", label="label")
+
+
 def test_audio_outside_the_manifests_folder_starts_from_its_root(make: Make, tmp_path: Path) -> None:
     study, file = tmp_path / "study", tmp_path / "t.csv"
     study.mkdir()
@@ -168,6 +178,7 @@ def test_audio_outside_the_manifests_folder_starts_from_its_root(make: Make, tmp
     [
         ("a,b\nx,y\n", {}, InputError, "which columns are labels"),
         ("path,speaker,label\nx,1.38E+11,y\n", {}, SplitError, r"1\.38E\+11' .line 2. looks cut by a spreadsheet"),
+        ("path,label\nx,a\ny,b\nz,\"b, a\"\n", {}, LabelError, "'b, a' .line 4. lists several labels in one cell"),
         ("a,label\nx,y\n", {}, InputError, "which column names the audio file"),
         ("file,wav,label\nx,x,y\n", {}, InputError, "'file' or 'wav' may be the path; name one with --path"),
         ("file,label\nx,y\n", {"speaker": "speakr"}, InputError, "--speaker speakr: t.csv has no column of that name"),

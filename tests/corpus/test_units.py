@@ -101,9 +101,9 @@ TWO = ("a1,a.wav,,,s1,A,sad,f,x", "a2,b.wav,,,s1,A,happy,f,x")
     [
         (TWO, "recording", None, Rules(), LabelError, "clips of unit 'A' differ in 'risk': 'sad' in manifest line 2"),
         (TWO, "recording", "any", Rules(), LabelError, "any is for labels of 0 and 1, and column 'risk' holds 'happy'"),
-        (TWO, "recording", "max", Rules(), LabelError, "max is for numbers, and column 'risk' holds 'sad'"),
+        (TWO, "recording", "max", Rules(), LabelError, "max is for numbers; column 'risk': 'sad', expected a"),
         (("a1,a.wav,,,s1,A,3.5,f,x", "a2,b.wav,,,s1,A,12;5,f,x"), "recording", "mean", Rules(threshold=3.0), LabelError,
-         "mean is for numbers, and column 'risk' holds '12,5', with a decimal comma; expected a point: 12.5"),
+         "mean is for numbers; column 'risk': '12,5' has a decimal comma, expected a point: 12.5"),
         ([f"a{n},{n}.wav,,,s1,A,{cell},f,x" for n, cell in enumerate(("2", "3", "99"))], "recording", "mean",
          Rules(threshold=3.0), LabelError, "line 4, column 'risk': 99 is a usual code for no answer"),
         (TWO, "recording", "mean", Rules(), LabelError, "mean makes numbers between the labels"),

@@ -158,6 +158,18 @@ def test_ranks_are_pooled_by_standardised_scores_and_the_mean_of_folds_by_each_r
     assert only["roc_auc_by_fold"] == 1.0
 
 
+def test_a_fold_of_positives_alone_has_no_average_precision(predictions_of, tasks):
+    """Where each caller is a fold with one label; without them the mean is 1 however bad the ranking."""
+    given = predictions_of(tasks["binary"], clips=8)
+    truth, fold = np.array([1, 1, 0, 0, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 2, 2, 2])
+    positive = np.array([0.5, 0.5, 0.5, 0.5, 0.9, 0.8, 0.7, 0.6])
+    given = replace(given, truth=truth, fold=fold, probability=np.stack([1 - positive, positive], axis=1))
+    values = measure(given)
+    assert values["average_precision_by_fold"] == 0.5 and values["roc_auc_by_fold"] == 0.25  # those of the third fold
+    alone = measure(replace(given, fold=np.array([0, 0, 1, 1, 1, 0, 1, 0])))
+    assert alone["average_precision_by_fold"] is None is alone["roc_auc_by_fold"]
+
+
 def test_the_mean_of_folds_is_scikit_learns_fold_by_fold_and_label_by_label(predictions_of, tasks):
     given = predictions_of(tasks["multilabel"])
     for name, function in (("roc_auc", "roc_auc_score"), ("average_precision", "average_precision_score")):

@@ -22,6 +22,7 @@ HEADINGS = {
     "标签 类别 标注",
     "start": "start start_time starttime begin onset from 开始 开始时间 起始 起始时间 起点 开始时刻",
     "end": "end end_time endtime stop offset to ende 结束 结束时间 终止 终止时间 终点 结束时刻",
+    "duration": "duration dur length len 时长 持续时间 持续时长 长度 dauer",
     "channel": "channel channel_id ch chan kanal 声道 通道 声道号 音轨",
     "id": "id clip clip_id clipid segment_id utterance_id 编号 片段编号 片段id 片段 语句编号 样本编号",
 }
@@ -29,8 +30,12 @@ UNIT = re.compile(r"[ _]*[\[(（](.*?)[\])）]$|[ _](ms|s|secs?|seconds?)$")
 
 
 def columns(table: Sheet, options: TableOptions, notes: list[str]) -> dict[str, str]:
-    """The table's column for each of ours that it has, as named or, where none is, by its heading."""
-    given = {role: getattr(options, "identity" if role == "id" else role) for role in HEADINGS if role != "label"}
+    """The table's column for each of ours that it has, as named or, where none is, by its heading.
+
+    One of durations is taken where there are starts and no ends.
+    """
+    roles = [role for role in HEADINGS if role not in ("label", "duration")]
+    given = {role: getattr(options, "identity" if role == "id" else role) for role in roles}
     found = {role: _named(table, role, name) for role, name in given.items() if name is not None}
     taken = labels(table, options)
     for role, how in {role: "as named" for role in found}.items():
@@ -46,6 +51,11 @@ def columns(table: Sheet, options: TableOptions, notes: list[str]) -> dict[str, 
         if proposed and unique:
             found[role] = proposed[0]
             notes.append(f"  {role}: {proposed[0]!r}, by its heading")
+    if "start" in found and "end" not in found:
+        lengths = _proposed("duration", [name for name in table.columns if name not in {*found.values(), *taken}])
+        if len(lengths) == 1:
+            found["duration"] = lengths[0]
+            notes.append(f"  duration: {lengths[0]!r}, by its heading; a clip ends so long after its start")
     if "path" not in found:
         raise InputError(
             f"{table.name}: which column names the audio file? Say --path with one of {_shown(table.columns)}"

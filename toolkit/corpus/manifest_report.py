@@ -17,6 +17,7 @@ from toolkit.audio.clip import Clip
 from toolkit.audio.decode import averaged
 from toolkit.core.errors import AudioError
 from toolkit.corpus import manifest, repeats, spellings
+from toolkit.corpus.doubtful import doubtful
 from toolkit.corpus.roots import Roots
 from toolkit.corpus.spellings import REFUSE, Rules
 
@@ -101,8 +102,13 @@ def _spelling_defects(read: manifest.Manifest, rules: Rules) -> list[str]:
         if column != "speaker" and len(set(cells)) > max(MAX_VALUES, len(cells) // 2):
             continue
         found = spellings.names(cells, read.lines if cells else ())
-        if column == "speaker" and rules.unknown == "refuse" and (cut := spellings.rounded(found)):
-            defects.append(f"line {cut.first_line}, column {column!r}: {spellings.told_rounded(cut)}")
+        if (
+            column == "speaker"
+            and rules.unknown == "refuse"
+            and (wrong := doubtful([name.kept for name in found], True))
+        ):
+            at, why = wrong
+            defects.append(f"line {found[at].first_line}, column {column!r}: {found[at]} {why}")
         for name in found:
             if name.several and rules.spellings == "refuse":
                 defects.append(f"line {name.first_line}, column {column!r}: {spellings.two(name)}")

@@ -19,8 +19,8 @@ class Spelt:
     """Two spellings of one label, speaker or group (3 and 3.0, s1 and S1): refuse; merge, which takes the most
     frequent; or keep them apart."""
     unknown: str = "refuse"
-    """nan, NA, none, unknown, ? and the like as a label, speaker or group, or 999 among numbers from 1 to 7: refuse,
-    or keep like any other."""
+    """nan, NA, none, unknown, ? and the like as a label, speaker or group, 999 among numbers from 1 to 7, names that a
+    spreadsheet cut or made dates of, several labels in one cell: refuse, or keep like any other."""
 
     @property
     def rules(self) -> Rules:

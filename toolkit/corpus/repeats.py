@@ -19,15 +19,24 @@ MARKED_SECONDS = 0.1  # by which the marks of two speakers' turns may overlap: m
 
 
 def same_audio(columns: Sequence[str], reserved: Sequence[str], clips: Sequence[Clip]) -> list[str]:
-    """Rows of one recording, segment and channel: a defect for each such audio.
+    """Rows of one recording, segment and channel, or of several segments without an end: a defect for each such audio.
 
     One clip under two ids is trained on and tested on; so are the parts of a recording whose times are in a column
     that is not read.
     """
+    endless: dict[tuple[object, ...], int] = {}
+    inside: list[str] = []
     rows: dict[tuple[object, ...], int | list[int]] = {}  # a list only where there are several
     for row, clip in enumerate(clips):
         audio = (posixpath.normpath(clip.path), clip.start or None, clip.end, clip.channel)
         first = rows.setdefault(audio, row)
+        if clip.end is None:
+            other = clips[endless.setdefault((audio[0], clip.channel), row)]
+            if (other.start or 0) != (clip.start or 0):
+                inside.append(
+                    f"line {clip.line}: it has no end, as line {other.line} has none, so that both last to the end of "
+                    f"{clip.path!r}; expected an `end` (seconds) for every segment of a file but one"
+                )
         if isinstance(first, list):
             first.append(row)
         elif first != row:
@@ -42,7 +51,7 @@ def same_audio(columns: Sequence[str], reserved: Sequence[str], clips: Sequence[
     named = [name for name in columns if name not in reserved]
     others = unread(named) if found else []
     cells = [at for at, name in enumerate(columns) if name in named]
-    return [_same(same, columns, cells, others if number == 0 else []) for number, same in enumerate(found)]
+    return [_same(same, columns, cells, others if number == 0 else []) for number, same in enumerate(found)] + inside
 
 
 def _same(clips: Sequence[Clip], columns: Sequence[str], labels: Sequence[int], others: Sequence[str]) -> str:

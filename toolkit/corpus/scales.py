@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from toolkit.core.errors import LabelError, PredictionsError, one_of
 from toolkit.core.i18n import Note
-from toolkit.corpus.labels import COMMA, NUMBER, IntArray, Task, Truth, columns_of, short_name
+from toolkit.corpus.labels import COMMA, NUMBER, PERCENT, THOUSANDS, IntArray, Task, Truth, columns_of, short_name
 from toolkit.corpus.spellings import SCALES, Rules
 from toolkit.corpus.splits import Round
 
@@ -18,6 +18,7 @@ CODES = frozenset(sign * int(digit * size) for sign in (1, -1) for digit in "789
     -8,
     -9,
 }
+SHORT = frozenset((7, 8, 9))  # likewise on scales of few levels
 FAR = 1000.0  # times the median distance from the median: one such clip would outweigh all others in every square
 
 
@@ -59,17 +60,22 @@ def number(cell: str) -> float:
 def check_codes(
     name: str, cells: Sequence[str], lines: Sequence[int], rules: Rules, where: str = "Manifest line"
 ) -> None:
-    """A 999 among numbers from 1 to 7 stands for none, and would be the highest of them.
+    """A 999 among numbers from 1 to 7 stands for none, and would be the highest of them; so does a 9 next to 1 and 2.
 
-    Seen where a number of CODES is further from all others than they are from each other. Raises LabelError.
+    Seen where a number of CODES is further from all others than they are from each other; one of SHORT, where these
+    are whole numbers without a gap. Raises LabelError.
     """
     values = [number(cell.strip()) for cell in cells]
-    others = {value for value in values if value not in CODES and not np.isnan(value)}
+    known = {value for value in values if not np.isnan(value)}
+    codes, others, low = CODES, known - CODES, known - CODES - SHORT
+    dense = len(low) > 1 and all(map(float.is_integer, low)) and max(low) - min(low) == len(low) - 1
+    if dense and max(known & SHORT, default=0) - max(low) >= len(low):
+        codes, others = CODES | SHORT, low
     if rules.unknown == "keep" or len(others) < 2:
         return
     lowest, highest = min(others), max(others)
     for value, line in zip(values, lines, strict=True):
-        if value in CODES and max(lowest - value, value - highest) > highest - lowest:
+        if value in codes and max(lowest - value, value - highest) > highest - lowest:
             raise LabelError(
                 f"{where} {line}, column {name!r}: {value:g} is a usual code for no answer, and the other numbers are "
                 f"{lowest:g} to {highest:g}; clear such cells (--unlabelled skip), or say --unknown keep (takes it for "
@@ -79,6 +85,13 @@ def check_codes(
 
 def expected(cell: str) -> str:
     """What to write in place of a cell that is no number."""
+    if THOUSANDS.fullmatch(cell):
+        return (
+            f"{cell!r} has a comma, expected {cell.replace(',', '')} where it parts thousands, and "
+            f"{cell.replace(',', '.')} where it is a decimal comma"
+        )
+    if share := PERCENT.fullmatch(cell):
+        return f"{cell!r} has a percent sign, expected the number alone: {share[1].replace(',', '.')}"
     if COMMA.fullmatch(cell):
         return f"{cell!r} has a decimal comma, expected a point: {cell.replace(',', '.')}"
     return f"{cell!r}, expected a finite number such as 12.5, or nothing and --unlabelled skip"

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from toolkit.core.errors import LabelError, one_of
 from toolkit.core.i18n import Note
-from toolkit.corpus.labels import COMMA, NUMBER
+from toolkit.corpus.labels import COMMA, NUMBER, PERCENT
 from toolkit.corpus.manifest import Manifest
-from toolkit.corpus.scales import check_codes
+from toolkit.corpus.scales import check_codes, expected
 from toolkit.corpus.spellings import Rules
 
 
@@ -75,7 +75,7 @@ def of_numbers(
 ) -> dict[str, Sequence[str]]:
     """The cells, a single column of numbers cut in two by a threshold. lines: of the clips.
 
-    Raises LabelError for a scale that is not declared as classes, and for a cell below no threshold.
+    Raises LabelError for a scale that is not declared as classes, a code for no answer, and a cell below no threshold.
     """
     cut = dict(cells)
     if len(names) != 1 or names[0] not in cells:
@@ -90,12 +90,13 @@ def of_numbers(
         cut[name] = above(name, cells[name], rules.threshold, lines)
         return cut
     values = set(cells[name])
-    commas = [row for row, cell in enumerate(cells[name]) if COMMA.fullmatch(cell)]
-    if rules.kind == "auto" and commas and all(NUMBER.fullmatch(cell.replace(",", ".")) for cell in values):
-        cell = cells[name][commas[0]]
+    if not rules.levels and all(map(NUMBER.fullmatch, values)):
+        check_codes(name, cells[name], lines, rules)
+    odd = [row for row, cell in enumerate(cells[name]) if COMMA.fullmatch(cell) or PERCENT.fullmatch(cell)]
+    if rules.kind == "auto" and odd and all(NUMBER.fullmatch(_plain(cell)) for cell in values):
         raise LabelError(
-            f"Manifest line {lines[commas[0]]}, column {name!r}: {cell!r} has a decimal comma, expected a point: "
-            f"{cell.replace(',', '.')}; or --kind classes, for labels that only look like numbers"
+            f"Manifest line {lines[odd[0]]}, column {name!r}: {expected(cells[name][odd[0]])}; or --kind classes, for "
+            "labels that only look like numbers"
         )
     if rules.kind == "auto" and all(map(NUMBER.fullmatch, values)) and len(set(map(float, values))) > 2:
         ordered = sorted(values, key=float)
@@ -118,6 +119,11 @@ def above(name: str, cells: Sequence[str], threshold: float, lines: Sequence[int
                 f"{threshold:g}"
             )
     return [f"{name} {'>=' if float(cell) >= threshold else '<'} {threshold:g}" for cell in cells]
+
+
+def _plain(cell: str) -> str:
+    share = PERCENT.fullmatch(cell)
+    return (share[1] if share else cell).replace(",", ".")
 
 
 def _without(manifest: Manifest, rows: Mapping[int, str] | set[int]) -> Manifest:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 from toolkit.core.i18n import Note
+from toolkit.corpus.doubtful import doubtful
 
 SPELLINGS = ("refuse", "merge", "keep")
 UNKNOWN = ("refuse", "keep")
@@ -21,12 +22,14 @@ KINDS = ("auto", "classes", *SCALES)
 NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]*))?|([+-]?)\.([0-9]+)")
 # What no one sees, next to the format and control signs that Unicode has categories for: Default_Ignorable_Code_Point
 IGNORED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+DOUBT = re.compile(r"(?<=\w) ?(?:\?+|\(\?+\))$")  # "sad?", "sad (?)": the same name, by one who was not sure
 NAMELESS = frozenset(  # by their keys
     ("nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "unknown", "unk", "undefined", "missing", "?",
-     "??", "???", "-", "--", "---", ".", "...", "/", "unbekannt", "inconnu", "未知", "不详", "不明", "无", "缺失")
+     "??", "???", "-", "--", "---", ".", "...", "/", "unbekannt", "inconnu", "未知", "不详", "不明", "无", "缺失",
+     "#value!", "#ref!", "#name", "#div/0!", "#num!", "#null!",  # Excel's errors
+     "don't know", "don’t know", "no answer", "no agreement", "not applicable", "not available", "xxx", "keine angabe",
+     "k.a.", "weiss nicht", "不知道", "不清楚", "无法判断", "拒答", "未填", "未填写", "未标注")
 )  # fmt: skip
-DIGITS = 15  # of a number, that a spreadsheet keeps
-SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]+)?E\+[0-9]+", re.IGNORECASE)  # how it shows a long one
 SHOWN = 3  # names in a sentence; of more, how many more
 
 
@@ -81,17 +84,18 @@ REFUSE, KEEP = Rules(), Rules("keep", "keep")
 
 
 def key(text: str) -> str:
-    """What all spellings of a name share: NFKC, nothing invisible, single spaces, case folded, numbers in one form.
+    """What all spellings of a name share: NFKC, nothing invisible, single spaces, case folded, numbers in one form, no
+    question mark behind it.
 
-    >>> key(" \\uff33\\uff13\\u200b"), key("03") == key("3.0") == key("+3.00"), key("-0.50"), key("0.")
-    ('s3', True, '-0.5', '0')
+    >>> key(" \\uff33\\uff13\\u200b"), key("03") == key("3.0") == key("+3.00"), key("-0.50"), key("0."), key("sad?")
+    ('s3', True, '-0.5', '0', 'sad')
     """
     before = None
     while text != before:  # folding a case can make another composition possible
         before = text
         visible = "".join(sign for sign in " ".join(text.split()) if unicodedata.category(sign) not in ("Cf", "Cc"))
         text = unicodedata.normalize("NFKC", IGNORED.sub("", unicodedata.normalize("NFKC", visible)).casefold())
-        text = " ".join(text.split())
+        text = DOUBT.sub("", " ".join(text.split()))
     number = NUMBER.fullmatch(text)
     if number is None:
         return text
@@ -186,8 +190,7 @@ def settle(
         for name in found:
             if name.key in NAMELESS:
                 raise error(f"{where}, column {column!r}: {nameless(name)}")
-        if group and (cut := rounded(found)):
-            raise error(f"{where}, column {column!r}: {told_rounded(cut)}")
+    check_doubtful(where, column, found, rules, group)
     notes = []
     several = [name for name in found if name.several]
     if several and rules.spellings == "keep":
@@ -283,23 +286,10 @@ def nameless(name: Name) -> str:
     )
 
 
-def rounded(found: Sequence[Name]) -> Name | None:
-    """A name that a spreadsheet took for a number and cut: 1.38E+11, or all long ones with zeros at their end."""
-    for name in found:
-        if SCIENTIFIC.fullmatch(name.kept):
-            return name
-    long = [name for name in found if name.kept.isdecimal() and len(name.kept) > DIGITS]
-    cut = len(long) > 2 and all(set(name.kept[DIGITS:]) == {"0"} for name in long)
-    return long[0] if cut else None
-
-
-def told_rounded(name: Name) -> str:
-    """What is wrong with it, and what to do."""
-    return (
-        f"{name} looks cut by a spreadsheet, which keeps {DIGITS} digits of a number, so that several names may have "
-        "become one; expected names as they were given: save the column as text, or --unknown keep (takes it for a "
-        "name like any other)"
-    )
+def check_doubtful(where: str, column: str, found: Sequence[Name], rules: Rules, group: bool) -> None:
+    """Raises LabelError, or SplitError for a group, where a name of a column is perhaps none (`doubtful`)."""
+    if rules.unknown == "refuse" and (wrong := doubtful([name.kept for name in found], group)):
+        raise (SplitError if group else LabelError)(f"{where}, column {column!r}: {found[wrong[0]]} {wrong[1]}")
 
 
 def _more(every: Sequence[object]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.audio import decode_pool
-from toolkit.core.errors import AudioError, InputError, SplitError
+from toolkit.core.errors import AudioError, InputError
 from toolkit.corpus import cells, headings, manifest, sheet, spellings
 from toolkit.corpus.acceptance import Row, accepted
 from toolkit.corpus.finding import Finder
@@ -72,6 +72,8 @@ def table(file: Path, out: Path, options: TableOptions, audio_root: Roots = None
     for role in ("start", "end"):
         if role in named:
             columns[role] = _seconds(read, named[role])
+    if "duration" in named:
+        columns["end"] = list(map(_end, columns["start"], _seconds(read, named["duration"])))
     if "channel" in named:
         columns["channel"] = _channels(read, named["channel"], columns["path"], roots, options.first_channel)
     if "speaker" in named:
@@ -147,6 +149,10 @@ def _seconds(read: _Reading, column: str) -> list[str]:
     return found
 
 
+def _end(start: str, duration: str) -> str:
+    return cells.written(float(start or 0) + float(duration)) if duration else ""
+
+
 def _example(before: Sequence[str], after: Sequence[str]) -> str:
     both = next(((old, new) for old, new in zip(before, after) if old and new), ("", ""))
     return f"{both[0]!r} is {both[1]} s"
@@ -202,11 +208,7 @@ def _speakers(read: _Reading, column: str, rules: Rules) -> list[str]:
     for number, cell in enumerate(found):
         if not cell or (rules.unknown == "refuse" and key(cell) in NAMELESS):
             read.leave_out(number, f"{column}: {cell!r} names no one" if cell else f"{column}: it is empty")
-    settled = _settled(read, column, found, rules, group=True)
-    cut = spellings.rounded(spellings.names(settled, [line for line, _ in read.table.rows]))
-    if cut and rules.unknown == "refuse":
-        raise SplitError(f"{read.table.name}, column {column!r}: {spellings.told_rounded(cut)}")
-    return settled
+    return _settled(read, column, found, rules, group=True)
 
 
 def _label(read: _Reading, column: str, rules: Rules) -> list[str]:
@@ -247,6 +249,8 @@ def _settled(read: _Reading, column: str, found: Sequence[str], rules: Rules, gr
     spelt = spellings.settle(
         column, [found[number] for number in rows], lines, Rules(rules.spellings, "keep"), group, read.table.name
     )
+    if column != manifest.TEXT:
+        spellings.check_doubtful(read.table.name, column, spellings.names(spelt.cells, lines), rules, group)
     read.notes.extend(f"  {note}" for note in spelt.notes if note.key in ("merged", "kept_apart"))
     settled = list(found)
     for number, cell in zip(rows, spelt.cells):

@@ -11,9 +11,9 @@ from toolkit.audio.clip import Clip
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import check_overlap
-from toolkit.corpus.labels import COMMA, NUMBER, Task, columns_of
+from toolkit.corpus.labels import NUMBER, Task, columns_of
 from toolkit.corpus.manifest import RECORDING, SECONDS, Manifest
-from toolkit.corpus.scales import check_codes, is_scale, number
+from toolkit.corpus.scales import check_codes, expected, is_scale, number
 from toolkit.corpus.spellings import REFUSE, Rules, settle
 from toolkit.corpus.splits import Folds
 
@@ -269,8 +269,7 @@ def _mean(name: str, cells: Sequence[str], rules: Rules) -> str:
 
 def _number(name: str, cell: str, label: str) -> float:
     if not NUMBER.fullmatch(cell.strip()):
-        comma = f", with a decimal comma; expected a point: {cell.replace(',', '.')}" if COMMA.fullmatch(cell) else ""
-        raise LabelError(f"--unit-label {label} is for numbers, and column {name!r} holds {cell!r}{comma}")
+        raise LabelError(f"--unit-label {label} is for numbers; column {name!r}: {expected(cell.strip())}")
     return float(cell)
 
 

@@ -90,8 +90,9 @@ def ranked_per_label(predictions: Predictions, weights: FloatArray | None = None
     if len(folds) > 1:
         clips = [np.flatnonzero(predictions.fold == fold) for fold in folds]
         by_fold = [_ranked_labels(predictions, predictions.probability, part, weights) for part in clips]
-        for number, name in enumerate(RANKED_BY_FOLD):
-            found[name] = mean_of_defined(np.stack([one[number] for one in by_fold], axis=-1))
+        area, precision = (np.stack(each, axis=-1) for each in zip(*by_fold))
+        precision[np.isnan(area)] = np.nan  # among positives alone it is 1, whatever the order
+        found |= zip(RANKED_BY_FOLD, (mean_of_defined(area), mean_of_defined(precision)))
     return found
 
 

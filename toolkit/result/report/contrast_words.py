@@ -34,7 +34,9 @@ def answer(contrast: Contrast, say: Language = ENGLISH) -> str:
     if row is None:
         shares = [one for one in contrast.rows if one.source == "prediction" and one.measure.kind == "share"]
         differ = sum(one.welch_p is not None and one.welch_p < LEVEL for one in shares)
-        return say("contrast.answer_labels", **fields, labels=say.counted(len(shares), "label"), differ=differ)
+        untested = sum(one.welch_p is None for one in shares)
+        key = "contrast.answer_untested" if untested else "contrast.answer_labels"
+        return say(key, **fields, labels=say.counted(len(shares), "label"), differ=differ, untested=untested)
     by_time = "time" if contrast.calls.timed else "clips"
     figures = {"one": say.figure(row.means[0].estimate), "other": say.figure(row.means[1].estimate),
             "difference": say.figure(row.difference), "share": say(f"contrast.share_{by_time}")}  # fmt: skip

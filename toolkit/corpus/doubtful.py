@@ -1,0 +1,67 @@
+"""Names in a column that are perhaps none: what a spreadsheet made of them, and several labels in one cell."""
+
+import re
+from collections.abc import Sequence
+
+DIGITS = 15  # of a number, that a spreadsheet keeps
+SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]+)?E\+[0-9]+", re.IGNORECASE)  # how it shows a long one
+MONTH = "jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez"
+DAY = re.compile(rf"[0-9]{{1,2}}(?:-|\. ?)(?:{MONTH})|[0-9]{{1,2}}月[0-9]{{1,2}}日", re.IGNORECASE)  # 1-2, 1/2 or 1.2
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?: 00:00:00)?")
+LISTING = re.compile(r"[;,/|+&、，；]")
+DECIMAL = re.compile(r"[+-]?[0-9]+,[0-9]+")  # perhaps
+
+
+def doubtful(names: Sequence[str], group: bool) -> tuple[int, str] | None:
+    """The place of the first name that is perhaps none, with what is wrong with it and what to write.
+
+    names: of a column, each once. group: they are callers or the like, and no labels.
+    """
+    for find in (_cut, _dated) if group else (_dated, _listing):
+        if (found := find([name.strip() for name in names])) is not None:
+            return found[0], f"{found[1]}, or --unknown keep (takes it for a name like any other)"
+    return None
+
+
+def _cut(names: Sequence[str]) -> tuple[int, str] | None:
+    """1.38E+11, or all long numbers with zeros at their end."""
+    at = next((at for at, name in enumerate(names) if SCIENTIFIC.fullmatch(name)), None)
+    if at is None:
+        long = [at for at, name in enumerate(names) if name.isdecimal() and len(name) > DIGITS]
+        if len(long) < 3 or any(names[at][DIGITS:].strip("0") for at in long):
+            return None
+        at = long[0]
+    return at, (
+        f"looks cut by a spreadsheet, which keeps {DIGITS} digits of a number, so that several names may have become "
+        "one; expected names as they were given: save the column as text"
+    )
+
+
+def _dated(names: Sequence[str]) -> tuple[int, str] | None:
+    """2-Jan for 1-2, or a date among what is none."""
+    filled = [name for name in names if name]
+    mixed = not all(map(DATE.fullmatch, filled))
+    for at, name in enumerate(names):
+        if DAY.fullmatch(name) or (mixed and DATE.fullmatch(name)):
+            return at, (
+                "looks like a date that a spreadsheet made of a name such as 1-2; expected names as they were given: "
+                "save the column as text"
+            )
+    return None
+
+
+def _listing(names: Sequence[str]) -> tuple[int, str] | None:
+    """ "sad,joy" where "sad" is a label too, or "joy,sad"."""
+    every = {name.casefold() for name in names}
+    sets: set[frozenset[str]] = set()
+    for at, name in enumerate(names):
+        parts = [part.strip() for part in LISTING.split(name.casefold()) if part.strip()]
+        if len(parts) < 2 or DECIMAL.fullmatch(name):
+            continue
+        if every & {*parts} or frozenset(parts) in sets:
+            return at, (
+                "lists several labels in one cell, and would be a label of its own; expected one label, or a column of "
+                "0 and 1 for each (--target with commas between them)"
+            )
+        sets.add(frozenset(parts))
+    return None
