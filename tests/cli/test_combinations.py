@@ -151,8 +151,8 @@ ALWAYS = {
     "probe": {
         "inner-folds", "seeds",
         "repeats",  # of a fixed split refused by the command
-        "model", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control", "nuisance",
-        "ray", "explain", "spellings", "unknown", "unlabelled", "threshold", "online",
+        "model", "store", "target", "manifest", "audio-root", "probe", "folds", "group-by", "split-by", "control",
+        "nuisance", "ray", "explain", "spellings", "unknown", "unlabelled", "threshold", "online",
     },
     "finetune": {
         "from", "manifest", "audio-root", "context", "train", "search", "class-weights", "statistics",

@@ -61,6 +61,22 @@ def test_an_embedding_is_probed_drawn_and_compared_like_a_backbone(run: Run, stu
     assert code == 4 and "`toolkit features import theirs-random`" in err
 
 
+def test_of_several_stores_of_a_backbone_one_is_picked(run: Run, study: Path) -> None:
+    for scale in (1.0, 2.0):
+        np.savez(study / "theirs.npz", **layers(scale))
+        assert embed(run, study, "theirs.npz", "--ids", study / "ids.txt")[0] == 0
+    words = ("probe", "--model", "theirs", "--target", "mood", "--folds", 3, "--trials", 1, "-w", study)
+    code, _, err = run(*words)
+    first, second = sorted((study / "features").iterdir())
+    assert code == 4 and f"name the one that is meant in its place, or by --store, such as {first.name}" in err
+    code, _, err = run(*words, "--store", second.name[:-4])
+    assert code == 0, err
+    (made,) = (study / "result").glob("mood-theirs-*/run.json")
+    assert json.loads(made.read_text())["provenance"]["features"]["imported"] == Store(second).imported
+    code, _, err = run(*words, "--store", second.name, "--store", "nonsense")
+    assert code == 2 and f"--store nonsense names none of {second.name}; leave it out" in err
+
+
 def test_rows_are_matched_by_id_and_kept_to_the_bit_as_float32(run: Run, study: Path) -> None:
     tiny = {name: values.astype(np.float32) for name, values in layers(scale=1e-7).items()}  # float16 would round
     np.savez(study / "tiny.npz", **tiny)

@@ -60,10 +60,11 @@ def _made_by(file: Path, factory: str, folders: Sequence[Path]) -> list[Path]:
     return [folder for folder in folders if Store(folder).settings.get(CODE_SETTING) == made]
 
 
-def find(features: Path, name: str) -> Store:
+def find(features: Path, name: str, picked: Sequence[str] = ()) -> Store:
     """The store of a backbone's name, of a folder's name or its beginning, if that names one only, or of a path.
 
-    A file of code means the features that it makes as it is now.
+    picked: where several fit, how the folder's name of the one that is meant begins. A file of code means the features
+    that it makes as it is now.
     Raises StoreError when there is none, or when several fit, naming them.
     """
     backbones = {folder: folder.name.rpartition("-")[0] for folder in _folders(features)}
@@ -84,9 +85,11 @@ def find(features: Path, name: str) -> Store:
     if len(fitting) > 1:  # one that was created and holds nothing yet, e.g. by `toolkit models check`, is not meant
         fitting = [folder for folder in fitting if any(folder.glob(SIDECARS))] or fitting
     if len(fitting) > 1:
+        fitting = [folder for folder in fitting if folder.name.startswith(tuple(picked))] or fitting
+    if len(fitting) > 1:
         apart = _apart([Store(folder) for folder in fitting])
         raise StoreError(
-            f"Several stores of {name!r} in {features.name}/: {apart}; name the one that is meant, such as --model "
-            f"{fitting[0].name}"
+            f"Several stores of {name!r} in {features.name}/: {apart}; name the one that is meant in its place, or by "
+            f"--store, such as {fitting[0].name}"
         )
     return Store(fitting[0])

@@ -11,12 +11,17 @@ from toolkit.core.errors import StoreError
 from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray
-from toolkit.features.finding import find
+from toolkit.features.finding import find, stores
 from toolkit.features.store import Store
 from toolkit.features.units import UnitStore
 
 CONTROLS = ("shuffled", "random")
-OPTIONS = ("context", "preprocessing", "pooling")  # of a store, that change its numbers by more than rounding
+OPTIONS = (
+    "context",
+    "preprocessing",
+    "pooling",
+    "statistics",
+)  # of a store, that change its numbers by more than rounding
 
 
 def shuffled(question: EvaluationTask, seed: int) -> EvaluationTask:
@@ -60,14 +65,20 @@ def _agreement(truth: IntArray, other: IntArray) -> float:
     return float((truth == other).mean())
 
 
+def _alike(one: Store, other: Store) -> bool:
+    """Whether two stores were extracted with the same layers and options."""
+    return one.layers == other.layers and all(one.settings.get(name) == other.settings.get(name) for name in OPTIONS)
+
+
 def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
     """The store of the same backbone with random weights, made with the same options. ids: the clips in question.
 
     Raises StoreError with the commands that make it, or where layers, options or clips are not the same.
     """
     name = store.backbone + seeds.RANDOM
+    alike = [one for one in stores(features) if one.backbone == name and _alike(one, store)]
     try:
-        found = find(features, name)
+        found = alike[0] if len(alike) == 1 else find(features, name)
     except StoreError as error:
         if str(error).startswith("Several"):
             raise
@@ -86,8 +97,7 @@ def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
             f"No features of {name!r} for --control random; `toolkit models randomise {store.backbone}` and then "
             f"`toolkit extract --model {name}`, with the options that {store.backbone} was extracted with, make them"
         ) from None
-    options = [[each.settings.get(name) for name in OPTIONS] for each in (found, store)]
-    if found.layers != store.layers or options[0] != options[1]:
+    if not _alike(found, store):
         raise StoreError(
             f"{found.folder.name} was not extracted with the layers and options of {store.folder.name}; expected both "
             "alike"

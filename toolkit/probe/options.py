@@ -25,6 +25,8 @@ class ProbeOptions(Labelled):
 
     model: Annotated[Names, Offered(short="-m", repeated=True)]
     """Whose features: a backbone, a store's folder, all, or A+B for both fused. May be repeated."""
+    store: Annotated[Names, Offered(repeated=True, shown="the only one")] = None
+    """Of a backbone's several stores: this one, by its folder's name or the beginning of it. May be repeated."""
     target: Annotated[str, Offered(short="-t")]
     """A label column, several 0/1 columns with commas, or hotline (its 11)."""
     probe: Annotated[Names, Offered(repeated=True, shown="linear")] = None

@@ -211,9 +211,14 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
     i18n.of(options.language)
     check_run_name(options.name)
     corpus = place.corpus()
-    found = _stores(place.features, names(options.model))
+    found = _stores(place.features, names(options.model), names(options.store))
     every = {store.folder: store for one in found for store in stores_of(one).values()}
     corpus = cut(corpus, Windows.shared({folder.name: store.settings for folder, store in every.items()}))
+    folders = [folder.name for folder in every]
+    if idle := [one for one in names(options.store) if not any(folder.startswith(one) for folder in folders)]:
+        raise InputError(
+            f"--store {idle[0]} names none of {', '.join(folders)}; leave it out, or name one of their kin"
+        )
     for store in every.values():
         check_origins(corpus, store, names_other, place.say)
     if any(isinstance(one, Fused) for one in found):
@@ -228,10 +233,13 @@ def plan(place: Place, options: ProbeOptions) -> Plan:
     return planned
 
 
-def _stores(features: Path, named: Sequence[str]) -> list[Features]:
-    """The feature stores in the order named; "all": every store but the random-weights controls of another one."""
+def _stores(features: Path, named: Sequence[str], picked: Sequence[str]) -> list[Features]:
+    """The feature stores in the order named; "all": every store but the random-weights controls of another one.
+
+    picked: which of a backbone's several.
+    """
     if ALL not in named:
-        return [_fused(features, name) if SEPARATOR in name else find(features, name) for name in named]
+        return [_fused(features, name, picked) if SEPARATOR in name else find(features, name, picked) for name in named]
     every = stores(features)
     controls = {store.backbone + RANDOM for store in every}
     found: list[Features] = [store for store in every if store.backbone not in controls]
@@ -240,9 +248,9 @@ def _stores(features: Path, named: Sequence[str]) -> list[Features]:
     return found
 
 
-def _fused(features: Path, named: str) -> Fused:
+def _fused(features: Path, named: str, picked: Sequence[str]) -> Fused:
     """A fusion of the stores that a name joins by "+"."""
-    stores = [find(features, name) for name in named.split(SEPARATOR)]
+    stores = [find(features, name, picked) for name in named.split(SEPARATOR)]
     if len({store.folder for store in stores}) < len(stores):
         raise InputError(f"--model {named}: one store is named twice; expected different ones")
     return Fused({_name(store, stores): store for store in stores})
