@@ -3,7 +3,7 @@
 import pytest
 
 from toolkit.core.errors import LabelError, SplitError
-from toolkit.corpus.doubtful import doubtful
+from toolkit.corpus.doubtful import doubtful, several_names
 from toolkit.corpus.spellings import Rules, names, settle
 
 CUT, DATE, LIST = "looks cut by a spreadsheet, which keeps 15 digits", "looks like a date", "lists several labels"
@@ -73,3 +73,24 @@ def test_who_was_not_sure_wrote_the_same_label() -> None:
 def test_what_programs_and_people_write_for_nothing_is_refused(cell: str) -> None:
     with pytest.raises(LabelError, match="may stand for an unknown value"):
         settle("emotion", ["sad", cell, "joy"], range(2, 5), Rules())
+
+
+@pytest.mark.parametrize(
+    ("callers", "same"),
+    [
+        (["s1_call1", "s2_call1", "S1_Call2", "s3"], [["s1_call1", "S1_Call2"]]),
+        (["张三-第1次", "李四-第1次", "张三-第2次"], [["张三-第1次", "张三-第2次"]]),
+        (["13800138000", "+86 138-0013-8000", "13800138001"], [["+86 138-0013-8000", "13800138000"]]),
+        (["030 1234567", "0049301234567"], [["0049301234567", "030 1234567"]]),
+        (["138 0013 8000", "13800138000"], [["138 0013 8000", "13800138000"]]),
+        (["hotline_call1", "hotline_call2", "hotline_call3"], []),
+        (["call1", "call2"], []),
+        (["s_1", "s_2", "t_1"], []),
+        (["Ses01F", "Ses01M", "Ses02F"], []),
+        (["8613800138000", "13800138000", "3800138000"], []),
+        (["speaker_0001", "speaker_0002"], []),
+        (["1001", "1002", "F01_01"], []),
+    ],
+)
+def test_one_caller_under_several_names_is_seen(callers: list[str], same: list[list[str]]) -> None:
+    assert several_names(callers) == same

@@ -53,6 +53,12 @@ def test_another_column_is_kept_apart_and_the_speakers_on_both_sides_are_told() 
     asked = build_task(manifest(rows()), "emotion", 5, seed=0, group_by="syllable")
     assert asked.group == "syllable" and set(asked.groups) == {f"y{k}" for k in range(12)}
     assert [*map(str, asked.notes)] == ["10 of 10 speakers are on both sides: the folds keep syllables apart."]
+    called = [{**row, "speaker": f"s{k % 5}_call{k // 5 % 2}"} for k, row in enumerate(rows())]
+    assert [*map(str, build_task(manifest(called), "emotion", 5, seed=0).notes)] == [
+        "One speaker may be here under several names, and so on both sides of a split (seen 5 times): 's0_call0' and "
+        "'s0_call1'; 's1_call0' and 's1_call1'; 's2_call0' and 's2_call1'. If so, name a column with one name for each "
+        "in --group-by."
+    ]
 
 
 def test_clips_are_split_only_when_leakage_is_accepted_and_intervals_still_resample_speakers() -> None:
@@ -122,6 +128,19 @@ def test_a_split_column_is_honoured() -> None:
     (only,) = asked.folds.rounds()
     tested = {asked.folds.groups[clip] for clip in only.test}
     assert asked.folds.scheme == "fixed" and tested == {"s0", "s1"} and len(only.development)
+
+
+def test_a_test_part_that_lacks_labels_is_told_and_one_without_any_difference_refused() -> None:
+    corpus = rows(split="train")
+    for row in corpus:
+        if row["speaker"] in ("s0", "s1"):
+            row |= {"split": "test", "emotion": "joy" if row["emotion"] == "fear" else row["emotion"]}
+    assert [*map(str, build_task(manifest(corpus), "emotion", 5, seed=0).notes)] == [
+        "The test part of the split column has no clip with 'fear': figures over all labels are of the others alone."
+    ]
+    alone = [{**row, "emotion": "joy"} if row["split"] == "test" else row for row in corpus]
+    with pytest.raises(SplitError, match="has nothing to tell apart in 'emotion': it does not vary in its 12 clips"):
+        build_task(manifest(alone), "emotion", 5, seed=0)
 
 
 def test_clips_split_one_by_one_are_dealt_out_anew_where_there_is_a_split_column_and_it_is_said() -> None:

@@ -94,3 +94,19 @@ def test_many_speakers_and_free_text_are_told_in_short(tmp_path: Path, write_sou
     assert "The 30 of 60 speakers with most clips" in text
     assert "s029" in text
     assert "s030" not in text
+
+
+def test_labels_that_a_files_header_tells_are_named(tmp_path: Path, write_sound: WriteSound) -> None:
+    write_sound("slow.wav", seconds=6, rate=8_000)
+    write_sound("fast.wav", seconds=6)
+    rows = "".join(
+        f"{n},{('slow', 'fast')[n % 2]}.wav,{n // 2},{n // 2 + 1},{n % 2},{n // 2 % 2},{n % 2 or n == 2:d}\n"
+        for n in range(12)
+    )
+    (tmp_path / "manifest.csv").write_text(f"id,path,start,end,ill,sad,nearly\n{rows}")
+    figures = manifest_report.summarise(tmp_path / "manifest.csv")
+    assert figures.telling == (
+        "ill: the file's samples per second tells the label of 12 of 12 clips; what a model recognises may be the "
+        "recording",
+    )
+    assert figures.telling[0] in shown(figures) and figures.defects == ()

@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_refused_by_clip(run_of: RunOf, tmp_path: Path) -> 
     with pytest.raises(PredictionsError, match=r"has no prediction for clip 'speaker.*', which was tested \(and 1"):
         outside.read(path, ours)
     path.write_text("id,prediction\nelsewhere,anger\n", encoding="utf-8")
-    with pytest.raises(PredictionsError):
+    with pytest.raises(PredictionsError, match=r"line 2, column 'id': 'elsewhere' was not tested, .* such as 'speaker"):
         outside.read(path, ours)
     path.write_text("prediction,truth\nanger,anger\n", encoding="utf-8")
     with pytest.raises(PredictionsError, match="no column 'id'"):

@@ -9,6 +9,9 @@ MONTH = "jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez"
 DAY = re.compile(rf"[0-9]{{1,2}}(?:-|\. ?)(?:{MONTH})|[0-9]{{1,2}}月[0-9]{{1,2}}日", re.IGNORECASE)  # 1-2, 1/2 or 1.2
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?: 00:00:00)?")
 LISTING = re.compile(r"[;,/|+&、，；]")
+CALL = re.compile(r"(.*\w)[ _.-](?:call|session|sess?|visit|part|take|通话|第)[ _.-]?[0-9]+[次通]?", re.IGNORECASE)
+COUNTRY = (1, 2, 3)  # digits of its code
+PHONE = re.compile(r"\+?[0-9][0-9 ()/-]{6,}")
 DECIMAL = re.compile(r"[+-]?[0-9]+,[0-9]+")  # perhaps
 
 
@@ -65,3 +68,28 @@ def _listing(names: Sequence[str]) -> tuple[int, str] | None:
             )
         sets.add(frozenset(parts))
     return None
+
+
+def several_names(callers: Sequence[str]) -> list[list[str]]:
+    """Callers that may be one: of two calls (s1_call1, s1_call2), or of a number with and without a country's code.
+
+    callers: each once.
+    """
+    stems: dict[str, list[str]] = {}
+    numbers: dict[str, list[str]] = {}
+    for name in callers:
+        if call := CALL.fullmatch(name):
+            stems.setdefault(call[1].casefold(), []).append(name)
+        if PHONE.fullmatch(name):
+            numbers.setdefault(_digits(name), []).append(name)
+    if len(stems) < 2:  # all begin alike, and what is behind that tells them apart
+        stems = {}
+    for whole, same in numbers.items():
+        if any(name.startswith(("+", "00")) for name in same):
+            for code in COUNTRY:
+                same += numbers.get(_digits(whole[code:]), [])
+    return [same for same in (*stems.values(), *numbers.values()) if len(same) > 1]
+
+
+def _digits(name: str) -> str:
+    return re.sub("[^0-9]", "", name).lstrip("0")

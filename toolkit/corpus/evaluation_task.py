@@ -8,9 +8,10 @@ from toolkit.core.artifacts import make_folder
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 from toolkit.core.i18n import Note
 from toolkit.corpus import repeats, scales, selection, spellings, splits
-from toolkit.corpus.labels import IntArray, Task, Truth, columns_of, strata, task_of
+from toolkit.corpus.doubtful import several_names
+from toolkit.corpus.labels import IntArray, Task, Truth, columns_of, constant_labels, middle_of, strata, task_of
 from toolkit.corpus.manifest import Manifest
-from toolkit.corpus.spellings import REFUSE, Rules
+from toolkit.corpus.spellings import REFUSE, SHOWN, Rules
 from toolkit.corpus.splits import Folds
 
 SPLIT_BY = ("group", "clip")
@@ -107,16 +108,38 @@ def build_task(
     check_overlap(manifest, groups, group_by)
     if own_split and dealt_by_column(manifest, split_by):
         folds = splits.fixed(ids, groups, columns["split"], group_by, seed)
+        notes += _untested(task, truth, folds)
     else:
         folds = splits.make(ids, groups, dealt_by, count or len(set(groups)), seed, group_by)
         if count is None:
             notes.append(Note("one_group_a_fold", {"group": group_by}))
+    if several := several_names(list(dict.fromkeys(groups))):
+        listed = "; ".join(" and ".join(map(repr, same[:SHOWN])) for same in several[:SHOWN])
+        notes.append(Note("several_names", {"group": group_by, "some": len(several), "list": listed}))
     if "speaker" in columns:
         split = splits.audit(folds, {}, dict(zip(ids, columns["speaker"])))
         speakers = len(set(columns["speaker"]))
         if split:
             notes.append(Note("speakers_on_both_sides", {"some": len(split), "all": speakers, "group": group_by}))
     return EvaluationTask(task, truth, folds, groups, group_by, tuple(notes), rules)
+
+
+def _untested(task: Task, truth: Truth, folds: Folds) -> list[Note]:
+    """A note on labels of which a fixed split tests no clip.
+
+    Raises SplitError where it leaves nothing to tell apart.
+    """
+    if folds.scheme != "fixed":
+        return []
+    test = truth[folds.fold == 0]
+    absent = [label for label, share in zip(task.labels, middle_of(task, test)[0]) if not task.regression and not share]
+    constant = constant_labels(task, test)
+    if len(constant) == len(task.labels):
+        raise SplitError(
+            f"The test part of the split column has nothing to tell apart in {', '.join(map(repr, task.columns))}: it "
+            f"does not vary in its {len(test):,} clips; expected clips of two labels there, or no split column"
+        )
+    return [Note("untested", {"list": ", ".join(map(repr, absent))})] if absent else []
 
 
 def dealt_by_column(manifest: Manifest, split_by: str) -> bool:

@@ -22,6 +22,8 @@ from toolkit.corpus.roots import Roots
 from toolkit.corpus.spellings import REFUSE, Rules
 
 MAX_VALUES = 50  # different values in a column; with more it is no label, and only their number is shown
+FEWEST = 8  # clips, of which a file's header may be seen to tell the labels
+TOLD = 0.95  # of the clips
 MAX_SPEAKERS = 30  # rows in the speakers' table; with more, the ends of the range are shown
 Rows = list[tuple[str, ...]]
 
@@ -41,7 +43,8 @@ class Summary:
     name: the file's. clips: rows that could be read. columns: by label column, its values in alphabetical order.
     speakers: clips by speaker, empty where there is no such column. seconds: of every clip whose header could be read.
     rates: clips by the file's samples per second. channels: clips by the file's number of channels. averaged: clips of
-    several channels of which none is named, so that they are averaged.
+    several channels of which none is named, so that they are averaged. telling: sentences on labels that the files'
+    rate or channels tell.
     defects: each begins with "line N: ".
     """
 
@@ -54,6 +57,7 @@ class Summary:
     channels: Mapping[int, int]
     defects: tuple[str, ...]
     averaged: int = 0
+    telling: tuple[str, ...] = ()
 
 
 def summarise(file: Path, audio_root: Roots = None, rules: Rules = REFUSE) -> Summary:
@@ -69,7 +73,8 @@ def summarise(file: Path, audio_root: Roots = None, rules: Rules = REFUSE) -> Su
     defects = [*found, *_spelling_defects(read, rules), *overlaps]
     defective = {_line(defect) for defect in found}
     seconds, rates, channels, averaged = [], Counter[int](), Counter[int](), 0
-    for clip in read.clips:
+    files: dict[int, tuple[int, int]] = {}  # by row, its rate and channels
+    for row, clip in enumerate(read.clips):
         if clip.line in defective:
             continue
         try:
@@ -81,6 +86,7 @@ def summarise(file: Path, audio_root: Roots = None, rules: Rules = REFUSE) -> Su
             rates[header.rate] += 1
             channels[header.channels] += 1
             averaged += header.channels > 1 and clip.channel is None
+            files[row] = header.rate, header.channels
     return Summary(
         file.name,
         len(read.clips),
@@ -91,6 +97,7 @@ def summarise(file: Path, audio_root: Roots = None, rules: Rules = REFUSE) -> Su
         dict(sorted(channels.items())),
         tuple(sorted(defects, key=_line)),
         averaged,
+        tuple(_telling(read, files)),
     )
 
 
@@ -115,6 +122,30 @@ def _spelling_defects(read: manifest.Manifest, rules: Rules) -> list[str]:
             if name.key in spellings.NAMELESS and rules.unknown == "refuse":
                 defects.append(f"line {name.first_line}, column {column!r}: {spellings.nameless(name)}")
     return defects
+
+
+def _telling(read: manifest.Manifest, files: Mapping[int, tuple[int, int]]) -> list[str]:
+    """Labels that can be told from a file's header: of patients at 8,000 Hz and others at 16,000 a model need not hear.
+
+    files: of each row that could be read, its rate and channels.
+    """
+    found = []
+    for column in read.label_columns if len(files) >= FEWEST else ():
+        cells = read.cells(column)
+        for place, fact in enumerate(("samples per second", "number of channels")):
+            pairs = Counter((facts[place], cells[row]) for row, facts in files.items() if cells[row])
+            best: dict[int, int] = {}
+            labels = Counter[str]()
+            for (value, label), count in pairs.items():
+                best[value] = max(best.get(value, 0), count)
+                labels[label] += count
+            told, all_of_them = sum(best.values()), labels.total()
+            if 1 < len(labels) <= MAX_VALUES and told >= TOLD * all_of_them > max(labels.values()) + FEWEST / 2:
+                found.append(
+                    f"{column}: the file's {fact} tells the label of {told:,} of {all_of_them:,} clips; what a model "
+                    "recognises may be the recording"
+                )
+    return found
 
 
 def _line(defect: str) -> int:
@@ -160,6 +191,7 @@ def render(summary: Summary) -> RenderableType:
         parts.append(_table(title, ("speaker", "clips", "share"), rows[:MAX_SPEAKERS]))
     if summary.averaged:
         parts.append(Text(averaged(summary.averaged, summary.clips), style="yellow"))
+    parts += [Text(sentence, style="yellow") for sentence in summary.telling]
     parts += [Text(f"{summary.name}, {defect}", style="red") for defect in summary.defects]
     return Group(*parts)
 

@@ -8,6 +8,7 @@ import numpy as np
 from toolkit.core.artifacts import sha256_of_file
 from toolkit.core.errors import PredictionsError
 from toolkit.core.i18n import Note
+from toolkit.result.contradiction import check_probabilities
 from toolkit.result.predictions import Predictions, value_cells
 from toolkit.result.predictions_reader import read_csv
 from toolkit.result.run import OUTSIDE, Run
@@ -22,6 +23,7 @@ def read(path: Path, reference: Run) -> Run:
     Returns a run without layers, named after the file. Raises PredictionsError by line and column.
     """
     found = _aligned(path, read_csv(path, reference.task, known=reference.predictions), reference.predictions)
+    check_probabilities(path.name, found)
     sha256 = sha256_of_file(path)
     return Run(
         title=f"{reference.task.name} from {path.name}",

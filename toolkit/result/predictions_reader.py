@@ -38,7 +38,7 @@ def read_csv(
     if known is not None:
         if "id" not in columns:
             raise PredictionsError(f"{path.name}, line 1: no column 'id'; expected the clips' ids")
-        columns, rows = _with_truth(columns, rows, known)
+        columns, rows = _with_truth(path, columns, rows, known)
     if rules.unlabelled == "skip":
         rows = _labelled(path, columns, rows, rules, say)
     rows = _settled(path, columns, rows, rules, say)
@@ -50,12 +50,20 @@ def read_csv(
         raise PredictionsError(f"{path.name}, {error}") from None
 
 
-def _with_truth(columns: list[str], rows: list[Row], known: Predictions) -> tuple[list[str], list[Row]]:
+def _with_truth(path: Path, columns: list[str], rows: list[Row], known: Predictions) -> tuple[list[str], list[Row]]:
+    """Rows of clips that are known, with their truth where the file has none. Raises PredictionsError for none."""
     truth = {clip: value_cells(known.task, value) for clip, value in zip(known.ids, known.truth.tolist())}
     position, names = columns.index("id"), value_columns(known.task, "truth")
-    rows = [(line, row) for line, row in rows if row[position] in truth] or rows[:1]
-    if set(names) & set(columns) or rows[0][1][position] not in truth:
-        return columns, rows
+    there = [(line, row) for line, row in rows if row[position] in truth]
+    if rows and not there:
+        line, row = rows[0]
+        raise PredictionsError(
+            f"{path.name}, line {line}, column 'id': {row[position]!r} was not tested, nor was any other clip of the "
+            f"file; expected ids such as {known.ids[0]!r}"
+        )
+    if set(names) & set(columns):
+        return columns, there
+    rows = there
     return [*columns, *names], [(line, [*row, *truth[row[position]]]) for line, row in rows]
 
 

@@ -12,6 +12,7 @@ from toolkit.core.i18n import ENGLISH
 from toolkit.corpus.labels import NUMBER, Task
 from toolkit.corpus.spellings import REFUSE, Rules
 from toolkit.result import stats
+from toolkit.result.contradiction import check_probabilities
 from toolkit.result.cut import cut
 from toolkit.result.predictions import Predictions
 from toolkit.result.predictions_reader import read_csv
@@ -65,6 +66,7 @@ def score_file(path: Path, task: Task | None = None, rules: Rules = REFUSE) -> S
     """
     notes: list[str] = []
     predictions = read_csv(path, task, rules, notes.append)
+    check_probabilities(path.name, predictions)
     found = predictions.task
     if rules.kind == "auto" and found.kind == "multiclass" and all(map(NUMBER.fullmatch, found.labels)):
         raise PredictionsError(
