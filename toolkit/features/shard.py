@@ -152,7 +152,7 @@ def without(path: Path, is_removed: Callable[[str], bool]) -> None:
     if clips or failed:
         with h5py.File(path.parent / sidecar.file, "r") as file:
             datasets: dict[str, npt.NDArray[Any]] = {}
-            for name in file.keys() - {"frame_counts", "frames"}:
+            for name in (each for each in file if each not in ("frame_counts", "frames")):
                 if isinstance(file[name], h5py.Group):
                     datasets |= {dataset_of(name, layer): each[...][kept] for layer, each in file[name].items()}
                 else:
