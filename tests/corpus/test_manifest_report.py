@@ -105,8 +105,8 @@ def test_labels_that_a_files_header_tells_are_named(tmp_path: Path, write_sound:
     )
     (tmp_path / "manifest.csv").write_text(f"id,path,start,end,ill,sad,nearly\n{rows}")
     figures = manifest_report.summarise(tmp_path / "manifest.csv")
-    assert figures.telling == (
-        "ill: the file's samples per second tells the label of 12 of 12 clips; what a model recognises may be the "
+    assert figures.confounds == (
+        "ill: the file's samples per second predicts the label of 12 of 12 clips; what a model recognises may be the "
         "recording",
     )
-    assert figures.telling[0] in shown(figures) and figures.defects == ()
+    assert figures.confounds[0] in shown(figures) and figures.defects == ()

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from toolkit.corpus.labels import COMMA
+
 DIGITS = 15  # of a number, that a spreadsheet keeps
 SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]+)?E\+[0-9]+", re.IGNORECASE)  # how it shows a long one
 MONTH = "jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez"
@@ -12,7 +14,6 @@ LISTING = re.compile(r"[;,/|+&、，；]")
 CALL = re.compile(r"(.*\w)[ _.-](?:call|session|sess?|visit|part|take|通话|第)[ _.-]?[0-9]+[次通]?", re.IGNORECASE)
 COUNTRY = (1, 2, 3)  # digits of its code
 PHONE = re.compile(r"\+?[0-9][0-9 ()/-]{6,}")
-DECIMAL = re.compile(r"[+-]?[0-9]+,[0-9]+")  # perhaps
 
 
 def doubtful(names: Sequence[str], group: bool) -> tuple[int, str] | None:
@@ -59,7 +60,7 @@ def _listing(names: Sequence[str]) -> tuple[int, str] | None:
     sets: set[frozenset[str]] = set()
     for at, name in enumerate(names):
         parts = [part.strip() for part in LISTING.split(name.casefold()) if part.strip()]
-        if len(parts) < 2 or DECIMAL.fullmatch(name):
+        if len(parts) < 2 or COMMA.fullmatch(name):
             continue
         if every & {*parts} or frozenset(parts) in sets:
             return at, (

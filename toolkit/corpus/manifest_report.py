@@ -17,13 +17,12 @@ from toolkit.audio.clip import Clip
 from toolkit.audio.decode import averaged
 from toolkit.core.errors import AudioError
 from toolkit.corpus import manifest, repeats, spellings
-from toolkit.corpus.doubtful import doubtful
 from toolkit.corpus.roots import Roots
 from toolkit.corpus.spellings import REFUSE, Rules
 
 MAX_VALUES = 50  # different values in a column; with more it is no label, and only their number is shown
-FEWEST = 8  # clips, of which a file's header may be seen to tell the labels
-TOLD = 0.95  # of the clips
+FEWEST = 8  # clips, of which a file's header may be seen to predict the labels
+PREDICTED = 0.95  # of the clips
 MAX_SPEAKERS = 30  # rows in the speakers' table; with more, the ends of the range are shown
 Rows = list[tuple[str, ...]]
 
@@ -43,8 +42,8 @@ class Summary:
     name: the file's. clips: rows that could be read. columns: by label column, its values in alphabetical order.
     speakers: clips by speaker, empty where there is no such column. seconds: of every clip whose header could be read.
     rates: clips by the file's samples per second. channels: clips by the file's number of channels. averaged: clips of
-    several channels of which none is named, so that they are averaged. telling: sentences on labels that the files'
-    rate or channels tell.
+    several channels of which none is named, so that they are averaged. confounds: sentences on labels that the files'
+    rate or channels predict.
     defects: each begins with "line N: ".
     """
 
@@ -57,7 +56,7 @@ class Summary:
     channels: Mapping[int, int]
     defects: tuple[str, ...]
     averaged: int = 0
-    telling: tuple[str, ...] = ()
+    confounds: tuple[str, ...] = ()
 
 
 def summarise(file: Path, audio_root: Roots = None, rules: Rules = REFUSE) -> Summary:
@@ -97,7 +96,7 @@ def summarise(file: Path, audio_root: Roots = None, rules: Rules = REFUSE) -> Su
         dict(sorted(channels.items())),
         tuple(sorted(defects, key=_line)),
         averaged,
-        tuple(_telling(read, files)),
+        tuple(_confounds(read, files)),
     )
 
 
@@ -109,13 +108,8 @@ def _spelling_defects(read: manifest.Manifest, rules: Rules) -> list[str]:
         if column != "speaker" and len(set(cells)) > max(MAX_VALUES, len(cells) // 2):
             continue
         found = spellings.names(cells, read.lines if cells else ())
-        if (
-            column == "speaker"
-            and rules.unknown == "refuse"
-            and (wrong := doubtful([name.kept for name in found], True))
-        ):
-            at, why = wrong
-            defects.append(f"line {found[at].first_line}, column {column!r}: {found[at]} {why}")
+        if column == "speaker" and (wrong := spellings.doubt(found, rules, True)):
+            defects.append(f"line {wrong[0].first_line}, column {column!r}: {wrong[1]}")
         for name in found:
             if name.several and rules.spellings == "refuse":
                 defects.append(f"line {name.first_line}, column {column!r}: {spellings.two(name)}")
@@ -124,8 +118,8 @@ def _spelling_defects(read: manifest.Manifest, rules: Rules) -> list[str]:
     return defects
 
 
-def _telling(read: manifest.Manifest, files: Mapping[int, tuple[int, int]]) -> list[str]:
-    """Labels that can be told from a file's header: of patients at 8,000 Hz and others at 16,000 a model need not hear.
+def _confounds(read: manifest.Manifest, files: Mapping[int, tuple[int, int]]) -> list[str]:
+    """Labels that a file's header predicts: of patients at 8,000 Hz and others at 16,000 a model need not hear.
 
     files: of each row that could be read, its rate and channels.
     """
@@ -139,10 +133,10 @@ def _telling(read: manifest.Manifest, files: Mapping[int, tuple[int, int]]) -> l
             for (value, label), count in pairs.items():
                 best[value] = max(best.get(value, 0), count)
                 labels[label] += count
-            told, all_of_them = sum(best.values()), labels.total()
-            if 1 < len(labels) <= MAX_VALUES and told >= TOLD * all_of_them > max(labels.values()) + FEWEST / 2:
+            predicted, every = sum(best.values()), labels.total()
+            if 1 < len(labels) <= MAX_VALUES and predicted >= PREDICTED * every > max(labels.values()) + FEWEST / 2:
                 found.append(
-                    f"{column}: the file's {fact} tells the label of {told:,} of {all_of_them:,} clips; what a model "
+                    f"{column}: the file's {fact} predicts the label of {predicted:,} of {every:,} clips; what a model "
                     "recognises may be the recording"
                 )
     return found
@@ -191,7 +185,7 @@ def render(summary: Summary) -> RenderableType:
         parts.append(_table(title, ("speaker", "clips", "share"), rows[:MAX_SPEAKERS]))
     if summary.averaged:
         parts.append(Text(averaged(summary.averaged, summary.clips), style="yellow"))
-    parts += [Text(sentence, style="yellow") for sentence in summary.telling]
+    parts += [Text(sentence, style="yellow") for sentence in summary.confounds]
     parts += [Text(f"{summary.name}, {defect}", style="red") for defect in summary.defects]
     return Group(*parts)
 

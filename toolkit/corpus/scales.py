@@ -13,11 +13,8 @@ from toolkit.corpus.splits import Round
 
 FloatArray = npt.NDArray[np.float64]
 # What statistics programs have written where an answer is missing, was refused or is not known: 99, -999, -8
-CODES = frozenset(sign * int(digit * size) for sign in (1, -1) for digit in "789" for size in range(2, 6)) | {
-    -7,
-    -8,
-    -9,
-}
+REPEATED = {sign * int(digit * size) for sign in (1, -1) for digit in "789" for size in range(2, 6)}
+CODES = frozenset(REPEATED | {-7, -8, -9})
 SHORT = frozenset((7, 8, 9))  # likewise on scales of few levels
 FAR = 1000.0  # times the median distance from the median: one such clip would outweigh all others in every square
 

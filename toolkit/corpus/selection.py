@@ -7,7 +7,7 @@ from toolkit.core.errors import LabelError, one_of
 from toolkit.core.i18n import Note
 from toolkit.corpus.labels import COMMA, NUMBER, PERCENT
 from toolkit.corpus.manifest import Manifest
-from toolkit.corpus.scales import check_codes, expected
+from toolkit.corpus.scales import check_codes, expected, is_scale
 from toolkit.corpus.spellings import Rules
 
 
@@ -90,7 +90,7 @@ def of_numbers(
         cut[name] = above(name, cells[name], rules.threshold, lines)
         return cut
     values = set(cells[name])
-    if not rules.levels and all(map(NUMBER.fullmatch, values)):
+    if not is_scale(rules) and all(map(NUMBER.fullmatch, values)):  # a scale's codes are checked as it is read
         check_codes(name, cells[name], lines, rules)
     odd = [row for row, cell in enumerate(cells[name]) if COMMA.fullmatch(cell) or PERCENT.fullmatch(cell)]
     if rules.kind == "auto" and odd and all(NUMBER.fullmatch(_plain(cell)) for cell in values):

@@ -286,10 +286,16 @@ def nameless(name: Name) -> str:
     )
 
 
+def doubt(found: Sequence[Name], rules: Rules, group: bool) -> tuple[Name, str] | None:
+    """The first name that is perhaps none (`doubtful`), and what is wrong with it, unless such names are kept."""
+    wrong = doubtful([name.kept for name in found], group) if rules.unknown == "refuse" else None
+    return None if wrong is None else (found[wrong[0]], f"{found[wrong[0]]} {wrong[1]}")
+
+
 def check_doubtful(where: str, column: str, found: Sequence[Name], rules: Rules, group: bool) -> None:
-    """Raises LabelError, or SplitError for a group, where a name of a column is perhaps none (`doubtful`)."""
-    if rules.unknown == "refuse" and (wrong := doubtful([name.kept for name in found], group)):
-        raise (SplitError if group else LabelError)(f"{where}, column {column!r}: {found[wrong[0]]} {wrong[1]}")
+    """Raises LabelError, or SplitError for a group, where a name of a column is perhaps none."""
+    if wrong := doubt(found, rules, group):
+        raise (SplitError if group else LabelError)(f"{where}, column {column!r}: {wrong[1]}")
 
 
 def _more(every: Sequence[object]) -> str:

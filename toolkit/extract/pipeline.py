@@ -22,7 +22,7 @@ from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches, find_budget, run_halving
 from toolkit.extract.plan import Plan
 from toolkit.extract.pooled import Pooled
-from toolkit.features.layout import STATISTICS, dataset_of
+from toolkit.features.layout import dataset_of
 from toolkit.features.loading import Decoded, decode_all
 from toolkit.features.shard import ClipRecord, FailedRecord, ShardContent
 from toolkit.features.writer import Writer
@@ -74,12 +74,12 @@ class Pipeline:
         layers: Sequence[str],
         frame_layers: Sequence[str] = (),
         sample_rate: int = SAMPLE_RATE,
-        statistics: Sequence[str] = STATISTICS,
+        pooled: Pooled | None = None,
     ) -> None:
         self.manifest, self.encoder, self.writer, self.workers = manifest, encoder, writer, workers
         self.rows = {layer: row for row, layer in enumerate(layers)}  # of the layers that are stored
         self.frame_layers = tuple(frame_layers)
-        self._pooled = Pooled(statistics)
+        self._pooled = pooled or Pooled()
         self._sample_rate = sample_rate  # samples a second
         every = encoder.widths if isinstance(encoder, GenericEncoder) else (encoder.width,) * len(encoder.layer_names)
         widths = dict(zip(encoder.layer_names, every))
@@ -248,7 +248,7 @@ def by_layer(
     values: npt.NDArray[np.float32],
     names: Sequence[str],
     widths: Sequence[int],
-    statistics: Sequence[str] = STATISTICS,
+    statistics: Sequence[str],
 ) -> dict[str, npt.NDArray[np.float32]]:
     """A shard's datasets: of all layers, (n_layers, n, width), or one a layer where their widths differ.
 

@@ -10,15 +10,16 @@ from toolkit.models.pooling import mean_and_std, statistic
 
 
 class Pooled:
-    """names: mean, std, and the others that are kept.
+    """names: mean, std, and the others that are kept; more: those others.
 
     Raises InputError for one that is not known, MachineError for one that cannot be used.
     """
 
     def __init__(self, names: Sequence[str] = STATISTICS) -> None:
         self.names = tuple(dict.fromkeys((*STATISTICS, *names)))
-        self._more = [statistic(name) for name in self.names[len(STATISTICS) :]]
+        self.more = self.names[len(STATISTICS) :]
+        self._functions = [statistic(name) for name in self.more]
 
     def __call__(self, values: Tensor, lengths: Tensor) -> Tensor:
         """(names, batch, width) float32 of (batch, frames, width); lengths: (batch,) own frames."""
-        return torch.stack([*mean_and_std(values, lengths), *(one(values, lengths) for one in self._more)])
+        return torch.stack([*mean_and_std(values, lengths), *(one(values, lengths) for one in self._functions)])

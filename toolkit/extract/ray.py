@@ -147,7 +147,7 @@ def _compute(job: Job, shard: Shard, place: Place) -> tuple[str, float]:
     writer = Writer(staged, iter([shard.number]))
     pipeline = Pipeline(
         manifest, encoder, writer, place.cores, session.names, session.frames, job.checkpoint.backbone.sample_rate,
-        session.pooled.names,
+        session.pooled,
     )  # fmt: skip
     pipeline.run(Plan((shard.clips,), 0), job.budget, advance)
     return staged.name, seconds

@@ -84,7 +84,7 @@ class LocalExecutor:
         layers, frames = self.store.layers, self._session.frames
         pipeline = Pipeline(
             self._manifest, self._encoder, writer, self._workers, layers, frames, self._sample_rate,
-            self.store.statistics,
+            self._session.pooled,
         )  # fmt: skip
         pipeline.run(todo, self._budget, advance)
 

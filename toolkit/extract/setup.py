@@ -15,7 +15,7 @@ from toolkit.extract.deviation import PRECISION_FILE, Compared, Measured, kept, 
 from toolkit.extract.layers import frame_layers, layer_names
 from toolkit.extract.options import Options
 from toolkit.extract.pooled import Pooled
-from toolkit.features.layout import STATISTICS, STORE_FILE
+from toolkit.features.layout import STORE_FILE
 from toolkit.features.store import Store, create, folder_of
 from toolkit.models.checkpoint import Checkpoint
 from toolkit.models.encoder import Encoder
@@ -171,7 +171,6 @@ class Session:
 
     def _settings(self, precision: Precision) -> dict[str, Any]:
         """Everything that changes the numbers, and nothing else."""
-        more = self.pooled.names[len(STATISTICS) :]
         return {
             "weights_sha256": self.checkpoint.weights_sha256,
             "family": self.checkpoint.backbone.family,
@@ -186,8 +185,12 @@ class Session:
             **({"rounded": precision.rounded} if precision.rounded else {}),
             **({"batches": {"mode": self._mode, "proof": PROOF}} if self._mode else {}),
             **({"windows": asdict(self.windows)} if self.windows else {}),
-            **({"statistics": list(self.pooled.names)} if more else {}),
-            **{f"{name} {key}": value for name in more for key, value in MORE_STATISTICS.stated(name).items()},
+            **({"statistics": list(self.pooled.names)} if self.pooled.more else {}),
+            **{
+                f"{name} {key}": value
+                for name in self.pooled.more
+                for key, value in MORE_STATISTICS.stated(name).items()
+            },
         }
 
     def _remembered(self) -> Measured | None:
@@ -237,9 +240,8 @@ class Session:
                 self._encoder = None  # one is in memory at a time
                 self._encoder = self._load(rung)
                 with bar(f"compare {rung.name}", len(clips), "clips") as advance:
-                    found_here = kept(self._encoder, clips, self.frames, advance, self.pooled)
-                    errors = relative_errors(exact, found_here)
-                found[rung.name] = worst = float(errors.max())
+                    other = kept(self._encoder, clips, self.frames, advance, self.pooled)
+                found[rung.name] = worst = float(relative_errors(exact, other).max())
                 if worst <= self.options.bound:
                     break
         return found

@@ -79,6 +79,6 @@ def statistic(name: str) -> Statistic:
             if not torch.allclose(found[place], alone[0], rtol=CLOSE, atol=CLOSE):
                 raise MachineError("another vector of a clip in a batch than of the clip alone")
     except Exception as error:
-        told = error if isinstance(error, MachineError) else f"{type(error).__name__} {error}"
-        raise MachineError(f"The statistic {name!r} of --statistics gives {told}") from error
+        what = error if isinstance(error, MachineError) else f"{type(error).__name__} {error}"
+        raise MachineError(f"The statistic {name!r} of --statistics gives {what}") from error
     return row

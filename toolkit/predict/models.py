@@ -21,7 +21,6 @@ from toolkit.extract.options import Options
 from toolkit.extract.run import extract
 from toolkit.extract.text import TextBackbone
 from toolkit.features.fused import View
-from toolkit.features.layout import STATISTICS
 from toolkit.features.shard import mark
 from toolkit.features.store import Store
 from toolkit.features.texts import source_of
@@ -232,7 +231,7 @@ class Probes:
             context=settings["context"] if checkpoint.backbone.decoder_layers else "full",
             decoder=decoder,
             layers=None if decoder else f"{min(numbers)}-{max(numbers)}",
-            statistics=[name for name in settings.get("statistics", ()) if name not in STATISTICS],
+            statistics=settings.get("statistics"),
             device=self.device,
         )
         return extract(picked, checkpoint, features, options, self.place.say, self.place.bar).store

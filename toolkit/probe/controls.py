@@ -16,12 +16,8 @@ from toolkit.features.store import Store
 from toolkit.features.units import UnitStore
 
 CONTROLS = ("shuffled", "random")
-OPTIONS = (
-    "context",
-    "preprocessing",
-    "pooling",
-    "statistics",
-)  # of a store, that change its numbers by more than rounding
+# Of a store, what changes its numbers by more than rounding
+OPTIONS = ("context", "preprocessing", "pooling", "statistics")
 
 
 def shuffled(question: EvaluationTask, seed: int) -> EvaluationTask:
@@ -76,9 +72,9 @@ def random_store(store: Store, features: Path, ids: Sequence[str]) -> Store:
     Raises StoreError with the commands that make it, or where layers, options or clips are not the same.
     """
     name = store.backbone + seeds.RANDOM
-    alike = [one for one in stores(features) if one.backbone == name and _alike(one, store)]
+    alike = [one.folder.name for one in stores(features) if one.backbone == name and _alike(one, store)]
     try:
-        found = alike[0] if len(alike) == 1 else find(features, name)
+        found = find(features, name, alike)
     except StoreError as error:
         if str(error).startswith("Several"):
             raise

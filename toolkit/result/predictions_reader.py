@@ -54,17 +54,16 @@ def _with_truth(path: Path, columns: list[str], rows: list[Row], known: Predicti
     """Rows of clips that are known, with their truth where the file has none. Raises PredictionsError for none."""
     truth = {clip: value_cells(known.task, value) for clip, value in zip(known.ids, known.truth.tolist())}
     position, names = columns.index("id"), value_columns(known.task, "truth")
-    there = [(line, row) for line, row in rows if row[position] in truth]
-    if rows and not there:
+    tested = [(line, row) for line, row in rows if row[position] in truth]
+    if rows and not tested:
         line, row = rows[0]
         raise PredictionsError(
             f"{path.name}, line {line}, column 'id': {row[position]!r} was not tested, nor was any other clip of the "
             f"file; expected ids such as {known.ids[0]!r}"
         )
     if set(names) & set(columns):
-        return columns, there
-    rows = there
-    return [*columns, *names], [(line, [*row, *truth[row[position]]]) for line, row in rows]
+        return columns, tested
+    return [*columns, *names], [(line, [*row, *truth[row[position]]]) for line, row in tested]
 
 
 def _labelled(path: Path, columns: list[str], rows: list[Row], rules: Rules, say: Callable[[str], None]) -> list[Row]:
