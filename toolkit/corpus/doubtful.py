@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from toolkit.corpus.labels import COMMA
+from toolkit.corpus.numerals import COMMA
 
 DIGITS = 15  # of a number, that a spreadsheet keeps
 SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]+)?E\+[0-9]+", re.IGNORECASE)  # how it shows a long one

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.core.errors import LabelError
+from toolkit.corpus.numerals import NUMBER
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -30,10 +31,6 @@ HOTLINE = (
     "grievance",
 )
 PRESETS = {"hotline": HOTLINE}
-NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")  # 12,5
-THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")  # 1,234, which may be 1.234 as well
-PERCENT = re.compile(r"([+-]?[0-9]+(?:[.,][0-9]+)?) ?[%％]")  # 45 %
 BINS = 5  # of equal size, that folds share out evenly of each target of a regression
 
 

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from toolkit.core.errors import LabelError, PredictionsError, one_of
 from toolkit.core.i18n import Note
-from toolkit.corpus.labels import COMMA, NUMBER, PERCENT, THOUSANDS, IntArray, Task, Truth, columns_of, short_name
+from toolkit.corpus.labels import IntArray, Task, Truth, columns_of, short_name
+from toolkit.corpus.numerals import COMMA, NUMBER, PERCENT, THOUSANDS
 from toolkit.corpus.spellings import SCALES, Rules
 from toolkit.corpus.splits import Round
 

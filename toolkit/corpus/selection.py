@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from toolkit.core.errors import LabelError, one_of
 from toolkit.core.i18n import Note
-from toolkit.corpus.labels import COMMA, NUMBER, PERCENT
 from toolkit.corpus.manifest import Manifest
+from toolkit.corpus.numerals import COMMA, NUMBER, PERCENT
 from toolkit.corpus.scales import check_codes, expected, is_scale
 from toolkit.corpus.spellings import Rules
 

@@ -11,8 +11,9 @@ from toolkit.audio.clip import Clip
 from toolkit.core.errors import InputError, LabelError, SplitError, one_of
 from toolkit.core.i18n import Note
 from toolkit.corpus.evaluation_task import check_overlap
-from toolkit.corpus.labels import NUMBER, Task, columns_of
+from toolkit.corpus.labels import Task, columns_of
 from toolkit.corpus.manifest import RECORDING, SECONDS, Manifest
+from toolkit.corpus.numerals import NUMBER
 from toolkit.corpus.scales import check_codes, expected, is_scale, number
 from toolkit.corpus.spellings import REFUSE, Rules, settle
 from toolkit.corpus.splits import Folds

@@ -7,7 +7,8 @@ import numpy as np
 
 from toolkit.core.errors import PredictionsError
 from toolkit.core.i18n import Note
-from toolkit.corpus.labels import NUMBER, Task
+from toolkit.corpus.labels import Task
+from toolkit.corpus.numerals import NUMBER
 from toolkit.result.kinds import headline
 from toolkit.result.predictions import Predictions
 from toolkit.result.run import Run

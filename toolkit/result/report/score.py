@@ -9,7 +9,8 @@ from rich.text import Text
 
 from toolkit.core.errors import PredictionsError
 from toolkit.core.i18n import ENGLISH
-from toolkit.corpus.labels import NUMBER, Task
+from toolkit.corpus.labels import Task
+from toolkit.corpus.numerals import NUMBER
 from toolkit.corpus.spellings import REFUSE, Rules
 from toolkit.result import stats
 from toolkit.result.contradiction import check_probabilities
