@@ -42,7 +42,7 @@ SPEECH = fetch.Pinned(
 SPEECH_FOLDER = "usr/share/gcin-voice/ogg"
 SPEECH_LICENCE = "usr/share/doc/gcin-voice/copyright"
 
-SYLLABLES = 48  # of 138: 384 clips, about two minutes of Whisper's 30 s context on two cores
+SYLLABLES = 48  # of 138: 384 clips
 
 COLUMNS = ("id", "path", "speaker", "syllable", "tone", "corpus")
 REAL_NOTE = (

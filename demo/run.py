@@ -11,8 +11,9 @@ from pathlib import Path
 from demo.prepare import CHECKOUT, MODEL, WORKSPACE, marked_corpus, run_toolkit
 from toolkit.result.metrics import title
 
-PROBE = ("--probe", "all", "--target", "tone", "--group-by", "syllable", "--folds", "5", "--trials", "20")
-FINETUNE = ("--context", "clip", "--train", "full", "--epochs", "5")  # in the 30 s context it would take hours on a CPU
+PROBE = ("--probe", "all", "--target", "tone", "--group-by", "syllable", "--folds", "5", "--trials", "10")
+CONTEXT = ("--context", "clip")  # clips last half a second: in 30 s extraction takes minutes, fine-tuning hours
+FINETUNE = ("--train", "full", "--epochs", "2")
 LAYERWISE = "linear"  # the probe whose layer curve the last lines are about
 
 
@@ -33,11 +34,11 @@ def main() -> int:
     if corpus is None:
         print("The demo's workspace is not complete; `make demo` prepares it.", file=sys.stderr)
         return 2
-    run_toolkit(["extract", "--model", MODEL], WORKSPACE)
+    run_toolkit(["extract", "--model", MODEL, *CONTEXT], WORKSPACE)
     run_toolkit(["probe", "--model", MODEL, *PROBE, "--note", corpus.note], WORKSPACE)
     folder = newest(WORKSPACE, f"*-{LAYERWISE}-*/run.json")
-    overview = newest(WORKSPACE, "*-overview-*/overview.csv") / "report.html"
-    run_toolkit(["finetune", "--from", folder.name, *FINETUNE, "--note", corpus.note], WORKSPACE)
+    overview = newest(WORKSPACE, "*-compare-*/compare.csv") / "report.html"
+    run_toolkit(["finetune", "--from", folder.name, *CONTEXT, *FINETUNE, "--note", corpus.note], WORKSPACE)
     run_toolkit(["compare"], WORKSPACE)
     comparison = newest(WORKSPACE, "*-compare-*/compare.csv") / "report.html"
     layer = best_layer(folder)

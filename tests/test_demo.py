@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from demo import fetch, prepare, run, spoken, syllables, telephone
+from demo import fetch, prepare, spoken, syllables, telephone
+from demo import run as demo_run
+from tests.conftest import Run, WriteSound
+from tests.models import tiny
 from toolkit.audio.decode import SAMPLE_RATE, decode
 from toolkit.core.artifacts import sha256_of_file
 from toolkit.core.errors import InputError, MachineError
@@ -231,8 +234,56 @@ def test_the_best_layer_is_the_one_that_development_chose(tmp_path: Path) -> Non
     (folder / "run.json").write_text(json.dumps({}))
     lines = ["layer,development,test,lower,upper", "encoder.0,0.5,0.9,0.8,0.95", "encoder.10,0.75,0.7,0.6,0.8"]
     (folder / "layers.csv").write_text("\n".join(lines) + "\n")
-    assert run.newest(tmp_path, "tone-*/run.json") == folder
-    assert run.best_layer(folder)["layer"] == "encoder.10"
+    assert demo_run.newest(tmp_path, "tone-*/run.json") == folder
+    assert demo_run.best_layer(folder)["layer"] == "encoder.10"
+
+
+def test_the_whole_study_ends_with_the_best_layer_and_the_pages(
+    tmp_path: Path,
+    write_sound: WriteSound,
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its commands, of the smallest model and search."""
+    tiny.whisper(tmp_path / "models" / "small")
+    rows = []
+    for number in range(40):
+        tone, voice, syllable = f"tone{number % 4 + 1}", f"voice{number // 4 % 2}", f"s{number // 8}"
+        path = write_sound(f"{number}.wav", 0.2 + 0.005 * number, pitch=100 + 60 * (number % 4))
+        rows.append((f"c{number}", path.name, voice, syllable, tone, "made up"))
+    manifest.write(tmp_path / "manifest.csv", prepare.COLUMNS, rows)
+    marked = {
+        "name": "synthetic",
+        "clips": 40,
+        "note": "Made up.",
+        "manifest_sha256": sha256_of_file(tmp_path / "manifest.csv"),
+    }
+    (tmp_path / "corpus.json").write_text(json.dumps(marked))
+    commands = []
+
+    def run_toolkit(words: list[str], workspace: Path) -> None:
+        quick = {"5": "3", "10": "1", "2": "1"}  # folds, trials, epochs
+        more = ["--head-epochs", "1"] if words[0] == "finetune" else []
+        code, _, err = run(*(quick.get(word, word) for word in words), *more)
+        assert code == 0, err
+        commands.append(words[0])
+
+    monkeypatch.chdir(tmp_path)
+    replaced = {"WORKSPACE": tmp_path, "CHECKOUT": tmp_path, "MODEL": "small", "run_toolkit": run_toolkit}
+    for name, value in replaced.items():
+        monkeypatch.setattr(demo_run, name, value)
+    assert demo_run.main() == 0
+    assert commands == ["extract", "probe", "finetune", "compare"]
+    *_, best, origin, probes, tuned, report = capsys.readouterr().out.splitlines()
+    assert (
+        best.startswith("Best layer of the linear probe on the development folds: encoder.") and "synthetic" in origin
+    )
+    pages = [tmp_path / line.split(": ")[1] for line in (probes, tuned, report)]
+    assert all(page.is_file() for page in pages) and len(set(pages)) == 3
+    assert "fine-tuned" in pages[1].read_text(encoding="utf-8") and "fine-tuned, full" not in pages[0].read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_telephone_corpus_is_read_from_its_sheet(tmp_path: Path) -> None:

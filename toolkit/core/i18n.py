@@ -119,12 +119,12 @@ class Language:
 def plural(noun: str) -> str:
     """Of an English noun, or of a column's name.
 
-    >>> plural("speaker"), plural("city"), plural("day"), plural("sex"), plural("class")
-    ('speakers', 'cities', 'days', 'sexes', 'classes')
+    >>> plural("speaker"), plural("city"), plural("day"), plural("sex"), plural("class"), plural("epoch")
+    ('speakers', 'cities', 'days', 'sexes', 'classes', 'epochs')
     """
     if re.search("[^aeiou]y$", noun):
         return f"{noun[:-1]}ies"
-    return noun + ("es" if re.search("(?:s|x|ch|sh)$", noun) else "s")
+    return noun + ("es" if re.search("(?:s|x|(?<!po)ch|sh)$", noun) else "s")
 
 
 class _Filler(Formatter):
