@@ -1,8 +1,6 @@
 """The engines on a device that is not the CPU, with every operation looked at: tests/devices.py."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,7 @@ from toolkit.probe import batched_training
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rounds' thread sees the made-up device too."""
-
-    @contextmanager
-    def pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-        with ThreadPoolExecutor(1, initializer=watch) as threads:
-            yield threads
-
-    monkeypatch.setattr("toolkit.probe.run.one_thread_each", pool)
+    monkeypatch.setattr("toolkit.probe.workers._one_thread", watch)
     monkeypatch.setattr("toolkit.probe.networks.training_dtype", lambda device: torch.float32)  # on the CPU, too
 
 

@@ -11,9 +11,9 @@ from toolkit.corpus.labels import Task
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import proportional_odds, ridge
 from toolkit.probe.linear_scales import ScaleFitter, predict
-from toolkit.probe.protocol import one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.targets import ALL, scaler_of, targets_of
+from toolkit.probe.workers import one_thread
 
 AFFECT = Task("affect", "regression", ("valence", "arousal"), ("valence", "arousal"))
 RISK = Task("risk", "ordinal", tuple("1234"), ("risk",))

@@ -30,6 +30,7 @@ except ImportError:
 HAS_ALARM = hasattr(signal, "SIGALRM") and hasattr(signal, "setitimer")
 ALARM_EXIT = 124  # the exit code that means an alarm where there is none of the kernel's
 ALARMED = -int(signal.SIGALRM) if HAS_ALARM else ALARM_EXIT  # how a process ends that its alarm ends
+PR_SET_PDEATHSIG = 1
 
 _timer: Timer | None = None
 
@@ -132,6 +133,15 @@ def readable(pipe: IO[bytes], seconds: float) -> bool:
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     return bool(poll.poll(1000 * seconds))
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that forked it ends; Linux alone can. parent: its process."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended since
+        os._exit(1)
 
 
 def after_fork(run: Callable[[], None]) -> None:

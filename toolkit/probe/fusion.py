@@ -13,23 +13,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.core.artifacts import signature
+from toolkit.core.forks import Ask
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.corpus.splits import Round
 from toolkit.features.fused import layer_of
 from toolkit.features.layout import LayerFeatures
 from toolkit.features.units import ClipLabels
 from toolkit.probe.data import Data, Layers, Part, inner_parts, rows_of
-from toolkit.probe.fused_rows import EARLY, packed, parsed, pool, side_by_side, space_of
-from toolkit.probe.protocol import Fit, Fitter, Found, GiveUp, Setting, never, one_thread_each
+from toolkit.probe.fused_rows import EARLY, packed, parsed, pool, row_of, side_by_side, space_of
+from toolkit.probe.protocol import Fit, Fitter, Found, GiveUp, Setting, never
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, loss_of, test
 from toolkit.probe.run import Budget, Progress, signature_of
 from toolkit.probe.search import weight_of
 from toolkit.probe.targets import FloatArray, targets_of
+from toolkit.probe.workers import in_turn
 from toolkit.result.run import Choice, Run
 
 if TYPE_CHECKING:
     from toolkit.core.study_file import StudyFile
+    from toolkit.probe.optuna_study import Trials
 
 MOST = 3.0  # of a pool's weight: three times as sure as the store's own probe
 
@@ -72,15 +75,13 @@ class FusedExecutor:
         progress: Progress,
     ) -> dict[str, list[LayerResult]]:
         """As `probe.run.here`; the one layer of its curve has the probe's name, as that of a mix has."""
+        from toolkit.probe.optuna_study import Asked  # as `probe.run.probe`
 
-        def fit(round_: Round) -> LayerResult:
-            return self._round(features, data, round_, probe, budget, seed, file, device)
+        def fit(round_: Round, ask: Ask) -> LayerResult:
+            return self._round(features, data, round_, probe, budget, seed, Asked(ask), device)
 
-        with one_thread_each(workers) as threads:
-            try:
-                found = list(threads.map(fit, rounds))
-            finally:
-                threads.shutdown(wait=True, cancel_futures=True)
+        in_forks = row_of(probe).torch and device == "cpu"
+        found = list(in_turn(fit, rounds, workers, in_forks, Asked.of(file)))
         progress(probe, 1, 1)
         return {probe: found}
 
@@ -101,7 +102,7 @@ class FusedExecutor:
         probe: str,
         budget: Budget,
         seed: int,
-        file: "StudyFile",
+        file: "Trials",
         device: str,
     ) -> LayerResult:
         blocks = self.blocks(round_.fold)

@@ -7,9 +7,10 @@ import numpy as np
 from toolkit.core import seeds
 from toolkit.corpus.labels import IntArray, Task
 from toolkit.probe.data import Data, Layers, rows_of
-from toolkit.probe.protocol import Fitter, Setting, one_thread
+from toolkit.probe.protocol import Fitter, Setting
 from toolkit.probe.registry import PROBES
 from toolkit.probe.targets import ALL, FloatArray, targets_of
+from toolkit.probe.workers import one_thread
 from toolkit.result.kinds import decide, headline, headline_score
 from toolkit.result.online import Online
 from toolkit.result.thresholds import bars_of, scale_of, thresholds_of

@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from toolkit.core import seeds
+from toolkit.core.forks import Ask
 from toolkit.probe.protocol import LogUniform, Parameter, Setting, Space, Uniform
 from toolkit.probe.search import BATCH
 
@@ -35,6 +36,25 @@ class Trials(Protocol):
 
     def finished(self, name: str, signature: str) -> list[optuna.trial.FrozenTrial]: ...
     def append(self, name: str, trials: Sequence[optuna.trial.FrozenTrial]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The `Trials` of the process that waits for this one's work (`toolkit.probe.workers`)."""
+
+    ask: Ask
+
+    def finished(self, name: str, signature: str) -> list[optuna.trial.FrozenTrial]:
+        found: list[optuna.trial.FrozenTrial] = self.ask("finished", name, signature)
+        return found
+
+    def append(self, name: str, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
+        self.ask("append", name, trials)
+
+    @staticmethod
+    def of(file: Trials) -> Ask:
+        """What answers there."""
+        return lambda method, *given: getattr(file, method)(*given)
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

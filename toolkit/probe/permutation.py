@@ -10,16 +10,18 @@ import numpy as np
 from toolkit.core import seeds
 from toolkit.core.artifacts import cores
 from toolkit.core.errors import SplitError
+from toolkit.core.forks import Ask
 from toolkit.corpus.evaluation_task import EvaluationTask
 from toolkit.corpus.labels import IntArray
 from toolkit.corpus.splits import Round
 from toolkit.features.units import UnitStore
 from toolkit.probe.controls import dealt, shuffled
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
-from toolkit.probe.protocol import Fitter, Found, Setting, one_thread_each
+from toolkit.probe.protocol import Fitter, Found, Setting
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import once, predicted
 from toolkit.probe.run import Progress, units_of
+from toolkit.probe.workers import in_turn
 from toolkit.result.kinds import headline_score
 
 TRIES = 10  # shuffles for each that is wanted: in some, a round has nothing to learn from
@@ -50,21 +52,22 @@ def scores(
     builds = {title: partial(_build, features, real, names, probe, seed, device) for title, names in units.items()}
     losses: dict[tuple[int, int], dict[str, tuple[float, Found]]] = {}
     predictions = [np.zeros_like(data.truth) for data in drawn]
-    with one_thread_each(workers or (1 if device != "cpu" else cores())) as pool:
-        for number, (title, build) in enumerate(builds.items()):
-            try_once = partial(_once, build(), drawn, title, settings)
-            for tried in pool.map(try_once, rounds):
-                for (draw, fold), found in tried.items():
-                    losses.setdefault((draw, fold), {})[title] = found
-            progress(title, number + 1, len(builds))
-        chosen = {key: _lowest(tried) for key, tried in losses.items()}
-        for title, build in builds.items():
-            mine = [key for key, layer in chosen.items() if layer == title]
-            if mine:
-                predict = partial(_predict, build(), drawn, title, settings, losses, mine)
-                for round_, own_predictions in zip(rounds, pool.map(predict, rounds), strict=True):
-                    for draw, prediction in own_predictions:
-                        predictions[draw][round_.test] = prediction
+    at_a_time = workers or (1 if device != "cpu" else cores())
+    in_forks = PROBES[probe].torch and device == "cpu"
+    for number, (title, build) in enumerate(builds.items()):
+        try_once = partial(_once, build(), drawn, title, settings)
+        for tried in in_turn(try_once, rounds, at_a_time, in_forks):
+            for (draw, fold), found in tried.items():
+                losses.setdefault((draw, fold), {})[title] = found
+        progress(title, number + 1, len(builds))
+    chosen = {key: _lowest(tried) for key, tried in losses.items()}
+    for title, build in builds.items():
+        mine = [key for key, layer in chosen.items() if layer == title]
+        if mine:
+            predict = partial(_predict, build(), drawn, title, settings, losses, mine)
+            for round_, own_predictions in zip(rounds, in_turn(predict, rounds, at_a_time, in_forks), strict=True):
+                for draw, prediction in own_predictions:
+                    predictions[draw][round_.test] = prediction
     tested = np.concatenate([round_.test for round_ in rounds])
     scored = [
         headline_score(data.task, data.truth[tested], each[tested])
@@ -130,6 +133,7 @@ def _once(
     title: str,
     settings: Mapping[tuple[str, int], Setting],
     round_: Round,
+    ask: Ask,
 ) -> dict[tuple[int, int], tuple[float, Found]]:
     setting, name = settings[title, round_.fold], f"{title} round {round_.fold}"
     return {
@@ -146,6 +150,7 @@ def _predict(
     losses: Mapping[tuple[int, int], Mapping[str, tuple[float, Found]]],
     mine: Sequence[tuple[int, int]],
     round_: Round,
+    ask: Ask,
 ) -> list[tuple[int, IntArray]]:
     name = f"{title} round {round_.fold}"
     return [

@@ -1,8 +1,6 @@
 """What a probe is: the settings it is searched over, what it gives back, and what the run asks of it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from statistics import median_low
@@ -185,35 +183,3 @@ def by_statistics(settings: Sequence[Setting]) -> Iterator[tuple[str, list[int]]
     """The settings' numbers, grouped by the statistics they use: those share a matrix and are fitted together."""
     for statistics in sorted({str(setting["statistics"]) for setting in settings}):
         yield statistics, [number for number, setting in enumerate(settings) if setting["statistics"] == statistics]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch, numpy and SciPy on one thread: no figure depends on how many there are."""
-    import torch  # here, for nothing else of a finished run needs it
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, "blas"):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of `workers`, each with torch on one thread; waiting work is dropped when anything fails or interrupts."""
-    with one_thread():
-        pool = ThreadPoolExecutor(workers, initializer=_one_thread)
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)

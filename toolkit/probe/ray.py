@@ -15,11 +15,12 @@ from toolkit.core.ray_task import Place
 from toolkit.corpus.splits import Round
 from toolkit.features.store import Store
 from toolkit.probe.data import Data, Layers, rows_of
-from toolkit.probe.protocol import Fitter, one_thread
+from toolkit.probe.protocol import Fitter
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, test
 from toolkit.probe.run import Budget, Progress, signature_of, units_of
 from toolkit.probe.search import narrowed
+from toolkit.probe.workers import one_thread
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -4,11 +4,9 @@ import hashlib
 import math
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ import numpy as np
 
 from toolkit.core.artifacts import cores, signature
 from toolkit.core.errors import InputError, MachineError, one_of
+from toolkit.core.forks import Ask
 from toolkit.core.i18n import Note
 from toolkit.core.imports import uncollected
 from toolkit.corpus.labels import Task, Truth
@@ -26,10 +25,11 @@ from toolkit.probe import winners as winners_folder
 from toolkit.probe.assemble import chosen_layers, run_of, winner_of
 from toolkit.probe.data import Data, Layers, check, matched, rows_of
 from toolkit.probe.fused_rows import row_of, stated
-from toolkit.probe.protocol import Space, one_thread_each
+from toolkit.probe.protocol import Fitter, Space
 from toolkit.probe.registry import PROBES
 from toolkit.probe.round import LayerResult, test
 from toolkit.probe.search import BATCH, narrowed
+from toolkit.probe.workers import in_turn
 from toolkit.result.run import Run
 
 if TYPE_CHECKING:
@@ -145,6 +145,18 @@ def units_of(layers: Sequence[str], probe: str) -> dict[str, tuple[str, ...]]:
     return {probe: tuple(layers)} if PROBES[probe].all_layers else {layer: (layer,) for layer in layers}
 
 
+@dataclass(frozen=True)
+class Block:
+    """A layer, or all of them for a mix, in one round. end: when its search must, of `time.monotonic()`."""
+
+    title: str
+    fitter: Fitter
+    space: Space
+    mark: str
+    round: Round
+    end: float
+
+
 def here(
     features: Layers,
     data: Data,
@@ -158,23 +170,32 @@ def here(
     progress: Progress,
 ) -> dict[str, list[LayerResult]]:
     """Every layer's rounds, `workers` at a time on one thread each, so that no figure depends on their number."""
+    from toolkit.probe.optuna_study import Asked  # as `probe`
+
     units = units_of(features.layers, probe)
-    tested: dict[str, list[LayerResult]] = {}
-    pending: deque[tuple[str, list[Future[LayerResult]]]] = deque()
-    with one_thread_each(workers) as pool:
+
+    def blocks() -> Iterator[Block]:
         for number, (title, names) in enumerate(units.items()):
             layers = [rows_of(features.layer(name), data.rows) for name in names]
             fitter = PROBES[probe].build(layers, data.task, data.truth, seed, device)
             space = narrowed(PROBES[probe].space, data.statistics, data.task, data.loss)
             mark = signature_of(layers, data, probe, space, budget.inner, seed)
-            title_of = f"{probe} {title}"
-            test_round = partial(test, fitter, data, file, title_of, mark, space, budget.trials, budget.inner, seed)
             ends = budget.deadlines(number, len(units), len(rounds), workers)
-            pending.append((title, [pool.submit(test_round, round_, end) for round_, end in zip(rounds, ends)]))
-            while len(pending) > 1 or (pending and number == len(units) - 1):  # one layer ahead keeps workers busy
-                name, futures = pending.popleft()
-                tested[name] = [future.result() for future in futures]
-                progress(name, len(tested), len(units))
+            for round_, end in zip(rounds, ends, strict=True):
+                yield Block(title, fitter, space, mark, round_, end)
+
+    def fit(block: Block, ask: Ask) -> LayerResult:
+        return test(
+            block.fitter, data, Asked(ask), f"{probe} {block.title}", block.mark, block.space, budget.trials,
+            budget.inner, seed, block.round, block.end,
+        )  # fmt: skip
+
+    in_forks = PROBES[probe].torch and device == "cpu"
+    results = in_turn(fit, blocks(), workers, in_forks, Asked.of(file))
+    tested: dict[str, list[LayerResult]] = {}
+    for number, title in enumerate(units):
+        tested[title] = list(islice(results, len(rounds)))
+        progress(title, number + 1, len(units))
     return tested
 
 

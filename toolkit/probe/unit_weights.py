@@ -8,9 +8,9 @@ from toolkit.corpus.labels import FloatArray, IntArray
 from toolkit.corpus.splits import Folds
 from toolkit.features.units import UnitStore
 from toolkit.probe.data import Layers, rows_of
-from toolkit.probe.protocol import one_thread
 from toolkit.probe.registry import PROBES
 from toolkit.probe.winners import Winner
+from toolkit.probe.workers import one_thread
 from toolkit.result.units import Member
 
 

@@ -15,8 +15,9 @@ from toolkit.corpus.labels import IntArray, Task, Truth
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.data import Layers, rows_of
 from toolkit.probe.fused_rows import row_of
-from toolkit.probe.protocol import Model, Setting, one_thread
+from toolkit.probe.protocol import Model, Setting
 from toolkit.probe.targets import FloatArray, Targets
+from toolkit.probe.workers import one_thread
 from toolkit.result import kinds
 from toolkit.result.kinds import decide
 from toolkit.result.thresholds import Scale
