@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +12,10 @@ import psutil
 import pytest
 
 from tests import children
-from toolkit.core import forks
 from toolkit.core.errors import InputError, MachineError, ManifestError
-from toolkit.core.forks import Ask, forked
+from toolkit.core.forks import Ask, can_fork, forked
 
-pytestmark = pytest.mark.skipif(not forks.CAN_FORK, reason="Linux alone ends a fork with its parent")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a fork with its parent")
 
 
 def children_of_mine() -> list[psutil.Process]:
@@ -90,10 +91,21 @@ def test_one_that_is_killed_is_an_error_of_the_machine() -> None:
 
     with pytest.raises(MachineError, match="was killed, most likely because memory ran out; --workers 1 needs less"):
         list(forked(run, [signal.SIGKILL], 2))
-    with pytest.raises(MachineError, match="ended with SIGTERM"):
-        list(forked(run, [signal.SIGTERM], 2))
+    with pytest.raises(MachineError, match="ended with SIGUSR1"):
+        list(forked(run, [signal.SIGTERM, signal.SIGUSR1], 1))  # the first is for the parent
     with pytest.raises(MachineError, match="ended with exit code 7"):
         list(forked(lambda number, ask: os._exit(number), [7], 2))
+
+
+def test_no_other_thread_forks_and_no_daemon() -> None:
+    def look() -> None:
+        found.append(can_fork())
+
+    found = list(forked(lambda number, ask: can_fork(), [0], 1))
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert found == [False, False] and can_fork()
 
 
 def test_nothing_is_left_of_what_nobody_waits_for() -> None:

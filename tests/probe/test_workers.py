@@ -24,11 +24,11 @@ def places(in_forks: bool, at_a_time: int = 2) -> tuple[set[int], set[int]]:
 
 def test_calls_are_forks_of_their_own_or_threads_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     processes, _ = places(in_forks=True)
-    assert len(processes) == (4 if workers.CAN_FORK else 1) and (os.getpid() in processes) != workers.CAN_FORK
+    assert len(processes) == (4 if workers.can_fork() else 1) and (os.getpid() in processes) != workers.can_fork()
     for in_forks, at_a_time in ((False, 2), (True, 1)):
         processes, threads = places(in_forks, at_a_time)
         assert processes == {os.getpid()} and threading.get_ident() not in threads and len(threads) <= at_a_time
-    monkeypatch.setattr(workers, "CAN_FORK", False)
+    monkeypatch.setattr(workers, "can_fork", lambda: False)
     assert places(in_forks=True)[0] == {os.getpid()}
 
 

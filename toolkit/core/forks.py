@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections import deque
@@ -25,7 +26,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Ask = Callable[..., Any]  # from a fork: calls its parent's `serve`
 Run = Callable[[Item, Ask], Result]
-CAN_FORK = sys.platform == "linux"  # where a fork ends with its parent
+
+
+def can_fork() -> bool:
+    """Whether a fork would end with its parent, as on Linux alone, and hang on nothing that another thread holds."""
+    alone = threading.current_thread() is threading.main_thread()
+    return sys.platform == "linux" and alone and not multiprocessing.current_process().daemon
 
 
 def forked(run: Run[Item, Result], items: Iterable[Item], workers: int, serve: Ask = lambda: None) -> Iterator[Result]:
@@ -109,8 +115,8 @@ def _fate(code: int) -> str:
 
 def _child(run: Callable[..., Any], item: object, pipe: Connection, parent: int) -> None:
     platform.end_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # sent to all of a job: the parent ends this one
+        signal.signal(number, signal.SIG_IGN)
 
     def ask(*question: object) -> object:
         pipe.send(("asks", question))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
-from toolkit.core.forks import CAN_FORK, Ask, Item, Result, Run, forked
+from toolkit.core.forks import Ask, Item, Result, Run, can_fork, forked
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def in_turn(
     many short calls from Python; in threads otherwise, where what waits is dropped when anything fails or interrupts.
     """
     with one_thread():
-        if in_forks and workers > 1 and CAN_FORK and _learns_in_forks():
+        if in_forks and workers > 1 and can_fork() and _learns_in_forks():
             yield from forked(run, items, workers, serve)
             return
         waiting = deque[Future[Result]]()
