@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 KILL_BEFORE, KILL_WITHIN, FULL, RECORD = 1, 2, 3, 4
 PRELOADED = "TOOLKIT_FAULTS_DISK"
 LOOK_EVERY_SECONDS = 0.002
@@ -76,7 +78,7 @@ def run(
     arm: Arm | None = None,
     until: Callable[[float], int | None] | None = None,
 ) -> Ended:
-    """Fork, run `what` there and wait. until: given the child's processor seconds, the signal to send it now."""
+    """Fork, run `what` there and wait. until: given its and its forks' processor seconds, what signal to send."""
     with tempfile.TemporaryFile() as log:
         return _run(what, arm, until, log)
 
@@ -91,15 +93,15 @@ def _run(
         os.close(calls_out)
         _child(what, arm, log.fileno(), calls_in)
     os.close(calls_in)
-    clock, sent, code = (~child << 3) | 2, False, None
+    process, sent, code = psutil.Process(child), False, None
     while code is None:
         done, status = os.waitpid(child, os.WNOHANG if until and not sent else 0)
         if done:
             code = os.waitstatus_to_exitcode(status)
             break
         try:
-            number = until(time.clock_gettime(clock)) if until else None
-        except OSError:
+            number = until(_spent(process)) if until else None
+        except psutil.NoSuchProcess:
             number = None  # it has just ended
         if number is not None:
             os.kill(child, number)
@@ -110,6 +112,12 @@ def _run(
         calls = int(pipe.read() or b"-1")
     log.seek(0)
     return Ended(code, log.read().decode(errors="replace"), calls, time.monotonic() - began)
+
+
+def _spent(process: psutil.Process) -> float:
+    """Its processor seconds, with those of its own forks."""
+    alive = [process, *process.children()]
+    return sum(sum(one.cpu_times()[:2]) for one in alive) + sum(process.cpu_times()[2:4])
 
 
 def _child(what: Callable[[], object], arm: Arm | None, log: int, calls: int) -> None:

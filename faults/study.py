@@ -92,7 +92,7 @@ def extract(workspace: Path, *more: object, **how: bool) -> None:
 
 
 def probe(workspace: Path, *more: object, figures: bool = False) -> None:
-    command("probe", "-m", "mine", "-t", "high", "--folds", 3, "--trials", 12, "--workers", 1, "-w", workspace, *more,
+    command("probe", "-m", "mine", "-t", "high", "--folds", 3, "--trials", 12, "--workers", 2, "-w", workspace, *more,
             figures=figures)  # fmt: skip
 
 
