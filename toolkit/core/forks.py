@@ -14,10 +14,11 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from toolkit.core import platform
 from toolkit.core.errors import MachineError
@@ -51,7 +52,7 @@ def forked(run: Run[Item, Result], items: Iterable[Item], workers: int, serve: A
     source, running, order = iter(items), dict[Connection, _Fork](), deque[_Fork]()
     try:
         while True:
-            while len(running) < workers and (more := list(_first(source))):
+            while len(running) < workers and (more := list(islice(source, 1))):
                 order.append(fork := _Fork(run, *more))
                 running[fork.pipe] = fork
             if not order:
@@ -59,20 +60,13 @@ def forked(run: Run[Item, Result], items: Iterable[Item], workers: int, serve: A
             if order[0].found:
                 yield order.popleft().found[0]
                 continue
-            for pipe in wait(list(running)):
-                running[pipe].hear(serve)  # type: ignore[index]
-                if running[pipe].found:  # type: ignore[index]
-                    running.pop(pipe).end()  # type: ignore[call-overload]
+            for pipe in cast("list[Connection]", wait(list(running))):
+                running[pipe].hear(serve)
+                if running[pipe].found:
+                    running.pop(pipe).end()
     finally:
         for fork in running.values():
             fork.end()
-
-
-def _first(source: Iterator[Item]) -> Iterator[Item]:
-    """The next one, if there is one."""
-    for item in source:
-        yield item
-        return
 
 
 class _Fork:
