@@ -4,7 +4,8 @@ import json
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from faults import study
 from faults.children import KILL_BEFORE, KILL_WITHIN, Arm, Ended, run
 from faults.rows import Outcome
+from toolkit.probe.search import BATCH
 
 EXTRACTIONS, SEARCHES = 200, 100
 
@@ -37,7 +39,7 @@ def extraction(folder: Path) -> Outcome:
 
 
 def search(folder: Path) -> Outcome:
-    """100 of probe: a trial that is in study.jsonl stays there, is whole, and is not run again."""
+    """100 of probe: a trial that is in study.jsonl stays there and is whole; of a whole batch, it is not run again."""
     made = study.make(folder / "study")
     assert not run(lambda: study.extract(made)).code
 
@@ -154,7 +156,7 @@ def _campaign(
         if not (what == "rounds" and _run_is_whole(workspace)):  # it has taken its rounds up, and tidies them away
             lost += sum(after.get(name) != content for name, content in before.items())
         computed = log.read_text().splitlines() if log.exists() else []
-        again += len(computed) - (0 if was_whole else len(set(computed) - set(before)))
+        again += len(computed) - (0 if was_whole else len(set(computed) - _for_good(before, kept)))
         done += ended.killed
         fresh = finished
         if finished:
@@ -165,6 +167,17 @@ def _campaign(
         f"{other} runs ended in other bytes"
     )
     return Outcome(done, sentence, not (lost or again or other))
+
+
+def _for_good(before: Mapping[str, bytes], kept: Mapping[str, bytes]) -> set[str]:
+    """What need not be done again: of a batch of trials that a kill tore, all are."""
+    there, whole = Counter(map(_batch, before)), Counter(map(_batch, kept))
+    return {name for name in before if there[_batch(name)] == whole[_batch(name)]}
+
+
+def _batch(name: str) -> str:
+    study, _, number = name.rpartition("/")
+    return f"{study}/{int(number) // BATCH}" if study else name
 
 
 def _run_is_whole(workspace: Path) -> bool:
