@@ -9,7 +9,7 @@ IN_VENV = .venv/bin/python
 .PHONY: help demo test check docs dist slow bench faults honesty clean
 
 help:
-	@echo 'make demo    real Whisper weights, real speech, a layer curve: ends with the path of a report page'
+	@echo 'make demo    real Whisper weights, real speech, frozen against fine-tuned: ends with the paths of the pages'
 	@echo 'make test    the tests, less the slow ones'
 	@echo 'make check   format, lint (security too), types, known vulnerabilities of the dependencies'
 	@echo 'make docs    the documentation as a website, in site/'

@@ -7,11 +7,14 @@ any layer (6 clips where the model hears one length). It is what `toolkit extrac
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
 import torch
 import transformers
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.models import tiny, zoo
 from toolkit.models.checkpoint import inspect

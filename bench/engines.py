@@ -58,7 +58,7 @@ def scikit_learn(job: Job) -> None:
     MLPClassifier(
         hidden_layer_sizes=(int(setting["width"]),) * int(setting["depth"]),
         alpha=float(setting["weight_decay"]),
-        batch_size=BATCH_CLIPS,
+        batch_size=min(BATCH_CLIPS, len(features)),
         learning_rate_init=float(setting["learning_rate"]),
         max_iter=epochs,
         n_iter_no_change=epochs + 1,

@@ -22,7 +22,6 @@ processor` compares the work of all threads instead of the time on the wall; wai
 """
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -43,7 +42,7 @@ from toolkit.core.progress import Advance, quiet
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract.batching import batches
 from toolkit.extract.options import Options
-from toolkit.extract.run import BUDGETS_FILE, Extraction, extract
+from toolkit.extract.run import BUDGETS_FILE, Extraction, budget_of, extract
 from toolkit.features.layout import CLIPS_PER_SHARD
 from toolkit.features.loading import decode_all
 from toolkit.models.checkpoint import Checkpoint
@@ -80,14 +79,13 @@ class Bench:
         self.result, self.first = self._extract(self.folder / "first")
         self.started = self.result.seconds - self.first
         self.dtype = self.result.store.settings["dtype"]
-        budgets = json.loads((self.result.store.folder / BUDGETS_FILE).read_text())
-        self.budget = float(next(iter(budgets.values())))
         self.encoder = load(
             self.checkpoint,
             self.device,
             PRECISIONS[self.dtype],
             context="clip" if self.whisper and self.options.context == "clip" else "full",
         )
+        self.budget = budget_of(self.result.store, self.encoder, list, len(self.corpus.clips))
         return self.result
 
     def extract(self) -> float:

@@ -76,7 +76,7 @@ def run(title: str, commands: Sequence[Sequence[str]], folder: Path, score: str)
             return
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    found = re.findall(score, printed)
+    found = [" ".join(one.replace(")", "").split()) for one in re.findall(score, printed)]
     print(f"  {title:18}{wall:8.1f}{processor:11.1f}  {found[-1] if found else printed[-600:]}", flush=True)
 
 

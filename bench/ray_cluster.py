@@ -37,24 +37,26 @@ DETECTION = {"health_check_initial_delay_ms": 1_000, "health_check_period_ms": 5
 DRIVER = """
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 import toolkit.extract.plan, toolkit.extract.ray, toolkit.probe.ray
 from toolkit.cli import main
 
 log, clips_per_shard, pause = sys.argv.pop(1), int(sys.argv.pop(1)), float(sys.argv.pop(1))
 
-def logged(work, name):
-    def call(common, item, place):
+def logged(module, work, name):
+    home = module.__name__
+    def call(common, item, place):  # on a node, whose module is as it was
         with Path(log).open("a") as file:
             file.write(f"{name(item)}\\n")
         time.sleep(pause)
-        return work(common, item, place)
+        return getattr(import_module(home), work)(common, item, place)
     return call
 
 toolkit.extract.plan.CLIPS_PER_SHARD = clips_per_shard
 extract, probe = toolkit.extract.ray, toolkit.probe.ray
-extract._compute = logged(extract._compute, lambda shard: shard.number)
-probe._fit = logged(probe._fit, lambda block: f"{block.title}/{block.round}")
+extract._compute = logged(extract, "_compute", lambda shard: shard.number)
+probe._fit = logged(probe, "_fit", lambda block: f"{block.title}/{block.round}")
 main()
 """
 

@@ -124,8 +124,11 @@ def driver(count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         soundfile.write(folder / "a.wav", np.zeros(160, np.float32), 16_000)
-        rows = [(f"clip-{number}", "a.wav", f"speaker-{number % 100}", "yes") for number in range(count)]
-        manifests.write(folder / "manifest.csv", ("id", "path", "speaker", "label"), rows)
+        rows = [
+            (f"clip-{number}", "a.wav", f"{number}", f"{number + 1}", f"speaker-{number % 100}", "yes")
+            for number in range(count)
+        ]
+        manifests.write(folder / "manifest.csv", ("id", "path", "start", "end", "speaker", "label"), rows)
         began, before = time.process_time(), memory()
         corpus = manifests.read(folder / "manifest.csv")
         read = time.process_time() - began
@@ -196,9 +199,9 @@ def fit(count: int, width: int = 768, settings: int = 10) -> dict[str, float]:
     fitter = LinearFitter(layer, Task("t", "binary", ("no", "yes"), ("t",)), truth)
     train, development = np.split(generator.permutation(count)[: count * 4 // 5], [count * 3 // 5])
     strengths = np.logspace(-5, 3, settings).tolist()
-    settings = [{"C": C, "statistics": "mean", "class_weights": "none"} for C in strengths]
+    together = [{"C": C, "statistics": "mean", "class_weights": "none"} for C in strengths]
     began = time.process_time()
-    fitter.search(train, development, settings, "round 0")
+    fitter.search(train, development, together, "round 0")
     return {"clips": count, "s a fit": (time.process_time() - began) / settings}
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from toolkit.corpus import evaluation_task
 from toolkit.corpus import manifest as manifests
 from toolkit.corpus.manifest import Manifest
 from toolkit.extract import plan, ray
-from toolkit.extract.options import Options
+from toolkit.extract.options import ExtractOptions, Options
 from toolkit.extract.run import Extraction, extract
 from toolkit.features import staging
 from toolkit.features.store import Store
@@ -255,6 +256,21 @@ def test_a_lease_that_another_run_withdrew_commits_nothing(tmp_path: Path) -> No
         with pytest.raises(StoreError, match="Another run took"):
             staging.attempt(folder)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_command_line_repeats_can_be_kept_by(tmp_path: Path) -> None:
+    class SentError(Exception):
+        pass
+
+    def sent(work: Any, job: ray.Job, *others: Any) -> None:
+        raise SentError(hash(job.options), job.options)
+
+    cluster: Any = SimpleNamespace(need=lambda *given: Need(1), run=sent)
+    options = ExtractOptions(model=["tiny"], frames=["encoder.1"])
+    nothing = Manifest("manifest.csv", tmp_path, (), ())
+    checkpoint = inspect(tiny.hubert(tmp_path / "tiny"), "tiny")
+    with pytest.raises(SentError, match=r"frames=\('encoder.1',\)"):
+        ray.RayExecutor(cluster, nothing, checkpoint, tmp_path / "features", options, print)
 
 
 def test_an_address_without_a_cluster_is_refused_at_once() -> None:

@@ -17,7 +17,7 @@ def test_without_a_terminal_a_line_now_and_then_tells_rate_and_time_left(
     lines = err.splitlines()
     assert out == "" and 2 <= len(lines) < 20
     assert lines[0].startswith("extract tiny: ") and "of 100 clips" in lines[0]
-    assert "clips/s" in lines[0] and "s of audio per s" in lines[0] and lines[0].endswith("s left")
+    assert "0.33 clips/s, 0.67 s of audio per s" in lines[0] and lines[0].endswith("s left")
 
 
 def test_on_a_terminal_there_is_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,8 @@ def test_the_terminal_shows_every_figure_and_markup_stays_text(corpus: Path) -> 
     lines = shown(manifest_report.summarise(corpus)).splitlines()
     text = "\n".join(lines)
     assert lines[0] == "manifest.csv: 4 clips, 3 speakers of 1 to 2 clips each (median 1), no defects"
+    alike = replace(manifest_report.summarise(corpus), speakers={"s1": 2, "s2": 2})
+    assert shown(alike).startswith("manifest.csv: 4 clips, 2 speakers of 2 clips each, no defects")
     assert "0.00 hours in 4 clips: median 1.50 s, 0.50 to 2.50 s" in text
     assert "8,000 Hz (1), 16,000 Hz (3)" in text
     assert "[red]joy[/red]" in text

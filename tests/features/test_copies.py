@@ -1,6 +1,8 @@
 """Copies of a recording that were changed a little are found across folds, and nothing else is."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from toolkit.core.i18n import of
 from toolkit.features import copies
 from toolkit.features.shard import ClipRecord, ShardContent
 from toolkit.features.store import Store, create
+from toolkit.probe import stage
+from toolkit.probe.options import ProbeOptions
 
 
 def features(clips: int = 60, width: int = 128) -> np.ndarray:
@@ -95,3 +99,21 @@ def test_a_store_counts_its_flags(tmp_path: Path) -> None:
         writer.commit(ShardContent(clips, (), dict.fromkeys(("mean", "std"), np.zeros((1, 3, 4), np.float32))))
     made.refresh()
     assert made.total().flags == {"c1": ("near-silent", "offset"), "c2": ("averaged",)}
+
+
+def test_a_store_s_copies_are_said_once_for_all_probes() -> None:
+    class BegunError(Exception):
+        pass
+
+    def begin(*given: object) -> None:
+        raise BegunError
+
+    said: list[str] = []
+    options, tasks = ProbeOptions(model="made-up", target="mood"), SimpleNamespace(questions=())
+    place = SimpleNamespace(say=said.append, typed=begin)
+    planned = stage.Plan(cast(Any, place), options, cast(Any, None), (), cast(Any, tasks))
+    notes = ("one store's", "one store's", None, "another's", None)
+    vars(planned)["series"] = [SimpleNamespace(runs=[(SimpleNamespace(alike=note), None)]) for note in notes]
+    with pytest.raises(BegunError):
+        planned.run()
+    assert said == ["mind: one store's", "mind: another's"]

@@ -31,7 +31,7 @@ def test_a_whole_workspace_is_told_in_one_screen_without_a_name(run: Run, worksp
     assert code == 0 and not err and len(out.splitlines()) < 24
     for name in ("anna", "bob", "carla", "dora", str(workspace), "sad"):
         assert name not in out
-    assert "2 clips" in out and "1 hubert" in out and "1 stores, 2 clips, 0 failed" in out
+    assert "2 clips" in out and "1 hubert" in out and "1 store, 2 clips, 0 failed" in out
     assert "\n !" not in out and not out.startswith(" !")
 
 

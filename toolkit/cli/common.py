@@ -90,15 +90,3 @@ def place_of(workspace: Path, manifest: Path | None = None, audio_root: Roots = 
     from toolkit.corpus.place import Place
 
     return Place(workspace, manifest, audio_root, remark, bar if _watched[0] else unseen, command=command_line())
-
-
-def of_bytes(count: int) -> str:
-    """12,345,678 -> "12.3 MB".
-
-    >>> of_bytes(12_345_678), of_bytes(999)
-    ('12.3 MB', '999 bytes')
-    """
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from toolkit.cli.common import CommandResult, Json, of_bytes, place_of, remark, show_json
+from toolkit.cli.common import CommandResult, Json, place_of, remark, show_json
 from toolkit.cli.options import command
 from toolkit.core.errors import DONE, SOME_CLIPS_FAILED
+from toolkit.core.i18n import ENGLISH
 from toolkit.core.imports import uncollected
+from toolkit.core.progress import of_bytes
 from toolkit.extract.options import ExtractOptions
 
 
@@ -45,9 +47,10 @@ def carry_out(planned: Any, as_json: bool = False) -> CommandResult:
         if done.flags.get("averaged"):
             remark(f"mind: {averaged(done.flags['averaged'], done.new + done.before)}")
         if not as_json:
+            layers = ENGLISH.counted(len(store.layers), "layer")
             print(
                 f"{name}: {done.new:,} clips tried, {done.before:,} there before, {len(done.failed):,} "
-                f"failed{flagged}; {len(store.layers)} layers x {store.width} in {place.shown(store.folder)} "
+                f"failed{flagged}; {layers} x {store.width} in {place.shown(store.folder)} "
                 f"({of_bytes(done.bytes)}, {done.seconds:,.1f} s)"
             )
 

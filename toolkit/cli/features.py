@@ -10,12 +10,12 @@ from toolkit.cli.common import (
     AudioRoot,
     ManifestFile,
     Workspace,
-    of_bytes,
     place_of,
     remark,
     show,
 )
 from toolkit.core.errors import FAULT, MACHINE, SOME_CLIPS_FAILED
+from toolkit.core.progress import of_bytes
 
 app = typer.Typer(
     no_args_is_help=True,

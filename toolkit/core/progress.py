@@ -1,4 +1,4 @@
-"""A bar with rate and time left on a terminal; a line now and then elsewhere."""
+"""A bar with rate and time left on a terminal, a line now and then elsewhere; and bytes in words."""
 
 import sys
 import time
@@ -19,6 +19,27 @@ def unseen(title: str, total: int, unit: str) -> Iterator[Advance]:
     yield quiet
 
 
+def of_bytes(count: int) -> str:
+    """12,345,678 -> "12.3 MB".
+
+    >>> of_bytes(12_345_678), of_bytes(999)
+    ('12.3 MB', '999 bytes')
+    """
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def _number(rate: float) -> str:
+    """To two digits at least, for a large backbone on a CPU is no faster than a clip in ten seconds.
+
+    >>> _number(1234.5), _number(9.96), _number(0.0123)
+    ('1,234', '10', '0.012')
+    """
+    return f"{rate:,.0f}" if rate >= 9.95 else f"{rate:.2g}"
+
+
 @contextmanager
 def bar(title: str, total: int, unit: str) -> Iterator[Advance]:
     """Show progress on standard error while the block runs; yields the function that advances it."""
@@ -31,8 +52,8 @@ def bar(title: str, total: int, unit: str) -> Iterator[Advance]:
 
     def rate() -> str:
         elapsed = max(time.monotonic() - began, 1e-9)
-        audio_rate = f", {audio / elapsed:,.0f} s of audio per s" if audio else ""
-        return f"{done / elapsed:,.1f} {unit}/s{audio_rate}"
+        audio_rate = f", {_number(audio / elapsed)} s of audio per s" if audio else ""
+        return f"{_number(done / elapsed)} {unit}/s{audio_rate}"
 
     if not sys.stderr.isatty():
 

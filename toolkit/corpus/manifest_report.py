@@ -192,8 +192,12 @@ def render(summary: Summary) -> RenderableType:
 
 def _headline(summary: Summary) -> str:
     counts = list(summary.speakers.values())
-    each = f" of {min(counts):,} to {max(counts):,} clips each (median {median(counts):g})" if counts else ""
-    who = f"{len(counts):,} speakers{each}" if counts else "no speaker column"
+    who = "no speaker column"
+    if counts:
+        least, most = min(counts), max(counts)
+        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        middle = "" if least == most else f" (median {median(counts):g})"
+        who = f"{len(counts):,} speakers of {each} clips each{middle}"
     defects = len(summary.defects)
     state = "no defects" if not defects else f"{defects:,} defect{'s' if defects > 1 else ''}"
     return f"{summary.name}: {summary.clips:,} clips, {who}, {state}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from toolkit.audio import decode_pool
 from toolkit.core.errors import AudioError, InputError
+from toolkit.core.i18n import ENGLISH
 from toolkit.corpus import cells, headings, manifest, sheet, spellings
 from toolkit.corpus.acceptance import Row, accepted
 from toolkit.corpus.finding import Finder
@@ -35,7 +36,7 @@ class Imported:
     def __str__(self) -> str:
         lines = list(self.notes)
         if self.left_out:
-            lines.append(f"not understood, and left out: {len(self.left_out):,} rows")
+            lines.append(f"not understood, and left out: {ENGLISH.counted(len(self.left_out), 'row')}")
             lines += [f"  line {line}: {why}" for line, why in sorted(self.left_out.items())]
         return "\n".join([*lines, f"{self.manifest}: {self.clips:,} clips"])
 

@@ -71,6 +71,10 @@ class RayExecutor:
         self._cluster, self._say = cluster, say
         self._need = cluster.need(options.device, options.workers)
         checkpoint = replace(checkpoint, folder=checkpoint.folder.resolve())
+        repeated: dict[str, Any] = {
+            name: tuple(given) for name, given in vars(options).items() if isinstance(given, list)
+        }
+        options = replace(options, **repeated)  # workers keep a model by them, and a list has no hash
         features.mkdir(exist_ok=True)
         self._job = Job(replace(manifest, clips=()), checkpoint, features.resolve(), options)
         sought = tuple(islice(drawn(manifest.clips), SOUGHT_AMONG))

@@ -159,6 +159,9 @@ class Plan:
         place, options, series = self.place, self.options, self.series
         for question in self.tasks.questions:
             place.say(f"folds in {place.shown(keep(question, place.result))}")
+        alike = (planned.alike for planned, _ in (one.runs[0] for one in series))
+        for note in dict.fromkeys(str(note) for note in alike if note):  # a store's is that of all its probes
+            place.say(f"mind: {note}")
         finished: list[tuple[str, tuple[RunResult, ...]]] = []
         with ExitStack() as stack:
             executor: Executor = here
@@ -167,9 +170,6 @@ class Plan:
 
                 executor = RayExecutor(stack.enter_context(joined(options.ray, place.say)))
             for one in series:
-                (first, _), *_ = one.runs
-                if first.alike:
-                    place.say(f"mind: {first.alike}")
                 results: list[RunResult] = []
                 for planned, training in one.runs:
                     provenance = made_with(place.typed("probe", options))

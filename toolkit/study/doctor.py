@@ -10,6 +10,8 @@ from typing import Any
 
 from toolkit.core import artifacts, platform
 from toolkit.core.errors import ManifestError, ToolkitError
+from toolkit.core.i18n import ENGLISH
+from toolkit.core.progress import of_bytes
 from toolkit.corpus.place import Place
 
 # The extras, by the module that shows each, and what it is for.
@@ -113,8 +115,8 @@ def _features(place: Place) -> Finding:
     size = sum(one.bytes for one in totals)
     return Finding(
         "features",
-        f"{len(totals)} stores, {clips:,} clips, {failed:,} failed, {size / 1e9:.2f} GB; `toolkit features verify` "
-        "compares their hashes",
+        f"{ENGLISH.counted(len(totals), 'store')}, {clips:,} clips, {failed:,} failed, {of_bytes(size)}; "
+        "`toolkit features verify` compares their hashes",
     )
 
 

@@ -25,7 +25,8 @@ def summary(
 ) -> RenderableType:
     """All that `toolkit probe` ends with: the curve, the labels, the answer, the compared runs, what to mind."""
     say = narrative.words(run)
-    lines = [Text(narrative.answer(run, evaluation, say), style="bold"), Text(narrative.chosen(run, say))]
+    lines = [Text(narrative.answer(run, evaluation, say), style="bold")]
+    lines += [Text(narrative.chosen(run, say))] * run.tuned  # a probe's answer names the layers
     lines += [Text(narrative.control(run, other, say)) for other in others]
     notes = [Text(f"note: {note}", style="yellow") for note in narrative.cautions(run, evaluation, say)]
     if run.left_out:
