@@ -88,7 +88,7 @@ def slope(speakers: int, wanted: int, quiet: bool = False) -> Row:
 
 def recall_near_one(speakers: int, wanted: int, quiet: bool = False) -> Row:
     """Of a class that few speakers are mistaken in, down to one or none; the interval may cover more."""
-    large = seven(np.random.default_rng(97), 20_000, 30.0, 4.0)
+    large = seven(np.random.default_rng(97), 5 * POPULATION, 30.0, 4.0)
     truth = float(np.mean(large.predictions().prediction[large.truth == 0] == 0))
 
     def case(random: Generator) -> tuple[float, float] | None:

@@ -11,7 +11,14 @@ from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
-    ["toolkit.cli", "toolkit.extract.run", "toolkit.finetune.rounds", "toolkit.finetune.stage", "toolkit.probe.run"]
+    [
+        "toolkit.cli",
+        "toolkit.extract.run",
+        "toolkit.finetune.rounds",
+        "toolkit.finetune.stage",
+        "toolkit.probe.run",
+        "tests.conftest",
+    ]
 )
 
 
@@ -24,8 +31,10 @@ def start(target: Callable[..., None], *given: object) -> BaseProcess:
 
 def command(words: list[str], environment: Mapping[str, str] | None = None, out: str = "", err: str = "") -> None:
     """A command of the program, as its process has it. environment: set besides. out, err: files that it writes to."""
+    import toolkit.extract.run as extract_run
     from toolkit.cli import main
 
+    extract_run.measure_budget = lambda *_: 4.0  # type: ignore[attr-defined]  # as in every test
     os.environ.update(environment or {})
     warnings.simplefilter("ignore")
     places = {path: os.open(path, os.O_WRONLY | os.O_APPEND) for path in {out, err} if path}

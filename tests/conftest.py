@@ -42,12 +42,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def undraw(patch: pytest.MonkeyPatch) -> None:
-    """Charts are specifications, as NAME.json, and pages have no script."""
+    """Charts are specifications without content, as NAME.json, and pages have no script."""
 
     def write_specs(folder: Path, drawn: Mapping[str, object]) -> None:
         for name, spec in drawn.items():
             (folder / f"{name}.json").write_text(json.dumps(spec), encoding="utf-8")
 
+    patch.setattr(charts, "configured", lambda chart, checked: {})  # a second a run
     patch.setattr(charts, "write_specs", write_specs)
     patch.setattr(charts, "svg", lambda spec: '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     patch.setattr(page, "_script", lambda: "")
@@ -77,7 +78,7 @@ def built_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def undrawn() -> Iterator[None]:
-    """Nothing is drawn here; `drawn` draws."""
+    """Nothing is drawn here; `drawn` draws, and `specified` has the specifications."""
     with pytest.MonkeyPatch.context() as patch:
         undraw(patch)
         yield
@@ -91,11 +92,17 @@ def unmeasured() -> Iterator[None]:
         yield
 
 
-WRITE_SPECS, SVG, SCRIPT = charts.write_specs, charts.svg, page._script
+CONFIGURED, WRITE_SPECS, SVG, SCRIPT = charts.configured, charts.write_specs, charts.svg, page._script
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def specified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test of the specifications, which are not drawn."""
+    monkeypatch.setattr(charts, "configured", CONFIGURED)
+
+
+@pytest.fixture
+def drawn(specified: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test of the drawings themselves: a second or more each."""
     monkeypatch.setattr(charts, "write_specs", WRITE_SPECS)
     monkeypatch.setattr(charts, "svg", SVG)

@@ -3,6 +3,7 @@
 With PIN=1 in the environment the test writes fixed_study.json anew, for a change that is meant to change figures.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -12,10 +13,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 
 import toolkit.extract.run as extract_run
+from tests.conftest import undraw
 from tests.models import tiny
 from toolkit.cli import diagnostics, main
 from toolkit.core.matmul import KEPT
@@ -29,8 +32,7 @@ COMMANDS = (
     ("extract", "--model", "tiny-whisper", "--context", "clip", "--dtype", "float32", "--device", "cpu"),
     ("probe", "--model", "tiny-hubert", "--probe", "all", "--trials", "2", "--target", "mood", "--folds", "3"),
     ("probe", "--model", "tiny-whisper", "--trials", "2", "--target", "mood", "--folds", "3"),
-    ("probe", "--model", "tiny-hubert", "--target", "high,noisy", "--folds", "3", "--seed", "1", "--trials", "2",
-     "--online"),
+    ("probe", "--model", "tiny-hubert", "--target", "high,noisy", "--folds", "3", "--seed", "1", "--trials", "2"),
     ("finetune", "--model", "tiny-hubert", "--layer", "2", "--target", "mood", "--folds", "3", *TRAINING),
     ("finetune", "--model", "tiny-whisper", "--layer", "1", "--context", "clip", "--target", "mood", "--folds", "3",
      "--train", "lora", *TRAINING),
@@ -68,6 +70,9 @@ def study(folder: Path) -> dict[str, str]:
     diagnostics.install = lambda: None
     extract_run.measure_budget = lambda *_: 4.0  # type: ignore[attr-defined] # what a clock finds differs
     run_page.draw = lambda folder, *_: folder / "report.html"
+    undraw(pytest.MonkeyPatch())
+    gc.freeze()  # these three as in every test
+    os.fsync = lambda descriptor: None
     for words in COMMANDS:
         sys.argv = ["toolkit", *words, "-w", str(folder)]
         try:

@@ -31,6 +31,7 @@ def executed(source: str, names: dict[str, Any]) -> Any:
         return None
 
 
+@pytest.mark.usefixtures("specified")
 def test_a_first_study(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.hubert(corpus / "models" / "tiny-hubert")
     for name, value in (("STUDY", str(corpus)), ("MODEL", "tiny-hubert"), ("TARGET", "high")):

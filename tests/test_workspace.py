@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import toolkit
-from tests.cli.test_probe import quick, study
+from tests.cli.test_probe import study
 from tests.conftest import Run
 from toolkit.core.errors import InputError
 from toolkit.core.options import command_of, helps, names
@@ -25,7 +25,7 @@ from toolkit.probe.options import ProbeOptions
 from toolkit.probe.stage import ProbeResult
 from toolkit.result.options import CompareOptions, ScoreOptions
 
-__all__ = ["quick", "study"]
+__all__ = ["study"]
 STAGES = (ExtractOptions, ProbeOptions, FinetuneOptions, CompareOptions, ScoreOptions, PredictOptions)
 ASKED: dict[str, Any] = {"target": "mood", "folds": 3, "trials": 2}
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.conftest import SCRIPT
+from tests.conftest import CONFIGURED, SCRIPT
 from tests.result.conftest import make_predictions, make_run
 from toolkit.core.i18n import of
 from toolkit.corpus.labels import Task
 from toolkit.predict import inference, timeline, timeline_page
 from toolkit.result import compare, stats
-from toolkit.result.report import compare_page, page, run_page
+from toolkit.result.report import charts, compare_page, page, run_page
 from toolkit.result.run import Run, curve
 from toolkit.result.thresholds import log_odds
 
@@ -69,6 +69,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     cells = {clip: ("<u>f</u>", "m")[int(np.int64(len(clip) + ord(clip[8])) % 2)] for clip in frozen.predictions.ids}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "_script", SCRIPT)
+        patch.setattr(charts, "configured", CONFIGURED)
         compared = compare.compare(runs, {"<u>sex</u>": cells})
         frozen_alone = compare.compare({name: run for name, run in runs.items() if not run.tuned})
         drawn = dict(zip("ab", hostile_timelines()))

@@ -10,7 +10,6 @@ import soundfile
 from tests.models import tiny
 from toolkit.corpus import manifest
 from toolkit.corpus.labels import HOTLINE
-from toolkit.result.report import charts
 
 SMALL = """\
 [study]
@@ -38,12 +37,6 @@ dtype = "float32"
 workers = 1
 # more of finetune
 """
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Specifications take a second a run; the tests of the results' room make them."""
-    monkeypatch.setattr(charts, "configured", lambda chart, palette: {})
 
 
 @pytest.fixture(scope="session")

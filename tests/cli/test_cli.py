@@ -244,7 +244,9 @@ def test_work_goes_on_when_nobody_listens(
     """pipe: to a program that ends after so many lines, as in `| head -n 1`."""
     for name in ("first", "second"):
         shutil.copytree(study / "models" / "tiny-hubert", tmp_path / "models" / name)
-    words = ["extract", "--model", "first", "--model", "second", "--manifest", str(study / "manifest.csv")]
+    rows = [(f"c{number}", f"{number}.wav") for number in range(3)]
+    manifest.write(tmp_path / "manifest.csv", ("id", "path"), rows)
+    words = ["extract", "--model", "first", "--model", "second", "--audio-root", str(study)]
     pipe, said = tmp_path / "pipe", tmp_path / "said"
     os.mkfifo(pipe)
     said.touch()

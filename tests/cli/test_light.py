@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_probe import probe, quick, study
+from tests.cli.test_probe import probe, study
 from tests.conftest import Run
 from toolkit.result.run import PREDICTIONS, REPORT
 
-__all__ = ["quick", "study"]
+__all__ = ["study"]
 
 ENGINES = ("torch", "transformers", "optuna", "sklearn", "lightgbm", "pandas", "altair", "vl_convert")
 SHOWN = f"""
@@ -36,7 +36,7 @@ def shown(*words: object) -> tuple[int, list[str], str]:
 @pytest.mark.parametrize(
     ("name", "more"),
     [
-        ("linear", ("--control", "shuffled", "--nuisance", "duration", "--online")),
+        ("linear", ("--control", "shuffled", "--shuffles", 2, "--nuisance", "duration", "--online")),
         ("lightgbm", ("--control", "random")),
     ],
 )

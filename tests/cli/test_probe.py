@@ -18,16 +18,9 @@ from toolkit.features import finding, store
 from toolkit.features.shard import ClipRecord, ShardContent
 from toolkit.probe import winners
 from toolkit.result import run_files, stats
-from toolkit.result.report import charts
 
 SPEAKERS, CLIPS = 6, 12
 WIDTH = 10
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Specifications take a second a run; the tests of the results' room make them."""
-    monkeypatch.setattr(charts, "configured", lambda chart, palette: {})
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +216,7 @@ def test_inner_folds_are_another_run_and_its_page_says_so(run: Run, study: Path)
 
 
 def test_a_series_is_a_run_for_every_deal_and_seed_and_one_line_of_their_mean(run: Run, study: Path) -> None:
-    words = ("--model", "made-up", "--probe", "mlp", "--seeds", 2, "--repeats", 2, "--seed", 5)
+    words = ("--model", "made-up", "--probe", "mlp", "--trials", 1, "--seeds", 2, "--repeats", 2, "--seed", 5)
     code, out, err = probe(run, study, *words, "--control", "random")
     assert code == 0, err
     folders = [path.parent for path in (study / "result").glob("mood-made-up-mlp-*/run.json")]

@@ -13,9 +13,6 @@ from tests.conftest import Run
 from toolkit.study.recipe import read
 from toolkit.study.shapes import shapes
 
-pytestmark = pytest.mark.usefixtures("quick")
-
-
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 

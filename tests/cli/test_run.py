@@ -12,8 +12,6 @@ from tests.conftest import Run
 from toolkit.core.errors import RecipeError
 from toolkit.study.shapes import LEFT_OUT, options, shapes
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 
 def test_a_study_from_recipe_to_comparison_then_it_stands(run: Run, study: Path) -> None:
     name = recipe(study, SMALL.replace("# more of study", "seed = 3"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.test_probe import quick, write_store  # noqa: F401 - a fixture
+from tests.cli.test_probe import write_store
 from tests.conftest import Run
 from tests.models import tiny
 from toolkit.corpus import manifest

@@ -174,6 +174,7 @@ def test_a_long_recording_is_drawn_in_few_pieces_and_hostile_labels_stay_text() 
     assert "<img src=x>" not in html and "33:20" in html and "Predicted by run; 2,000 windows of 1 recording." in html
 
 
+@pytest.mark.usefixtures("specified")
 def test_the_page_says_what_it_leaves_out_in_both_languages() -> None:
     found = made(MOOD, [(0, 20), (20, 80)], [(0.8, 0.1, 0.1), (0.2, 0.7, 0.1)])
     summed = [(found, summary(found, ["=anger"]))]

@@ -47,8 +47,9 @@ def corpus(
     clips_a_speaker: int = 24,
     strength: float = 2.0,
     seed: int = 0,
+    layers: int = 3,
 ) -> Corpus:
-    """Six speakers, three layers; `planted` alone knows the label, in its mean's first features."""
+    """Six speakers, layers of noise; `planted` alone knows the label, in its mean's first features."""
     generator = np.random.default_rng(seed)
     n = 6 * clips_a_speaker
     speakers = tuple(f"s{number}" for number in np.repeat(np.arange(6), clips_a_speaker))
@@ -61,7 +62,7 @@ def corpus(
         truth = generator.permutation(np.arange(n) % labels)
         indicators = np.eye(labels, dtype=np.int64)[truth]
     features = {}
-    for name in ("encoder.0", "encoder.1", "encoder.2"):
+    for name in (f"encoder.{number}" for number in range(layers)):
         mean, std = generator.standard_normal((2, n, WIDTH)).astype(np.float32)
         if name == planted:
             mean[:, :labels] += strength * indicators

@@ -16,7 +16,6 @@ from toolkit.probe.protocol import Fit, Setting
 from toolkit.probe.rows import CLIPS
 from toolkit.probe.search import AGGREGATIONS
 from toolkit.probe.targets import targets_of
-from toolkit.result.report import charts
 
 SETTING: Setting = {"C": 0.01, "statistics": "mean", "class_weights": "none", "aggregation": "mean"}
 BINARY = Task("t", "binary", ("not t", "t"), ("t",))
@@ -67,8 +66,7 @@ def test_an_aggregation_is_numpys_on_scikit_learns_clips_and_only_some_find_one_
     assert least < recall <= most
 
 
-def test_the_search_chooses_what_finds_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charts, "configured", lambda chart, palette: {})  # specifications take a second a run
+def test_the_search_chooses_what_finds_the_label() -> None:
     found = probed("one clip", "clips", trials=4)
     assert score(found) > 0.9
     assert {choice.setting["aggregation"] for choice in found.run.choices} <= {"top-1", "top-3", "top-10"}

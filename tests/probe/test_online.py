@@ -28,7 +28,7 @@ def test_bits_by_hand() -> None:
 
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
 def test_the_layer_that_knows_has_the_shortest_code_and_gains_from_callers(make_corpus, kind: str) -> None:
-    corpus = make_corpus(kind, planted="encoder.1")
+    corpus = make_corpus(kind, clips_a_speaker=12)
     data = matched(corpus, corpus.task, corpus.truth, corpus.folds, corpus.speakers)
     seen: list[str] = []
     found = online(corpus, data, 0, lambda layer, done, total: seen.append(layer))

@@ -38,7 +38,7 @@ def test_a_label_planted_in_one_layer_is_found_there_by_development(
 def test_boosting_gives_up_the_same_trials_whatever_the_number_of_workers(make_corpus: Make, tmp_path: Path) -> None:
     corpus = make_corpus("multilabel", strength=1.0)
     one, two = (
-        run(corpus, tmp_path, probe="lightgbm", trials=12, workers=workers, study=tmp_path / f"{workers}.db")
+        run(corpus, tmp_path, probe="lightgbm", trials=8, workers=workers, study=tmp_path / f"{workers}.db")
         for workers in (1, 2)
     )
     assert one.choices == two.choices
@@ -113,7 +113,7 @@ def test_what_happens_in_a_rounds_test_fold_changes_nothing_that_round_chose(
 @pytest.mark.parametrize(
     ("name", "clips_a_speaker"),
     [
-        *((name, 12) for name in sorted(PROBES) if PROBES[name].weights is None),
+        *((name, 8) for name in sorted(PROBES) if PROBES[name].weights is None),
         ("linear", 3),
     ],  # with more clips than features, and with fewer
 )
@@ -121,7 +121,7 @@ def test_a_test_clip_s_features_change_nothing_of_the_round_but_its_own_predicti
     make_corpus: Make, tmp_path: Path, name: str, clips_a_speaker: int
 ) -> None:
     """Neither scalers, axes, bins nor thresholds may know them, to the bit."""
-    corpus = make_corpus("multilabel", clips_a_speaker=clips_a_speaker)
+    corpus = make_corpus("multilabel", clips_a_speaker=clips_a_speaker, layers=2)
     own = np.flatnonzero(corpus.folds.fold == 0)
     changed = own[::2]
     other = {
@@ -131,9 +131,9 @@ def test_a_test_clip_s_features_change_nothing_of_the_round_but_its_own_predicti
     for values in other.values():
         values.mean[changed] *= -50
         values.std[changed] *= 50
-    before = run(corpus, tmp_path, probe=name, trials=3, winners=tmp_path / "before")
+    before = run(corpus, tmp_path, probe=name, trials=2, winners=tmp_path / "before")
     after = run(
-        replace(corpus, features=other), tmp_path, probe=name, trials=3, study=tmp_path / "2.db", winners=tmp_path / "2"
+        replace(corpus, features=other), tmp_path, probe=name, trials=2, study=tmp_path / "2.db", winners=tmp_path / "2"
     )
     assert before.choices[0] == after.choices[0]
     assert {layer: values[0] for layer, values in before.losses.items()} == {
@@ -148,8 +148,8 @@ def test_a_test_clip_s_features_change_nothing_of_the_round_but_its_own_predicti
 
 def test_the_number_of_workers_changes_no_byte(make_corpus: Make, tmp_path: Path) -> None:
     corpus = make_corpus("multilabel")
-    one = run(corpus, tmp_path, workers=1)
-    three = run(corpus, tmp_path, workers=3, study=tmp_path / "three.db")
+    one = run(corpus, tmp_path, trials=4, workers=1)
+    three = run(corpus, tmp_path, trials=4, workers=3, study=tmp_path / "three.db")
     assert one.predictions.probability.tobytes() == three.predictions.probability.tobytes()
     assert one.choices == three.choices and one.development == three.development
 

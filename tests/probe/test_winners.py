@@ -10,15 +10,15 @@ import pytest
 from tests import children
 from tests.probe.conftest import Make, corpus, run
 from toolkit.core.errors import StoreError
-from toolkit.probe import winners
+from toolkit.probe import optuna_study, winners
 from toolkit.probe.registry import PROBES
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(PROBES) if PROBES[name].weights is None])
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
 def test_saved_winners_predict_what_they_predicted(make_corpus: Make, tmp_path: Path, name: str, kind: str) -> None:
-    corpus = make_corpus(kind, clips_a_speaker=12)
-    found = run(corpus, tmp_path, probe=name, trials=2, winners=tmp_path / "kept")
+    corpus = make_corpus(kind, clips_a_speaker=8, layers=2)
+    found = run(corpus, tmp_path, probe=name, trials=1, winners=tmp_path / "kept")
     kept = winners.read(tmp_path / "kept")
     assert [winner.fold for winner in kept] == [0, 1, 2]
     for winner in kept:
@@ -38,8 +38,9 @@ def test_damaged_winners_are_refused_before_they_are_parsed(make_corpus: Make, t
 
 def settled(folder: Path, name: str) -> None:
     """A run's predictions and choices as bytes in a file, its search beside them."""
-    c = corpus("multiclass", clips_a_speaker=16)
-    found = run(c, folder, study=folder / f"{name}.db", trials=20, workers=2)
+    optuna_study.BATCH = 3  # so that searches are cut off between their batches, too
+    c = corpus("multiclass", clips_a_speaker=8, layers=2)
+    found = run(c, folder, study=folder / f"{name}.db", trials=9, workers=2)
     (folder / name).write_bytes(found.predictions.probability.tobytes() + repr(found.choices).encode())
 
 

@@ -88,6 +88,7 @@ def test_the_price_is_told_where_both_are_known_and_nothing_unknown_is_0(run_of:
     assert "Training took 410 s; what the frozen features cost was not recorded." in compare_narrative.answer(found)
 
 
+@pytest.mark.usefixtures("specified")
 def test_of_probes_alone_the_best_on_development_is_named(run_of: RunOf) -> None:
     good, bad = run_of(layers=5), run_of(layers=2)
     bad = replace(bad, backbone="worse", choices=tuple(replace(one, development=0.1) for one in bad.choices))

@@ -50,6 +50,7 @@ def test_differences_are_those_of_the_pairs_one_by_one(run_of) -> None:
     assert together == [paired.difference([first], [second], real.metric) for first, second in zip(*pairs)]
 
 
+@pytest.mark.usefixtures("specified")
 def test_what_is_beside_a_run_is_kept_added_to_and_drawn(run_of, tmp_path: Path) -> None:
     real = run_of(layers=3, clips=120)
     run_files.write(tmp_path / "real", real)

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.corpus.labels import Task
@@ -31,6 +31,7 @@ def drawn(seed: int, labels: int, clips: int, multilabel: bool) -> tuple[np.ndar
     return truth, prediction
 
 
+@settings(max_examples=50)
 @given(SEEDS, st.integers(2, 6), st.integers(1, 30), st.booleans())
 def test_precision_recall_and_f1_are_scikit_learns(seed: int, labels: int, clips: int, multilabel: bool):
     truth, prediction = drawn(seed, labels, clips, multilabel)
@@ -78,6 +79,7 @@ def test_f1_of_both_sides_is_the_mean_of_scikit_learns_over_labels(seed: int, la
     assert float(metrics.f1_both_sides(count(truth, prediction, labels))) == pytest.approx(expected)
 
 
+@settings(max_examples=50)
 @given(SEEDS, st.integers(2, 40), st.booleans())
 def test_ranked_metrics_are_scikit_learns_with_ties_and_weights(seed: int, clips: int, ties: bool):
     random = np.random.default_rng(seed)
@@ -246,12 +248,12 @@ def test_where_no_label_occurs_there_is_nothing_to_guess(tasks):
 
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
 def test_no_guesser_that_hears_nothing_beats_chance(kind, predictions_of, tasks):
-    """A thousand guessers who draw labels at other rates: none is ahead on average, and where it must be, equal."""
+    """Hundreds of guessers who draw labels at other rates: none is ahead on average, and where it must be, equal."""
     given, random = predictions_of(tasks[kind], clips=400), np.random.default_rng(0)
     labels = len(given.task.labels)
     guessed = measure(kinds.guess(given))
     found = {name: [] for name in guessed}
-    for _ in range(1000):
+    for _ in range(300):
         if kind == "multilabel":
             prediction = (random.random(given.truth.shape) < random.random()).astype(np.int64)
         else:
@@ -262,7 +264,7 @@ def test_no_guesser_that_hears_nothing_beats_chance(kind, predictions_of, tasks)
         for name, row in metrics.METRICS.items():
             if kind in row.kinds:
                 found[name].append(float(row.function(counts)))
-        if len(found["roc_auc"]) < 60:
+        if len(found["roc_auc"]) < 40:
             for name in ("roc_auc", "average_precision", "roc_auc_by_fold"):
                 found[name].append(measure(one)[name])
     if kind != "multilabel":

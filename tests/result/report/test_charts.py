@@ -3,6 +3,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 import sklearn.metrics
 
 from toolkit.core.i18n import of
@@ -13,6 +14,8 @@ from toolkit.result.report.charts import DARK, LIGHT, svg, themed
 from toolkit.result.report.label_charts import MULTILABEL_CELLS, confusion_counts, multilabel_counts
 from toolkit.result.report.run_charts import specs
 from toolkit.result.run import curve
+
+pytestmark = pytest.mark.usefixtures("specified")
 
 HOSTILE = ("</script><img src=x onerror=alert(1)>", 'it\'s "quoted"', "=1+1", "datum['x'].y", "愤怒")
 

@@ -65,6 +65,7 @@ def parts(node: Any, name: str) -> Iterator[Any]:
         yield from parts(one, name)
 
 
+@pytest.mark.usefixtures("specified")
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_probe_round_development_set_uar_and_zooming_are_explained_once(run_of: RunOf, language: str) -> None:
     say = of(language)
@@ -75,6 +76,7 @@ def test_probe_round_development_set_uar_and_zooming_are_explained_once(run_of: 
         assert shown.count(say("metric_in_full.unweighted_average_recall")) == times, name
 
 
+@pytest.mark.usefixtures("specified")
 def test_the_text_has_every_chart_and_the_scripts_no_other(run_of: RunOf) -> None:
     """A specification without its box would end the page's script, and the still pictures would show."""
     for page in pages(run_of, "en").values():
@@ -125,6 +127,7 @@ def test_metrics_that_are_equal_for_one_label_a_clip_are_shown_once(run_of: RunO
     assert terminal.every_metric(single).row_count == len(narrative.shown_metrics(single))
 
 
+@pytest.mark.usefixtures("specified")
 def test_a_probe_has_one_colour_on_every_page(run_of: RunOf) -> None:
     drawn = pages(run_of, "en")
     linear, mlp, fine = (colours.colour_of(probe) for probe in ("linear", "mlp", "finetune-lora"))
@@ -154,6 +157,7 @@ def test_looks_tell_curves_of_one_probe_apart() -> None:
     assert len(set(colours.others(20, "linear"))) == 20
 
 
+@pytest.mark.usefixtures("specified")
 def test_what_can_be_zoomed_is_cut_at_its_edge_so_every_marker_has_room_there(run_of: RunOf) -> None:
     """Vega-Lite clips where a selection is bound to the scale: a point at 1.0 was cut in half."""
     for page in pages(run_of, "en").values():
@@ -165,6 +169,7 @@ def test_what_can_be_zoomed_is_cut_at_its_edge_so_every_marker_has_room_there(ru
                     assert scale.get("padding", 0) >= 10 or scale["type"] == "log", (name, channel)
 
 
+@pytest.mark.usefixtures("specified")
 @pytest.mark.parametrize(("strength", "below"), [(4.0, True), (0.2, False)])
 def test_curves_fill_their_axis_and_chance_is_marked_beside_or_below(
     run_of: RunOf, predictions_of: Callable[..., Any], strength: float, below: bool
@@ -183,6 +188,7 @@ def test_curves_fill_their_axis_and_chance_is_marked_beside_or_below(
         assert rule["name"] == "chance (0.143)" and low == min(*ends, rule["rule"])
 
 
+@pytest.mark.usefixtures("specified")
 def test_a_timeline_has_an_axis_of_probability_for_every_label() -> None:
     found = made(MOOD, [(0, 20), (20, 80)], [(0.8, 0.1, 0.1), (0.2, 0.7, 0.1)])
     for language, title in (("en", "Probability"), ("zh", "概率")):

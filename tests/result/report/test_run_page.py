@@ -113,6 +113,7 @@ def test_hostile_names_stay_text(run_of):
         assert text in hostile.shown
 
 
+@pytest.mark.usefixtures("specified")
 def test_hostile_names_reach_the_charts_unchanged(run_of):
     html = page_of(hostile_run(run_of))
     start = html.index('id="specifications">') + len('id="specifications">')

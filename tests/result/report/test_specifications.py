@@ -26,7 +26,7 @@ RunOf = Callable[..., Run]
 
 
 @pytest.fixture
-def checked() -> Iterator[None]:
+def checked(specified: None) -> Iterator[None]:
     """Altair holds every part against Vega-Lite's schema."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(charts, "CHECKED", True)
