@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.audio import oracle
@@ -66,11 +66,11 @@ def test_all_samples_come_at_the_files_own_rate(
     assert len(audio.samples) == pytest.approx(count * 16_000 / rate, abs=1)
     assert audio.flags == (() if bounded else ("unbounded",))
     sound = decode.decode(path.parent / f"sound-{rate}-{channels}.wav", channel=0).samples
-    shifted = [
+    shifted = (
         np.corrcoef(sound[4_000:16_000], audio.samples[4_000 + lag : 16_000 + lag])[0, 1]
-        for lag in range(-1_000, 2_000, 2)
-    ]
-    assert max(shifted) > 0.9  # but for the codec's delay, of which FFmpeg drops too much in WMA
+        for lag in sorted(range(-1_000, 2_000, 2), key=abs)
+    )
+    assert any(each > 0.9 for each in shifted)  # but for the codec's delay, of which FFmpeg drops too much in WMA
 
 
 @pytest.mark.parametrize(("suffix", "codec", "bounded"), WRITTEN)
@@ -147,6 +147,7 @@ def test_of_a_video_the_one_audio_stream_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "codec"), [("m4a", "aac"), ("webm", "libopus"), ("amr", "libopencore_amrnb"), ("wma", "wmav2")]
 )
+@settings(max_examples=40)
 @given(position=st.floats(0, 1), patch=st.binary(min_size=1, max_size=40))
 def test_a_damaged_file_is_refused_or_as_long_as_it_was(
     suffix: str, codec: str, position: float, patch: bytes, files: dict[tuple[str, str], Path], tmp_path: Path

@@ -27,6 +27,13 @@ from toolkit.models.load import load
 from toolkit.models.pooling import mean_and_std
 
 
+@pytest.fixture(autouse=True)
+def proved_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proof of two clips: tests/models/test_generic.py proves each family by more."""
+    monkeypatch.setattr(generic, "PROOF_CLIPS", 2)
+    monkeypatch.setattr(generic, "FIXED_PROOF_CLIPS", 2)
+
+
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return inspect(zoo.save("wav2vec2-bert", tmp_path_factory.mktemp("models") / "wav2vec2-bert"), "tiny-bert")
@@ -45,7 +52,7 @@ def test_stored_features_are_those_of_each_clip_alone(tmp_path: Path, bert: Chec
         assert (done.new, done.failed, done.flags["unbatched"]) == (7, {}, 0)
         settings = done.store.settings
         assert settings["batches"]["mode"] in modes and settings["dtype"] == "float32"
-        assert any("24 clips were off by" in sentence for sentence in messages)
+        assert any(": 2 clips were off by" in sentence for sentence in messages)
         proof = json.loads((done.store.folder / "proof.json").read_text())
         assert proof["errors"][settings["batches"]["mode"]] <= generic.BOUND
         alone = load(checkpoint, torch.device("cpu"), torch.float32).in_mode("alone")  # type: ignore[attr-defined]
@@ -69,9 +76,16 @@ def test_a_store_is_gone_on_with_in_its_mode_and_a_finished_one_needs_no_model(
     clips = corpus(tmp_path)
     begun = extract(clips, bert, tmp_path / "features", Options()).store
     assert begun.settings["batches"]["mode"] == mode
-    monkeypatch.setattr(setup, "load", honest)
+    taken: list[str] = []
+
+    def loaded(*args: Any, **options: Any) -> Any:
+        found = honest(*args, **options)
+        taken.append(found.mode)
+        return found
+
+    monkeypatch.setattr(setup, "load", loaded)
     more = extract(corpus(tmp_path, count=9), bert, tmp_path / "features", Options())
-    assert (more.store.folder, more.new) == (begun.folder, 2)
+    assert (more.store.folder, more.new, taken) == (begun.folder, 2, [mode])
     monkeypatch.setattr(setup, "load", lambda *_, **__: pytest.fail("a finished store needs no model"))
     assert extract(corpus(tmp_path, count=9), bert, tmp_path / "features", Options()).new == 0
 

@@ -26,7 +26,7 @@ from toolkit.result import run_files
 from toolkit.result.predictions import Predictions
 
 Run = Callable[..., tuple[int, str, str]]
-QUICK = ("--epochs", 3, "--batch-size", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
+QUICK = ("--epochs", 2, "--batch-size", 4, "--dtype", "float32", "--device", "cpu", "--workers", 1)
 COLUMNS = ("id", "path", "speaker", "high", "noisy", "never", "kind")
 
 
@@ -63,9 +63,15 @@ def manifest_of(corpus: Path) -> Manifest:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
-    """One of every family, by its name in tests.models.tiny."""
+    """One of every family, by its name in tests.models.tiny, made when it is first asked for."""
     models = tmp_path_factory.mktemp("models")
-    return {name: locate(str(make(models / name)), models) for name, make in tiny.FAMILIES.items()}
+
+    class Made(dict[str, Checkpoint]):
+        def __missing__(self, name: str) -> Checkpoint:
+            self[name] = locate(str(tiny.FAMILIES[name](models / name)), models)
+            return self[name]
+
+    return Made()
 
 
 def make_job(
@@ -125,12 +131,14 @@ SHORT = {"epochs": 2, "patience": 2, "batch_size": 4, "head_epochs": 0}
 
 
 def one_round(
-    manifest: Manifest, checkpoint: Checkpoint, folder: Path, recipe: Recipe, layer: str, target: str = "high"
-):  # type: ignore[no-untyped-def]
+    manifest: Manifest, checkpoint: Checkpoint, folder: Path, recipe: Recipe, layer: str, target: str = "high",
+    clips: int = 12,
+):  # type: ignore[no-untyped-def] # fmt: skip
+    """clips: in each part, of 12."""
     job, question = make_job(manifest, checkpoint, target, recipe)
     (round_, *_) = question.folds.rounds()
     folder.mkdir(exist_ok=True)
-    return train(job, round_, layer, folder, lambda sentence: None)
+    return train(job, fewer(round_, clips), layer, folder, lambda sentence: None)
 
 
 def relabelled(study: Path, folder: Path, column: str, label: Callable[[int, str], object]) -> tuple[object, ...]:

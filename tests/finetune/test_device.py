@@ -21,8 +21,7 @@ from toolkit.models.checkpoint import Checkpoint, locate
 
 
 @pytest.mark.parametrize("place", DEVICES)
-@pytest.mark.parametrize("family", ["hubert-group", "wavlm-group", "whisper-80"])
-@pytest.mark.parametrize("how", ["full", "lora"])
+@pytest.mark.parametrize(("family", "how"), [("hubert-group", "full"), ("wavlm-group", "lora"), ("whisper-80", "full")])
 def test_a_round_trains_there_and_predicts_what_the_cpu_does(
     manifest_of: Manifest,
     checkpoints: dict[str, Checkpoint],
@@ -32,7 +31,7 @@ def test_a_round_trains_there_and_predicts_what_the_cpu_does(
     place: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = Recipe(how, learning_rate=1e-3, epochs=2, patience=2, head_epochs=5, batch_size=4, dtype="float32")
+    recipe = Recipe(how, learning_rate=1e-3, epochs=1, head_epochs=2, batch_size=4, dtype="float32")
     folder = shutil.copytree(checkpoints[family].folder, tmp_path / family)
     config = json.loads((folder / "config.json").read_text())
     still = {name: 0.0 if "drop" in name else value for name, value in config.items()}  # each device draws its own

@@ -134,7 +134,7 @@ def test_a_probe_run_of_other_folds_labels_or_weights_is_refused(
 
 
 def test_from_takes_probe_runs_alone(run: Run, study: Path, probed: Path) -> None:
-    code, _, err = finetune(run, study, "--from", probed.name, "--train", "head")
+    code, _, err = finetune(run, study, "--from", probed.name, "--train", "head", "--epochs", 1, "--head-epochs", 0)
     assert code == 0, err
     (tuned,) = (path for path in (study / "result").glob("high-tiny-hubert-finetune-head-*")
                 if run_files.read(path).provenance["from"] == probed.name)  # fmt: skip

@@ -11,7 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from tests.finetune.conftest import finetune, make_job
+from tests.finetune.conftest import fewer, finetune, make_job
 from toolkit.core.artifacts import STUDY_FILE
 from toolkit.core.study_file import StudyFile
 from toolkit.corpus.manifest import Manifest
@@ -24,10 +24,11 @@ from toolkit.result import run_files
 
 Run = Callable[..., tuple[int, str, str]]
 SEARCH = Search(4, ("full", "head"))
+BRIEF = ("--epochs", 1, "--head-epochs", 2)
 
 
 def test_top_trains_each_rounds_best_layers_and_says_how_they_did(run: Run, study: Path, probed: Path) -> None:
-    code, out, err = finetune(run, study, "--from", probed.name, "--top", 2, "--train", "head", "--epochs", 1)
+    code, out, err = finetune(run, study, "--from", probed.name, "--top", 2, "--train", "head", *BRIEF)
     assert code == 0, err
     folders = list((study / "result").glob("high-tiny-hubert-finetune-head-*"))
     layers = {tuple(choice.setting["layer"] for choice in run_files.read(folder).choices) for folder in folders}
@@ -58,7 +59,7 @@ def searched(
 ) -> tuple[tuple[Recipe, str], list[optuna.trial.FrozenTrial]]:
     """The first round's search, and its trials; interrupted at the sentence that says `stop_at`."""
     job, question = make_job(manifest, checkpoint, recipe=Recipe(epochs=4, batch_size=4, head_epochs=0))
-    (round_, *_) = question.folds.rounds()
+    round_ = fewer(next(iter(question.folds.rounds())))
     folder.mkdir(exist_ok=True)
 
     def say(sentence: str) -> None:
@@ -74,7 +75,7 @@ def test_a_search_sees_no_test_clip_and_goes_on_where_it_was_stopped(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, question = make_job(manifest_of, checkpoints["hubert-group"])
-    (round_, *_) = question.folds.rounds()
+    round_ = fewer(next(iter(question.folds.rounds())))
     seen: set[int] = set()
     plain, learnt = epochs.scored, epochs.collate
     monkeypatch.setattr(epochs, "scored", lambda job, model, clips: (seen.update(clips), plain(job, model, clips))[1])
@@ -105,7 +106,7 @@ def test_a_trial_below_the_median_is_given_up(
 
 def test_every_round_trains_what_its_search_found(run: Run, study: Path) -> None:
     words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3)
-    code, _, err = finetune(run, study, *words, "--search", 2, "--train", "head,lora", "--epochs", 1)
+    code, _, err = finetune(run, study, *words, "--search", 2, "--train", "head,lora", *BRIEF)
     assert code == 0 and "trial 2 of 2" in err, err
     (folder,) = (study / "result").glob("high-tiny-hubert-finetune-search-*")
     done = run_files.read(folder)
@@ -123,7 +124,7 @@ def test_every_round_trains_what_its_search_found(run: Run, study: Path) -> None
 
 def test_recordings_are_cut_into_windows_that_stay_with_their_speaker(run: Run, study: Path) -> None:
     words = ("--model", "tiny-hubert", "--target", "high", "--folds", 3, "--train", "head", "--window", "0.2")
-    code, out, err = finetune(run, study, *words, "--hop", "0.1", "--epochs", 1)
+    code, out, err = finetune(run, study, *words, "--hop", "0.1", *BRIEF)
     assert code == 0, err
     (folder,) = (path for path in (study / "result").glob("high-tiny-hubert-finetune-head-*")
                  if run_files.read(path).provenance["windows"])  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.finetune.conftest import SHORT, make_job, one_round
+from tests.finetune.conftest import SHORT, fewer, make_job, one_round
 from tests.models.tiny import FAMILIES
 from toolkit.core.errors import MachineError
 from toolkit.corpus.manifest import Manifest
@@ -24,13 +24,13 @@ from toolkit.models.load_trainable import load_trainable
 def test_every_family_trains(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, family: str
 ) -> None:
-    recipe = Recipe("full", learning_rate=1e-3, **SHORT)  # type: ignore[arg-type]
-    done = one_round(manifest_of, checkpoints[family], tmp_path, recipe, "encoder.2")
+    recipe = Recipe("full", learning_rate=1e-3, epochs=1, batch_size=4, head_epochs=0)
+    done = one_round(manifest_of, checkpoints[family], tmp_path, recipe, "encoder.2", clips=8)
     before = dict(load_trainable(checkpoints[family], "encoder.2").named_parameters())
     changed = {name for name, value in done.weights.items() if name.startswith("backbone.")
                and not torch.equal(value, before[name.removeprefix("backbone.")])}  # fmt: skip
     assert len(changed) > 20 and done.learning > 1000
-    assert done.probability.shape == (12, 2) and np.allclose(done.probability.sum(axis=1), 1)
+    assert done.probability.shape == (8, 2) and np.allclose(done.probability.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("way", ["full", "encoder-frozen", "top-1", "lora", "head"])
@@ -38,7 +38,8 @@ def test_every_way_trains_what_it_names_and_nothing_else(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path, way: str
 ) -> None:
     layer = "decoder.2" if way == "encoder-frozen" else "encoder.2"
-    done = one_round(manifest_of, checkpoints["whisper-80"], tmp_path, Recipe(way, **SHORT), layer)  # type: ignore[arg-type]
+    recipe = Recipe(way, refit_on_development=False, **SHORT)  # type: ignore[arg-type]
+    done = one_round(manifest_of, checkpoints["whisper-80"], tmp_path, recipe, layer, clips=8)
     names = {name for name in done.weights if name.startswith("backbone.")}
     assert bool(names) == (way != "head")
     assert {"dense.weight", "out.weight", "centre", "scale"} <= set(done.weights)
@@ -59,8 +60,10 @@ def test_several_labels_get_thresholds_from_development_and_a_label_that_never_o
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     recipe = Recipe("full", **SHORT)  # type: ignore[arg-type]
-    done = one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1", "high,noisy,never")
-    assert done.bars.shape == (3,) and done.prediction.shape == (12, 3)
+    done = one_round(
+        manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1", "high,noisy,never", clips=8
+    )
+    assert done.bars.shape == (3,) and done.prediction.shape == (8, 3)
     assert (done.probability[:, 2] == 0).all() and not done.prediction[:, 2].any()
 
 
@@ -83,7 +86,7 @@ def test_patience_ends_a_round_and_the_best_epoch_is_what_predicts(
         manifest_of,
         checkpoints["hubert-group"],
         tmp_path,
-        Recipe("head", epochs=5, patience=2, head_epochs=0),
+        Recipe("head", epochs=5, patience=2, head_epochs=0, refit_on_development=False),
         "encoder.1",
     )
     assert (done.epoch, done.epochs) == (2, 4)
@@ -94,9 +97,8 @@ def test_of_epochs_with_equal_losses_the_first_is_chosen(
 ) -> None:
     losses = iter([0.9, 0.4, 0.4])
     monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
-    done = one_round(
-        manifest_of, checkpoints["hubert-group"], tmp_path, Recipe("head", epochs=3, head_epochs=0), "encoder.1"
-    )
+    recipe = Recipe("head", epochs=3, head_epochs=0, refit_on_development=False)
+    done = one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
     assert (done.epoch, done.epochs) == (2, 3)
 
 
@@ -170,7 +172,7 @@ def test_training_with_everything_asked_for_still_gives_finite_predictions(
     for family in ("hubert-group", "whisper-80"):
         recipe = Recipe("full", spec_augment=0.1, layer_drop=0.3, gradient_checkpointing=True, dtype="bfloat16",
                         layer_decay=0.9, train_convolutions=True, **SHORT)  # type: ignore[arg-type] # fmt: skip
-        done = one_round(manifest_of, checkpoints[family], tmp_path / family, recipe, "encoder.2")
+        done = one_round(manifest_of, checkpoints[family], tmp_path / family, recipe, "encoder.2", clips=8)
         assert np.isfinite(done.probability).all()
 
 
@@ -181,7 +183,7 @@ def test_what_is_computed_again_for_the_way_back_teaches_the_same(
     for recompute in (False, True):
         recipe = Recipe("full", gradient_checkpointing=recompute, **SHORT)  # type: ignore[arg-type]
         folder = tmp_path / str(recompute)
-        found.append(one_round(manifest_of, checkpoints["hubert-group"], folder, recipe, "encoder.2"))
+        found.append(one_round(manifest_of, checkpoints["hubert-group"], folder, recipe, "encoder.2", clips=8))
     assert all(torch.allclose(value, found[1].weights[name], atol=1e-5) for name, value in found[0].weights.items())
 
 
@@ -194,7 +196,9 @@ def test_rates_rise_for_their_share_of_the_steps_then_fall_to_nothing(
         rates.append(optimizer.param_groups[0]["lr"])
 
     monkeypatch.setattr(epochs.KeepBest, "on_pre_optimizer_step", seen, raising=False)
-    recipe = Recipe("head", head_lr=1e-2, epochs=4, patience=4, batch_size=4, warmup=0.25, head_epochs=0)
+    recipe = Recipe(
+        "head", head_lr=1e-2, epochs=4, patience=4, batch_size=4, warmup=0.25, head_epochs=0, refit_on_development=False
+    )
     one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.1")
     expected = [0, 1 / 3, 2 / 3, 1, *(1 - step / 9 for step in range(1, 9))]  # 3 of 12 steps
     assert rates == pytest.approx([1e-2 * part for part in expected])
@@ -216,7 +220,7 @@ def test_the_disk_that_a_round_takes_is_bounded(
     monkeypatch.setattr(epochs, "commit_file", counted)
     monkeypatch.setattr(epochs.KeepBest, "_loss", lambda *_: next(losses))
     recipe = Recipe("full", epochs=5, batch_size=4, refit_on_development=False)
-    one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.2")
+    one_round(manifest_of, checkpoints["hubert-group"], tmp_path, recipe, "encoder.2", clips=4)
     assert most == {"checkpoint-*": 2, "best-*.safetensors": 2}
     (optimizer,) = {path.name for path in tmp_path.glob("selection/checkpoint-*/optimizer.pt")}
     whole = sum(path.stat().st_size for path in tmp_path.rglob("*"))
@@ -228,13 +232,13 @@ def test_every_round_begins_with_the_checkpoints_own_weights(
     manifest_of: Manifest, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     """A round gives the same whether another one was trained before it in this process or not."""
-    recipe = Recipe("full", learning_rate=1e-3, **SHORT)  # type: ignore[arg-type]
+    recipe = Recipe("full", learning_rate=1e-3, epochs=1, batch_size=4, head_epochs=0, refit_on_development=False)
     job, question = make_job(manifest_of, checkpoints["hubert-group"], "high", recipe)
     first, second, *_ = question.folds.rounds()
 
     def trained(round_: Round, name: str) -> Trained:
         (tmp_path / name).mkdir()
-        return train(job, round_, "encoder.2", tmp_path / name, lambda sentence: None)
+        return train(job, fewer(round_), "encoder.2", tmp_path / name, lambda sentence: None)
 
     alone = trained(second, "alone")
     trained(first, "before")

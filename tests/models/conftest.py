@@ -21,6 +21,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
 
 @pytest.fixture
 def proved_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For whoever compares the states itself: a proof of two clips. test_generic.py has each family's whole one."""
+    """For whoever compares the states itself: a proof of two clips. test_generic.py proves each family by more."""
     monkeypatch.setattr(generic, "PROOF_CLIPS", 2)
     monkeypatch.setattr(generic, "FIXED_PROOF_CLIPS", 2)

@@ -86,6 +86,7 @@ def test_shards_are_taken_with_their_index(hub: Path, tmp_path: Path) -> None:
     assert "model-00001-of-00001.safetensors" in names(fetch(SOURCE, tmp_path / "models", lambda _: None).folder)
 
 
+@pytest.mark.usefixtures("proved_by_two")
 def test_of_a_large_model_the_shards_that_hold_what_hears_are_taken(hub: Path, tmp_path: Path) -> None:
     zoo.save("qwen2_audio", tmp_path / "qwen2_audio")
     weights = load_file(tmp_path / "qwen2_audio" / "model.safetensors")

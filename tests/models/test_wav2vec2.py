@@ -16,6 +16,7 @@ from tests.models.tiny import FAMILIES, speech_like
 from toolkit.audio.decode import Samples
 from toolkit.core.errors import AudioError
 from toolkit.models import convolutions, fused_linear, positional_conv
+from toolkit.models.attention import QUERIES
 from toolkit.models.checkpoint import locate
 from toolkit.models.encoder import Encoder
 from toolkit.models.load import load
@@ -23,7 +24,9 @@ from toolkit.models.positional_conv import PositionalConvolutions
 from toolkit.models.precision import BFLOAT16
 
 WAVEFORM_FAMILIES = [name for name in FAMILIES if not name.startswith("whisper")]
+POSITIONS = ["hubert-group", "wavlm-group", "data2vec-audio"]  # each with positions of its own
 CPU = torch.device("cpu")
+States = list[dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module", params=WAVEFORM_FAMILIES)
@@ -46,33 +49,40 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Samples]:
     return recordings(tmp_path_factory.mktemp("recordings"))
 
 
+@pytest.fixture(scope="module")
+def expected(reference: Reference, clips: list[Samples]) -> States:
+    return [reference.states(clip) for clip in clips]
+
+
 def test_each_layer_of_each_clip_alone_is_what_transformers_gives(
-    encoder: Encoder, reference: Reference, clips: list[Samples]
+    encoder: Encoder, clips: list[Samples], expected: States
 ) -> None:
-    for clip in clips:
-        assert worst_error(own_states(encoder, [clip]), [reference.states(clip)]) < BOUND
+    for clip, states in zip(clips, expected, strict=True):
+        assert worst_error(own_states(encoder, [clip]), [states]) < BOUND
 
 
 def test_a_batch_of_any_lengths_gives_each_clip_what_transformers_gives_it_alone(
-    encoder: Encoder, reference: Reference, clips: list[Samples]
+    encoder: Encoder, clips: list[Samples], expected: States
 ) -> None:
-    assert worst_error(own_states(encoder, clips), [reference.states(clip) for clip in clips]) < BOUND
+    assert worst_error(own_states(encoder, clips), expected) < BOUND
 
 
 def test_rows_behind_a_batch_s_own_reach_no_clip(
-    encoder: Encoder, reference: Reference, clips: list[Samples], monkeypatch: pytest.MonkeyPatch
+    encoder: Encoder, clips: list[Samples], expected: States, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (convolutions, positional_conv, fused_linear):
         monkeypatch.setattr(module, "rounded_up", lambda rows, *_: rows + 7)
+    assert worst_error(own_states(encoder, clips), expected) < BOUND
+
+
+@pytest.mark.parametrize("folder", POSITIONS, indirect=True, scope="module")
+def test_a_long_clip_beside_a_click_changes_neither(encoder: Encoder, reference: Reference) -> None:
+    """Of 50 frames a second, whose queries take two blocks."""
+    clips = [speech_like(1.2 * QUERIES / 50, seed=1), speech_like(0.02, seed=2)]
     assert worst_error(own_states(encoder, clips), [reference.states(clip) for clip in clips]) < BOUND
 
 
-def test_half_a_minute_beside_a_click_changes_neither(encoder: Encoder, reference: Reference) -> None:
-    clips = [speech_like(31.0, seed=1), speech_like(0.02, seed=2)]
-    assert worst_error(own_states(encoder, clips), [reference.states(clip) for clip in clips]) < BOUND
-
-
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(lengths=st.lists(st.integers(1, 30_000), min_size=1, max_size=5), seed=st.integers(0, 1000))
 def test_no_clip_knows_its_batch(encoder: Encoder, lengths: list[int], seed: int) -> None:
     clips = [speech_like(n / 16_000, seed + i) for i, n in enumerate(lengths)]
@@ -98,7 +108,7 @@ def calm(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Encode
     return exact, half
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=2, deadline=None, derandomize=True)
 @given(lengths=st.lists(st.integers(8_000, 30_000), min_size=1, max_size=4), seed=st.integers(0, 1000))
 @example(lengths=[8_838], seed=316)  # a quiet frame, of which a layer norm amplified what rounding had taken
 def test_a_batch_in_bfloat16_is_close_to_each_clip_alone_in_float32(
