@@ -11,6 +11,7 @@ from toolkit.corpus import manifest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.usefixtures("specified")
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
 def test_the_lines_of_python_do_what_they_say(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.hubert(tmp_path / "models" / "tiny-hubert")

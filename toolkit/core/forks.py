@@ -70,17 +70,20 @@ def forked(run: Run[Item, Result], items: Iterable[Item], workers: int, serve: A
 
 
 class _Fork:
-    """found: what it returned, once it has."""
+    """pipe: what it says is read there. found: what it returned, once it has."""
 
     def __init__(self, run: Callable[..., Any], item: object) -> None:
         self.found: list[Any] = []
-        self.pipe, theirs = multiprocessing.Pipe()
+        self.pipe, says = multiprocessing.Pipe(duplex=False)  # one that goes both ways would be a socket
+        hears, self._answers = multiprocessing.Pipe(duplex=False)
         context = multiprocessing.get_context("fork")
-        self._process: BaseProcess = context.Process(target=_child, args=(run, item, theirs, os.getpid()), daemon=True)
+        given = (run, item, hears, says, os.getpid())
+        self._process: BaseProcess = context.Process(target=_child, args=given, daemon=True)
         with warnings.catch_warnings():  # Python 3.12 warns of every fork of a process that has threads
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process.start()
-        theirs.close()
+        hears.close()
+        says.close()
 
     def hear(self, serve: Ask) -> None:
         try:
@@ -89,7 +92,7 @@ class _Fork:
             self._process.join()
             raise MachineError(f"A process that fitted {_fate(self._process.exitcode or 0)}") from None
         if kind == "asks":
-            self.pipe.send(serve(*content))
+            self._answers.send(serve(*content))
         elif kind == "raised":
             raise content
         else:
@@ -99,6 +102,7 @@ class _Fork:
         self._process.kill()  # what it returned is here
         self._process.join()
         self.pipe.close()
+        self._answers.close()
 
 
 def _fate(code: int) -> str:
@@ -107,21 +111,21 @@ def _fate(code: int) -> str:
     return f"ended with {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def _child(run: Callable[..., Any], item: object, pipe: Connection, parent: int) -> None:
+def _child(run: Callable[..., Any], item: object, hears: Connection, says: Connection, parent: int) -> None:
     platform.end_with_parent(parent)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # sent to all of a job: the parent ends this one
         signal.signal(number, signal.SIG_IGN)
 
     def ask(*question: object) -> object:
-        pipe.send(("asks", question))
-        return pipe.recv()
+        says.send(("asks", question))
+        return hears.recv()
 
     with suppress(BrokenPipeError, EOFError):  # the parent is gone
         try:
             found: tuple[str, Any] = ("returned", run(item, ask))
         except Exception as error:
             found = ("raised", _sent(error, f"in a process of its own:\n{traceback.format_exc()}"))
-        pipe.send(found)
+        says.send(found)
 
 
 def _sent(error: Exception, place: str) -> Exception:
