@@ -11,9 +11,10 @@ from toolkit.corpus.labels import one_hot
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe.data import Data, Part
 from toolkit.probe.linear import LinearFitter
-from toolkit.probe.protocol import Setting, one_thread
+from toolkit.probe.protocol import Setting
 from toolkit.probe.round import refitted
 from toolkit.probe.targets import targets_of
+from toolkit.probe.workers import one_thread
 from toolkit.result.paired import difference, widening
 from toolkit.result.predictions import Predictions
 from toolkit.result.probability_metrics import measure

@@ -66,6 +66,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_study(tmp_path_factory.mktemp("study"))
 
 
+@pytest.mark.usefixtures("specified")
 def test_page_and_tables_of_a_planted_label(study: Path) -> None:
     found = toolkit.open(study).contrast("hotline", "suicidal", negative="fear,pain")
     assert found.contrast.callers == (20, 20) and len(found.contrast.calls.names) == 80

@@ -23,6 +23,7 @@ def places(in_forks: bool, at_a_time: int = 2) -> tuple[set[int], set[int]]:
 
 
 def test_calls_are_forks_of_their_own_or_threads_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_learns_in_forks", lambda: True)  # not after tests of a made-up device
     processes, _ = places(in_forks=True)
     assert len(processes) == (4 if workers.can_fork() else 1) and (os.getpid() in processes) != workers.can_fork()
     for in_forks, at_a_time in ((False, 2), (True, 1)):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
+from toolkit.core.errors import MachineError
 from toolkit.core.forks import Ask, Item, Result, Run, can_fork, forked
 
 
@@ -55,15 +56,18 @@ def in_turn(
 
 
 def _learns_in_forks() -> bool:
-    """Not where torch's autograd has begun threads of its own, as for GPUs it does."""
+    """Not where torch's autograd has begun threads of its own, as for GPUs it does; nor where a GPU is in use."""
     import torch
+
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
 
     def learn(item: object, ask: Ask) -> None:
         torch.ones(1, requires_grad=True).backward()  # type: ignore[no-untyped-call]
 
     try:
         return list(forked(learn, [None], 1)) == [None]
-    except RuntimeError:
+    except (RuntimeError, MachineError):
         return False
 
 

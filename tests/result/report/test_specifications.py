@@ -80,6 +80,7 @@ def test_every_chart_is_valid_and_takes_the_colours_and_the_width_it_is_given(ru
             assert other.ground not in text and other.ink not in text
 
 
+@pytest.mark.usefixtures("specified")
 def test_a_chart_that_vega_lite_would_not_take_is_found_where_it_is_checked_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_chart_that_vega_lite_would_not_take_is_found_where_it_is_checked_alon
         drawn()
 
 
+@pytest.mark.usefixtures("specified")
 def test_a_label_is_never_taken_for_a_colour(run_of: RunOf) -> None:
     labels = ("ink", "ground", "low", '"')
     run = run_of(task=Task("score", "multiclass", labels, ("x",)), layers=2, clips=80)
