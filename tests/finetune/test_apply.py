@@ -16,7 +16,7 @@ from toolkit.finetune.apply import apply, kept_in
 from toolkit.finetune.options import Recipe
 from toolkit.finetune.training import train
 from toolkit.models.checkpoint import Checkpoint
-from toolkit.result.thresholds import decide
+from toolkit.result.thresholds import decide, scale_of
 
 # One of each trainable module, and of each way that its layers and positions differ; test_export.py has every family.
 FAMILIES = ("wav2vec2-layer", "wav2vec2-adapters", "hubert-batch-norm", "wavlm-group", "data2vec-audio", "whisper-80")
@@ -53,3 +53,7 @@ def test_the_runs_test_clips_get_the_runs_own_bits(
     clips = np.concatenate([round_.train, round_.development]) if recipe.refit_on_development else round_.train
     shares = one_hot(question.task, question.truth)[clips].mean(axis=0)
     np.testing.assert_allclose(kept.prevalence, shares, rtol=1e-6)
+    (learnt,) = apply(question.task, [kept], checkpoint, job.recordings, job.ids, [clips], "cpu")
+    own = scale_of(learnt)
+    np.testing.assert_allclose(kept.scale.centre, own.centre, atol=0.03 if dtype == "bfloat16" else 1e-4)
+    np.testing.assert_allclose(kept.scale.spread, own.spread, atol=0.03 if dtype == "bfloat16" else 1e-4)

@@ -3,19 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.probe.conftest import Corpus, corpus
+from toolkit.corpus.labels import Task
 from toolkit.features.fused import View
 from toolkit.features.layout import LayerFeatures
 from toolkit.probe import winners
+from toolkit.probe.data import Part
 from toolkit.probe.fused_rows import fused_name, parsed, pool, row_of, unpacked
-from toolkit.probe.fusion import FusedExecutor
+from toolkit.probe.fusion import Block, FusedExecutor, LateFitter
+from toolkit.probe.protocol import Fit
 from toolkit.probe.run import probe
 from toolkit.probe.solver import Penalised, rotate_blocks, solve
-from toolkit.probe.targets import targets_of
+from toolkit.probe.targets import FloatArray, targets_of
 from toolkit.result.paired import difference
 from toolkit.result.run import Run
 
@@ -183,3 +187,27 @@ def test_blocks_of_equal_weight_have_the_minimum_of_one_matrix_and_a_light_one_i
 def test_a_fusion_s_name_is_told_from_a_probe_s() -> None:
     assert parsed("late-lightgbm") == ("late", "lightgbm") and parsed("linear") == ("", "linear")
     assert row_of("early-linear").title == row_of("linear").title
+
+
+def test_the_pool_weighs_a_store_as_its_odds_deserve() -> None:
+    """One that doubles its log-odds half, one that knows nothing not at all."""
+    generator = np.random.default_rng(0)
+    task = Task("mood", "binary", ("low", "high"), ("mood",))
+    odds, noise = generator.normal(0, 1.5, (2, 4_000))
+    truth = (generator.random(4_000) < 1 / (1 + np.exp(-odds))).astype(np.int64)
+    every = np.arange(4_000)
+    part = Part(every[:2_000], every[2_000:])
+
+    def says(log_odds: FloatArray) -> SimpleNamespace:
+        high = 1 / (1 + np.exp(-log_odds))
+        fits = lambda train, held_out, settings, name: [Fit(np.stack([1 - high, high], axis=1)[held_out], {})]  # noqa: E731
+        return SimpleNamespace(search=fits)
+
+    blocks = [Block(name, "encoder.1", {}) for name in ("sure", "noise")]
+    fitter = LateFitter(blocks, [says(2 * odds), says(noise)], ["a", "b"], task, truth)  # type: ignore[list-item]
+    fitter.stack(SimpleNamespace(task=task, truth=truth, loss=""), [part])  # type: ignore[arg-type]
+    assert list(fitter.weights.values()) == pytest.approx([0.5, 0.0], abs=0.06)
+    (found,) = fitter.search(part.train, part.held_out, [{}], "a")
+    pooled = np.log(found.probability[:, 1] / found.probability[:, 0])
+    expected = fitter.weights["weight:sure"] * 2 * odds + fitter.weights["weight:noise"] * noise
+    np.testing.assert_allclose(pooled - pooled.mean(), (expected - expected[2_000:].mean())[2_000:], atol=1e-6)
