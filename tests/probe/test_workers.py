@@ -3,12 +3,16 @@
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 
 from toolkit.core.forks import Ask
 from toolkit.probe import workers
+from toolkit.probe.fused_rows import fused_name, row_of
+from toolkit.probe.protocol import Probe
+from toolkit.probe.registry import PROBES
 
 
 def whereabouts(number: int, ask: Ask) -> tuple[int, int, int, int]:
@@ -63,3 +67,15 @@ def test_a_thread_that_is_free_takes_the_next_item_and_an_error_drops_what_waits
     with pytest.raises(ValueError, match="the third"):
         next(results)
     assert taken in ([0, 1, 2, 3], [0, 1, 2, 3, 4])
+
+
+def test_our_probes_by_torch_take_forks_on_a_cpu_and_a_package_s_only_where_it_says_so() -> None:
+    taken = {
+        name for name in ("linear", "mlp", "lightgbm", "mix", "clips", "mil", "mil-gru") if PROBES[name].in_forks("cpu")
+    }
+    assert taken == {"linear", "mlp", "mix", "clips", "mil", "mil-gru"}
+    assert row_of(fused_name("early", "linear")).in_forks("cpu") and not row_of(
+        fused_name("late", "lightgbm")
+    ).in_forks("cpu")
+    assert not PROBES["linear"].in_forks("cuda")
+    assert not replace(PROBES["linear"], forks=Probe.forks).in_forks("cpu")

@@ -73,9 +73,19 @@ def _row(fusion: str, base: str) -> Probe:
     check(base)
     row = PROBES[base]
     if fusion == EARLY:
-        return Probe(row.title, row.space, _unbuilt, partial(_apply_early, row), devices=row.devices, torch=row.torch)
+        return Probe(
+            row.title,
+            row.space,
+            _unbuilt,
+            partial(_apply_early, row),
+            devices=row.devices,
+            torch=row.torch,
+            forks=row.forks,
+        )
     space = {"statistics": OneOf(("mean",)), "class_weights": OneOf(("none",))}
-    return Probe(row.title, space, _unbuilt, partial(_apply_late, row), devices=row.devices, torch=row.torch)
+    return Probe(
+        row.title, space, _unbuilt, partial(_apply_late, row), devices=row.devices, torch=row.torch, forks=row.forks
+    )
 
 
 def _unbuilt(*given: Any) -> NoReturn:

@@ -80,8 +80,7 @@ class FusedExecutor:
         def fit(round_: Round, ask: Ask) -> LayerResult:
             return self._round(features, data, round_, probe, budget, seed, Asked(ask), device)
 
-        in_forks = row_of(probe).torch and device == "cpu"
-        found = list(in_turn(fit, rounds, workers, in_forks, Asked.of(file)))
+        found = list(in_turn(fit, rounds, workers, row_of(probe).in_forks(device), Asked.of(file)))
         progress(probe, 1, 1)
         return {probe: found}
 

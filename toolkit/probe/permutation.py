@@ -53,7 +53,7 @@ def scores(
     losses: dict[tuple[int, int], dict[str, tuple[float, Found]]] = {}
     predictions = [np.zeros_like(data.truth) for data in drawn]
     at_a_time = workers or (1 if device != "cpu" else cores())
-    in_forks = PROBES[probe].torch and device == "cpu"
+    in_forks = PROBES[probe].in_forks(device)
     for number, (title, build) in enumerate(builds.items()):
         try_once = partial(_once, build(), drawn, title, settings)
         for tried in in_turn(try_once, rounds, at_a_time, in_forks):

@@ -154,6 +154,8 @@ class Probe:
             (`search.weight_of`): from the layer, task, truth, device and the widths by block. None where columns that
             stand side by side are all that it takes.
         torch: These are torch's devices; else those of a library of its own, which checks them.
+        forks: On a CPU its rounds may be fitted in forks of the process: many short calls from Python, of which threads
+            would wait for each other, and no library that may hang in a fork because it has threads of its own.
     """
 
     title: str
@@ -166,11 +168,16 @@ class Probe:
     weights: Callable[[Layers, Model, Setting, Targets], list[FloatArray]] | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     torch: bool = True
+    forks: bool = False
     side_by_side: Callable[[LayerFeatures, Task, Truth, str, Mapping[str, int]], Fitter] | None = None
 
     def __post_init__(self) -> None:
         if missing := {"statistics", "class_weights"} - self.space.keys():
             raise ValueError(f"the space of {self.title!r} lacks {sorted(missing)}")
+
+    def in_forks(self, device: str) -> bool:
+        """Whether its rounds are better fitted in forks than in threads there."""
+        return self.forks and device == "cpu"
 
 
 def middle(found: Sequence[Found]) -> Found:

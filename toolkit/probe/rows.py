@@ -18,6 +18,7 @@ LINEAR = Probe(
     build=lambda layers, task, truth, seed, device: _linear(layers[0], task, truth, device),
     apply=later("toolkit.probe.linear:apply"),
     meanings={"C": "inverse strength of the L2 penalty"},
+    forks=True,
     side_by_side=_linear,
 )
 MLP = Probe(
@@ -38,6 +39,7 @@ MLP = Probe(
         "depth": "hidden layers",
         "dropout": "share of hidden units left out of a training step",
     },
+    forks=True,
 )
 MIX = Probe(
     "learned weighting of all layers",
@@ -51,6 +53,7 @@ MIX = Probe(
     apply=later("toolkit.probe.networks:apply_mix"),
     all_layers=True,
     shares=later("toolkit.probe.networks:layer_shares"),
+    forks=True,
 )
 LIGHTGBM = Probe(
     "gradient-boosted trees",
@@ -89,6 +92,7 @@ CLIPS = Probe(
         "C": "inverse strength of the L2 penalty on clips",
         "aggregation": "of the clips' probabilities to the unit's: mean, mean of the 1, 3 or 10 highest, or noisy-or",
     },
+    forks=True,
 )
 
 
@@ -104,6 +108,7 @@ def _bags(title: str, reader: str) -> Probe:
         build=later("toolkit.probe.mil:BagFitter", reader),
         apply=later("toolkit.probe.mil:apply", reader),
         weights=later("toolkit.probe.mil:weights", reader),
+        forks=True,
     )
 
 

@@ -190,8 +190,7 @@ def here(
             budget.inner, seed, block.round, block.end,
         )  # fmt: skip
 
-    in_forks = PROBES[probe].torch and device == "cpu"
-    results = in_turn(fit, blocks(), workers, in_forks, Asked.of(file))
+    results = in_turn(fit, blocks(), workers, PROBES[probe].in_forks(device), Asked.of(file))
     tested: dict[str, list[LayerResult]] = {}
     for number, title in enumerate(units):
         tested[title] = list(islice(results, len(rounds)))
